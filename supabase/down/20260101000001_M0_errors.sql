@@ -1,0 +1,10 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop function if exists app.fail(text, text, jsonb);
+drop table if exists app.error_codes;
+
+commit;

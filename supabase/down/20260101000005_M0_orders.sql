@@ -1,0 +1,13 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop table if exists public.orders;
+drop function if exists
+app.keep_identity(), app.set_priority(), app.priority_label(smallint),
+app.priority_rank(date, date), app.size_rank(text);
+drop type if exists public.stage_type;
+
+commit;

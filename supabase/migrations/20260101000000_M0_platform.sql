@@ -1,0 +1,48 @@
+-- M0 platform: the schemas, and the one role that owns everything in them.
+--
+-- Creates: schemas extensions, app, private; extension pgcrypto; role bakehouse_owner
+-- Needs: nothing
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+
+create schema if not exists extensions;
+create extension if not exists pgcrypto with schema extensions;
+
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'bakehouse_owner') then
+    create role bakehouse_owner nologin;
+  end if;
+exception
+  when duplicate_object or unique_violation then
+    null; -- roles belong to the server: another of its databases is migrating at the same moment
+end;
+$$;
+do $$
+begin
+  -- from Postgres 16 the creator is a member without the right to act as the role: ask for USAGE
+  if not pg_has_role(current_user, 'bakehouse_owner', 'USAGE') then
+    grant bakehouse_owner to current_user;
+  end if;
+end;
+$$;
+
+create schema if not exists app authorization bakehouse_owner;
+create schema if not exists private authorization bakehouse_owner;
+grant usage on schema extensions to bakehouse_owner;
+grant usage, create on schema public to bakehouse_owner;
+
+set local role bakehouse_owner;
+
+comment on schema app is 'Internal functions and tables. Never exposed through the API.';
+comment on schema private is 'Pay and secrets. No API role can look in.';
+
+-- Grants
+revoke all on schema app, private from public, anon, authenticated, service_role;
+grant usage on schema app to authenticated, service_role; -- policies call helpers there
+-- not limited to a schema: the EXECUTE of PUBLIC is a global default
+alter default privileges revoke execute on functions from public;
+
+commit;

@@ -1,0 +1,66 @@
+-- M0 errors: every symbol a caller can be refused with, and the one way to raise it.
+--
+-- Creates: app.error_codes, app.fail
+-- Needs: nothing
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists app.error_codes (
+  code text primary key check (code ~ '^[A-Z][A-Z_]*$'),
+  sqlstate text not null check (sqlstate ~ '^PT[0-9]{3}$'),
+  meaning text not null
+);
+alter table app.error_codes enable row level security;
+comment on table app.error_codes is
+'Every refusal a caller can meet: the symbol in HINT, and the SQLSTATE that becomes the HTTP status.';
+
+insert into app.error_codes (code, sqlstate, meaning)
+values
+('BAD_INPUT', 'PT400', 'An argument that can never be right.'),
+('NOT_SIGNED_IN', 'PT401', 'The call carries no identity.'),
+('PERMISSION_DENIED', 'PT403', 'Not this caller: unknown, inactive, too low a role, wrong store.'),
+('NOT_FOUND', 'PT404', 'No such row.'),
+('AMBIGUOUS_SCAN', 'PT409', 'The scan fits more than one order; DETAIL lists them.'),
+('APPEND_ONLY', 'PT409', 'A recorded fact is neither changed nor removed.'),
+('CONFLICT', 'PT409', 'Somebody else got there first, or the row is already there.'),
+('INVALID_STAGE', 'PT409', 'The right order at the wrong stage; DETAIL has both stages.'),
+('PAUSED', 'PT503', 'Switched off for now; the same call will work later.')
+on conflict (code) do update
+  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
+
+-- Functions, internal
+create or replace function app.fail(
+  p_code text, p_message text, p_detail jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_sqlstate text := (
+    select codes.sqlstate from app.error_codes as codes where codes.code = p_code
+  );
+begin
+  if v_sqlstate is null then
+    raise exception 'No error code %: add it to app.error_codes.', p_code;
+  end if;
+  raise exception using
+    errcode = v_sqlstate, message = p_message, hint = p_code, detail = p_detail::text;
+end;
+$$;
+comment on function app.fail(text, text, jsonb) is
+'Refuse: raise the code with a sentence for people and facts for programs.
+
+Never returns. Volatile, because the planner may call an immutable function early.';
+
+-- Grants
+revoke all on table app.error_codes from public, anon, authenticated, service_role;
+revoke all on function app.fail(text, text, jsonb)
+from public, anon, authenticated, service_role;
+
+commit;

@@ -1,0 +1,43 @@
+-- M0 clock: what time it is, also when a test says otherwise.
+--
+-- Creates: app.clock, app.now
+-- Needs: nothing
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists app.clock (
+  xid xid8 primary key default pg_current_xact_id(),
+  at timestamptz not null
+);
+alter table app.clock enable row level security;
+comment on table app.clock is
+'A moment that one transaction takes for now. Empty outside tests; no API role can write it.';
+comment on column app.clock.xid is
+'The transaction the row speaks for. Never reused, so a row that was committed has no effect.';
+
+-- Functions, internal
+create or replace function app.now()
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    (select clock.at from app.clock as clock where clock.xid = pg_current_xact_id_if_assigned()),
+    now()
+  );
+end;
+$$;
+comment on function app.now() is
+'The moment this transaction works with: its start, unless it has set app.clock.';
+
+-- Grants
+revoke all on table app.clock from public, anon, authenticated, service_role;
+revoke all on function app.now() from public, anon, authenticated, service_role;
+
+commit;

@@ -1,0 +1,82 @@
+-- M0 stores: the shops, as data. A third one is a row.
+--
+-- Creates: public.stores, app.set_updated_at, app.today
+-- Needs: nothing
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists public.stores (
+  code text primary key check (code ~ '^[a-z][a-z0-9_]*$'),
+  name text not null,
+  scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),
+  shop_domain text unique check (shop_domain = lower(shop_domain)),
+  time_zone text not null
+  check (timestamptz '2000-01-01 00:00:00Z' at time zone time_zone is not null),
+  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now()
+);
+alter table public.stores enable row level security;
+comment on table public.stores is 'The cake stores. Everything that differs between them is a column.';
+comment on column public.stores.code is 'How every other table and every call names the store.';
+comment on column public.stores.scan_letter is 'The letter before the number on a docket: B18617.';
+comment on column public.stores.shop_domain is
+'The Shopify domain that webhooks come from. Null: a store without Shopify.';
+comment on column public.stores.time_zone is 'Decides which day it is in the store (app.today).';
+
+insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency)
+values
+('bannos', 'Bannos', 'B', 'bannos.myshopify.com', 'Australia/Sydney', 'AUD'),
+('flourlane', 'Flourlane', 'F', 'flour-lane.myshopify.com', 'Australia/Sydney', 'AUD')
+on conflict (code) do nothing;
+
+-- Functions, internal
+create or replace function app.set_updated_at()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.updated_at := app.now();
+  return new;
+end;
+$$;
+comment on function app.set_updated_at() is 'Trigger: a changed row says when.';
+
+create or replace function app.today(p_store text)
+returns date
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_zone text := (select stores.time_zone from public.stores as stores where stores.code = p_store);
+begin
+  if v_zone is null then
+    perform app.fail(
+      'BAD_INPUT', format('No store %s.', coalesce(p_store, 'given')),
+      jsonb_build_object('store', p_store)
+    );
+  end if;
+  return (app.now() at time zone v_zone)::date;
+end;
+$$;
+comment on function app.today(text) is
+'The date in a store. Raises BAD_INPUT when there is no such store.';
+
+-- Triggers
+create or replace trigger stores_set_updated_at
+before update on public.stores
+for each row execute function app.set_updated_at();
+
+-- Grants. The policy that lets staff read comes with staff.
+revoke all on table public.stores from public, anon, authenticated, service_role;
+revoke all on function app.set_updated_at(), app.today(text)
+from public, anon, authenticated, service_role;
+grant select on table public.stores to authenticated;
+
+commit;

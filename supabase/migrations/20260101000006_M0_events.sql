@@ -1,0 +1,179 @@
+-- M0 events: what happened, kept for good, and the word outwards.
+--
+-- Creates: public.event_type, public.stage_events, public.audit_log, app.append_only,
+--          app.broadcast, app.emit
+-- Needs: nothing
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+
+-- Supabase's realtime.send works only for the migration role, and that right cannot be granted:
+-- there app.broadcast belongs to the migration role and lends it. Elsewhere nobody listens.
+do $$
+begin
+  if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
+    create or replace function app.broadcast(p_topic text, p_payload jsonb)
+    returns void
+    language sql
+    volatile
+    security definer
+    set search_path = ''
+    as $body$
+      select realtime.send(p_payload, p_topic, 'bakehouse', true);
+    $body$;
+    alter function app.broadcast(text, jsonb) owner to current_user;
+  else
+    create or replace function app.broadcast(p_topic text, p_payload jsonb)
+    returns void
+    language sql
+    volatile
+    set search_path = ''
+    as $body$
+      select;
+    $body$;
+    alter function app.broadcast(text, jsonb) owner to bakehouse_owner;
+  end if;
+end;
+$$;
+comment on function app.broadcast(text, jsonb) is
+'Send to the private channel bakehouse of Supabase Realtime; nothing where there is none.';
+revoke all on function app.broadcast(text, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;
+
+set local role bakehouse_owner;
+
+-- Types
+do $$
+begin
+  if to_regtype('public.event_type') is null then
+    create type public.event_type as enum (
+      'create', 'print', 'start', 'complete', 'assign', 'unassign', 'qc_return', 'cancel', 'edit',
+      'shortage'
+    );
+  end if;
+end;
+$$;
+comment on type public.event_type is 'What can happen to an order.';
+
+-- Tables
+create table if not exists public.stage_events (
+  id bigint generated always as identity primary key,
+  store text not null,
+  order_id text not null,
+  stage public.stage_type not null,
+  event_type public.event_type not null,
+  at_ts timestamptz not null default app.now(),
+  staff_id uuid references public.staff_shared (user_id),
+  ok boolean,
+  meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
+  foreign key (store, order_id) references public.orders (store, id)
+);
+create index if not exists stage_events_order_idx
+on public.stage_events (store, order_id, at_ts);
+create index if not exists stage_events_staff_idx
+on public.stage_events (staff_id, at_ts desc);
+create index if not exists stage_events_stage_idx
+on public.stage_events (store, stage, at_ts desc);
+alter table public.stage_events enable row level security;
+comment on table public.stage_events is
+'What happened to each order. Append-only, and the truth about durations: the timestamps of orders are the last round only.';
+comment on column public.stage_events.stage is 'The stage the order was in when it happened.';
+comment on column public.stage_events.staff_id is 'Who did it. Null: the service.';
+comment on column public.stage_events.ok is 'The outcome, where an event has one.';
+
+create table if not exists public.audit_log (
+  id bigint generated always as identity primary key,
+  at_ts timestamptz not null default app.now(),
+  actor_id uuid,
+  actor_kind text not null check (actor_kind in ('staff', 'service')),
+  action text not null,
+  store text references public.stores (code),
+  subject text,
+  meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object')
+);
+create index if not exists audit_log_store_idx on public.audit_log (store, at_ts desc);
+create index if not exists audit_log_subject_idx on public.audit_log (subject, at_ts desc);
+alter table public.audit_log enable row level security;
+comment on table public.audit_log is
+'Who changed what, outside the stages of an order: staff, settings, stock. Append-only.';
+comment on column public.audit_log.actor_id is
+'The account. No foreign key: the log keeps what it saw.';
+comment on column public.audit_log.store is 'Null: the change concerns every store.';
+comment on column public.audit_log.subject is 'What was changed, as an id.';
+
+-- Functions, internal
+create or replace function app.append_only()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform app.fail(
+    'APPEND_ONLY', format('%s keeps what was recorded.', tg_table_name),
+    jsonb_build_object('table', tg_table_name, 'operation', tg_op)
+  );
+  return null;
+end;
+$$;
+comment on function app.append_only() is
+'Trigger: a table that nobody, its owner included, can update, delete from or truncate. Raises APPEND_ONLY.';
+
+create or replace function app.emit(p_topic text, p_payload jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  perform pg_notify(
+    'bakehouse', jsonb_build_object('topic', p_topic, 'payload', p_payload)::text
+  );
+  perform app.broadcast(p_topic, p_payload);
+end;
+$$;
+comment on function app.emit(text, jsonb) is
+'Tell listeners, once this transaction commits: NOTIFY on channel bakehouse, and Supabase Realtime where present.
+
+The payload carries ids, never personal data: anyone who can listen reads it.';
+
+-- Triggers
+create or replace trigger stage_events_append_only
+before update or delete or truncate on public.stage_events
+for each statement execute function app.append_only();
+create or replace trigger audit_log_append_only
+before update or delete or truncate on public.audit_log
+for each statement execute function app.append_only();
+
+-- Policies
+do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+begin
+  if not exists (
+    select from pg_policies where policyname = 'stage_events_select_authenticated'
+  ) then
+    create policy stage_events_select_authenticated on public.stage_events
+    for select to authenticated
+    using ((select app.is_staff()) and store = any ((select app.my_stores())::text[]));
+  end if;
+  if not exists (select from pg_policies where policyname = 'audit_log_select_authenticated') then
+    create policy audit_log_select_authenticated on public.audit_log
+    for select to authenticated
+    using (
+      (select app.is_staff('Admin'))
+      and (store is null or store = any ((select app.my_stores())::text[]))
+    );
+  end if;
+end;
+$$;
+
+-- Grants
+revoke all on table public.stage_events, public.audit_log
+from public, anon, authenticated, service_role;
+revoke all on sequence public.stage_events_id_seq, public.audit_log_id_seq
+from public, anon, authenticated, service_role;
+revoke all on function app.append_only(), app.emit(text, jsonb)
+from public, anon, authenticated, service_role;
+grant select on table public.stage_events, public.audit_log to authenticated;
+
+commit;

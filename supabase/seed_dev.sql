@@ -1,0 +1,75 @@
+-- Dev data: staff of each role, and an order for tomorrow in each store.
+--
+-- Refuses unless the database itself says dev. Safe to run again.
+
+begin;
+
+do $$
+declare
+  v_env text;
+begin
+  if to_regprocedure('supabase_migrations.bakehouse_identity()') is not null then
+    v_env := supabase_migrations.bakehouse_identity() ->> 'env';
+  end if;
+  if v_env is distinct from 'dev' then
+    raise exception 'This database is %, and dev data belongs in dev only.',
+      coalesce('marked ' || v_env, 'not marked')
+      using hint = 'If it is yours to fill, mark it as dev first.';
+  end if;
+end;
+$$;
+
+set local role bakehouse_owner;
+
+insert into public.staff_shared (user_id, full_name, role, store, email, approved)
+values
+('00000000-0000-4000-8000-000000000001', 'Dev Admin', 'Admin', null, 'admin@example.com', true),
+(
+  '00000000-0000-4000-8000-000000000002', 'Dev Supervisor', 'Supervisor', null,
+  'supervisor@example.com', true
+),
+(
+  '00000000-0000-4000-8000-000000000003', 'Dev Staff Bannos', 'Staff', 'bannos',
+  'bannos@example.com', true
+),
+(
+  '00000000-0000-4000-8000-000000000004', 'Dev Staff Flourlane', 'Staff', 'flourlane',
+  'flourlane@example.com', true
+)
+on conflict do nothing;
+
+insert into private.staff_pay (user_id, hourly_rate)
+values
+('00000000-0000-4000-8000-000000000001', 40),
+('00000000-0000-4000-8000-000000000002', 35),
+('00000000-0000-4000-8000-000000000003', 30),
+('00000000-0000-4000-8000-000000000004', 30)
+on conflict do nothing;
+
+with made as (
+  insert into public.orders (
+    store, id, shopify_order_number, human_id, customer_name, product_title, flavour, size,
+    delivery_method, currency, total_amount, due_date
+  )
+  values
+  (
+    'bannos', 'bannos-10001', 10001, '#B10001', 'Dev Customer', 'Birthday Cake', 'Vanilla',
+    'Medium', 'pickup', 'AUD', 95, app.today('bannos') + 1
+  ),
+  (
+    'flourlane', 'flourlane-10001', 10001, '#F10001', 'Dev Customer', 'Birthday Cake', 'Chocolate',
+    'Large', 'delivery', 'AUD', 120, app.today('flourlane') + 1
+  )
+  on conflict do nothing
+  returning store, id, stage
+)
+
+insert into public.stage_events (store, order_id, stage, event_type)
+select
+  made.store,
+  made.id,
+  made.stage,
+  'create' as event_type
+from made;
+
+commit;
