@@ -1,0 +1,596 @@
+"""The commands: parse, call, print."""
+
+import difflib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from bakehouse import (
+    __version__,
+    apply,
+    catalog,
+    database,
+    doctor,
+    embedded,
+    environment,
+    history,
+    migrations,
+    output,
+    platform,
+    rehearse,
+    smoke,
+)
+from bakehouse.database import Connection
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import Migration
+
+app = typer.Typer(
+    help="Carry the SQL of this project to a Postgres database, and run one for dev.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+migrate = typer.Typer(help="Apply migrations, and see what is applied.", no_args_is_help=True)
+env_app = typer.Typer(help="Which environment a database is.", no_args_is_help=True)
+app.add_typer(migrate, name="migrate")
+app.add_typer(env_app, name="env")
+
+
+def _json(value: bool) -> None:
+    output.as_json = value
+
+
+def _milestones(value: str) -> frozenset[str]:
+    return frozenset(part.strip().upper() for part in value.split(",") if part.strip())
+
+
+Json = Annotated[
+    bool, typer.Option("--json", callback=_json, help="Print one JSON object for programs.")
+]
+Project = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        envvar="BAKEHOUSE_PROJECT",
+        help="The folder that holds supabase/; found upwards from here by default.",
+        show_default=False,
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        envvar="BAKEHOUSE_DATABASE_URL",
+        help="The database to work on; this project's dev server by default.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+Skip = Annotated[
+    str,
+    typer.Option(
+        "--skip", envvar="BAKEHOUSE_SKIP", help="Milestones to leave out, such as M6,M7,M8."
+    ),
+]
+LockWait = Annotated[
+    float, typer.Option("--lock-wait", help="Seconds to wait for another bakehouse command.")
+]
+Port = Annotated[
+    int, typer.Option("--port", envvar="BAKEHOUSE_PORT", help="Where the dev server listens.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _project(given: Path | None) -> Path:
+    here = (given or Path.cwd()).resolve()
+    for folder in (here,) if given else (here, *here.parents):
+        if (folder / "supabase" / "migrations").is_dir():
+            return folder
+    raise BakehouseError(
+        "usage",
+        f"no project at {here}: a project holds supabase/migrations",
+        "Run inside a project, or name it: --project.",
+    )
+
+
+def _dsn(url: str | None, project: Path) -> str:
+    if url:
+        return database.parse(url)
+    server = embedded.status(project)
+    if server is None or server.port is None:
+        raise BakehouseError(
+            "connection",
+            "this project's dev server is not running",
+            "Start it with `bakehouse up`, or name a database: --database-url.",
+        )
+    return embedded.dsn(server.port)
+
+
+@contextmanager
+def _connected(url: str | None, project: Path, purpose: str) -> Iterator[tuple[Connection, str]]:
+    """The one door to a database: every command that talks to one comes through here."""
+    dsn = _dsn(url, project)
+    with database.connect(dsn, purpose) as conn:
+        output.say(f"{environment.read(conn) or 'unmarked'} database at {database.describe(dsn)}")
+        conn.add_notice_handler(_on_notice)
+        yield conn, dsn
+
+
+def _on_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+    if diagnostic.severity_nonlocalized == "WARNING":
+        output.say(f"warning: {diagnostic.message_primary}")
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BakehouseError("usage", question, "Nobody is here to ask: say --yes.")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _files(project: Path, skip: str) -> tuple[list[Migration], frozenset[str]]:
+    files = migrations.discover(project / "supabase" / "migrations")
+    left_out = _milestones(skip)
+    migrations.select(files, left_out)
+    return files, left_out
+
+
+def _git_commit(project: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project), "rev-parse", "HEAD"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+# --- the dev server ---------------------------------------------------------------------------
+
+
+@app.command()
+def up(
+    project: Project = None,
+    port: Port = embedded.PORT,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Start the dev server, migrate, seed, smoke; print how to connect."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    started = embedded.start(root, port)
+    for note in started.notes:
+        output.say(note)
+    dsn = embedded.dsn(started.port)
+    with database.connect(dsn, "up") as conn:
+        conn.add_notice_handler(_on_notice)
+        if environment.read(conn) is None:
+            environment.mark(conn, "dev")
+        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+        _run_seed(conn, root)
+        rows = [
+            (entry.version, entry.name, "now" if entry.version in applied else entry.state)
+            for entry in history.compare(files, history.read(conn), left_out)
+        ]
+        steps = _run_smoke(conn)
+    url = f"postgresql://postgres@127.0.0.1:{started.port}/postgres"
+    output.result(
+        {"url": url, "applied": applied, "versions": [row[0] for row in rows], "smoke": steps},
+        output.table(("version", "migration", "applied"), rows)
+        + f"\n\nseed   supabase/seed_dev.sql\nsmoke  {len(steps)} steps passed\n\n"
+        + f"connect  psql {url}\n"
+        + "         the password is the same as the user's name; API roles: set role authenticated",
+    )
+
+
+@app.command()
+def down(
+    project: Project = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete its data as well.")] = False,
+    json: Json = False,
+) -> None:
+    """Stop the dev server; its data stays unless you say --remove."""
+    root = _project(project)
+    stopped = embedded.remove(root) if remove else embedded.stop(root)
+    done = "stopped the dev server" if stopped else "the dev server was not running"
+    output.result({"stopped": stopped, "removed": remove}, done + (", removed" * remove))
+
+
+@app.command()
+def reset(
+    project: Project = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Dev only: take all of bakehouse out of the database, then migrate and seed it again."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    with _connected(database_url, root, "reset") as (conn, dsn):
+        environment.require_dev(conn, "reset")
+        _confirm(f"Delete all bakehouse data in {database.describe(dsn)}?", yes)
+        with apply.lock(conn, 10, output.say):
+            history.wipe(conn)
+        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+        _run_seed(conn, root)
+    output.result({"applied": applied}, f"emptied, {len(applied)} migrations applied, seeded")
+
+
+@app.command()
+def seed(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Dev only: run supabase/seed_dev.sql, which changes nothing the second time."""
+    root = _project(project)
+    with _connected(database_url, root, "seed") as (conn, _):
+        environment.require_dev(conn, "seed")
+        _run_seed(conn, root)
+    output.result({}, "seeded")
+
+
+@app.command("smoke")
+def smoke_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Walk the least that must hold, in a transaction that is rolled back."""
+    root = _project(project)
+    with _connected(database_url, root, "smoke") as (conn, _):
+        steps = _run_smoke(conn)
+    rows = [(step["name"], f"{step['duration_ms']:.1f} ms") for step in steps]
+    output.result({"smoke": steps}, output.table(("step", "time"), rows))
+
+
+@app.command("doctor")
+def doctor_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Look for what would stop the other commands, and say how to mend it."""
+    root = _project(project)
+    checks = [asdict(check) for check in doctor.examine(root, lambda: _dsn(database_url, root))]
+    rows = [(check["state"], check["name"], check["detail"]) for check in checks]
+    text = output.table(("state", "check", "found"), rows)
+    if any(check["state"] == "bad" for check in checks):
+        if not output.as_json:
+            print(text)
+        raise BakehouseError("unexpected", "not all is well", checks=checks)
+    output.result({"checks": checks}, text)
+
+
+@app.command()
+def bootstrap(
+    database_url: Annotated[
+        str,
+        typer.Option(
+            "--database-url",
+            envvar="BAKEHOUSE_SUPERUSER_URL",
+            help="A superuser's connection to the database, on plain Postgres.",
+        ),
+    ],
+    migration_role: Annotated[
+        str, typer.Option("--migration-role", help="The role that will run migrations.")
+    ],
+    json: Json = False,
+) -> None:
+    """Plain Postgres only: create the roles, schemas and functions that Supabase provides."""
+    with database.connect(database.parse(database_url), "bootstrap") as conn:
+        platform.bootstrap(conn, migration_role)
+    output.result(
+        {"migration_role": migration_role},
+        f"ready; give {migration_role} a password (alter role ... password) and migrate as it",
+    )
+
+
+def _run_seed(conn: Connection, root: Path) -> None:
+    path = root / "supabase" / "seed_dev.sql"
+    if path.is_file():
+        file = Migration("", "seed_dev", path, path.read_text())
+        try:
+            conn.execute(file.text.encode())
+        except psycopg.Error as error:
+            conn.execute("rollback")
+            position = error.diag.statement_position
+            place = int(position) - 1 if position else None
+            raise apply.explain(error, file, place, "failed", "The seed was rolled back.") from None
+
+
+def _run_smoke(conn: Connection) -> list[dict[str, Any]]:
+    steps = list(smoke.walk(conn))
+    failed = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
+    if failed:
+        raise BakehouseError("smoke", "the smoke walk failed\n  " + "\n  ".join(failed))
+    return [asdict(step) for step in steps]
+
+
+# --- migrations -------------------------------------------------------------------------------
+
+
+@migrate.command("up")
+def migrate_up(
+    project: Project = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    lock_wait: LockWait = 10,
+    json: Json = False,
+) -> None:
+    """Apply what is pending: each file whole or not at all."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    with _connected(database_url, root, "migrate up") as (conn, dsn):
+        applied = _apply_pending(conn, dsn, root, files, left_out, lock_wait)
+    text = f"applied {len(applied)} migrations" if applied else "nothing to do"
+    output.result({"applied": applied}, text)
+
+
+def _apply_pending(
+    conn: Connection,
+    dsn: str,
+    root: Path,
+    files: list[Migration],
+    left_out: frozenset[str],
+    wait: float,
+) -> list[str]:
+    if not _pending(conn, files, left_out):
+        return []
+    with apply.lock(conn, wait, output.say):
+        history.ensure(conn)
+        commit = _git_commit(root)
+        applied: list[str] = []
+        for file in _pending(conn, files, left_out):  # again: the lock may have been waited for
+            done = apply.apply(conn, dsn, file, commit, output.say)
+            applied.append(file.version)
+            output.say(f"applied {done.label} ({done.duration_ms} ms)")
+        if applied:
+            history.snapshot(conn)
+    return applied
+
+
+def _pending(conn: Connection, files: list[Migration], left_out: frozenset[str]) -> list[Migration]:
+    entries = history.compare(files, history.read(conn), left_out)
+    history.require_clean(entries)
+    return [entry.file for entry in entries if entry.state == "pending" and entry.file]
+
+
+@migrate.command()
+def status(
+    project: Project = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 3 when something is pending.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show every version: in the files, in the database, and whether they agree."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    with _connected(database_url, root, "migrate status") as (conn, _):
+        applied = history.read(conn)
+    entries = history.compare(files, applied, left_out)
+    head = history.chain_head(applied)
+    facts: dict[str, Any] = {"chain_head": head}
+    facts["migrations"] = [_entry_facts(entry) for entry in entries]
+    text = output.table(
+        ("version", "migration", "state", "applied", "by", "note"),
+        [
+            (
+                entry.version,
+                entry.name,
+                entry.state,
+                f"{row.applied_at:%Y-%m-%d %H:%M}"
+                if (row := entry.applied) and row.applied_at
+                else "",
+                (row.applied_by or "") if row else "",
+                entry.detail,
+            )
+            for entry in entries
+        ],
+    )
+    text += f"\n\nchain head  {head or 'unknown: adopt what another tool applied'}"
+    pending = [entry.version for entry in entries if entry.state == "pending"]
+    drift = [entry.version for entry in entries if entry.state in history.BLOCKING]
+    if check and (drift or pending):
+        if not output.as_json:
+            print(text)
+        kind, what = ("drift", drift) if drift else ("pending", pending)
+        raise BakehouseError(kind, f"{kind}: {', '.join(what)}", **facts)
+    output.result(facts, text)
+
+
+def _entry_facts(entry: history.Entry) -> dict[str, Any]:
+    row = entry.applied
+    return {
+        "version": entry.version,
+        "name": entry.name,
+        "state": entry.state,
+        "detail": entry.detail,
+        "applied_at": row and row.applied_at,
+        "applied_by": row and row.applied_by,
+        "duration_ms": row and row.duration_ms,
+    }
+
+
+@migrate.command()
+def plan(
+    project: Project = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    lock_wait: LockWait = 10,
+    json: Json = False,
+) -> None:
+    """Rehearse what is pending: run it, report what it did, roll it back.
+
+    Locks that the files take are held until the rollback, and sequences they use move on.
+    """
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    with (
+        _connected(database_url, root, "migrate plan") as (conn, _),
+        apply.lock(conn, lock_wait, output.say),
+    ):
+        report = rehearse.rehearse(conn, _pending(conn, files, left_out))
+    output.result(
+        {"migrations": [asdict(one) for one in report]},
+        "\n".join(_rehearsal_lines(report)) or "nothing to do",
+    )
+
+
+def _rehearsal_lines(report: list[rehearse.Rehearsal]) -> Iterator[str]:
+    for one in report:
+        yield f"{one.label}  {one.duration_ms} ms"
+        for word, things in (
+            ("note", one.notes),
+            ("locks", one.locks),
+            ("rewrites", one.rewrites),
+            ("gone", one.changes.gone),
+            ("changed", one.changes.changed),
+            ("added", one.changes.added),
+        ):
+            for thing in things:
+                yield f"  {word:<8} {thing}"
+
+
+@migrate.command()
+def new(
+    milestone: Annotated[str, typer.Argument(help="M or V and a number, such as M5.")],
+    concept: Annotated[list[str], typer.Argument(help="What it is about, in a word or three.")],
+    project: Project = None,
+    json: Json = False,
+) -> None:
+    """Start a migration and its down script, later than all others."""
+    root = _project(project)
+    folder = root / "supabase"
+    paths = migrations.create(folder / "migrations", folder / "down", milestone, " ".join(concept))
+    names = [str(path.relative_to(root)) for path in paths]
+    output.result({"files": names}, "\n".join(names))
+
+
+@migrate.command()
+def verify(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Check that the database still is what its migrations made of it."""
+    root = _project(project)
+    files, _ = _files(root, "")
+    with _connected(database_url, root, "migrate verify") as (conn, _):
+        applied = history.read(conn)
+        history.require_clean(history.compare(files, applied))
+        known = history.last_snapshot(conn)
+        objects = catalog.read(conn)
+    if known is None:
+        raise BakehouseError(
+            "drift",
+            "there is no record of this database's objects",
+            "`bakehouse migrate up` makes one when it applies a file; so does a repair.",
+        )
+    head, before = known
+    changes = catalog.compare(before, objects)
+    if changes or head != history.chain_head(applied):
+        why = "" if changes else "another tool has applied a version since; `migrate repair adopt`"
+        lines = [
+            f"  {word:<8} {thing}" for word, things in asdict(changes).items() for thing in things
+        ]
+        raise BakehouseError(
+            "drift",
+            "\n".join(["the database is not as the last migration left it", *lines]),
+            why or "If that is meant, write it as a migration.",
+            **asdict(changes),
+        )
+    fingerprint = catalog.fingerprint(objects)
+    output.result(
+        {"fingerprint": fingerprint, "objects": len(objects), "chain_head": head},
+        f"{len(objects)} objects are as the last migration left them\nfingerprint {fingerprint}",
+    )
+
+
+@migrate.command()
+def repair(
+    action: Annotated[
+        str, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
+    ],
+    version: Annotated[str, typer.Argument(help="The version whose row to mend.")],
+    to: Annotated[str, typer.Argument(help="With rename: the version of its file.")] = "",
+    project: Project = None,
+    database_url: Url = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Mend one row of the history, never the schema; a record of it is kept.
+
+    adopt: the file counts as applied, without running it.
+    rehash: the file as it reads now is what was applied.
+    rename: the row belongs to the file of another version with the same SQL.
+    forget: the version is no longer applied.
+    """
+    if action not in history.ACTIONS:
+        raise BakehouseError(
+            "usage", f"no repair is called '{action}'", f"One of: {', '.join(history.ACTIONS)}."
+        )
+    root = _project(project)
+    files, _ = _files(root, "")
+    with (
+        _connected(database_url, root, "migrate repair") as (conn, _),
+        apply.lock(conn, 10, output.say),
+    ):
+        if action == "rehash":
+            _show_difference(conn, files, version)
+        _confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
+        done = history.repair(conn, action, version, files, to)
+    output.result({"action": action, "version": version}, done)
+
+
+def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
+    file = next((file for file in files if file.version == version), None)
+    if file:
+        before = history.recorded_text(conn, version)
+        now = ";\n".join(statement.text for statement in file.statements) + ";"
+        for line in difflib.unified_diff(
+            before.splitlines(), now.splitlines(), "applied", file.path.name, lineterm=""
+        ):
+            output.say(line)
+
+
+# --- environments -----------------------------------------------------------------------------
+
+
+@env_app.command("mark")
+def env_mark(
+    env: Annotated[str, typer.Argument(help="dev, staging or prod.")],
+    project: Project = None,
+    database_url: Url = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Write into the database which environment it is."""
+    with _connected(database_url, _project(project), "env mark") as (conn, dsn):
+        before = environment.read(conn)
+        if before not in (None, env):
+            _confirm(f"{database.describe(dsn)} is {before}: make it {env}?", yes)
+        environment.mark(conn, env)
+    output.result({"env": env}, f"this database is {env}")
+
+
+@env_app.command("show")
+def env_show(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Say which environment the database calls itself."""
+    with _connected(database_url, _project(project), "env show") as (conn, _):
+        env = environment.read(conn)
+    output.result({"env": env}, env or "not marked")
+
+
+@app.command()
+def version(json: Json = False) -> None:
+    """Print the version of this tool."""
+    output.result({"version": __version__}, __version__)
+
+
+def main(run: Callable[[], object] = app) -> None:
+    try:
+        run()
+    except BakehouseError as error:
+        output.failure(error)
+        raise SystemExit(error.exit_code) from None
+    except psycopg.Error as error:
+        said = error.diag.message_primary or str(error).strip() or type(error).__name__
+        output.failure(BakehouseError("unexpected", said, error.diag.message_hint or ""))
+        raise SystemExit(1) from None

@@ -1,0 +1,100 @@
+"""Connections: open one, or say in one line why there is none. No password leaves this module."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from bakehouse.errors import BakehouseError
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+_REASONS = (
+    (r"password authentication failed|no password supplied|SASL|scram", "wrong password"),
+    (r"Connection refused|No such file or directory", "nothing listens there"),
+    (r"timeout|timed out", "no answer in time"),
+    (r"could not translate host|Name or service|nodename nor servname", "no such host"),
+    (r'database ".*" does not exist', "no such database"),
+    (r'role ".*" does not exist', "no such user"),
+    (r"too many (clients|connections)|remaining connection slots", "the server is full"),
+    (r"no pg_hba.conf entry|SSL", "the server does not accept this way of connecting"),
+)
+_ADVICE = {
+    "wrong password": "Check the password in the database URL, or in PGPASSWORD.",
+    "nothing listens there": "Is the server up? `bakehouse up` starts the dev server.",
+    "the server is full": "Close other connections, or use the direct connection, not a pool.",
+    "the server does not accept this way of connecting": "Try sslmode=require in the URL.",
+}
+_DIRECT = "Use the direct connection (port 5432), or the pooler in session mode."
+
+
+def parse(url: str) -> str:
+    """The URL as a connection string; a bad one is refused without repeating it."""
+    try:
+        facts = conninfo_to_dict(url)
+        int(facts.get("port") or 0)
+        return make_conninfo(url, connect_timeout=facts.get("connect_timeout", 10))
+    except (psycopg.ProgrammingError, ValueError):
+        raise BakehouseError(
+            "usage",
+            "the database URL cannot be read",
+            "Write it as postgresql://user@host:port/database",
+        ) from None
+
+
+def describe(dsn: str) -> str:
+    """host:port/database, the part of a connection that may be shown."""
+    facts = conninfo_to_dict(dsn)
+    place = f"{facts.get('host', 'local socket')}:{facts.get('port', 5432)}"
+    return f"{place}/{facts.get('dbname') or facts.get('user') or ''}"
+
+
+@contextmanager
+def connect(dsn: str, purpose: str) -> Iterator[Connection]:
+    """A session of our own with the server, in autocommit."""
+    name = f"bakehouse {purpose} ({socket.gethostname()}, pid {os.getpid()})"
+    try:
+        conn: Connection = psycopg.connect(dsn, autocommit=True, application_name=name[:63])
+    except psycopg.OperationalError as error:
+        raise _unreachable(dsn, str(error)) from None
+    with conn:
+        _require_usable(conn, dsn)
+        yield conn
+
+
+def _unreachable(dsn: str, said: str) -> BakehouseError:
+    reason = next((why for pattern, why in _REASONS if re.search(pattern, said)), "")
+    if not reason:
+        secret = str(conninfo_to_dict(dsn).get("password") or "")
+        last = said.strip().splitlines()[-1] if said.strip() else "no reason given"
+        reason = last.replace(secret, "***") if secret else last
+    return BakehouseError(
+        "connection", f"cannot connect to {describe(dsn)}: {reason}", _ADVICE.get(reason, "")
+    )
+
+
+def _require_usable(conn: Connection, dsn: str) -> None:
+    if conn.info.server_version < 150000:
+        raise BakehouseError(
+            "server",
+            f"{describe(dsn)} is Postgres {conn.info.server_version // 10000}",
+            "bakehouse needs Postgres 15 or later.",
+        )
+    row = conn.execute("select pg_backend_pid(), pg_is_in_recovery()").fetchone()
+    if row is None or row[1]:
+        raise BakehouseError(
+            "server", f"{describe(dsn)} is a standby, which takes no writes", "Use the primary."
+        )
+    if row[0] != conn.info.backend_pid and _shares_backends(dsn, row[0]):
+        raise BakehouseError("pooler", f"{describe(dsn)} is a pooler in transaction mode", _DIRECT)
+
+
+def _shares_backends(dsn: str, pid: object) -> bool:
+    """Behind a pooler: whether another client gets the backend that ours has just used."""
+    with psycopg.connect(dsn, autocommit=True) as other:
+        row = other.execute("select pg_backend_pid()").fetchone()
+    return row is not None and row[0] == pid

@@ -1,0 +1,139 @@
+"""Rehearse pending files: run them, look at what they did, roll it all back."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors
+
+from bakehouse import apply, catalog
+from bakehouse.catalog import Changes
+from bakehouse.database import Connection
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import Migration
+
+LOCK_TIMEOUT = "2s"
+STATEMENT_TIMEOUT = "60s"
+
+_TABLES: LiteralString = """
+select c.oid::bigint, format('%I.%I', n.nspname, c.relname), c.relfilenode::bigint,
+  greatest(c.reltuples, 0)::bigint
+from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'm') and n.nspname !~ '^(pg_|information_schema$|bakehouse$)'
+"""
+# Weaker locks stop nobody from reading and writing; of several, the strongest counts.
+_LOCKS: LiteralString = """
+select distinct on (l.relation) l.relation::bigint, l.mode
+from pg_locks as l
+join unnest(array['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock'])
+  with ordinality as strength (mode, rank) on strength.mode = l.mode
+where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.granted
+order by l.relation, strength.rank
+"""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one file does, seen by running it."""
+
+    label: str
+    duration_ms: int = 0
+    locks: list[str] = field(default_factory=list)
+    rewrites: list[str] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Table:
+    name: str
+    file: int
+    rows: int
+
+
+def rehearse(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
+    """Run the files in one transaction that ends in a rollback."""
+    try:
+        conn.execute(
+            f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
+            f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
+        )
+        return _all(conn, files)
+    finally:
+        if not conn.closed:
+            conn.execute("rollback; reset all; reset role")
+
+
+def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
+    done: list[Rehearsal] = []
+    tables = _tables(conn)
+    held: set[tuple[int, str]] = set()
+    objects = catalog.read(conn)
+    for file in files:
+        if not file.transactional:
+            note = "not rehearsed: it cannot run in a transaction"
+            done.append(Rehearsal(file.label, notes=[note]))
+            continue
+        started = time.monotonic()
+        notes = _run(conn, file)
+        duration = round((time.monotonic() - started) * 1000)
+        before, objects = objects, catalog.read(conn)
+        locked = {(oid, mode) for oid, mode in _locks(conn) if oid in tables} - held
+        now = _tables(conn)
+        rewritten = [oid for oid in tables.keys() & now.keys() if tables[oid].file != now[oid].file]
+        done.append(
+            Rehearsal(
+                file.label,
+                duration,
+                sorted(f"{mode} on {_size(tables[oid])}" for oid, mode in locked),
+                sorted(_size(tables[oid]) for oid in rewritten),
+                catalog.compare(before, objects),
+                notes,
+            )
+        )
+        held |= locked
+        tables |= {oid: now[oid] for oid in rewritten}
+        if notes:
+            break
+    return done
+
+
+def _run(conn: Connection, file: Migration) -> list[str]:
+    place = 0
+    try:
+        with conn.transaction():
+            for statement in file.body:
+                place = statement.start
+                conn.execute(statement.text.encode())
+            conn.execute("reset role")
+    except errors.UnsafeNewEnumValueUsage:
+        return [
+            "needs a commit boundary: it uses an enum value that an earlier file adds;"
+            " this file and those after it were not rehearsed"
+        ]
+    except errors.LockNotAvailable as error:
+        raise BakehouseError(
+            "busy",
+            f"{file.label}: no lock in {LOCK_TIMEOUT} ({error.diag.message_primary})",
+            "Rolled back. Someone works on the same tables; try again.",
+        ) from None
+    except psycopg.Error as error:
+        if error.diag.statement_position:
+            place = statement.offset + int(error.diag.statement_position) - 1
+        raise apply.explain(error, file, place, "failed", "Rolled back: a rehearsal.") from None
+    return []
+
+
+def _tables(conn: Connection) -> dict[int, _Table]:
+    rows = conn.execute(_TABLES).fetchall()
+    return {int(str(r[0])): _Table(str(r[1]), int(str(r[2])), int(str(r[3]))) for r in rows}
+
+
+def _locks(conn: Connection) -> list[tuple[int, str]]:
+    return [(int(str(oid)), str(mode)) for oid, mode in conn.execute(_LOCKS).fetchall()]
+
+
+def _size(table: _Table) -> str:
+    return f"{table.name} (about {table.rows} rows)"
