@@ -1,0 +1,70 @@
+"""A real Postgres for every test: migrated once, then a transaction or a copy each."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+import servers
+from bakehouse.database import Connection
+from servers import Server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The server of this worker: our own, or the one BAKEHOUSE_TEST_URL names."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    prefix = f"bakehouse_{run[:8]}_{worker}"
+    url = os.environ.get("BAKEHOUSE_TEST_URL")
+    running = servers.foreign_server(url, prefix, run) if url else servers.embedded_server(prefix)
+    with running as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def blank_template(server: Server) -> str:
+    """The name of a database with the platform and nothing else."""
+    name = server.create()
+    server.bootstrap(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def template(server: Server, blank_template: str) -> str:
+    """The name of the migrated database; nobody may stay connected to it."""
+    name = server.copy(blank_template)
+    with server.one_at_a_time():
+        servers.migrate(server.dsn(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def session_db(server: Server, template: str) -> Iterator[Connection]:
+    with psycopg.connect(server.dsn(server.copy(template)), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def db(session_db: Connection) -> Iterator[Connection]:
+    """The migrated database as the migration role, in a transaction that is rolled back."""
+    with session_db.transaction(force_rollback=True):
+        yield session_db
+
+
+@pytest.fixture
+def clone(server: Server, template: str) -> Iterator[str]:
+    """The DSN of a migrated database of the test's own, for what must commit or race."""
+    name = server.copy(template)
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def blank(server: Server, blank_template: str) -> Iterator[str]:
+    """The DSN of a database of the test's own with the platform, but no migrations."""
+    name = server.copy(blank_template)
+    yield server.dsn(name)
+    server.drop(name)

@@ -1,0 +1,63 @@
+"""The tool as its users have it: a process, in a project of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+NOWHERE = "postgresql://someone:s3cret-word@127.0.0.1:1/nowhere"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.out)
+        return facts
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with migrations, and the command run in it."""
+
+    root: Path
+
+    def write(self, name: str, sql: str) -> Path:
+        path = self.root / "supabase" / "migrations" / name
+        path.write_text(sql)
+        return path
+
+    def start(self, *arguments: str, url: str = "") -> "subprocess.Popen[str]":
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("BAKEHOUSE")}
+        if url:
+            environment["BAKEHOUSE_DATABASE_URL"] = url
+        return subprocess.Popen(
+            [BAKEHOUSE, *arguments],
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, url: str = "") -> Ran:
+        process = self.start(*arguments, url=url)
+        out, err = process.communicate(timeout=120)
+        return Ran(process.returncode, out, err)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,339 @@
+"""The rules that every object obeys. Each function answers with the offenders, in words."""
+
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID, uuid4
+
+import psycopg
+
+from bakehouse import sqltext
+from bakehouse.database import Connection
+from support import acting_as, make_order, make_staff, values
+
+Rule = Callable[[Connection], list[str]]
+
+
+def tables_have_row_security(db: Connection) -> list[str]:
+    return values(
+        db,
+        """
+        select oid::regclass::text from pg_class
+        where relnamespace::regnamespace::text in ('public', 'app', 'private')
+        and relkind in ('r', 'p') and not relrowsecurity
+        """,
+    )
+
+
+def api_roles_write_nothing(db: Connection) -> list[str]:
+    """Effective rights, so also those that come through PUBLIC, a column or another role."""
+    writes = "insert, update, delete, truncate, references, trigger"
+    if db.info.server_version >= 170000:
+        writes += ", maintain"
+    return values(
+        db,
+        """
+        select format('%%s on %%s', api, rel.oid::regclass)
+        from pg_class as rel, unnest('{anon, authenticated, service_role}'::text[]) as api
+        where rel.relnamespace::regnamespace::text in ('public', 'app', 'private')
+        and case
+          when rel.relkind in ('r', 'p', 'v', 'm', 'f') then
+            has_table_privilege(api, rel.oid, %s)
+            or has_any_column_privilege(api, rel.oid, 'insert, update, references')
+          when rel.relkind = 'S' then
+            has_sequence_privilege(api, rel.oid, 'usage, select, update')
+        end
+        """,
+        writes,
+    )
+
+
+def anon_can_do_nothing(db: Connection) -> list[str]:
+    """Functions and tables; an anon who may do nothing also proves that PUBLIC may not."""
+    return values(
+        db,
+        """
+        select oid::regprocedure::text from pg_proc
+        where pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and has_function_privilege('anon', oid, 'execute')
+        union all
+        select oid::regclass::text from pg_class
+        where relnamespace::regnamespace::text in ('public', 'app', 'private')
+        and relkind in ('r', 'p', 'v', 'm', 'f')
+        and has_any_column_privilege('anon', oid, 'select')
+        """,
+    )
+
+
+def functions_pin_an_empty_search_path(db: Connection) -> list[str]:
+    return values(
+        db,
+        """
+        select oid::regprocedure::text from pg_proc
+        where pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and not coalesce('search_path=""' = any(proconfig), false)
+        """,
+    )
+
+
+def one_role_owns_everything(db: Connection) -> list[str]:
+    return values(
+        db,
+        """
+        with objects (name, schema, owner) as (
+          select oid::regprocedure::text, pronamespace, proowner from pg_proc
+          union all select oid::regclass::text, relnamespace, relowner from pg_class
+          union all select oid::regtype::text, typnamespace, typowner from pg_type
+        )
+        select format('%s belongs to %s', name, owner::regrole) from objects
+        where schema::regnamespace::text in ('public', 'app', 'private')
+        and owner::regrole::text <> 'bakehouse_owner'
+        """,
+    )
+
+
+def everything_has_a_comment(db: Connection) -> list[str]:
+    return values(
+        db,
+        """
+        with objects (name, schema, comment) as (
+          select oid::regprocedure::text, pronamespace, obj_description(oid, 'pg_proc')
+          from pg_proc
+          union all
+          select oid::regclass::text, relnamespace, obj_description(oid, 'pg_class')
+          from pg_class where relkind in ('r', 'p', 'v', 'm', 'f')
+          union all
+          select typ.oid::regtype::text, typ.typnamespace, obj_description(typ.oid, 'pg_type')
+          from pg_type as typ left join pg_class as rel on rel.oid = typ.typrelid
+          where typ.typtype in ('e', 'd', 'r') or rel.relkind = 'c'
+        )
+        select name from objects
+        where schema::regnamespace::text in ('public', 'app', 'private')
+        and coalesce(btrim(comment), '') = ''
+        """,
+    )
+
+
+def foreign_keys_have_an_index(db: Connection) -> list[str]:
+    """One that begins with the columns of the key, in any order, and leaves out no more than null.
+
+    Without it, changing the referenced row reads the whole table.
+    """
+    return values(
+        db,
+        """
+        select format('%s of %s', con.conname, con.conrelid::regclass) from pg_constraint as con
+        where con.contype = 'f'
+        and con.connamespace::regnamespace::text in ('public', 'app', 'private')
+        and not exists (
+          select from pg_index as ind
+          where ind.indrelid = con.conrelid and ind.indisvalid
+          and (ind.indkey::int2[])[0:cardinality(con.conkey) - 1] @> con.conkey
+          and (
+            ind.indpred is null
+            or pg_get_expr(ind.indpred, ind.indrelid) in (
+              select format('(%I IS NOT NULL)', col.attname) from pg_attribute as col
+              where col.attrelid = con.conrelid and col.attnum = any(con.conkey)
+            )
+          )
+        )
+        """,
+    )
+
+
+def names_in_public_are_not_overloaded(db: Connection) -> list[str]:
+    return values(
+        db,
+        """
+        select proname::text from pg_proc where pronamespace = 'public'::regnamespace
+        group by proname having count(*) > 1
+        """,
+    )
+
+
+def refusals_are_listed(db: Connection) -> list[str]:
+    """Every code that a body hands to app.fail, and every PTxxx it raises by itself."""
+    return values(
+        db,
+        r"""
+        with raised (oid, code) as (
+          select fun.oid, found[1] from pg_proc as fun,
+          regexp_matches(fun.prosrc, 'app\.fail\(\s*''(\w+)''', 'g') as found
+          union all
+          select fun.oid, found[1] from pg_proc as fun,
+          regexp_matches(fun.prosrc, '''(PT\d+)''', 'g') as found
+        )
+        select format('%s raises %s', raised.oid::regprocedure, raised.code) from raised
+        where not exists (select from app.error_codes as codes where codes.code = raised.code)
+        """,
+    )
+
+
+def writes_have_a_where(db: Connection) -> list[str]:
+    """API sessions refuse an UPDATE or DELETE without one, also inside definer functions."""
+    bodies = db.execute(
+        """
+        select oid::regprocedure::text, coalesce(pg_get_function_sqlbody(oid), prosrc) from pg_proc
+        where pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and prokind in ('f', 'p')
+        """
+    ).fetchall()
+    return [
+        f"{name}: {write}"
+        for name, body in bodies
+        for statement in sqltext.split(str(body))
+        for write in _unbounded(statement.tokens)
+    ]
+
+
+def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
+    """Writes without a WHERE of their own, one inside their parentheses being another's."""
+    neighbours = zip(("", *tokens), tokens, (*tokens[1:], ""), strict=False)
+    for start, (before, word, after) in enumerate(neighbours):
+        is_update = word == "update" and before not in ("for", "key") and after != "set"
+        if not is_update and (word, after) != ("delete", "from"):
+            continue  # such as `for update`, or the actions of `on conflict` and `merge`
+        own, depth = [], 0
+        for token in tokens[start:]:
+            depth += (token == "(") - (token == ")")
+            if depth < 0:
+                break
+            own.append(token if depth == 0 else "")
+        if "where" not in own:
+            yield " ".join(filter(None, own))
+
+
+def definers_ask_who_calls(db: Connection) -> list[str]:
+    """Call each definer function in public as everybody who must be refused.
+
+    Nothing but a refusal will do: 42501 where the role may not even call it, else by app.fail.
+    A function that names a store or an order must refuse the account of another store as well.
+    """
+    order_id = make_order(db, store="bannos")
+    outsiders: dict[str, UUID | None] = {
+        "an account without sub": None,
+        "a stranger": uuid4(),
+        "a deactivated account": make_staff(db, role="Admin", is_active=False),
+        "an unapproved account": make_staff(db, role="Admin", approved=False),
+    }
+    elsewhere = make_staff(db, role="Admin", store="flourlane")
+    offenders = []
+    for name, call, bound, granted in _definers(db, order_id):
+        closed = {"42501"} if not granted else set()
+        cases: list[tuple[str, str, UUID | None, set[str]]] = [("anon", "anon", None, {"42501"})]
+        cases += [
+            (label, "authenticated", account, closed or {"PT401", "PT403"})
+            for label, account in outsiders.items()
+        ]
+        if bound:
+            refusals = closed or {"PT403", "PT400", "PT404"}
+            cases.append(("an account of another store", "authenticated", elsewhere, refusals))
+        for label, role, account, accepted in cases:
+            answer = _answer(db, call, role, account)
+            if answer not in accepted:
+                offenders.append(f"{name} answers {answer} to {label}")
+    return offenders
+
+
+def _definers(db: Connection, order_id: str) -> list[tuple[str, str, bool, bool]]:
+    """Name, call, whether it is about a store or an order, whether accounts may call it.
+
+    Arguments are null, but for a store and for the order given.
+    """
+    found = db.execute(
+        """
+        select
+          fun.oid::regprocedure::text,
+          format(
+            'select %%I.%%I(%%s)', fun.pronamespace::regnamespace, fun.proname,
+            string_agg(
+              case
+                when arg.name = 'p_store' then '''bannos'''
+                when arg.name = 'p_order_id' then quote_literal(%s)
+                else 'null'
+              end || '::' || arg.type::regtype, ', ' order by arg.position
+            )
+          ),
+          coalesce(bool_or(arg.name in ('p_store', 'p_order_id')), false),
+          has_function_privilege('authenticated', fun.oid, 'execute')
+        from pg_proc as fun
+        left join unnest(fun.proargtypes::oid[], fun.proargnames[:fun.pronargs])
+          with ordinality as arg (type, name, position) on arg.type is not null
+        where fun.pronamespace = 'public'::regnamespace
+        and fun.prosecdef and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+        group by fun.oid
+        """,
+        (order_id,),
+    ).fetchall()
+    return [(str(name), str(call), bool(bound), bool(may)) for name, call, bound, may in found]
+
+
+def _answer(db: Connection, call: str, role: str, account: UUID | None) -> str:
+    try:
+        with acting_as(db, role, account):
+            db.execute(call.encode())
+    except psycopg.Error as error:
+        return error.sqlstate or "an unknown error"
+    return "a result"
+
+
+def plpgsql_check_is_content(db: Connection) -> list[str]:
+    """What that extension finds; it has to be there, in schema extensions."""
+    return values(
+        db,
+        """
+        select format('%s: %s', fun.oid::regprocedure, found)
+        from pg_proc as fun
+        inner join pg_language as lang on lang.oid = fun.prolang and lang.lanname = 'plpgsql'
+        left join pg_trigger as trg on trg.tgfoid = fun.oid and trg.tgparentid = 0
+        cross join lateral extensions.plpgsql_check_function(
+          fun.oid, coalesce(trg.tgrelid, 0), performance_warnings => false
+        ) as found
+        where fun.pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and (trg.oid is not null or fun.prorettype <> 'trigger'::regtype)
+        """,
+    )
+
+
+def rights(db: Connection) -> list[str]:
+    """Every grant on what is ours, the implied ones included."""
+    return values(
+        db,
+        """
+        with objects (name, schema, owner, acl) as (
+          select oid::regclass::text, relnamespace, relowner, coalesce(
+            relacl, acldefault(case relkind when 'S' then 's'::"char" else 'r' end, relowner)
+          ) from pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+          union all
+          select format('%s.%I', attrelid::regclass, attname), relnamespace, relowner, attacl
+          from pg_attribute inner join pg_class on pg_class.oid = attrelid
+          where attacl is not null
+          union all
+          select oid::regprocedure::text, pronamespace, proowner,
+          coalesce(proacl, acldefault('f', proowner)) from pg_proc
+          union all
+          select oid::regtype::text, typnamespace, typowner,
+          coalesce(typacl, acldefault('T', typowner)) from pg_type
+          union all
+          select nspname, oid, nspowner, coalesce(nspacl, acldefault('n', nspowner))
+          from pg_namespace
+        )
+        select concat_ws(' ', name, acl.grantee::regrole, acl.privilege_type, acl.is_grantable)
+        from objects, aclexplode(objects.acl) as acl
+        where schema::regnamespace::text in ('public', 'app', 'private')
+        order by 1
+        """,
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    tables_have_row_security,
+    api_roles_write_nothing,
+    anon_can_do_nothing,
+    functions_pin_an_empty_search_path,
+    one_role_owns_everything,
+    everything_has_a_comment,
+    foreign_keys_have_an_index,
+    names_in_public_are_not_overloaded,
+    refusals_are_listed,
+    writes_have_a_where,
+    definers_ask_who_calls,
+)

@@ -1,0 +1,169 @@
+"""The rules hold for everything that is migrated, and each can tell when it does not."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+import servers
+from bakehouse.database import Connection
+from security import rules
+from servers import Server
+
+HEAD = "create function public.bad(p_store text default null) returns int language plpgsql "
+SAFE = HEAD + "security definer set search_path = '' "
+LET_IN = "; grant execute on function public.bad(text) to authenticated"
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
+def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
+    assert rule(db) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [
+        (rules.tables_have_row_security, "create table public.bad (id int)"),
+        (rules.api_roles_write_nothing, "grant truncate on public.orders to service_role"),
+        (rules.api_roles_write_nothing, "grant insert on public.orders to public"),
+        (rules.api_roles_write_nothing, "grant update (notes) on public.orders to authenticated"),
+        (rules.api_roles_write_nothing, "grant usage on sequence public.audit_log_id_seq to anon"),
+        (rules.anon_can_do_nothing, "grant execute on function app.uid() to public"),
+        (rules.anon_can_do_nothing, "grant select (name) on public.stores to anon"),
+        (
+            rules.functions_pin_an_empty_search_path,
+            HEAD + "set search_path = public as 'begin return 1; end'",
+        ),
+        (rules.one_role_owns_everything, "reset role; create table public.bad (id int)"),
+        (rules.everything_has_a_comment, "comment on function app.uid() is null"),
+        (rules.everything_has_a_comment, "create table public.bad (id int)"),
+        (
+            rules.foreign_keys_have_an_index,
+            "create table public.bad (store text references public.stores)",
+        ),
+        (
+            rules.foreign_keys_have_an_index,
+            "create table public.bad (id int, store text references public.stores);"
+            "create index on public.bad (store) where id > 0",
+        ),
+        (
+            rules.names_in_public_are_not_overloaded,
+            "create function public.bad() returns int language sql as 'select 1';"
+            "create function public.bad(int) returns int language sql as 'select 1'",
+        ),
+        (
+            rules.refusals_are_listed,
+            HEAD + "as $$ begin perform app.fail('NO_SUCH_CODE', 'No.'); end $$",
+        ),
+        (
+            rules.refusals_are_listed,
+            HEAD + "as $$ begin raise exception using errcode = 'PT418'; end $$",
+        ),
+        (
+            rules.writes_have_a_where,
+            HEAD + "as $$ begin if true then update public.orders set notes = ''; end if; end $$",
+        ),
+        (
+            rules.writes_have_a_where,
+            "create function public.bad() returns void language sql as "
+            "'with gone as (delete from public.orders returning id) select from gone where true'",
+        ),
+        (
+            rules.writes_have_a_where,
+            HEAD + "as $$ begin update public.orders set notes = (select '' where true); end $$",
+        ),
+        (rules.definers_ask_who_calls, SAFE + "as 'begin return 1; end'" + LET_IN),
+        (  # asks for a role, but not for the store
+            rules.definers_ask_who_calls,
+            SAFE + "as $$ begin perform app.require('Staff'); return 1; end $$" + LET_IN,
+        ),
+        (  # an error is no refusal
+            rules.definers_ask_who_calls,
+            SAFE + "as $$ begin return 1 / 0; end $$" + LET_IN,
+        ),
+        (  # open to anon
+            rules.definers_ask_who_calls,
+            SAFE + "as $$ begin perform app.require('Staff', p_store); return 1; end $$;"
+            "grant execute on function public.bad(text) to anon",
+        ),
+    ],
+)
+def test_a_rule_reports_what_breaks_it(db: Connection, rule: rules.Rule, bad: str) -> None:
+    db.execute("set local role bakehouse_owner")
+    db.execute(bad.encode())
+    db.execute("reset role")
+
+    assert rule(db) != []
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        SAFE + "as $$ begin perform app.require('Staff', p_store); return 1; end $$" + LET_IN,
+        SAFE + "as $$ begin perform app.require('service_role'); return 1; end $$",
+    ],
+    ids=["for staff", "for the service"],
+)
+def test_a_function_that_asks_first_is_no_offender(db: Connection, good: str) -> None:
+    db.execute("set local role bakehouse_owner")
+    db.execute(good.encode())
+    db.execute("reset role")
+
+    assert rules.definers_ask_who_calls(db) == []
+
+
+def test_a_write_with_its_where_is_no_offender(db: Connection) -> None:
+    db.execute(
+        """
+        create function public.good() returns int language plpgsql as $$
+        begin
+          perform 1 from public.orders for no key update;
+          insert into public.stores (code) values ('a') on conflict (code) do update set name = 'a';
+          update public.orders as o set notes = (select 'a') from public.stores where o.id = 'a';
+          with gone as (delete from public.orders where id = 'a' returning id) select from gone;
+          return 1;
+        end;
+        $$
+        """
+    )
+
+    assert rules.writes_have_a_where(db) == []
+
+
+def test_both_regimes_of_default_privileges_give_the_same_rights(server: Server) -> None:
+    listings = []
+    for regime in ("explicit", "legacy"):
+        name = server.create()
+        server.bootstrap(name, regime)
+        with server.one_at_a_time():
+            servers.migrate(server.dsn(name))
+        with psycopg.connect(server.dsn(name)) as conn:
+            listings.append(rules.rights(conn))
+        server.drop(name)
+
+    assert listings[0] == listings[1]
+    assert "stores authenticated SELECT f" in listings[0]
+
+
+@pytest.fixture
+def checked(server: Server, clone: str) -> Iterator[Connection]:
+    """A migrated database with plpgsql_check."""
+    database = str(conninfo_to_dict(clone)["dbname"])
+    with psycopg.connect(server.superuser_dsn(database), autocommit=True) as conn:
+        if not conn.execute(
+            "select 1 from pg_available_extensions where name = 'plpgsql_check'"
+        ).fetchone():
+            pytest.skip("this server has no extension plpgsql_check")
+        conn.execute("create extension plpgsql_check with schema extensions")
+        yield conn
+
+
+def test_plpgsql_check_finds_nothing(checked: Connection) -> None:
+    assert rules.plpgsql_check_is_content(checked) == []
+
+
+def test_plpgsql_check_would_find_a_column_that_does_not_exist(checked: Connection) -> None:
+    checked.execute((HEAD + "as 'begin return (select nope from public.orders); end'").encode())
+
+    assert "nope" in str(rules.plpgsql_check_is_content(checked))

@@ -1,0 +1,166 @@
+"""The Postgres servers that tests run on."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from testing.postgresql import Postgresql
+
+from bakehouse import apply, database, embedded, history, migrations, platform
+
+MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
+
+
+class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
+    """The embedded binaries in a directory of its own, run by an unprivileged user."""
+
+    def __init__(self, binaries: embedded.Binaries, account: embedded.Account, home: Path) -> None:
+        self.account = account
+        super().__init__(
+            base_dir=str(home),
+            initdb=binaries.tool("initdb"),
+            postgres=binaries.tool("postgres"),
+            initdb_args=" ".join(embedded.initdb_options(binaries.version)) + " -A trust -N",
+            # -F: no fsync; an autovacuum worker in a template would hold up its copies
+            postgres_args="-F -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+            " -c wal_level=logical -c autovacuum=off -c logging_collector=off",
+        )
+
+    def initialize_database(self) -> None:
+        data = self.get_data_directory()
+        os.chown(data, self.account.uid, self.account.gid)
+        command = [self.initdb, "-D", data, *self.settings["initdb_args"].split()]
+        subprocess.run(self.account.command(command), check=True, capture_output=True)
+
+    def get_server_commandline(self) -> list[str]:
+        port = ["-p", str(self.settings["port"])]
+        options = self.settings["postgres_args"].split()
+        data = self.get_data_directory()
+        return self.account.command([self.postgres, "-D", data, *port, *options])
+
+    def dsn(self, **parameters: Any) -> dict[str, Any]:
+        known = {"host": "127.0.0.1", "port": self.settings["port"], "user": embedded.SUPERUSER}
+        return known | {"dbname": "postgres"} | parameters
+
+    def is_server_available(self) -> bool:
+        try:
+            psycopg.connect(**self.dsn()).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def poststart(self) -> None:
+        """Databases come from templates; the package would make one called test."""
+
+    def terminate(self, *_: object) -> None:
+        # nothing here is worth a checkpoint
+        super(Postgresql, self).terminate(signal.SIGQUIT)
+
+
+@dataclass(frozen=True)
+class Server:
+    superuser: str  # conninfo
+    migrator: str  # conninfo
+    migration_role: str
+    password: str | None  # of the migration role and authenticator, where the server asks for one
+    prefix: str  # of database names, unique to this run and worker
+
+    def superuser_dsn(self, database: str) -> str:
+        return make_conninfo(self.superuser, dbname=database)
+
+    def dsn(self, database: str) -> str:
+        return make_conninfo(self.migrator, dbname=database)
+
+    def bootstrap(self, database: str, regime: str = "explicit") -> None:
+        with psycopg.connect(self.superuser_dsn(database), autocommit=True) as conn:
+            platform.bootstrap(conn, self.migration_role, self.password, regime)
+
+    def create(self) -> str:
+        """An empty database, as the server makes them."""
+        name = self._name()
+        self._administer("create database {} template template0", name)
+        return name
+
+    def copy(self, template: str) -> str:
+        """A database like the template, to which nobody may be connected."""
+        name, owner = self._name(), self.migration_role
+        # copying files takes half as long as writing them to the WAL
+        self._administer(
+            "create database {} template {} owner {} strategy file_copy", name, template, owner
+        )
+        return name
+
+    def drop(self, database: str) -> None:
+        self._administer("drop database if exists {} with (force)", database)
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Roles belong to the whole cluster: migrations that create them must not meet there."""
+        with psycopg.connect(self.superuser) as conn:
+            conn.execute("select pg_advisory_xact_lock(hashtext('bakehouse tests'))")
+            yield
+
+    def _name(self) -> str:
+        return f"{self.prefix}_{uuid.uuid4().hex[:8]}"
+
+    def _administer(self, statement: LiteralString, *names: str) -> None:
+        with psycopg.connect(self.superuser, autocommit=True) as conn:
+            conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def migrate(dsn: str) -> None:
+    """All migrations, by the engine that users have."""
+    with database.connect(dsn, "tests") as conn:
+        history.ensure(conn)
+        for file in migrations.discover(MIGRATIONS):
+            apply.apply(conn, dsn, file, None, print)
+
+
+@contextmanager
+def embedded_server(prefix: str) -> Iterator[Server]:
+    account = embedded.unprivileged()
+    with tempfile.TemporaryDirectory(prefix="bakehouse-tests-") as home:
+        os.chown(home, account.uid, account.gid)
+        chosen = os.environ.get("BAKEHOUSE_TEST_BINARIES")
+        binaries = embedded.inspect(Path(chosen)) if chosen else embedded.find_binaries()
+        assert binaries, f"no Postgres in {chosen}"
+        if not account.can_reach(binaries.bin_dir / "postgres"):
+            binaries = embedded.copied(binaries, account, Path(home))
+        cluster = Embedded(binaries, account, Path(home))
+        try:
+            superuser = make_conninfo(**cluster.dsn())
+            role = "postgres"
+            yield Server(superuser, make_conninfo(superuser, user=role), role, None, prefix)
+        finally:
+            cluster.stop()
+
+
+@contextmanager
+def foreign_server(url: str, prefix: str, run: str) -> Iterator[Server]:
+    """A server that is already there; its databases that this worker made are dropped."""
+    role = "bakehouse_migrator"  # `postgres` is the superuser of most servers
+    password = hashlib.sha256(f"{url} {run}".encode()).hexdigest()  # the workers share the role
+    superuser = make_conninfo(url)
+    server = Server(
+        superuser, make_conninfo(superuser, user=role, password=password), role, password, prefix
+    )
+    try:
+        yield server
+    finally:
+        with psycopg.connect(superuser, autocommit=True) as conn:
+            left = conn.execute(
+                "select datname from pg_database where starts_with(datname, %s)", (prefix,)
+            ).fetchall()
+        for (database,) in left:
+            server.drop(database)
