@@ -1,0 +1,188 @@
+"""The real Supabase CLI and ours on one database: each takes what the other did."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bakehouse import catalog, embedded, history
+from projects import Project, free_port
+
+ROOT = Path(__file__).parents[2]
+CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
+PLAIN = "create table public.theirs (id int primary key);\n"
+WRAPPED = f"-- wrapped\nbegin;\n{PLAIN}commit;\n"
+
+pytestmark = pytest.mark.skipif(
+    not CLI.exists() or shutil.which("node") is None,
+    reason="the Supabase CLI is not installed: `make test-supabase` does it where Node is",
+)
+
+
+class SupabaseProject(Project):
+    """A copy of this project with a dev server of its own."""
+
+    def supabase(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [CLI, *arguments], cwd=self.root, capture_output=True, text=True, input=""
+        )
+
+    @property
+    def url(self) -> str:
+        status = embedded.status(self.root)
+        assert status
+        assert status.port
+        return f"postgresql://postgres:postgres@127.0.0.1:{status.port}/postgres"
+
+    def objects(self) -> dict[str, str]:
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            return catalog.read(conn)
+
+    def wipe(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            history.wipe(conn)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupabaseProject]:
+    project = SupabaseProject(tmp_path_factory.mktemp("supabase"))
+    port = free_port()
+    shutil.copytree(ROOT / "supabase", project.root / "supabase")
+    config = project.root / "supabase" / "config.toml"
+    config.write_text(config.read_text().replace("54322", str(port)))
+    started = project.run("up", "--port", str(port))
+    assert started.code == 0, started.err
+    yield project
+    project.run("down", "--remove")
+
+
+@pytest.fixture
+def both(server: SupabaseProject) -> Iterator[SupabaseProject]:
+    """The project as it is in the repository, its database migrated by bakehouse."""
+    yield server
+    for path in (server.root / "supabase" / "migrations").iterdir():
+        if not (ROOT / "supabase" / "migrations" / path.name).exists():
+            path.unlink()
+    server.wipe()
+    with psycopg.connect(server.url) as conn:
+        conn.execute("drop table if exists public.theirs, public.ours")
+    assert server.run("migrate", "up").code == 0
+
+
+def test_the_cli_agrees_with_a_database_that_bakehouse_migrated(both: SupabaseProject) -> None:
+    listed = both.supabase("migration", "list")
+    upped = both.supabase("migration", "up")
+    pushed = both.supabase("db", "push", f"--remote={both.url}", "--yes")
+
+    for file in (both.root / "supabase" / "migrations").glob("*.sql"):
+        assert listed.stdout.count(f"`{file.name[:14]}`") == 2, listed.stdout
+    assert "up to date" in upped.stdout + upped.stderr
+    assert "up to date" in pushed.stdout + pushed.stderr, pushed
+    assert upped.returncode == pushed.returncode == 0
+
+
+def test_bakehouse_agrees_with_a_database_that_the_cli_migrated(both: SupabaseProject) -> None:
+    ours = both.objects()
+    both.wipe()
+
+    upped = both.supabase("migration", "up")
+    again = both.supabase("db", "push", f"--remote={both.url}", "--yes", "--include-seed")
+    status = both.run("migrate", "status", "--check", "--json")
+    nothing = both.run("migrate", "up")
+
+    assert (upped.returncode, again.returncode) == (0, 0), upped.stderr + again.stderr
+    assert both.objects() == ours
+    assert status.code == 0, status.err
+    assert {row["state"] for row in status.json["migrations"]} == {"applied"}
+    assert status.json["chain_head"]
+    assert nothing.out == "nothing to do\n"
+    with psycopg.connect(both.url) as conn:
+        assert conn.execute("select count(*) from public.orders").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("text", [PLAIN, WRAPPED], ids=["plain", "with begin and commit"])
+def test_a_file_that_one_applied_is_applied_for_the_other(both: SupabaseProject, text: str) -> None:
+    both.write("20990101000000_M0_theirs.sql", text)
+    theirs = both.supabase("migration", "up")
+    status = both.run("migrate", "status", "--json").json
+    drift = both.run("migrate", "verify")
+    adopted = both.run("migrate", "repair", "adopt", "20990101000000", "--yes")
+    both.write("20990101000001_M0_ours.sql", text.replace("theirs", "ours"))
+    ours = both.run("migrate", "up", "--json")
+    listed = both.supabase("migration", "up")
+
+    assert theirs.returncode == 0, theirs.stderr
+    assert status["migrations"][-1]["state"] == "applied"
+    assert status["migrations"][-1]["detail"] == "by another tool"
+    assert (drift.code, adopted.code) == (4, 0)
+    assert both.run("migrate", "verify").code == 0
+    assert ours.json["applied"] == ["20990101000001"]
+    assert "up to date" in listed.stdout + listed.stderr
+
+
+def test_the_cli_rebuilds_our_files_from_the_history(both: SupabaseProject) -> None:
+    folder = both.root / "supabase" / "migrations"
+    kept = {path.name: path.read_text() for path in folder.glob("*.sql")}
+    for name in kept:
+        (folder / name).unlink()
+    try:
+        fetched = both.supabase("migration", "fetch")
+        status = both.run("migrate", "status", "--json").json
+    finally:
+        for name, text in kept.items():
+            (folder / name).write_text(text)
+
+    assert fetched.returncode == 0, fetched.stderr
+    assert {row["state"] for row in status["migrations"]} == {"reformatted"}
+
+
+def test_the_advisors_find_nothing(both: SupabaseProject) -> None:
+    advised = both.supabase("db", "advisors", "--fail-on", "warn")
+
+    assert advised.returncode == 0, advised.stdout + advised.stderr
+
+
+def test_types_are_generated_for_what_the_api_shows_and_nothing_else(
+    both: SupabaseProject,
+) -> None:
+    types = both.supabase("gen", "types", f"--remote={both.url}")
+
+    assert types.returncode == 0, types.stderr
+    assert '"stage_events": {' in types.stdout
+    assert "staff_pay" not in types.stdout
+
+
+def test_lint_finds_nothing_where_plpgsql_check_is_installed(
+    both: SupabaseProject, tmp_path: Path
+) -> None:
+    other = embedded.system_binaries(other_than=0)
+    if other is None or not list(other.bin_dir.parent.glob("lib/plpgsql_check.*")):
+        pytest.skip("no system Postgres with plpgsql_check")
+    shutil.copytree(both.root / "supabase", tmp_path / "supabase")
+    project = SupabaseProject(tmp_path)
+    port = free_port()
+    embedded.start(tmp_path, port, other)
+    try:
+        with psycopg.connect(embedded.superuser_dsn(port), autocommit=True) as conn:
+            conn.execute("create extension plpgsql_check with schema extensions")
+        assert project.run("migrate", "up", url=project.url).code == 0
+        linted = project.supabase(
+            "db",
+            "lint",
+            f"--remote={project.url}",
+            "--schema",
+            "public,app",
+            "--output-format",
+            "json",
+            "--fail-on",
+            "warning",
+        )
+    finally:
+        embedded.remove(tmp_path)
+
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+    assert json.loads(linted.stdout) is not None
