@@ -174,7 +174,7 @@ comment on column public.orders.size_rank is 'What to sort sizes by (app.size_ra
 comment on column public.orders.total_amount is
 'The total of the whole order, on its first unit only, so that sums stay right.';
 comment on column public.orders.order_json is
-'The order as Shopify sent it, personal data included: not granted to anyone.';
+'The line item the cake was made from, as Shopify sent it: not granted to anyone.';
 comment on column public.orders.priority is
 '1 Low, 2 Medium, 3 High. Set by a trigger from the override, else from the due date.';
 comment on column public.orders.due_date is 'Null when unknown; never guessed.';

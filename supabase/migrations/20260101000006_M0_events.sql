@@ -1,7 +1,7 @@
 -- M0 events: what happened, kept for good, and the word outwards.
 --
 -- Creates: public.event_type, public.stage_events, public.audit_log, app.append_only,
---          app.broadcast, app.emit
+--          app.broadcast, app.emit, app.audit
 -- Needs: nothing
 -- Re-run: safe, each statement converges
 
@@ -87,7 +87,7 @@ create table if not exists public.audit_log (
   id bigint generated always as identity primary key,
   at_ts timestamptz not null default app.now(),
   actor_id uuid,
-  actor_kind text not null check (actor_kind in ('staff', 'service')),
+  actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
   action text not null,
   store text references public.stores (code),
   subject text,
@@ -98,6 +98,7 @@ create index if not exists audit_log_subject_idx on public.audit_log (subject, a
 alter table public.audit_log enable row level security;
 comment on table public.audit_log is
 'Who changed what, outside the stages of an order: staff, settings, stock. Append-only.';
+comment on column public.audit_log.actor_kind is 'staff, service, or system: scheduled work.';
 comment on column public.audit_log.actor_id is
 'The account. No foreign key: the log keeps what it saw.';
 comment on column public.audit_log.store is 'Null: the change concerns every store.';
@@ -138,6 +139,26 @@ comment on function app.emit(text, jsonb) is
 
 The payload carries ids, never personal data: anyone who can listen reads it.';
 
+create or replace function app.audit(
+  p_action text, p_store text, p_subject text, p_meta jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.actor();
+begin
+  insert into public.audit_log (actor_id, actor_kind, action, store, subject, meta)
+  values (
+    v_caller.user_id, coalesce(v_caller.kind, 'system'), p_action, p_store, p_subject, p_meta
+  );
+end;
+$$;
+comment on function app.audit(text, text, text, jsonb) is
+'Write down who is doing what, in the transaction that does it. The system: no caller, as in scheduled work.';
+
 -- Triggers
 create or replace trigger stage_events_append_only
 before update or delete or truncate on public.stage_events
@@ -172,7 +193,8 @@ revoke all on table public.stage_events, public.audit_log
 from public, anon, authenticated, service_role;
 revoke all on sequence public.stage_events_id_seq, public.audit_log_id_seq
 from public, anon, authenticated, service_role;
-revoke all on function app.append_only(), app.emit(text, jsonb)
+revoke all on function
+app.append_only(), app.emit(text, jsonb), app.audit(text, text, text, jsonb)
 from public, anon, authenticated, service_role;
 grant select on table public.stage_events, public.audit_log to authenticated;
 

@@ -21,10 +21,12 @@ def checkout(tmp_path: Path) -> Iterator[Project]:
     """A copy of the project with its dev server up."""
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     project = Project(tmp_path)
-    ran = project.run("up", "--port", str(free_port()))
-    assert ran.code == 0, ran.err
-    yield project
-    project.run("down", "--remove")
+    try:
+        ran = project.run("up", "--port", str(free_port()))
+        assert ran.code == 0, ran.err
+        yield project
+    finally:
+        project.run("down", "--remove")
 
 
 def session() -> list[tuple[str, str]]:
