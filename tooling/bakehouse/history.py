@@ -208,7 +208,8 @@ def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
 def wipe(conn: Connection) -> None:
     """Drop all that the migrations made, and the memory of them; the mark and the roles stay."""
     with conn.transaction():
-        if conn.execute("select from pg_roles where rolname = 'bakehouse_owner'").fetchone():
+        owner = conn.execute("select 1 from pg_roles where rolname = 'bakehouse_owner'")
+        if owner.fetchone():
             conn.execute("drop owned by bakehouse_owner cascade")
         conn.execute("drop schema if exists bakehouse cascade")
         if _exists(conn, "supabase_migrations.schema_migrations"):

@@ -1,0 +1,160 @@
+"""The dev server through the command: up, down, reset, seed, doctor, bootstrap."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bakehouse import embedded
+from projects import Project, free_port
+from servers import Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A copy of the project, its path with a space in it, and its dev server."""
+    root = tmp_path_factory.mktemp("the bakery") / "of ours"
+    shutil.copytree(ROOT / "supabase", root / "supabase")
+    project = Project(root)
+    try:
+        first = project.run("up", "--json", "--port", str(free_port()))
+        assert first.code == 0, first.err
+        assert len(first.json["applied"]) == len(first.json["versions"]) > 0
+        assert all(step["ok"] for step in first.json["smoke"])
+        yield project
+    finally:
+        project.run("down", "--remove")
+
+
+def port_of(dev: Project) -> int:
+    status = embedded.status(dev.root)
+    assert status
+    assert status.port
+    return status.port
+
+
+def orders(dev: Project) -> int:
+    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+        row = conn.execute("select count(*) from public.orders").fetchone()
+        assert row
+        return int(row[0])
+
+
+def test_a_second_up_changes_nothing_and_says_how_to_connect(dev: Project) -> None:
+    again = dev.run("up")
+
+    assert again.code == 0
+    assert f"postgresql://postgres@127.0.0.1:{port_of(dev)}/postgres" in again.out
+    assert "now" not in again.out.split()
+    assert orders(dev) == 2
+
+
+def test_the_dev_server_looks_like_a_hosted_project(dev: Project) -> None:
+    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+        row = conn.execute(
+            "select current_user, rolsuper, rolbypassrls, rolcreaterole,"
+            " pg_has_role(datdba, 'member'), current_setting('fsync'), datname"
+            " from pg_roles, pg_database"
+            " where rolname = current_user and datname = current_database()"
+        ).fetchone()
+
+    assert row == ("postgres", False, True, True, True, "on", "postgres")
+
+
+def test_a_wrong_password_is_one_line_and_is_not_repeated(dev: Project) -> None:
+    url = f"postgresql://postgres:s3cret-word@127.0.0.1:{port_of(dev)}/postgres"
+
+    ran = dev.run("migrate", "up", url=url)
+
+    assert ran.code == 1
+    assert ran.err.splitlines() == [
+        f"error: cannot connect to 127.0.0.1:{port_of(dev)}/postgres: wrong password",
+        "  Check the password in the database URL, or in PGPASSWORD.",
+    ]
+
+
+def test_reset_starts_again_from_the_files_and_the_seed(dev: Project) -> None:
+    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+        conn.execute("insert into public.orders (store, id) values ('bannos', 'bannos-1')")
+
+    asked = dev.run("reset")
+    kept = orders(dev)
+    done = dev.run("reset", "--yes", "--json")
+
+    assert (asked.code, kept) == (2, 3)
+    assert done.code == 0, done.err
+    assert len(done.json["applied"]) == len(list((ROOT / "supabase/migrations").glob("*.sql")))
+    assert orders(dev) == 2
+    assert dev.run("migrate", "verify").code == 0
+    assert dev.run("env", "show").out == "dev\n"
+
+
+def test_the_seed_runs_as_often_as_one_likes(dev: Project) -> None:
+    assert [dev.run("seed").code for _ in range(2)] == [0, 0]
+    assert orders(dev) == 2
+
+
+def test_the_doctor_finds_a_healthy_server_healthy(dev: Project) -> None:
+    ran = dev.run("doctor", "--json")
+
+    assert ran.code == 0, ran.out
+    assert {check["state"] for check in ran.json["checks"]} <= {"good", "note"}
+
+
+def test_the_doctor_names_a_migration_role_that_is_a_superuser(dev: Project) -> None:
+    ran = dev.run("doctor", url=embedded.superuser_dsn(port_of(dev)))
+
+    assert ran.code == 1
+    assert "a superuser hides what fails on Supabase" in ran.out
+
+
+def test_down_stops_the_server_and_up_finds_the_data_again(dev: Project) -> None:
+    port = port_of(dev)
+
+    down, again = dev.run("down"), dev.run("down")
+    without = dev.run("migrate", "status")
+    up = dev.run("up", "--port", str(port))
+
+    assert (down.out, again.out) == ("stopped the dev server\n", "the dev server was not running\n")
+    assert without.code == 1
+    assert "this project's dev server is not running" in without.err
+    assert up.code == 0, up.err
+    assert orders(dev) == 2
+
+
+def test_a_smoke_walk_that_fails_says_which_step_and_exits_9(dev: Project) -> None:
+    with psycopg.connect(embedded.dsn(port_of(dev)), autocommit=True) as conn:
+        conn.execute("grant select on public.orders to anon")
+        ran = dev.run("smoke")
+        conn.execute("revoke select on public.orders from anon")
+
+    assert ran.code == 9
+    assert "anon reads no order: expected 42501, got 0" in ran.err
+    assert dev.run("smoke").code == 0
+
+
+def test_bootstrap_prepares_a_plain_database(dev: Project, server: Server) -> None:
+    name = server.create()
+
+    ran = dev.run(
+        "bootstrap",
+        "--migration-role",
+        server.migration_role,
+        "--database-url",
+        server.superuser_dsn(name),
+    )
+    refused = dev.run(
+        "bootstrap",
+        "--migration-role",
+        server.migration_role,
+        "--database-url",
+        server.dsn(name),
+    )
+
+    assert ran.code == 0, ran.err
+    assert (refused.code, "only a superuser" in refused.err) == (2, True)
+    server.drop(name)
