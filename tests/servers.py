@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from testing.postgresql import Postgresql
 
-from bakehouse import apply, database, embedded, history, migrations, platform
+from bakehouse import apply, database, embedded, migrations, platform
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
 
@@ -122,9 +122,8 @@ class Server:
 def migrate(dsn: str) -> None:
     """All migrations, by the engine that users have."""
     with database.connect(dsn, "tests") as conn:
-        history.ensure(conn)
-        for file in migrations.discover(MIGRATIONS):
-            apply.apply(conn, dsn, file, None, print)
+        for _ in apply.run(conn, dsn, migrations.discover(MIGRATIONS), None, print):
+            pass
 
 
 @contextmanager

@@ -4,8 +4,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -15,6 +15,18 @@ from bakehouse import database, history, sqltext
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import Migration, runs_alone
+
+_BLOCKERS = """
+select string_agg(
+  format(
+    'pid %%s, user %%s, %%s for %%s s: %%s', a.pid, a.usename, a.state,
+    extract(epoch from clock_timestamp() - a.xact_start)::int,
+    left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80)
+  ), '; '
+)
+from pg_stat_activity as a
+where a.pid = any(pg_blocking_pids(%s))
+"""
 
 Tell = Callable[[str], None]
 
@@ -31,6 +43,7 @@ _INDEX_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Done:
+    version: str
     label: str
     duration_ms: int
     tries: int = 1
@@ -68,17 +81,29 @@ def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
             conn.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))
 
 
-def apply(conn: Connection, dsn: str, file: Migration, commit: str | None, tell: Tell) -> Done:
-    """Run one file and record it."""
-    if not file.transactional:
-        return _step_by_step(conn, file, commit, tell)
-    with Watch(conn, dsn, lambda text: tell(f"{file.label} waits for {text}")) as watch:
-        for attempt in range(1, LOCK_TRIES + 1):
-            try:
+def run(
+    conn: Connection, dsn: str, files: Iterable[Migration], commit: str | None, tell: Tell
+) -> Iterator[Done]:
+    """Run the files in turn and record each."""
+    history.ensure(conn)
+    with Watch(conn, dsn, tell) as watch:
+        for file in files:
+            if file.transactional:
+                yield _with_retries(conn, file, commit, tell, watch)
+            else:
+                yield _step_by_step(conn, file, commit, tell)
+
+
+def _with_retries(
+    conn: Connection, file: Migration, commit: str | None, tell: Tell, watch: "Watch"
+) -> Done:
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            with watch.over(file.label):
                 return _whole(conn, file, commit, attempt)
-            except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
-                tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
-                time.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 jitter, not a secret
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
+            time.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 jitter, not a secret
     raise BakehouseError(
         "busy",
         f"{file.label} could not get its locks: {watch.blocker or 'the blocker is gone'}",
@@ -94,10 +119,9 @@ def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) 
     started = time.monotonic()
     ran = False
     try:
-        conn.execute((prologue + file.text[start:end]).encode())
+        conn.execute(f"{prologue}{file.text[start:end]};reset role".encode())
         ran = True
         duration = _since(started)
-        conn.execute("reset role")
         history.record(conn, file, duration, commit)
         conn.execute("commit; reset all; reset role")
     except (errors.LockNotAvailable, errors.DeadlockDetected):
@@ -114,7 +138,7 @@ def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) 
     except BaseException:
         _roll_back(conn)
         raise
-    return Done(file.label, duration, attempt)
+    return Done(file.version, file.label, duration, attempt)
 
 
 def _find(conn: Connection, file: Migration) -> int | None:
@@ -162,7 +186,7 @@ def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: T
     finally:
         if not conn.closed:
             conn.execute("reset all")
-    return Done(file.label, duration)
+    return Done(file.version, file.label, duration)
 
 
 def _step(
@@ -225,14 +249,16 @@ def _is_invalid(conn: Connection, index: str) -> bool:
 
 
 class Watch:
-    """Notices, on a connection of its own, who holds up ours."""
+    """Notices, on a connection of its own, who holds up a file that takes its time."""
 
     def __init__(self, conn: Connection, dsn: str, tell: Tell) -> None:
-        self.blocker = ""
+        self.blocker = ""  # of the file that ran last
         self._pid = conn.info.backend_pid
         self._dsn = dsn
         self._tell = tell
-        self._over = threading.Event()
+        self._label = ""
+        self._since: float | None = None
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "Watch":
@@ -240,29 +266,38 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._end.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        if self._over.wait(1):  # most files are done by now and need no second connection
-            return
+    @contextmanager
+    def over(self, label: str) -> Iterator[None]:
+        """While this file runs."""
+        if label != self._label:
+            self._label, self.blocker = label, ""
+        self._since = time.monotonic()
         try:
-            with database.connect(self._dsn, "watch") as conn:
-                while not self._over.wait(0.2):
-                    found = _one(
-                        conn,
-                        "select string_agg(format('pid %%s, user %%s, %%s for %%s s: %%s', a.pid,"
-                        " a.usename, a.state, extract(epoch from"
-                        " clock_timestamp() - a.xact_start)::int,"
-                        " left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80)), '; ')"
-                        " from pg_stat_activity as a where a.pid = any (pg_blocking_pids(%s))",
-                        self._pid,
-                    )
-                    if found and not self.blocker:
-                        self._tell(str(found))
-                    self.blocker = str(found or self.blocker)
-        except (BakehouseError, psycopg.Error) as error:
-            self.blocker = f"unknown, since a second connection failed ({error})"
+            yield
+        finally:
+            self._since = None
+
+    def _look(self) -> None:
+        with ExitStack() as stack:
+            conn: Connection | None = None
+            while not self._end.wait(0.2):
+                slow = self._since is not None and time.monotonic() - self._since > 0.3
+                try:
+                    if slow and conn is None:  # most runs never need a second connection
+                        conn = stack.enter_context(database.connect(self._dsn, "watch"))
+                    if slow and conn:
+                        self._note(_one(conn, _BLOCKERS, self._pid))
+                except (BakehouseError, psycopg.Error) as error:
+                    self.blocker = f"unknown, since a second connection failed ({error})"
+                    return
+
+    def _note(self, found: object) -> None:
+        if found and not self.blocker:
+            self._tell(f"{self._label} waits for {found}")
+        self.blocker = str(found or self.blocker)
 
 
 def explain(

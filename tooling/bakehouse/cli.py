@@ -334,13 +334,11 @@ def _apply_pending(
 ) -> list[str]:
     if not _pending(conn, files, left_out):
         return []
+    applied: list[str] = []
     with apply.lock(conn, wait, output.say):
-        history.ensure(conn)
-        commit = _git_commit(root)
-        applied: list[str] = []
-        for file in _pending(conn, files, left_out):  # again: the lock may have been waited for
-            done = apply.apply(conn, dsn, file, commit, output.say)
-            applied.append(file.version)
+        pending = _pending(conn, files, left_out)  # again: the lock may have been waited for
+        for done in apply.run(conn, dsn, pending, _git_commit(root), output.say):
+            applied.append(done.version)
             output.say(f"applied {done.label} ({done.duration_ms} ms)")
         if applied:
             history.snapshot(conn)

@@ -187,12 +187,13 @@ def remove(project: Path) -> bool:
         return False
     with _locked(project):
         data = _find_data(project)
-        for path in (home / "pgdata", home / "pgdata.new"):
-            _discard(path)
+        _discard_unfinished(home / "pgdata")
+        _discard(home / "pgdata")
         if os.geteuid() == 0 and _fallback(project).exists():
             fallback = _make_fallback(project, _account(project))
-            for path in (fallback / "pgdata", fallback / "pgdata.new", fallback):
-                _discard(path)
+            _discard_unfinished(fallback / "pgdata")
+            _discard(fallback / "pgdata")
+            _discard(fallback)
         for name in ("postgres.log", "lock"):
             (home / name).unlink(missing_ok=True)
     if not any(home.iterdir()):
@@ -432,13 +433,20 @@ def _same(lock: int, path: Path) -> bool:
 @contextmanager
 def _sibling(target: Path) -> Iterator[Path]:
     """A path to prepare what becomes `target`; after an error, neither is there."""
-    path = target.with_name(f"{target.name}.new")
-    _discard(path)
+    _discard_unfinished(target)
+    # a name of its own: what was killed may have left an initdb that still writes
+    path = target.with_name(f"{target.name}.new.{os.getpid()}")
     try:
         yield path
         path.rename(target)
     finally:
         _discard(path)
+
+
+def _discard_unfinished(target: Path) -> None:
+    for path in target.parent.glob(f"{target.name}.new.*"):
+        _halt(path)
+        shutil.rmtree(path, ignore_errors=True)  # the next start takes what is left
 
 
 def _discard(path: Path) -> None:

@@ -38,7 +38,6 @@ def bootstrap(
         "bakehouse.regime": regime,
     }
     with conn.transaction():
-        conn.execute("set local client_min_messages = 'warning'")
         for name, value in settings.items():
             conn.execute("select set_config(%s, %s, true)", (name, value))
         conn.execute(_SQL.read_bytes())
