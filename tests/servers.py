@@ -159,7 +159,7 @@ def foreign_server(url: str, prefix: str, run: str) -> Iterator[Server]:
     finally:
         with psycopg.connect(superuser, autocommit=True) as conn:
             left = conn.execute(
-                "select datname from pg_database where starts_with(datname, %s)", (prefix,)
+                "select datname from pg_database where starts_with(datname, %s)", (f"{prefix}_",)
             ).fetchall()
         for (database,) in left:
             server.drop(database)

@@ -10,7 +10,8 @@ set local role bakehouse_owner;
 
 -- Tables
 create table if not exists public.stores (
-  code text primary key check (code ~ '^[a-z][a-z0-9_]*$'),
+  -- callers say both and global for every store
+  code text primary key check (code ~ '^[a-z][a-z0-9_]*$' and code not in ('both', 'global')),
   name text not null,
   scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),
   shop_domain text unique check (shop_domain = lower(shop_domain)),

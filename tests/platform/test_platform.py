@@ -155,7 +155,7 @@ def test_api_sessions_have_the_time_limits_of_hosted(
 def test_the_database_itself_has_a_time_limit(server: Server, superuser: Connection) -> None:
     server.bootstrap(superuser.info.dbname)
 
-    with psycopg.connect(superuser.info.dsn, dbname=superuser.info.dbname) as conn:
+    with psycopg.connect(server.dsn(superuser.info.dbname)) as conn:
         assert one(conn, "show statement_timeout") == "2min"
 
 

@@ -159,7 +159,7 @@ def refusals_are_listed(db: Connection) -> list[str]:
           regexp_matches(fun.prosrc, 'app\.fail\(\s*''(\w+)''', 'g') as found
           union all
           select fun.oid, found[1] from pg_proc as fun,
-          regexp_matches(fun.prosrc, '''(PT\d+)''', 'g') as found
+          regexp_matches(fun.prosrc, '(?:errcode =|raise sqlstate) ''(PT\d+)''', 'g') as found
         )
         select format('%s raises %s', raised.oid::regprocedure, raised.code) from raised
         where not exists (select from app.error_codes as codes where codes.code = raised.code)

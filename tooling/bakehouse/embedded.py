@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ from bakehouse.errors import BakehouseError
 PORT = 54322
 SUPERUSER = "supabase_admin"
 PASSWORD = "postgres"  # everyone's, as with `supabase start`: the server listens locally only
-_ROOM = 150 * 2**20  # bytes; a fresh cluster takes half of it
+_ROOM = 150 * 2**20  # bytes; a fresh cluster takes 40 MB, and its WAL grows
 _PATIENCE = 60.0  # seconds, for a start, a stop, or another terminal to finish
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # ours would leak PGDATA, PGOPTIONS and the like
 _SETTINGS = """
@@ -384,7 +384,7 @@ def _locked(project: Path) -> Iterator[None]:
     """One command at a time; what the system refuses in it becomes one line."""
     home = _home(project)
     try:
-        if not home.exists():
+        with suppress(FileExistsError):  # also by another command, a moment ago
             home.mkdir()
             home.chmod(0o755)  # whatever the umask: the account must get through
         lock = _take_lock(home / "lock")
@@ -480,7 +480,7 @@ def _create(data: Path, binaries: Binaries, account: Account, port: int, log: Pa
         _initdb(new, binaries, account)
         with (new / "postgresql.conf").open("a") as config:
             config.write(_SETTINGS)
-        # no fsync while nothing is worth keeping, then all of it at once: half the time
+        # no fsync while nothing is worth keeping, then all of it at once
         _launch(new, binaries, account, port, log, "-F")
         with psycopg.connect(superuser_dsn(port), autocommit=True) as conn:
             platform.bootstrap(conn, password=PASSWORD)
@@ -550,7 +550,7 @@ def _halt(data: Path) -> bool:
         return False
     os.kill(running.pid, signal.SIGINT)
     deadline = time.monotonic() + _PATIENCE
-    while _is_postmaster(running.pid, data):
+    while not _exited(running.pid):
         if time.monotonic() > deadline:
             raise BakehouseError(
                 "stop",
@@ -598,6 +598,18 @@ def _is_postmaster(pid: int, data: Path) -> bool:
     return "postgres" in command and f" -D {data} " in f"{command} "
 
 
+def _exited(pid: int) -> bool:
+    """Whether the process has let go of its port: its command is gone before its sockets are."""
+    if Path("/proc/self/stat").exists():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
+        except OSError:
+            return True
+    else:
+        state = _output(["ps", "-o", "stat=", "-p", str(pid)])[:1]
+    return state in ("", "Z", "X")
+
+
 def _remove_stale_pid(data: Path) -> bool:
     """Postgres clears up after a dead process, but not when a stranger has its number."""
     pid_file = data / "postmaster.pid"
@@ -628,12 +640,17 @@ def _require_version(data: Path, binaries: Binaries) -> None:
 
 
 def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise _port_taken(port, error.strerror or "") from error
+    deadline = time.monotonic() + 1  # a server that was just killed holds its port a moment longer
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise _port_taken(port, error.strerror or "") from error
+        time.sleep(0.02)
 
 
 def _explain(said: str, what: str, place: Path, port: int = 0) -> BakehouseError:
