@@ -1,0 +1,550 @@
+-- M1 settings: what an Admin may decide, each key with its shape and its default.
+--
+-- Creates: app.setting_keys, public.settings, app.require_for, app.setting, app.check_setting, and
+--          the settings RPCs: get_settings, get_setting, set_setting, reset_setting, and a getter
+--          and a setter each for printing, monitor density, flavours, storage and due dates
+-- Needs: M0
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists app.setting_keys (
+  key text primary key,
+  shape jsonpath not null,
+  needs text not null,
+  default_value jsonb not null check ((default_value @@ shape) is true),
+  store_defaults jsonb not null default '{}' check (jsonb_typeof(store_defaults) = 'object'),
+  meaning text not null
+);
+alter table app.setting_keys enable row level security;
+comment on table app.setting_keys is
+'Every setting there is. What is not listed cannot be set: no secret ever is.';
+comment on column app.setting_keys.shape is 'What a value has to satisfy; strict, so that [x] is not x.';
+comment on column app.setting_keys.needs is 'The shape in words, for who got it wrong.';
+comment on column app.setting_keys.store_defaults is
+'By store, where the default is not that of the others.';
+
+insert into app.setting_keys (key, shape, needs, default_value, store_defaults, meaning)
+values
+(
+  'flavours',
+  'strict $.type() == "array" && $.size() > 0 && $.size() <= 100 && !exists($[*] ? (
+    @.type() != "string" || !(@ like_regex "^\\S(.{0,98}\\S)?$")))',
+  'a list of 1 to 100 names, none blank or padded',
+  '["Vanilla", "Chocolate", "Strawberry"]',
+  '{
+    "bannos": ["Vanilla", "Chocolate", "Strawberry", "Mango", "Hazelnut", "Pistachio"],
+    "flourlane": [
+      "Vanilla", "Chocolate", "Strawberry", "Caramel", "Lemon", "Coffee", "Carrot", "Red Velvet"
+    ]
+  }',
+  'The flavours to choose from.'
+),
+(
+  'storage_locations',
+  'strict $.type() == "array" && $.size() > 0 && $.size() <= 100 && !exists($[*] ? (
+    @.type() != "string" || !(@ like_regex "^\\S(.{0,98}\\S)?$")))',
+  'a list of 1 to 100 names, none blank or padded',
+  '[
+    "Store Fridge", "Store Freezer", "Kitchen Coolroom", "Kitchen Freezer", "Basement Coolroom"
+  ]',
+  '{"flourlane": [
+    "Store Fridge", "Store Freezer", "Kitchen Coolroom", "Kitchen Freezer", "Basement Coolroom",
+    "Display Case"
+  ]}',
+  'Where a cake may stand.'
+),
+(
+  'printing_settings',
+  'strict $.type() == "object" && !exists($.keyvalue() ? (!(
+    (@.key == "printer_name" || @.key == "paper_size" || @.key == "barcodePrefix")
+      && @.value.type() == "string" && @.value like_regex "^.{0,100}$"
+    || (@.key == "auto_print" || @.key == "print_barcodes" || @.key == "print_labels")
+      && @.value.type() == "boolean"
+    || @.key == "orientation" && @.value.type() == "string"
+      && (@.value == "portrait" || @.value == "landscape")
+    || @.key == "ticketSize" && @.value.type() == "string"
+      && (@.value == "58mm" || @.value == "80mm" || @.value == "custom")
+    || @.key == "copies" && @.value.type() == "number"
+      && (@.value == 1 || @.value == 2 || @.value == 3)
+  )))',
+  'an object of printer_name, paper_size and barcodePrefix (text), auto_print, print_barcodes and '
+  'print_labels (boolean), orientation (portrait, landscape), ticketSize (58mm, 80mm, custom), '
+  'copies (1 to 3)',
+  '{
+    "printer_name": "", "paper_size": "A4", "orientation": "portrait", "auto_print": false,
+    "print_barcodes": true, "print_labels": true, "ticketSize": "80mm", "copies": 1,
+    "barcodePrefix": ""
+  }',
+  '{}',
+  'How tickets are printed. A property left out has its default.'
+),
+(
+  'dueDates.defaultDue',
+  'strict $ like_regex "^(today|\\+([1-9]|[1-9][0-9]) days?)$"',
+  'today, +1 day, or +2 days up to +99 days',
+  '"+1 day"', '{}',
+  'The due date a new order is offered.'
+),
+(
+  'dueDates.allowedDays',
+  'strict $.type() == "array" && $.size() == 7 && exists($[*] ? (@ == true))
+    && !exists($[*] ? (@.type() != "boolean"))',
+  'seven booleans, Monday to Sunday, at least one of them true',
+  '[true, true, true, true, true, true, false]', '{}',
+  'The days of the week on which orders can be due.'
+),
+(
+  'dueDates.blackoutDates',
+  'strict $.type() == "array" && $.size() <= 1000 && !exists($[*] ? (
+    @.type() != "string" || !(@ like_regex "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$")
+    || (@.datetime("YYYY-MM-DD").type() == "date") is unknown))',
+  'a list of up to 1000 dates, each YYYY-MM-DD',
+  '[]', '{}',
+  'Dates on which no order can be due.'
+),
+(
+  'monitor.density',
+  'strict $ == "compact" || $ == "cozy"', 'compact or cozy',
+  '"cozy"', '{}',
+  'How closely the kitchen monitors set their rows.'
+),
+(
+  'monitor.autoRefresh',
+  'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60',
+  '30', '{}',
+  'After how many seconds the kitchen monitors read again.'
+),
+(
+  'inventory_tracking_enabled',
+  'strict $.type() == "boolean"', 'true or false',
+  'false', '{}',
+  'Whether orders take their parts out of stock.'
+),
+(
+  'photo_required_stages',
+  'strict $.type() == "array" && !exists($[*] ? (@.type() != "string"
+    || !(@ == "Filling" || @ == "Covering" || @ == "Decorating" || @ == "Packing")))',
+  'a list of stages: Filling, Covering, Decorating, Packing',
+  '[]', '{}',
+  'The stages that cannot be completed without a photo.'
+),
+(
+  'active_shift_required',
+  'strict $.type() == "boolean"', 'true or false',
+  'false', '{}',
+  'Whether an order can be assigned only to somebody on shift.'
+)
+on conflict (key) do update
+  set
+    shape = excluded.shape, needs = excluded.needs, default_value = excluded.default_value,
+    store_defaults = excluded.store_defaults, meaning = excluded.meaning;
+
+create table if not exists public.settings (
+  store text references public.stores (code),
+  key text not null references app.setting_keys (key),
+  value jsonb not null,
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now(),
+  constraint settings_key unique nulls not distinct (store, key)
+);
+create index if not exists settings_key_idx on public.settings (key);
+alter table public.settings enable row level security;
+comment on table public.settings is
+'What has been set, and nothing else: read get_setting, which knows the defaults.';
+comment on column public.settings.store is
+'Null: every store that has no value of its own. Callers spell it global.';
+
+-- Functions, internal
+create or replace function app.require_for(p_role text, p_store text)
+returns app.caller
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require(p_role, p_store);
+begin
+  if p_store is null and exists (
+    select from public.stores as stores where stores.code <> all(v_caller.stores)
+  ) then
+    perform app.fail(
+      'PERMISSION_DENIED', 'That concerns every store, and your account belongs to one.',
+      jsonb_build_object('stores', v_caller.stores)
+    );
+  end if;
+  return v_caller;
+end;
+$$;
+comment on function app.require_for(text, text) is
+'As app.require, where no store means all of them: whoever belongs to one store cannot decide for every store.';
+
+create or replace function app.setting(p_store text, p_key text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_value jsonb;
+begin
+  select
+    case jsonb_typeof(keys.default_value)
+      when 'object' then keys.default_value || chosen.value
+      else chosen.value
+    end
+  into v_value
+  from app.setting_keys as keys
+  left join public.settings as own on own.key = keys.key and own.store = p_store
+  left join public.settings as shared on shared.key = keys.key and shared.store is null
+  cross join lateral coalesce(
+    own.value, shared.value, keys.store_defaults -> p_store, keys.default_value
+  ) as chosen (value)
+  where keys.key = p_key;
+  if not found then
+    perform app.fail(
+      'BAD_INPUT', 'No such setting.',
+      jsonb_build_object('keys', array(select keys.key from app.setting_keys as keys order by 1))
+    );
+  end if;
+  return v_value;
+end;
+$$;
+comment on function app.setting(text, text) is
+'The value in force: the store''s own, else the one for every store, else the default. Never null.
+
+A null store asks for the value of every store. Raises BAD_INPUT for a key that does not exist.';
+
+create or replace function app.check_setting(p_key text, p_value jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_key app.setting_keys;
+  v_inner jsonb;
+begin
+  select keys.key, keys.shape, keys.needs into v_key.key, v_key.shape, v_key.needs
+  from app.setting_keys as keys where keys.key = p_key;
+  if p_value @@ v_key.shape then
+    return p_value;
+  end if;
+  if jsonb_typeof(p_value) = 'string' then
+    begin
+      v_inner := (p_value #>> '{}')::jsonb;
+    exception
+      -- not JSON, a number too large, nested too deeply: no value inside
+      when data_exception or program_limit_exceeded then
+        v_inner := null;
+    end;
+    if v_inner @@ v_key.shape then
+      return v_inner;
+    end if;
+  end if;
+  perform app.setting(null, p_key); -- refuses a key that does not exist
+  perform app.fail(
+    'BAD_INPUT', format('%s has to be %s.', p_key, v_key.needs), jsonb_build_object('key', p_key)
+  );
+  return null;
+end;
+$$;
+comment on function app.check_setting(text, jsonb) is
+'The value as it may be stored. One that comes as JSON inside a string, as old clients send it, is unwrapped.
+
+Raises BAD_INPUT for a key that does not exist and for a value of another shape, null included.';
+
+-- Functions, public
+create or replace function public.get_setting(p_store text, p_key text)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform app.require('Staff', nullif(p_store, 'global'));
+  if p_store is null then
+    perform app.fail('BAD_INPUT', 'Say which store, or global.');
+  end if;
+  return app.setting(nullif(p_store, 'global'), p_key);
+end;
+$$;
+comment on function public.get_setting(text, text) is
+'One setting of a store, or of every store (global): what has been set, else the default.
+
+For Staff of the store. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store or key).';
+
+create or replace function public.get_settings(p_store text)
+returns table (store text, key text, value jsonb, created_at timestamptz)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  perform app.require('Staff', nullif(p_store, 'global'));
+  return query
+  select p_store, keys.key, public.get_setting(p_store, keys.key), own.created_at
+  from app.setting_keys as keys
+  left join public.settings as own
+    on own.key = keys.key and own.store is not distinct from nullif(p_store, 'global')
+  order by keys.key;
+end;
+$$;
+comment on function public.get_settings(text) is
+'Every setting of a store, or of every store (global), with the value in force.
+
+created_at is null where the store has set nothing itself. Errors as get_setting.';
+
+create or replace function public.set_setting(p_store text, p_key text, p_value jsonb)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_store text := nullif(p_store, 'global');
+  v_value jsonb;
+  v_old jsonb;
+begin
+  perform app.require_for('Admin', v_store);
+  if p_store is null then
+    perform app.fail('BAD_INPUT', 'Say which store, or global.');
+  end if;
+  v_value := app.check_setting(p_key, p_value);
+  -- one writer of a key at a time, so that the audit log has the value that was replaced
+  perform from app.setting_keys as keys where keys.key = p_key for no key update;
+  v_old := (
+    select settings.value from public.settings as settings
+    where settings.key = p_key and settings.store is not distinct from v_store
+  );
+  if v_old is distinct from v_value then
+    insert into public.settings (store, key, value) values (v_store, p_key, v_value)
+    on conflict on constraint settings_key do update set value = excluded.value;
+    perform app.audit(
+      'set_setting', v_store, p_key, jsonb_build_object('old', v_old, 'new', v_value)
+    );
+  end if;
+  return true;
+end;
+$$;
+comment on function public.set_setting(text, text, jsonb) is
+'Set a setting for a store, or with global for every store that has no value of its own.
+
+For Admins of the store; global for Admins of every store. Audited with the old value, null for none. The same value again changes nothing. Null is refused: reset_setting goes back to the default. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store or key, wrong shape).';
+
+create or replace function public.reset_setting(p_store text, p_key text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_store text := nullif(p_store, 'global');
+  v_old jsonb;
+begin
+  perform app.require_for('Admin', v_store);
+  perform public.get_setting(p_store, p_key); -- refuses a key that does not exist
+  perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
+  delete from public.settings as settings
+  where settings.key = p_key and settings.store is not distinct from v_store
+  returning settings.value into v_old;
+  if v_old is null then
+    return false;
+  end if;
+  perform app.audit('reset_setting', v_store, p_key, jsonb_build_object('old', v_old));
+  return true;
+end;
+$$;
+comment on function public.reset_setting(text, text) is
+'Take back what was set for a store, or with global for every store. False: nothing was.
+
+A store then follows the value for every store, else the default. Roles and errors as set_setting.';
+
+create or replace function public.get_printing_settings(p_store text)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select public.get_setting(p_store, 'printing_settings');
+$$;
+comment on function public.get_printing_settings(text) is
+'How a store prints tickets, every property present. Errors as get_setting.';
+
+create or replace function public.set_printing_settings(p_store text, p_settings jsonb)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+  select public.set_setting(p_store, 'printing_settings', p_settings);
+$$;
+comment on function public.set_printing_settings(text, jsonb) is
+'Set how a store prints tickets. A property left out goes back to its default. Errors as set_setting.';
+
+create or replace function public.get_monitor_density(p_store text)
+returns text
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select public.get_setting(p_store, 'monitor.density') #>> '{}';
+$$;
+comment on function public.get_monitor_density(text) is
+'The density of a store''s monitors: compact or cozy. Errors as get_setting.';
+
+create or replace function public.set_monitor_density(p_store text, p_density text)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+  select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
+$$;
+comment on function public.set_monitor_density(text, text) is
+'Set the density of a store''s monitors: compact or cozy. Errors as set_setting.';
+
+create or replace function public.get_flavours(p_store text)
+returns text[]
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
+$$;
+comment on function public.get_flavours(text) is
+'The flavours of a store, in their order. Never empty. Errors as get_setting.';
+
+create or replace function public.set_flavours(p_store text, p_flavours text[])
+returns boolean
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+  select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
+$$;
+comment on function public.set_flavours(text, text[]) is
+'Set the flavours of a store, at least one. Errors as set_setting.';
+
+create or replace function public.get_storage_locations(p_store text)
+returns text[]
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
+$$;
+comment on function public.get_storage_locations(text) is
+'Where a cake may stand in a store, in their order. Never empty. Errors as get_setting.';
+
+create or replace function public.set_storage_locations(p_store text, p_locations text[])
+returns boolean
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+  select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
+$$;
+comment on function public.set_storage_locations(text, text[]) is
+'Set where a cake may stand in a store, at least one place. Errors as set_setting.';
+
+create or replace function public.get_due_date_settings(p_store text)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'defaultDue', public.get_setting(p_store, 'dueDates.defaultDue'),
+    'allowedDays', public.get_setting(p_store, 'dueDates.allowedDays'),
+    'blackoutDates', public.get_setting(p_store, 'dueDates.blackoutDates')
+  );
+$$;
+comment on function public.get_due_date_settings(text) is
+'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates. Errors as get_setting.';
+
+create or replace function public.set_due_date_settings(p_store text, p_settings jsonb)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  perform app.require_for('Admin', nullif(p_store, 'global'));
+  if jsonb_typeof(p_settings) is distinct from 'object' then
+    perform app.fail('BAD_INPUT', 'Due date settings have to be an object.');
+  end if;
+  -- in one order, so that two writers of several keys do not wait for each other
+  perform public.set_setting(p_store, 'dueDates.' || part.name, part.value)
+  from (
+    select parts.key as name, parts.value from jsonb_each(p_settings) as parts order by parts.key
+  ) as part;
+  return true;
+end;
+$$;
+comment on function public.set_due_date_settings(text, jsonb) is
+'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay. Errors as set_setting.';
+
+-- Triggers
+create or replace trigger settings_set_updated_at
+before update on public.settings
+for each row execute function app.set_updated_at();
+
+-- Policies
+do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+begin
+  if not exists (select from pg_policies where policyname = 'settings_select_authenticated') then
+    create policy settings_select_authenticated on public.settings
+    for select to authenticated
+    using (
+      (select app.is_staff())
+      and (store is null or store = any ((select app.my_stores())::text[]))
+    );
+  end if;
+end;
+$$;
+
+-- Grants
+revoke all on table app.setting_keys, public.settings
+from public, anon, authenticated, service_role;
+revoke all on function
+app.require_for(text, text), app.setting(text, text), app.check_setting(text, jsonb),
+public.get_setting(text, text), public.get_settings(text),
+public.set_setting(text, text, jsonb), public.reset_setting(text, text),
+public.get_printing_settings(text), public.set_printing_settings(text, jsonb),
+public.get_monitor_density(text), public.set_monitor_density(text, text),
+public.get_flavours(text), public.set_flavours(text, text[]),
+public.get_storage_locations(text), public.set_storage_locations(text, text[]),
+public.get_due_date_settings(text), public.set_due_date_settings(text, jsonb)
+from public, anon, authenticated, service_role;
+grant select on table public.settings to authenticated;
+grant execute on function
+public.get_setting(text, text), public.get_settings(text),
+public.set_setting(text, text, jsonb), public.reset_setting(text, text),
+public.get_printing_settings(text), public.set_printing_settings(text, jsonb),
+public.get_monitor_density(text), public.set_monitor_density(text, text),
+public.get_flavours(text), public.set_flavours(text, text[]),
+public.get_storage_locations(text), public.set_storage_locations(text, text[]),
+public.get_due_date_settings(text), public.set_due_date_settings(text, jsonb)
+to authenticated;
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,334 @@
+-- M1 staff: who is let in, as what, and for how much.
+--
+-- Creates: app.staff_facts, app.save_staff, public.get_staff_me, public.get_staff_member,
+--          public.get_staff_list, public.update_staff_member, public.upsert_staff_member
+-- Needs: M0 M1
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Functions, internal
+create or replace function app.staff_facts(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select
+      jsonb_build_object(
+        'full_name', staff.full_name, 'role', staff.role, 'store', coalesce(staff.store, 'both'),
+        'phone', staff.phone, 'email', staff.email, 'is_active', staff.is_active,
+        'approved', staff.approved, 'hourly_rate', pay.hourly_rate
+      )
+    from public.staff_shared as staff
+    left join private.staff_pay as pay on pay.user_id = staff.user_id
+    where staff.user_id = p_user_id
+  );
+end;
+$$;
+comment on function app.staff_facts(uuid) is
+'What an Admin decides about a member of staff, pay included. Null: there is nobody of that id.';
+
+create or replace function app.save_staff(
+  p_user_id uuid,
+  p_add boolean,
+  p_full_name text default null,
+  p_role text default null,
+  p_store text default null,
+  p_phone text default null,
+  p_email text default null,
+  p_is_active boolean default null,
+  p_approved boolean default null,
+  p_hourly_rate numeric default null
+)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_wrong text[];
+  v_old jsonb;
+  v_new jsonb;
+  v_changes jsonb;
+begin
+  v_wrong := array_remove(array[
+    case when p_user_id is null then 'user_id' end,
+    case when btrim(p_full_name) = '' or length(p_full_name) > 200 then 'full_name' end,
+    case when p_role <> all(enum_range(null::public.staff_role)::text[]) then 'role' end,
+    case when length(p_phone) > 50 then 'phone' end,
+    case
+      when btrim(p_email) <> '' and btrim(p_email) !~ '^[^@\s]{1,100}@[^@\s]{1,200}$' then 'email'
+    end,
+    case
+      when p_hourly_rate not between 0 and 99999999.99 or p_hourly_rate <> round(p_hourly_rate, 2)
+        then 'hourly_rate'
+    end
+  ], null);
+  if cardinality(v_wrong) > 0 then
+    perform app.fail(
+      'BAD_INPUT', format('That cannot be a %s.', array_to_string(v_wrong, ', ')),
+      jsonb_build_object('fields', v_wrong)
+    );
+  end if;
+
+  if p_add and not exists (
+    select from public.staff_shared as staff where staff.user_id = p_user_id
+  ) then
+    if p_full_name is null or p_store is null then
+      perform app.fail('BAD_INPUT', 'A new member of staff needs a name and a store.');
+    end if;
+    insert into public.staff_shared (user_id, full_name, store)
+    values (p_user_id, btrim(p_full_name), nullif(p_store, 'both'))
+    on conflict (user_id) do nothing;
+    if found then
+      v_old := '{}';
+    end if;
+  end if;
+  -- the caller's row too, in one order: of two Admins who demote each other, the second waits
+  -- here, is asked for their role again, and is an Admin no more. So one always remains.
+  perform from public.staff_shared as staff
+  where staff.user_id in (p_user_id, app.uid())
+  order by staff.user_id
+  for no key update;
+  if v_old is null then
+    v_old := app.staff_facts(p_user_id);
+    if v_old is null then
+      perform app.fail(
+        'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
+      );
+    end if;
+    perform app.require_for('Admin', nullif(v_old ->> 'store', 'both'));
+  end if;
+
+  begin
+    update public.staff_shared as staff
+    set
+      full_name = coalesce(btrim(p_full_name), staff.full_name),
+      role = coalesce(p_role::public.staff_role, staff.role),
+      store = nullif(coalesce(p_store, staff.store), 'both'),
+      phone = nullif(coalesce(btrim(p_phone), staff.phone), ''),
+      email = nullif(coalesce(btrim(p_email), staff.email), ''),
+      is_active = coalesce(p_is_active, staff.is_active),
+      approved = coalesce(p_approved, staff.approved)
+    where staff.user_id = p_user_id;
+  exception
+    when unique_violation then -- its own message would show the email
+      perform app.fail('CONFLICT', 'Another member of staff has this email.');
+  end;
+  if p_hourly_rate is not null then
+    insert into private.staff_pay (user_id, hourly_rate) values (p_user_id, p_hourly_rate)
+    on conflict (user_id) do update set hourly_rate = excluded.hourly_rate;
+  end if;
+
+  v_new := app.staff_facts(p_user_id);
+  -- from where they were, above, and to where they are now
+  perform app.require_for('Admin', nullif(v_new ->> 'store', 'both'));
+  if p_user_id = app.uid() and exists (
+    select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)
+    where v_new -> power.name <> v_old -> power.name
+  ) then
+    perform app.fail(
+      'PERMISSION_DENIED', 'Nobody changes their own role, store, activity or approval.'
+    );
+  end if;
+  v_changes := (
+    select
+      jsonb_object_agg(
+        facts.key, jsonb_build_object('old', v_old -> facts.key, 'new', facts.value)
+      )
+    from jsonb_each(v_new) as facts
+    where facts.value <> coalesce(v_old -> facts.key, 'null')
+  );
+  if v_changes is not null then
+    perform app.audit(
+      case v_old when '{}' then 'add_staff' else 'update_staff' end,
+      nullif(v_new ->> 'store', 'both'), p_user_id::text, v_changes
+    );
+  end if;
+end;
+$$;
+comment on function app.save_staff(
+  uuid, boolean, text, text, text, text, text, boolean, boolean, numeric
+) is
+'Change a member of staff, or add one: the part that update_staff_member and upsert_staff_member share.
+
+Null keeps; an empty phone or email clears. Nobody changes their own role, store, activity or approval, and an Admin of one store changes nobody beyond it. Audited with the old and the new of what changed. Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND, CONFLICT.';
+
+-- Functions, public
+create or replace function public.get_staff_member(p_user_id uuid)
+returns table (
+  user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
+  email text
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require('Staff');
+begin
+  if p_user_id is distinct from v_caller.user_id then
+    perform app.require('Supervisor');
+  end if;
+  return query
+  select
+    staff.user_id, staff.full_name, staff.role, coalesce(staff.store, 'both'), staff.is_active,
+    staff.phone, staff.email
+  from public.staff_shared as staff
+  where staff.user_id = p_user_id
+  and (staff.store is null or staff.store = any(v_caller.stores));
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
+    );
+  end if;
+end;
+$$;
+comment on function public.get_staff_member(uuid) is
+'One member of staff: oneself, or for Supervisors anyone of their stores. Store both: every store.
+
+Errors: NOT_SIGNED_IN, PERMISSION_DENIED, NOT_FOUND.';
+
+create or replace function public.get_staff_me()
+returns table (
+  user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
+  email text
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require('Staff');
+begin
+  return query
+  select me.user_id, me.full_name, me.role, me.store, me.is_active, me.phone, me.email
+  from public.get_staff_member(v_caller.user_id) as me;
+end;
+$$;
+comment on function public.get_staff_me() is
+'Who the caller is. Store both: every store. Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+
+create or replace function public.get_staff_list(
+  p_role text default null, p_is_active boolean default true
+)
+returns table (
+  user_id uuid, full_name text, role public.staff_role, store text, is_active boolean,
+  approved boolean, phone text, email text, hourly_rate numeric, last_login timestamptz,
+  created_at timestamptz, updated_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require('Supervisor');
+begin
+  if p_role <> all(enum_range(null::public.staff_role)::text[]) then
+    perform app.fail('BAD_INPUT', 'A role is Staff, Supervisor or Admin.');
+  end if;
+  return query
+  select
+    staff.user_id, staff.full_name, staff.role, coalesce(staff.store, 'both'), staff.is_active,
+    staff.approved, staff.phone, staff.email,
+    case when v_caller.role = 'Admin' then pay.hourly_rate end,
+    staff.last_login, staff.created_at, staff.updated_at
+  from public.staff_shared as staff
+  left join private.staff_pay as pay on pay.user_id = staff.user_id
+  where (staff.store is null or staff.store = any(v_caller.stores))
+  and (p_role is null or staff.role::text = p_role)
+  and (p_is_active is null or staff.is_active = p_is_active)
+  order by staff.full_name, staff.user_id;
+end;
+$$;
+comment on function public.get_staff_list(text, boolean) is
+'The staff of the caller''s stores by name, for Supervisors; hourly_rate is null but for Admins.
+
+A null role or activity asks for all. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such role).';
+
+create or replace function public.update_staff_member(
+  p_user_id uuid,
+  p_full_name text default null,
+  p_role text default null,
+  p_hourly_rate numeric default null,
+  p_is_active boolean default null,
+  p_approved boolean default null,
+  p_phone text default null
+)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  perform app.require('Admin');
+  perform app.save_staff(
+    p_user_id, false, p_full_name => p_full_name, p_role => p_role, p_phone => p_phone,
+    p_is_active => p_is_active, p_approved => p_approved, p_hourly_rate => p_hourly_rate
+  );
+end;
+$$;
+comment on function public.update_staff_member(
+  uuid, text, text, numeric, boolean, boolean, text
+) is
+'Change a member of staff, for Admins: let them in (p_approved), promote, pay, deactivate.
+
+Null keeps, an empty phone clears it. Nobody changes their own role, activity or approval, so an Admin always remains, also when two demote each other at once. Audited with old and new. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT, NOT_FOUND.';
+
+create or replace function public.upsert_staff_member(
+  p_user_id uuid,
+  p_full_name text default null,
+  p_role text default null,
+  p_store text default null,
+  p_phone text default null,
+  p_email text default null,
+  p_is_active boolean default null
+)
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  perform app.require('Admin', nullif(p_store, 'both'));
+  perform app.save_staff(
+    p_user_id, true, p_full_name => p_full_name, p_role => p_role, p_store => p_store,
+    p_phone => p_phone, p_email => p_email, p_is_active => p_is_active
+  );
+  return p_user_id;
+end;
+$$;
+comment on function public.upsert_staff_member(
+  uuid, text, text, text, text, text, boolean
+) is
+'Add the account of somebody who signed up, or change one, for Admins. Store both: every store.
+
+Somebody new needs a name and a store, is Staff unless p_role says more, and has no rights until update_staff_member approves them. Null keeps, an empty phone or email clears it; else as update_staff_member. The first Admin is a row that the migration role inserts. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT, CONFLICT (the email is taken).';
+
+-- Grants
+revoke all on function
+app.staff_facts(uuid),
+app.save_staff(uuid, boolean, text, text, text, text, text, boolean, boolean, numeric),
+public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
+public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),
+public.upsert_staff_member(uuid, text, text, text, text, text, boolean)
+from public, anon, authenticated, service_role;
+grant execute on function
+public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
+public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),
+public.upsert_staff_member(uuid, text, text, text, text, text, boolean)
+to authenticated;
+
+select app.assert_grants();
+
+commit;

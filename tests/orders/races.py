@@ -1,0 +1,43 @@
+"""Two calls at once, of which the second has to wait for the first."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+
+from bakehouse.database import Connection
+from support import acting_as, value
+
+
+@dataclass(frozen=True)
+class Call:
+    account: UUID
+    query: LiteralString
+    parameters: tuple[object, ...]
+
+
+def meet(dsn: str, first: Call, second: Call) -> None:
+    """Commit the first only once the second waits for it; raise what the second is refused with."""
+    with psycopg.connect(dsn) as one, psycopg.connect(dsn) as two, ThreadPoolExecutor() as pool:
+        two.execute("set statement_timeout = '30s'")  # should nobody ever let it go on
+        _make(one, first)
+        second_ends = pool.submit(_make, two, second)
+        deadline = time.monotonic() + 20
+        while not value(one, "select %s = any(pg_blocking_pids(%s))", _pid(one), _pid(two)):
+            assert not second_ends.done(), "the second call did not wait for the first"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        one.commit()
+        second_ends.result()
+
+
+def _make(conn: Connection, call: Call) -> None:
+    with acting_as(conn, "authenticated", call.account):
+        conn.execute(call.query, call.parameters)
+
+
+def _pid(conn: Connection) -> int:
+    return conn.info.backend_pid
