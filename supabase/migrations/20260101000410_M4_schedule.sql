@@ -1,0 +1,119 @@
+-- M4 schedule: what has to happen by itself.
+--
+-- Creates: app.schedule, app.refresh_priorities, app.tick; a pg_cron job, where that is
+-- Needs: M0 M2
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists app.schedule (
+  task text not null,
+  store text not null references public.stores (code),
+  day date not null,
+  ran_at timestamptz not null,
+  primary key (task, store)
+);
+create index if not exists schedule_store_idx on app.schedule (store);
+alter table app.schedule enable row level security;
+comment on table app.schedule is 'When each daily task last ran for each store.';
+comment on column app.schedule.day is 'The day it ran for, by the calendar of the store.';
+
+-- Functions, internal
+create or replace function app.refresh_priorities(p_store text)
+returns integer
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_today date := app.today(p_store);
+  v_count integer;
+begin
+  update public.orders as orders
+  set priority = app.priority_rank(orders.due_date, v_today)
+  where orders.store = p_store and orders.is_open and orders.priority_override is null
+  and orders.priority <> app.priority_rank(orders.due_date, v_today);
+  get diagnostics v_count = row_count;
+  if v_count > 0 then
+    perform app.audit(
+      'refresh_priorities', p_store, null, jsonb_build_object('orders', v_count)
+    );
+  end if;
+  return v_count;
+end;
+$$;
+comment on function app.refresh_priorities(text) is
+'Rank the open orders of a store by its own today; how many changed. An override stays. Raises BAD_INPUT when there is no such store.';
+
+create or replace function app.tick()
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_due record;
+  v_done jsonb := jsonb_build_object();
+begin
+  if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
+    return v_done;
+  end if;
+
+  -- a new day in a store makes its daily tasks due, however late this comes
+  for v_due in
+    insert into app.schedule as last (task, store, day, ran_at)
+    select daily.task, stores.code, app.today(stores.code), app.now()
+    from public.stores as stores
+    cross join (values ('refresh_priorities'), ('reconcile')) as daily (task)
+    where daily.task <> 'reconcile' or stores.shop_domain is not null
+    order by stores.code, daily.task
+    on conflict (task, store) do update
+      set day = excluded.day, ran_at = excluded.ran_at
+      where last.day < excluded.day
+    returning last.task, last.store
+  loop
+    v_done := v_done || jsonb_build_object(
+      v_due.task || ' ' || v_due.store,
+      case v_due.task
+        when 'refresh_priorities' then app.refresh_priorities(v_due.store)
+        when 'reconcile' then app.enqueue(
+          'reconcile', jsonb_build_object('store', v_due.store), v_due.store
+        )
+      end
+    );
+  end loop;
+
+  return v_done || jsonb_build_object(
+    'reap_work', app.reap_work(),
+    'purge_work', app.purge_work(),
+    'purge_deliveries', app.purge_deliveries()
+  );
+end;
+$$;
+comment on function app.tick() is
+'Do whatever is due: each store''s new day, jobs of dead workers, what has been kept long enough. Answers with what each task returned.
+
+Meant to be called every minute, by pg_cron or bakehouse tick. As often as one likes is fine, and so is twice at once: the second finds the first at work and does nothing.';
+
+-- Grants
+revoke all on table app.schedule from public, anon, authenticated, service_role;
+revoke all on function app.refresh_priorities(text), app.tick()
+from public, anon, authenticated, service_role;
+
+select app.assert_grants();
+
+reset role;
+
+-- the job runs as the migration role; scheduling it again replaces it
+do $$
+begin
+  if to_regnamespace('cron') is not null then
+    perform cron.schedule('bakehouse tick', '* * * * *', 'select app.tick()');
+  end if;
+end;
+$$;
+
+commit;
