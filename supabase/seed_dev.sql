@@ -1,4 +1,4 @@
--- Dev data: staff of each role, and an order for tomorrow in each store.
+-- Dev data: staff of each role, an order for tomorrow in each store, and something in stock.
 --
 -- Refuses unless the database itself says dev. Safe to run again.
 
@@ -71,5 +71,32 @@ select
   made.stage,
   'create' as event_type
 from made;
+
+with made as (
+  insert into public.inventory_items (kind, sku, title, category, uom, product_match, min_stock)
+  values
+  ('component', 'dev-cake-board', 'Cake board', 'packaging', 'each', null, 10),
+  ('accessory', 'dev-gold-candle', 'Gold candle', 'candle', 'each', 'gold candle', 5)
+  on conflict do nothing
+  returning id
+)
+
+select app.move_stock(made.id, 50, 'adjust', 'correction', 'dev data') as on_hand
+from made;
+
+with made as (
+  insert into public.boms (product_title) values ('Birthday Cake')
+  on conflict do nothing
+  returning id
+)
+
+insert into public.bom_items (bom_id, component_id, quantity_required, stage)
+select
+  made.id as bom_id,
+  items.id as component_id,
+  1 as quantity_required,
+  'Packing' as stage
+from made
+inner join public.inventory_items as items on items.sku = 'dev-cake-board';
 
 commit;
