@@ -1,0 +1,320 @@
+"""Ten thousand deliveries as Shopify sends them: twice, late, out of order, to clients that die.
+
+    .venv/bin/python bench/soak.py
+
+Afterwards the books must balance: it prints the counts, and ends with 1 if one is wrong.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from ctypes import c_int
+from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+
+from bakehouse import embedded
+
+ROOT = Path(__file__).parents[1]
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+PORT = 54497
+DELIVERIES = 10_000
+SENDERS = 4
+WORKERS = 3
+SECRET = "bench-secret-of-the-webhooks"
+SKUS = [f"ITEM-{n}" for n in range(12)]
+STOCK = 600  # not enough for all: shortages are part of it
+LEASE = "2 seconds"
+UNFINISHED = (
+    "select coalesce(sum(ready + running + scheduled), 0) from public.get_work_queue_stats()"
+)
+SHARE = {"duplicates": 0.25, "updates": 0.2, "cancellations": 0.1, "dead": 0.02}
+
+Delivery = tuple[str, str, str]  # id, topic, body
+
+
+def main() -> None:
+    random.seed(7)
+    deliveries = shuffled(plan())
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        project = Path(folder)
+        project.chmod(0o755)
+        embedded.start(project, PORT)
+        try:
+            prepare()
+            started = time.perf_counter()
+            kills, resent = run(deliveries)
+            took = time.perf_counter() - started
+            print(
+                f"{len(deliveries):,} deliveries in {took:.0f} s, {resent} sent again; "
+                f"{kills['sender']} senders and {kills['worker']} workers killed"
+            )
+            sys.exit(0 if balanced(deliveries) else 1)
+        finally:
+            embedded.remove(project)
+
+
+# The deliveries
+
+
+def plan() -> list[Delivery]:
+    """Orders with their updates and cancellations, in the order of their making."""
+    made: list[Delivery] = []
+    number = 0
+    while len(made) < DELIVERIES * (1 - SHARE["duplicates"]):
+        number += 1
+        if random.random() < SHARE["dead"]:
+            made.append((f"d-{number}", "orders/create", json.dumps({"number": number})))
+            continue
+        content = order(number)
+        made.append((f"c-{number}", "orders/create", json.dumps(content)))
+        if random.random() < SHARE["updates"]:
+            content |= {"note": "Side door", "updated_at": "2025-11-01T10:05:00+11:00"}
+            made.append((f"u-{number}", "orders/updated", json.dumps(content)))
+        if random.random() < SHARE["cancellations"]:
+            content |= {"updated_at": "2025-11-01T10:10:00+11:00"}
+            made.append((f"x-{number}", "orders/cancelled", json.dumps(content)))
+    return made
+
+
+def order(number: int) -> dict[str, object]:
+    lines: list[dict[str, object]] = [
+        {
+            "id": number * 10,
+            "title": "Birthday Cake",
+            "quantity": random.randint(1, 2),
+            "variant_title": "Medium / Vanilla",
+        }
+    ]
+    for place, sku in enumerate(random.sample(SKUS, random.randint(0, 3)), 1):
+        lines.append(
+            {
+                "id": number * 10 + place,
+                "title": f"Candle {sku}",
+                "quantity": random.randint(1, 3),
+                "sku": sku,
+            }
+        )
+    return {
+        "id": number,
+        "order_number": number,
+        "current_total_price": "100.00",
+        "updated_at": "2025-11-01T10:00:00+11:00",
+        "note": "Ring the bell",
+        "line_items": lines,
+    }
+
+
+def shuffled(made: list[Delivery]) -> list[Delivery]:
+    """With duplicates, and each delivery up to fifty places from where it belongs."""
+    every = made + random.choices(made, k=DELIVERIES - len(made))
+    places = {id(delivery): place for place, delivery in enumerate(made)}
+    return sorted(every, key=lambda delivery: places[id(delivery)] + random.uniform(0, 50))
+
+
+# The run
+
+
+def prepare() -> None:
+    subprocess.run(
+        [BAKEHOUSE, "migrate", "up", "--project", str(ROOT), "--database-url", dsn()],
+        check=True,
+        capture_output=True,
+    )
+    with psycopg.connect(dsn(), autocommit=True) as conn:
+        conn.execute("select app.keep_shop_secret('bannos', 'webhook', %s)", (SECRET,))
+        conn.execute(
+            "insert into public.inventory_items (kind, sku, title, category) "
+            "select 'accessory', sku, sku, 'candle' from unnest(%s::text[]) as sku",
+            (SKUS,),
+        )
+        conn.execute(
+            "select app.move_stock(id, %s, 'adjust', 'opening') from public.inventory_items",
+            (STOCK,),
+        )
+
+
+def dsn() -> str:
+    return embedded.dsn(PORT, "postgres")
+
+
+def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
+    """Senders share the deliveries, workers push stock; now and then one is killed."""
+    context = multiprocessing.get_context("fork")
+    done = context.Event()
+    reached = [RawValue(c_int) for _ in range(SENDERS)]  # a killed process leaves no lock behind
+    kills, resent = {"sender": 0, "worker": 0}, 0
+
+    def sender(n: int) -> BaseProcess:
+        own = context.Process(target=send, args=(deliveries[n::SENDERS], reached[n]))
+        own.start()
+        return own
+
+    def worker() -> BaseProcess:
+        own = context.Process(target=push, args=(done,))
+        own.start()
+        return own
+
+    senders = [sender(n) for n in range(SENDERS)]
+    workers = [worker() for _ in range(WORKERS)]
+    while any(own.exitcode != 0 for own in senders):
+        time.sleep(random.uniform(0.2, 0.6))
+        n = random.randrange(SENDERS)
+        if kill(senders[n]):
+            kills["sender"] += 1
+        for n, own in enumerate(senders):
+            if own.exitcode:  # Shopify had no answer to its last delivery: that comes again
+                resent += 1
+                senders[n] = sender(n)
+        n = random.randrange(WORKERS)
+        if kill(workers[n]):
+            kills["worker"] += 1
+            workers[n] = worker()
+    done.set()
+    for own in workers:
+        own.join()
+    return kills, resent
+
+
+def kill(process: BaseProcess) -> bool:
+    """Now and then; whether it died of it."""
+    if random.random() < 0.5 or process.pid is None or not process.is_alive():
+        return False
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode != 0
+
+
+def send(mine: list[Delivery], reached: c_int) -> None:
+    with psycopg.connect(dsn(), autocommit=True) as conn:
+        conn.execute("set role service_role")
+        for webhook_id, topic, body in mine[reached.value :]:
+            digest = hmac.new(SECRET.encode(), body.encode(), hashlib.sha256).digest()
+            conn.execute(
+                "select public.ingest_shopify_webhook('bannos.myshopify.com', %s, %s, %s, %s)",
+                (topic, webhook_id, base64.b64encode(digest).decode(), body),
+            )
+            reached.value += 1
+
+
+def push(done: Event) -> None:
+    """Claims and completes as `bakehouse work` does, until nothing is left after the last order."""
+    with psycopg.connect(dsn(), autocommit=True) as conn:
+        conn.execute("set role service_role")
+        while True:
+            last = done.is_set()
+            jobs = conn.execute(
+                "select id, token from public.claim_work('{inventory_push}', 'soak', 5, %s)",
+                (LEASE,),
+            ).fetchall()
+            time.sleep(random.uniform(0, 0.02))  # the shop takes its time
+            if jobs:
+                conn.execute(
+                    "select public.complete_work(%s, %s)", (jobs[0][1], [job[0] for job in jobs])
+                )
+            elif last and number(conn, UNFINISHED) == 0:
+                return
+
+
+# The books
+
+CHECKS = {
+    "stock that is not the sum of its ledger": """
+        select count(*) from public.inventory_items as item where on_hand <> (
+          select sum(change_amount) from public.inventory_txn where item_id = item.id
+        )""",
+    "reserved that is not the sum of the holds": """
+        select count(*) from public.inventory_items as item where reserved <> (
+          select coalesce(sum(quantity), 0) from public.reservation_holds
+          where item_id = item.id and released_at is null
+        )""",
+    "cancelled orders that still have stock": """
+        select count(*) from (
+          select from public.inventory_txn as txn
+          inner join public.shopify_orders as head
+          on head.store = txn.store and head.gid = txn.order_gid
+          where head.cancelled_at is not null
+          group by head.gid, txn.item_id having sum(txn.change_amount) <> 0
+        ) as wrong""",
+    "cancelled orders with an open cake": """
+        select count(*) from public.orders as cake
+        inner join public.shopify_orders as head
+        on head.store = cake.store and head.gid = cake.shopify_order_gid
+        where cake.is_open and head.cancelled_at is not null""",
+    "orders with more or fewer cakes than ordered": """
+        select count(*) from public.shopify_orders as head
+        where (
+          select count(*) from public.orders as cake
+          where cake.store = head.store and cake.shopify_order_gid = head.gid
+        ) not in (
+          (head.payload #>> '{line_items,0,quantity}')::bigint,
+          case when head.cancelled_at is null then -1 else 0 end
+        )""",
+    "cakes whose create event is not exactly one": """
+        select count(*) from public.orders as cake where 1 <> (
+          select count(*) from public.stage_events as event
+          where event.store = cake.store and event.order_id = cake.id
+          and event.event_type = 'create'
+        )""",
+    "unfinished jobs": "select count(*) from public.work_queue",
+    "dead jobs": "select count(*) from public.work_dead",
+}
+
+
+def balanced(deliveries: list[Delivery]) -> bool:
+    """Print the counts; whether each is as it has to be."""
+    distinct = {webhook_id: topic for webhook_id, topic, _ in deliveries}
+    known = {json.loads(body).get("id") for _, _, body in deliveries} - {None}
+    hopeless = {webhook_id for webhook_id in distinct if webhook_id.startswith("d-")}
+    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+        wrong = {name: number(conn, check) for name, check in CHECKS.items()}
+        for name, found, wanted in [
+            ("deliveries on record", "select count(*) from public.webhook_deliveries", distinct),
+            (
+                "dead letters",
+                "select count(*) from public.webhook_deliveries where status = 'dead'",
+                hopeless,
+            ),
+            ("Shopify orders", "select count(*) from public.shopify_orders", known),
+        ]:
+            count = number(conn, found)
+            print(f"{count:>7,} {name}, of {len(wanted):,}")
+            wrong[f"{name} missing or too many"] = abs(count - len(wanted))
+        came = number(conn, "select sum(attempts) from public.webhook_deliveries")
+        print(f"{came:>7,} times one came, of {len(deliveries):,} and what was sent again")
+        wrong["deliveries unaccounted for"] = max(len(deliveries) - came, 0)
+        for name, found in [
+            ("cakes", "select count(*) from public.orders"),
+            ("of them open", "select count(*) from public.orders where is_open"),
+            ("changes of stock", "select count(*) from public.inventory_txn"),
+            ("shortages", "select count(*) from public.reservation_holds"),
+            ("jobs done", "select count(*) from public.work_archive"),
+            ("of them retried", "select count(*) from public.work_archive where retries > 0"),
+        ]:
+            print(f"{number(conn, found):>7,} {name}")
+    for name, count in wrong.items():
+        print(f"{count:>7,} {name}{'' if count == 0 else '  WRONG'}")
+    return not any(wrong.values())
+
+
+def number(conn: psycopg.Connection, query: LiteralString) -> int:
+    row = conn.execute(query).fetchone()
+    assert row
+    return int(row[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+
+do $$
+begin
+  if to_regclass('vault.decrypted_secrets') is not null then
+    revoke execute on function
+    vault.create_secret, vault.update_secret, vault._crypto_aead_det_decrypt
+    from bakehouse_owner;
+    revoke select on vault.decrypted_secrets from bakehouse_owner;
+    revoke usage on schema vault from bakehouse_owner;
+  end if;
+end;
+$$;
+
+set local role bakehouse_owner;
+
+drop function if exists
+public.set_webhook_secret(text, text), public.set_shop_token(text, text), app.resume_ingest(),
+app.pause_ingest(timestamptz, text), app.ingest_paused(),
+app.set_shop_secret(text, text, text), app.is_secret(text), app.keep_shop_secret(text, text, text),
+app.shop_secret(text, text);
+drop table if exists app.ingest_pause, private.shop_tokens;
+
+commit;
