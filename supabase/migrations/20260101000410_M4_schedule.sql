@@ -1,7 +1,7 @@
 -- M4 schedule: what has to happen by itself.
 --
 -- Creates: app.schedule, app.refresh_priorities, app.tick; a pg_cron job, where that is
--- Needs: M0 M2
+-- Needs: M0 M2 M3
 -- Re-run: safe, each statement converges
 
 begin;
@@ -87,6 +87,7 @@ begin
   end loop;
 
   return v_done || jsonb_build_object(
+    'fill_holds', app.fill_holds(), -- of orders that were locked when the stock came
     'reap_work', app.reap_work(),
     'purge_work', app.purge_work(),
     'purge_deliveries', app.purge_deliveries()

@@ -1,6 +1,7 @@
 """The commands: parse, call, print."""
 
 import difflib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from bakehouse import (
     platform,
     rehearse,
     smoke,
+    work,
 )
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
@@ -546,6 +548,55 @@ def _show_difference(conn: Connection, files: list[Migration], version: str) -> 
             before.splitlines(), now.splitlines(), "applied", file.path.name, lineterm=""
         ):
             output.say(line)
+
+
+# --- work -------------------------------------------------------------------------------------
+
+
+@app.command("work")
+def work_command(
+    topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
+    project: Project = None,
+    database_url: Url = None,
+    once: Annotated[bool, typer.Option("--once", help="Stop when nothing is ready.")] = False,
+    batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
+    lease: Annotated[float, typer.Option("--lease", help="Seconds to hold them for.")] = 120,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
+    shop_url_template: Annotated[
+        str, typer.Option("--shop-url-template", help="Where the API of a shop is.")
+    ] = work.ENDPOINT,
+    json: Json = False,
+) -> None:
+    """Do the jobs of the work queue, until told to stop: it finishes the one at hand."""
+    settings = work.Settings(topic, batch, lease, timeout, shop_url_template)
+    with _connected(database_url, _project(project), "work") as (conn, _):
+        worker = work.Worker(conn, settings, output.say, _show_work)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run(once)
+    if sys.stderr.isatty():
+        output.say("")
+    output.result(
+        {"done": worker.done, "failed": worker.failed},
+        f"{worker.done} done, {worker.failed} failed",
+    )
+
+
+def _show_work(worker: work.Worker) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{worker.done} done, {worker.failed} failed", end="", file=sys.stderr, flush=True)
+
+
+@app.command()
+def tick(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+    """Do what is due by the clock; for where pg_cron does not. As often as you like."""
+    with _connected(database_url, _project(project), "tick") as (conn, _):
+        row = conn.execute("select app.tick()").fetchone()
+    done: dict[str, Any] = dict(row[0]) if row and isinstance(row[0], dict) else {}
+    output.result(
+        {"tasks": done},
+        output.table(("task", "result"), sorted(done.items())) if done else "another one is at it",
+    )
 
 
 # --- environments -----------------------------------------------------------------------------

@@ -1,0 +1,253 @@
+"""How fast the work queue is: ours against the least queue with a lease that works at all.
+
+    .venv/bin/python bench/work_queue.py [rounds]
+
+Both sides run in turn on the same durable server, so that the ratios hold on a noisy machine.
+"""
+
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+
+from bakehouse import embedded
+from bakehouse.database import Connection
+
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+PROJECT = Path(__file__).parents[1]
+PORT = 54498
+JOBS = 20_000
+ARCHIVED = 1_000_000
+WAITING = 100_000
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+PAYLOADS = [
+    f'{{"sku": "CAKE-{n:06}", "note": "seventy bytes or so, as is usual"}}' for n in range(JOBS)
+]
+
+LEAST = """
+create table public.least (
+  id bigint generated always as identity primary key,
+  topic text not null,
+  payload jsonb not null,
+  lease_until timestamptz not null default '-infinity'
+);
+create index on public.least (topic, id);
+"""
+LEAST_FILL: LiteralString = """
+insert into public.least (topic, payload)
+select 'bench', payload from unnest(%s::jsonb[]) as payload
+"""
+LEAST_CLAIM: LiteralString = """
+update public.least set lease_until = now() + interval '2 minutes'
+where id = any(array(
+  select id from public.least where topic = 'bench' and lease_until <= now()
+  order by id limit %s for update skip locked
+)) returning id, payload
+"""
+LEAST_COMPLETE: LiteralString = "delete from public.least where id = any(%s)"
+FILL: LiteralString = "select public.enqueue_work_many('bench', %s::jsonb[])"
+CLAIM: LiteralString = "select id, payload, token from public.claim_work('{bench}', 'bench', %s)"
+COMPLETE: LiteralString = "select public.complete_work(%s, %s)"
+FUSED: LiteralString = """
+select id, payload, token
+from public.complete_and_claim_work(%s, %s, '{bench}', 'bench', %s)
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        embedded.start(home, PORT)
+        try:
+            migrate = [BAKEHOUSE, "migrate", "up", "--project", str(PROJECT)]
+            dsn = embedded.dsn(PORT)
+            subprocess.run([*migrate, "--database-url", dsn], check=True, capture_output=True)
+            with connect() as conn:
+                conn.execute(LEAST)
+                bulk(conn)
+                for workers in (1, 4):
+                    for batch in (10, 100):
+                        drains(conn, workers, batch)
+                claims(conn)
+                bloat(conn)
+        finally:
+            embedded.remove(home)
+
+
+def connect() -> Connection:
+    conn: Connection = psycopg.connect(embedded.dsn(PORT), autocommit=True)
+    return conn
+
+
+def empty() -> None:
+    """Outside the time that is measured; a checkpoint is for superusers."""
+    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+        conn.execute("truncate public.least, public.work_queue, public.work_archive")
+        conn.execute("vacuum analyze public.least, public.work_queue, public.work_archive")
+        conn.execute("checkpoint")
+
+
+def fill(conn: Connection, statement: LiteralString = FILL) -> None:
+    conn.execute("set role service_role" if statement is FILL else "reset role")
+    conn.execute(statement, (PAYLOADS,))
+    conn.execute("reset role")
+
+
+def bulk(conn: Connection) -> None:
+    bare, ours = [], []
+    for _ in range(ROUNDS):
+        empty()
+        bare.append(timed(fill, conn, LEAST_FILL))
+        ours.append(timed(fill, conn))
+    report(f"insert {JOBS:,} rows", bare)
+    report(f"enqueue {JOBS:,} jobs", ours, bare)
+
+
+# Drains: a worker takes batches until there is nothing left, and says how many it got
+
+
+def least(conn: Connection, batch: int) -> int:
+    done = 0
+    while jobs := conn.execute(LEAST_CLAIM, (batch,)).fetchall():
+        conn.execute(LEAST_COMPLETE, ([job[0] for job in jobs],))
+        done += len(jobs)
+    return done
+
+
+def two_calls(conn: Connection, batch: int) -> int:
+    done = 0
+    while jobs := conn.execute(CLAIM, (batch,)).fetchall():
+        conn.execute(COMPLETE, (jobs[0][2], [job[0] for job in jobs]))
+        done += len(jobs)
+    return done
+
+
+def fused(conn: Connection, batch: int) -> int:
+    done = 0
+    jobs = conn.execute(CLAIM, (batch,)).fetchall()
+    while jobs:
+        done += len(jobs)
+        ids = [job[0] for job in jobs]
+        jobs = conn.execute(FUSED, (jobs[0][2], ids, batch)).fetchall()
+    return done
+
+
+def drains(conn: Connection, workers: int, batch: int) -> None:
+    times: dict[Callable[[Connection, int], int], list[float]] = {}
+    for _ in range(ROUNDS):
+        for work, filled in ((least, LEAST_FILL), (two_calls, FILL), (fused, FILL)):
+            empty()
+            fill(conn, filled)
+            times.setdefault(work, []).append(drain(work, workers, batch))
+    name = f"drain, {workers} worker{'s' * (workers > 1)}, batch {batch}"
+    report(f"{name}: least queue", times[least])
+    report("  claim_work, complete_work", times[two_calls], times[least])
+    report("  complete_and_claim_work", times[fused], times[least])
+
+
+def drain(work: Callable[[Connection, int], int], workers: int, batch: int) -> float:
+    """The time from when all are connected until the last one finds nothing."""
+    start = multiprocessing.Barrier(workers)
+    with multiprocessing.Pool(workers, _join, (start,)) as pool:
+        done = pool.starmap(_drain, [(work, batch)] * workers, chunksize=1)
+    assert sum(count for count, _, _ in done) == JOBS, f"{work.__name__} lost or doubled jobs"
+    return max(end for _, _, end in done) - min(begin for _, begin, _ in done)
+
+
+def _join(start: object) -> None:
+    globals()["_start"] = start
+
+
+def _drain(work: Callable[[Connection, int], int], batch: int) -> tuple[int, float, float]:
+    with connect() as conn:
+        if work is not least:
+            conn.execute("set role service_role")
+        globals()["_start"].wait()
+        begin = time.perf_counter()
+        return work(conn, batch), begin, time.perf_counter()
+
+
+# What a claim costs when there is much that it must not look at
+
+
+def claims(conn: Connection) -> None:
+    few, many = [], []
+    for _ in range(ROUNDS):
+        empty()
+        fill(conn)
+        few += claim_twenty(conn)
+    conn.execute(
+        "insert into public.work_archive "
+        "(id, created_at, finished_at, retries, topic, locked_by, payload) "
+        "select n, now(), now() - n * interval '1 second', 0, 'bench', 'bench', '{\"sku\": \"a\"}' "
+        "from generate_series(1, %s) as n",
+        (ARCHIVED,),
+    )
+    for _ in range(WAITING // JOBS - 1):
+        fill(conn)
+    for _ in range(ROUNDS):
+        many += claim_twenty(conn)
+    report(f"claim 100 of {JOBS:,}, nothing archived", few)
+    report(f"claim 100 of {WAITING:,}, {ARCHIVED:,} archived", many, few)
+
+
+def claim_twenty(conn: Connection) -> list[float]:
+    conn.execute("set role service_role")
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        jobs = conn.execute(CLAIM, (100,)).fetchall()
+        times.append(time.perf_counter() - started)
+        conn.execute(COMPLETE, (jobs[0][2], [job[0] for job in jobs]))
+    conn.execute("reset role")
+    return times
+
+
+# What stays behind
+
+
+def bloat(conn: Connection) -> None:
+    """A VACUUM after each drain, as autovacuum does, which does not come twice a second."""
+    empty()
+    fill(conn)
+    fresh = size(conn)
+    for _ in range(10):
+        drain(fused, 4, 100)
+        conn.execute("vacuum public.work_queue")
+        fill(conn)
+    after = size(conn)
+    print(f"{'20,000 jobs waiting, fresh':<52} {fresh / 2**20:7.2f} MB")
+    print(f"{'  after ten drains':<52} {after / 2**20:7.2f} MB  x {after / fresh:.2f}")
+
+
+def size(conn: Connection) -> int:
+    row = conn.execute("select pg_total_relation_size('public.work_queue')").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def timed(work: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def report(name: str, times: list[float], base: list[float] | None = None) -> None:
+    """Times in ms, and how many times as fast as the other side."""
+    middle = statistics.median(times)
+    ratios = [other / took for took, other in zip(times, base or times, strict=False)]
+    ratio = f"x {statistics.median(ratios):.2f} as fast" if base else ""
+    spread = f"({min(times) * 1000:.1f} to {max(times) * 1000:.1f})"
+    print(f"{name:<52} {middle * 1000:8.1f} ms  {spread:<20} {ratio}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

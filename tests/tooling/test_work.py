@@ -1,0 +1,517 @@
+"""The worker, as a process, against an endpoint of our own that behaves as badly as real ones."""
+
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from bakehouse.database import Connection
+from orders import payloads
+from projects import Project, Ran
+from support import acting_as, make_staff, value, values
+
+ROOT = Path(__file__).parents[2]
+TOKENS = {"bannos": "token-of-bannos-0123456789", "flourlane": "token-of-flourlane-0123456"}
+DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourlane"}
+
+
+@dataclass
+class Shops:
+    """Two shops with two open locations each, what they hold, and how they misbehave."""
+
+    stock: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    orders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sets: list[tuple[str, str, int]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)  # one for each of the next changes
+    asked: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def answer(self, store: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        stock = self.stock[store]
+        page: dict[str, object] = {"hasNextPage": False, "endCursor": None}
+        if "locations(" in query:
+            nodes: list[dict[str, Any]] = [
+                {"id": "one", "isActive": True},
+                {"id": "closed", "isActive": False},
+            ]
+            if variables["after"] is None:
+                page = {"hasNextPage": True, "endCursor": "more"}
+            else:
+                nodes = [{"id": "two", "isActive": True}]
+            return {"locations": {"nodes": nodes, "pageInfo": page}}
+        if "productVariants(" in query:
+            found = re.fullmatch(r'sku:"(.*)"', variables["search"])
+            assert found, variables
+            word = re.sub(r"\\(.)", r"\1", found[1])
+            nodes = [
+                {"sku": sku, "inventoryItem": {"id": sku}} for sku in stock if sku.startswith(word)
+            ]
+            return {"productVariants": {"nodes": nodes, "pageInfo": page}}
+        if "orders(" in query:
+            sold = self.orders.get(store, [])
+            if variables["after"] is None and len(sold) > 1:
+                page = {"hasNextPage": True, "endCursor": "more"}
+                sold = sold[:1]
+            elif len(sold) > 1:
+                sold = sold[1:]
+            return {"orders": {"nodes": sold, "pageInfo": page}}
+        if "inventoryItems(" in query:
+            nodes = [
+                {
+                    "sku": sku,
+                    "inventoryLevels": {
+                        "nodes": [
+                            {"location": {"isActive": True}, "quantities": [{"quantity": count}]}
+                            for count in counts
+                        ]
+                    },
+                }
+                for sku, counts in stock.items()
+            ]
+            return {"inventoryItems": {"nodes": nodes, "pageInfo": page}}
+        change = variables["input"]
+        assert (change["name"], change["reason"]) == ("available", "correction")
+        assert change["ignoreCompareQuantity"] is True
+        for one in change["quantities"]:
+            place = ["one", "two"].index(one["locationId"])
+            stock[one["inventoryItemId"]][place] = one["quantity"]
+            self.sets.append((store, one["inventoryItemId"], one["quantity"]))
+        return {"inventorySetQuantities": {"userErrors": []}}
+
+
+@pytest.fixture
+def shops() -> Iterator[Shops]:
+    shops = Shops({"bannos": {}, "flourlane": {}})
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            store = DOMAINS[self.path.strip("/")]
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.headers["X-Shopify-Access-Token"] != TOKENS[store]:
+                return self.reply(401, {"errors": "no"})
+            changes = "mutation" in body["query"]
+            if changes:
+                shops.asked.set()
+            trouble = shops.troubles.pop(0) if changes and shops.troubles else ""
+            if trouble == "429":
+                return self.reply(429, {}, {"Retry-After": "0.3"})
+            if trouble == "come back tomorrow":
+                return self.reply(429, {}, {"Retry-After": "86400"})
+            if trouble == "throttled":
+                status = {"currentlyAvailable": 0, "restoreRate": 100}
+                cost = {"requestedQueryCost": 50, "throttleStatus": status}
+                return self.reply(
+                    200,
+                    {
+                        "errors": [{"message": "slow", "extensions": {"code": "THROTTLED"}}],
+                        "extensions": {"cost": cost},
+                    },
+                )
+            if trouble == "500":
+                return self.reply(500, {})
+            if trouble == "moved":
+                return self.reply(307, {}, {"Location": "http://127.0.0.1:9/elsewhere"})
+            if trouble == "refused":
+                data = {"inventorySetQuantities": {"userErrors": [{"message": "not tracked"}]}}
+                return self.reply(200, {"data": data})
+            if trouble == "html":
+                return self.reply(200, "<html>")
+            if trouble == "hangs":
+                shops.released.wait(20)
+            return self.reply(200, {"data": shops.answer(store, body["query"], body["variables"])})
+
+        def reply(self, code: int, body: object, headers: dict[str, str] | None = None) -> None:
+            text = body if isinstance(body, str) else json.dumps(body)
+            try:
+                self.send_response(code)
+                for name, content in (headers or {}).items():
+                    self.send_header(name, content)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+            except OSError:
+                self.close_connection = True  # the worker has gone
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Not into the test's output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    shops.url = f"http://127.0.0.1:{server.server_port}/{{domain}}"
+    yield shops
+    shops.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def db(clone: str) -> Iterator[Connection]:
+    """Of the test's own; the shops are connected, and the queue is empty."""
+    with psycopg.connect(clone, autocommit=True) as db:
+        for store, token in TOKENS.items():
+            db.execute("select app.keep_shop_secret(%s, 'token', %s)", (store, token))
+        db.execute("delete from public.work_queue where true")
+        yield db
+
+
+def stock(db: Connection, shops: Shops, **counts: int) -> None:
+    """Items with so many to sell, which both shops carry and believe to be sold out."""
+    for name, count in counts.items():
+        db.execute(
+            "insert into public.inventory_items (kind, sku, title, on_hand) "
+            "values ('accessory', %s, %s, %s)",
+            (name, name, count),
+        )
+        for held in shops.stock.values():
+            held[name] = [0, 0]
+        push(db, name)
+
+
+def push(db: Connection, sku: str, retries: int = 3) -> None:
+    db.execute(
+        "select app.enqueue('inventory_push', jsonb_build_object('sku', %s::text), %s, "
+        "p_max_retries => %s::smallint)",
+        (sku, sku, retries),
+    )
+
+
+def arguments(shops: Shops, *more: str) -> list[str]:
+    return ["work", "--topic", "inventory_push", "--shop-url-template", shops.url, *more]
+
+
+def start(url: str, shops: Shops, *more: str) -> Popen[str]:
+    return Project(ROOT).start(*arguments(shops, *more), url=url)
+
+
+def run(url: str, shops: Shops, *more: str) -> Ran:
+    ran = Project(ROOT).run(*arguments(shops, "--once", "--json", *more), url=url)
+    assert not any(token in ran.out + ran.err for token in TOKENS.values())
+    return ran
+
+
+def jobs(db: Connection) -> list[str]:
+    return values(db, "select status from app.work_status order by id")
+
+
+def wait_for(what: threading.Event) -> None:
+    assert what.wait(20), "the worker did not come"
+
+
+def test_quantities_reach_every_open_location_of_every_shop(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7, balloon=0)
+    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search finds it too
+
+    ran = run(clone, shops)
+
+    assert (ran.code, ran.json["done"], ran.json["failed"]) == (0, 2, 0)
+    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [0, 0], "candle-large": [3, 3]}
+    assert shops.stock["flourlane"] == {"candle": [7, 7], "balloon": [0, 0]}
+    assert jobs(db) == []
+    assert values(db, "select count(*) from public.work_archive") == [2]
+
+
+@pytest.mark.parametrize("sku", ['12" topper', "a:b (c) [d] {e} *|?", "back\\slash"])
+def test_any_sku_can_be_searched_for(db: Connection, clone: str, shops: Shops, sku: str) -> None:
+    stock(db, shops, **{sku: 4})
+
+    assert run(clone, shops).json["done"] == 1
+    assert shops.stock["bannos"] == {sku: [4, 4]}
+
+
+def test_one_shop_that_sells_it_is_enough_and_none_is_a_failure(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7, balloon=2)
+    del shops.stock["bannos"]["candle"]
+    shops.stock["bannos"].pop("balloon")
+    shops.stock["flourlane"].pop("balloon")
+
+    ran = run(clone, shops)
+
+    assert (ran.json["done"], ran.json["failed"]) == (1, 1)
+    assert values(db, "select last_error from app.work_status") == ["no shop has balloon"]
+
+
+def test_what_is_no_longer_for_sale_needs_no_push(db: Connection, clone: str, shops: Shops) -> None:
+    push(db, "gone")
+
+    assert run(clone, shops).json == {"ok": True, "code": 0, "done": 1, "failed": 0}
+
+
+@pytest.mark.parametrize("trouble", ["429", "throttled"])
+def test_a_throttled_worker_waits_and_asks_again(
+    db: Connection, clone: str, shops: Shops, trouble: str
+) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = [trouble, trouble]
+    began = time.monotonic()
+
+    ran = run(clone, shops)
+
+    assert (ran.json["done"], ran.json["failed"]) == (1, 0)
+    assert shops.stock["bannos"] == {"candle": [7, 7]}
+    assert time.monotonic() - began > 0.6
+
+
+def test_a_shop_that_says_when_to_come_back_is_obeyed(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = ["come back tomorrow"]
+
+    assert run(clone, shops).json["failed"] == 1
+    assert values(
+        db, "select next_retry_at > now() + interval '23 hours' from public.work_queue"
+    ) == [True]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ("500", "bannos: HTTP 500"),
+        ("moved", "bannos: HTTP 307"),
+        ("refused", "bannos: not tracked"),
+        ("html", "bannos: an answer that is not JSON"),
+        ("hangs", "bannos: no answer (TimeoutError)"),
+    ],
+)
+def test_p38_nothing_is_done_before_the_shop_has_said_so(
+    db: Connection, clone: str, shops: Shops, trouble: str, reason: str
+) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = [trouble]
+
+    ran = run(clone, shops, "--timeout", "1")
+
+    assert (ran.json["done"], ran.json["failed"]) == (0, 1)
+    assert jobs(db) == ["scheduled"]
+    assert values(db, "select last_error from public.work_queue") == [reason]
+    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is told all the same
+    db.execute("update public.work_queue set next_retry_at = now() where true")
+    assert run(clone, shops).json["done"] == 1
+    assert shops.stock["bannos"] == {"candle": [7, 7]}
+
+
+def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, shops: Shops) -> None:
+    stock(db, shops, candle=7)
+    secret = "wrong-token-0123456789"
+    db.execute("select app.keep_shop_secret('bannos', 'token', %s)", (secret,))
+
+    ran = run(clone, shops)
+
+    assert ran.json["failed"] == 1
+    assert "bannos: HTTP 401" in ran.err
+    assert secret not in ran.out + ran.err
+
+
+def test_p37_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    db.execute(
+        "select app.enqueue('inventory_push', '{\"sku\": \"poison\"}', 'poison', "
+        "9::smallint, p_max_retries => 0::smallint)"
+    )
+    shops_before = dict(shops.stock["bannos"])
+    db.execute(
+        "insert into public.inventory_items (kind, sku, title) "
+        "values ('accessory', 'poison', 'poison')"
+    )
+    stock(db, shops, candle=7)
+
+    ran = run(clone, shops)
+
+    assert (ran.json["done"], ran.json["failed"]) == (1, 1)
+    assert jobs(db) == ["dead"]
+    assert shops.stock["bannos"] == shops_before | {"candle": [7, 7]}
+
+
+def test_a_worker_killed_before_it_completes_loses_and_doubles_nothing(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7, balloon=2)
+    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second is being
+    worker = start(clone, shops, "--lease", "4", "--timeout", "1")
+    while len(shops.sets) < 4:
+        time.sleep(0.01)
+    worker.kill()
+    worker.communicate()
+    shops.released.set()
+
+    assert jobs(db) == ["running", "running"]
+    time.sleep(4)
+    assert run(clone, shops).json["done"] == 2
+    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [2, 2]}
+    assert jobs(db) == []
+    assert values(db, "select retries from public.work_archive") == [1, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_told_to_stop_finishes_its_job_and_gives_the_others_back(
+    db: Connection, clone: str, shops: Shops, number: signal.Signals
+) -> None:
+    stock(db, shops, candle=7, balloon=2, topper=3)
+    shops.troubles = ["hangs"]
+    worker = start(clone, shops, "--json")
+    wait_for(shops.asked)
+
+    worker.send_signal(number)
+    time.sleep(0.3)
+    shops.released.set()
+    out, _ = worker.communicate(timeout=20)
+
+    assert (worker.returncode, json.loads(out)["done"]) == (0, 1)
+    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [0, 0], "topper": [0, 0]}
+    assert jobs(db) == ["ready", "ready"]
+    assert values(db, "select retries from public.work_queue") == [0, 0]
+
+
+def test_an_idle_worker_hears_of_new_work_and_stops_when_told(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    worker = start(clone, shops, "--json")
+    while not values(
+        db,
+        "select pid from pg_stat_activity where application_name like 'bakehouse work%' "
+        "and datname = current_database() and (state, query) = ('idle', 'COMMIT')",
+    ):
+        time.sleep(0.05)
+
+    stock(db, shops, candle=7)
+    wait_for(shops.asked)
+    deadline = time.monotonic() + 20
+    while jobs(db) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGTERM)
+    out, _ = worker.communicate(timeout=20)
+
+    assert json.loads(out) == {"ok": True, "code": 0, "done": 1, "failed": 0}
+
+
+def test_a_long_batch_keeps_its_lease(db: Connection, clone: str, shops: Shops) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = ["429"] * 2 + ["hangs"]
+    threading.Timer(2.5, shops.released.set).start()
+
+    ran = run(clone, shops, "--lease", "8.2", "--timeout", "3")
+
+    assert ran.json["done"] == 1
+    assert values(db, "select retries from public.work_archive") == [0]
+
+
+def test_a_change_during_its_push_is_pushed_as_well(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = ["hangs"]
+    worker = start(clone, shops, "--once", "--json")
+    wait_for(shops.asked)
+    db.execute("update public.inventory_items set on_hand = 5 where sku = 'candle'")
+    shops.released.set()
+    out, _ = worker.communicate(timeout=20)
+
+    assert json.loads(out)["done"] == 2
+    assert shops.stock["flourlane"] == {"candle": [5, 5]}
+
+
+def test_reconcile_believes_the_shop_and_writes_it_down(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7, balloon=2)
+    db.execute("delete from public.work_queue where true")
+    shops.stock["bannos"] |= {"candle": [5, 6], "balloon": [2, 2], "unknown": [1, 1]}
+    db.execute("select app.enqueue('reconcile', '{\"store\": \"bannos\"}', 'bannos')")
+
+    ran = run(clone, shops, "--topic", "reconcile")
+
+    assert ran.json["done"] >= 1
+    assert values(db, "select on_hand::int from public.inventory_items order by sku") == [2, 5]
+    assert values(db, "select reason from public.inventory_txn") == ["reconcile"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--topic", "bread"),
+        ("--lease", "10"),
+        ("--shop-url-template", "http://shop.example/{domain}"),
+        ("--shop-url-template", "https://{nowhere}/"),
+    ],
+)
+def test_what_the_worker_cannot_do_is_refused_at_once(
+    clone: str, shops: Shops, wrong: tuple[str, str]
+) -> None:
+    ran = run(clone, shops, *wrong)
+
+    assert (ran.code, ran.json["kind"]) == (2, "usage")
+
+
+def test_the_tick_says_what_it_did(clone: str) -> None:
+    first = Project(ROOT).run("tick", "--json", url=clone)
+    second = Project(ROOT).run("tick", url=clone)
+
+    assert (first.code, first.json["tasks"]["refresh_priorities bannos"]) == (0, 0)
+    assert (second.code, second.out.splitlines()[0].split()) == (0, ["task", "result"])
+
+
+def sync(db: Connection, admin: UUID) -> None:
+    with db.transaction(), acting_as(db, "authenticated", admin):
+        assert value(db, "select public.sync_shopify_orders('bannos') ->> 'success'") == "true"
+
+
+def test_p4_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    admin = make_staff(db, role="Admin")
+    known, missing, broken = (replace(payloads.SINGLE, number=number) for number in (1, 2, 3))
+    shops.orders["bannos"] = [payloads.graphql(known)]
+    sync(db, admin)
+    first = run(clone, shops, "--topic", "shopify_sync")
+    db.execute("update public.orders set stage = 'Decorating', notes = 'by hand' where true")
+    nonsense = payloads.graphql(broken) | {"lineItems": {"edges": "nonsense"}}
+    shops.orders["bannos"] = [payloads.graphql(known), nonsense, payloads.graphql(missing)]
+    sync(db, admin)
+
+    second = run(clone, shops, "--topic", "shopify_sync")
+
+    assert (first.json["done"], second.json["done"]) == (1, 1)
+    assert db.execute("select id, stage, notes from public.orders order by id").fetchall() == [
+        ("bannos-1", "Decorating", "by hand"),
+        ("bannos-2", "Filling", "Nut free • Ring twice"),
+    ]
+    assert db.execute(
+        "select status, orders_imported, orders_skipped, errors from public.sync_runs"
+        " order by started_at desc limit 1"
+    ).fetchone() == ("success", 1, 1, 1)
+
+
+def test_a_fetch_that_the_shop_refuses_ends_as_an_error_in_the_log(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    sync(db, make_staff(db, role="Admin"))
+    db.execute("select app.keep_shop_secret('bannos', 'token', 'wrong-token-0123456789')")
+
+    ran = run(clone, shops, "--topic", "shopify_sync")
+
+    assert ran.json["done"] == 1
+    assert db.execute("select status, error_message from public.sync_runs").fetchone() == (
+        "error",
+        "bannos: HTTP 401",
+    )
+    assert jobs(db) == []
