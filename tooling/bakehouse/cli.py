@@ -1,6 +1,5 @@
 """The commands: parse, call, print."""
 
-import difflib
 import signal
 import subprocess
 import sys
@@ -27,7 +26,6 @@ from bakehouse import (
     platform,
     rehearse,
     smoke,
-    work,
 )
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
@@ -540,6 +538,8 @@ def repair(
 
 
 def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
+    import difflib  # here, not above: a tool that is run often starts with what it always needs
+
     file = next((file for file in files if file.version == version), None)
     if file:
         before = history.recorded_text(conn, version)
@@ -563,12 +563,20 @@ def work_command(
     lease: Annotated[float, typer.Option("--lease", help="Seconds to hold them for.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
     shop_url_template: Annotated[
-        str, typer.Option("--shop-url-template", help="Where the API of a shop is.")
-    ] = work.ENDPOINT,
+        str | None,
+        typer.Option(
+            "--shop-url-template",
+            help="Where the API of a shop is, {domain} standing for it; Shopify by default.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Do the jobs of the work queue, until told to stop: it finishes the one at hand."""
-    settings = work.Settings(topic, batch, lease, timeout, shop_url_template)
+    from bakehouse import work
+
+    endpoint = shop_url_template or work.ENDPOINT
+    settings = work.Settings(topic, batch, lease, timeout, endpoint)
     with _connected(database_url, _project(project), "work") as (conn, _):
         worker = work.Worker(conn, settings, output.say, _show_work)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -582,9 +590,9 @@ def work_command(
     )
 
 
-def _show_work(worker: work.Worker) -> None:
+def _show_work(done: int, failed: int) -> None:
     if sys.stderr.isatty():
-        print(f"\r{worker.done} done, {worker.failed} failed", end="", file=sys.stderr, flush=True)
+        print(f"\r{done} done, {failed} failed", end="", file=sys.stderr, flush=True)
 
 
 @app.command()

@@ -153,7 +153,8 @@ def require_clean(entries: Collection[Entry]) -> None:
         raise BakehouseError(
             "drift",
             "the history and the files disagree\n" + "\n".join(f"  {line}" for line in lines),
-            "Nothing was run. `bakehouse migrate status` shows all; `migrate repair` mends a row.",
+            "Nothing was run. `migrate status` shows all, `migrate repair` mends a row;"
+            " in dev, `bakehouse reset` starts again from the files.",
             findings=lines,
         )
 

@@ -116,7 +116,7 @@ class Worker:
         conn: Connection,
         settings: Settings,
         say: Callable[[str], None],
-        progress: Callable[["Worker"], None],
+        progress: Callable[[int, int], None],
     ) -> None:
         _require_sane(settings)
         self.conn, self.settings, self.say, self.progress = conn, settings, say, progress
@@ -188,7 +188,7 @@ class Worker:
                 finished.append(job)
                 self.done += 1
             del waiting[0]
-            self.progress(self)
+            self.progress(self.done, self.failed)
         if waiting:
             ids = [job.id for job in waiting]
             self._rpc(
