@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bakehouse import sqltext
+from bakehouse.database import Connection
 from bakehouse.errors import EXIT_CODES
 from projects import Project, free_port
+from support import acting_as, value, values
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +44,21 @@ def test_the_session_in_the_readme_runs_as_shown(checkout: Project) -> None:
 
         assert ran.code == 0, ran.err
         assert VARIABLE.sub("#", ran.out) == VARIABLE.sub("#", shown)
+
+
+def test_the_sql_in_the_readme_runs_as_the_roles_it_names(db: Connection) -> None:
+    found = re.search(r"```sql\n(.*?)```", README, re.DOTALL)
+    assert found
+    first, *calls = sqltext.split(found[1])
+    db.execute(first.text.encode())
+    admin = values(db, "select user_id from public.staff_shared where full_name = 'First Admin'")[0]
+
+    with acting_as(db, "authenticated", admin):
+        for call in calls:
+            db.execute(call.text.encode())
+
+    assert len(calls) == 3
+    assert value(db, "select app.setting('bannos', 'inventory_tracking_enabled')") is True
 
 
 def test_every_exit_code_is_in_the_readme() -> None:
