@@ -27,6 +27,10 @@ stable
 set search_path = ''
 as $$
 begin
+  -- a transaction that has written nothing has set no clock, and mostly that is so
+  if pg_current_xact_id_if_assigned() is null then
+    return now();
+  end if;
   return coalesce(
     (select clock.at from app.clock as clock where clock.xid = pg_current_xact_id_if_assigned()),
     now()

@@ -88,7 +88,7 @@ set search_path = ''
 as $$
 declare
   v_caller app.caller;
-  v_uid uuid := app.uid(); -- once, not for every row of a short table
+  v_uid uuid;
 begin
   -- current_user is the owner inside a definer function; the setting is still the caller's role
   if current_setting('role', true) = 'service_role' then
@@ -96,6 +96,7 @@ begin
     v_caller.stores := array(select stores.code from public.stores as stores order by stores.code);
     return v_caller;
   end if;
+  v_uid := app.uid(); -- once, not for every row of a short table
   select
     'staff', staff.user_id, staff.role,
     case
@@ -127,10 +128,10 @@ declare
     else v_caller.role >= p_role::public.staff_role
   end;
 begin
-  if v_caller.kind is null and app.uid() is null then
-    perform app.fail('NOT_SIGNED_IN', 'Sign in first.');
-  end if;
   if v_allowed is not true then
+    if v_caller.kind is null and app.uid() is null then
+      perform app.fail('NOT_SIGNED_IN', 'Sign in first.');
+    end if;
     perform app.fail(
       'PERMISSION_DENIED', 'Your account may not do this.',
       jsonb_build_object('needs', p_role, 'role', v_caller.role)
