@@ -611,13 +611,15 @@ class Bakery(RuleBasedStateMachine):
     def finish(self, which: int) -> None:
         if which < len(self.claims):
             held, until = self.claims.pop(which)
-            before = set(values(self.db, "select dedupe_key from public.work_queue"))
+            still = values(
+                self.db, "select dedupe_key from public.work_queue where token = %s", held.token
+            )
             count = complete(self.db, held)
+            assert count == len(still)
             assert count == len(held.ids) or until <= self.now
             assert held.token
-            for key, known in self.knows[held.token].items():
-                if count == len(held.ids) and key in before:
-                    self.seen[key] = max(self.seen.get(key, 0), known)
+            for key in still:
+                self.seen[key] = max(self.seen.get(key, 0), self.knows[held.token][key])
 
     @rule(which=nth)
     def burn(self, which: int) -> None:
