@@ -20,15 +20,10 @@ import pytest
 from bakehouse import embedded
 from bakehouse.embedded import Account, Started
 from bakehouse.errors import BakehouseError
+from projects import free_port
 
 ROOT = os.geteuid() == 0
 AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its rights")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
