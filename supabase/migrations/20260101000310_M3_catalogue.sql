@@ -409,13 +409,12 @@ begin
   perform app.require('Staff');
   return query
   select
-    items.id, items.sku, items.title, items.category, items.product_match,
-    items.shopify_variant_id, items.on_hand::numeric, items.min_stock::numeric, items.is_active,
-    items.on_hand > 0 and items.on_hand < items.min_stock, items.on_hand = 0, items.created_at,
-    items.updated_at
-  from public.inventory_items as items
-  where items.kind = 'accessory' and items.is_active and items.on_hand = 0
-  order by items.title, items.id;
+    listed.id, listed.sku, listed.name, listed.category, listed.product_match,
+    listed.shopify_variant_id, listed.current_stock, listed.min_stock, listed.is_active,
+    listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at
+  from public.get_accessories() as listed
+  where listed.is_out_of_stock
+  order by listed.name, listed.id;
 end;
 $$;
 comment on function public.get_accessories_needing_sync() is

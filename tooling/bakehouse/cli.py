@@ -253,8 +253,7 @@ def doctor_command(project: Project = None, database_url: Url = None, json: Json
     rows = [(check["state"], check["name"], check["detail"]) for check in checks]
     text = output.table(("state", "check", "found"), rows)
     if any(check["state"] == "bad" for check in checks):
-        if not output.as_json:
-            print(text)
+        output.show(text)
         raise BakehouseError("unexpected", "not all is well", checks=checks)
     output.result({"checks": checks}, text)
 
@@ -390,8 +389,7 @@ def status(
     pending = [entry.version for entry in entries if entry.state == "pending"]
     drift = [entry.version for entry in entries if entry.state in history.BLOCKING]
     if check and (drift or pending):
-        if not output.as_json:
-            print(text)
+        output.show(text)
         kind, what = ("drift", drift) if drift else ("pending", pending)
         raise BakehouseError(kind, f"{kind}: {', '.join(what)}", **facts)
     output.result(facts, text)

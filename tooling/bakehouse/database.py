@@ -11,6 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bakehouse.errors import BakehouseError
 
+OLDEST = 15  # Postgres majors from here on
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 _REASONS = (
@@ -78,11 +80,11 @@ def _unreachable(dsn: str, said: str) -> BakehouseError:
 
 
 def _require_usable(conn: Connection, dsn: str) -> None:
-    if conn.info.server_version < 150000:
+    if conn.info.server_version // 10000 < OLDEST:
         raise BakehouseError(
             "server",
             f"{describe(dsn)} is Postgres {conn.info.server_version // 10000}",
-            "bakehouse needs Postgres 15 or later.",
+            f"bakehouse needs Postgres {OLDEST} or later.",
         )
     row = conn.execute("select pg_backend_pid(), pg_is_in_recovery()").fetchone()
     if row is None or row[1]:

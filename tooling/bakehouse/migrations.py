@@ -151,7 +151,7 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
     except sqltext.SqlTextError as error:
         yield sqltext.place(text, error.offset)[0], error.message
         return
-    for statement in _stray_transaction_control(migration):
+    for statement in filter(sqltext.controls_transaction, migration.body):
         word = statement.words[0]
         if statement is statements[0] and sqltext.opens(statement):
             problem = f"this {word} has no commit at the end of the file"
@@ -170,10 +170,6 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
                 yield line, "shares a file with a statement that cannot run in a transaction"
         if migration.body is not migration.statements:
             yield 1, "begin and commit around a statement that cannot run in a transaction"
-
-
-def _stray_transaction_control(migration: Migration) -> list[sqltext.Statement]:
-    return [statement for statement in migration.body if sqltext.controls_transaction(statement)]
 
 
 def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:

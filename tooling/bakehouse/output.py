@@ -20,6 +20,12 @@ def result(facts: dict[str, Any], text: str = "") -> None:
     if as_json:
         print(json.dumps({"ok": True, "code": 0} | facts, default=str))
     elif text:
+        show(text)
+
+
+def show(text: str) -> None:
+    """What people want to see even when the command is about to fail."""
+    if not as_json:
         print(text)
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import LiteralString
 
-from bakehouse.database import Connection
+from bakehouse.database import OLDEST, Connection
 from bakehouse.errors import BakehouseError
 
-OLDEST = 15  # Postgres majors from here on
 REGIMES = ("explicit", "legacy")  # of default privileges; new projects are "explicit"
 _SQL = Path(__file__).with_name("sql") / "platform.sql"
 
