@@ -276,7 +276,7 @@ $$;
 comment on function public.get_setting(text, text) is
 'One setting of a store, or of every store (global): what has been set, else the default.
 
-For Staff of the store. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store or key).';
+Role: Staff. Errors: BAD_INPUT (no such store or key).';
 
 create or replace function public.get_settings(p_store text)
 returns table (store text, key text, value jsonb, created_at timestamptz)
@@ -298,7 +298,9 @@ $$;
 comment on function public.get_settings(text) is
 'Every setting of a store, or of every store (global), with the value in force.
 
-created_at is null where the store has set nothing itself. Errors as get_setting.';
+created_at is null where the store has set nothing itself.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_setting(p_store text, p_key text, p_value jsonb)
 returns boolean
@@ -336,7 +338,9 @@ $$;
 comment on function public.set_setting(text, text, jsonb) is
 'Set a setting for a store, or with global for every store that has no value of its own.
 
-For Admins of the store; global for Admins of every store. Audited with the old value, null for none. The same value again changes nothing. Null is refused: reset_setting goes back to the default. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store or key, wrong shape).';
+For Admins of the store; global for Admins of every store. Audited with the old value, null for none. The same value again changes nothing. Null is refused: reset_setting goes back to the default.
+
+Role: Admin. Errors: BAD_INPUT (no such store or key, wrong shape).';
 
 create or replace function public.reset_setting(p_store text, p_key text)
 returns boolean
@@ -365,7 +369,9 @@ $$;
 comment on function public.reset_setting(text, text) is
 'Take back what was set for a store, or with global for every store. False: nothing was.
 
-A store then follows the value for every store, else the default. Roles and errors as set_setting.';
+A store then follows the value for every store, else the default.
+
+Role: Admin. Errors: BAD_INPUT (no such store or key).';
 
 create or replace function public.get_printing_settings(p_store text)
 returns jsonb
@@ -377,7 +383,9 @@ as $$
   select public.get_setting(p_store, 'printing_settings');
 $$;
 comment on function public.get_printing_settings(text) is
-'How a store prints tickets, every property present. Errors as get_setting.';
+'How a store prints tickets, every property present.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_printing_settings(p_store text, p_settings jsonb)
 returns boolean
@@ -389,7 +397,9 @@ as $$
   select public.set_setting(p_store, 'printing_settings', p_settings);
 $$;
 comment on function public.set_printing_settings(text, jsonb) is
-'Set how a store prints tickets. A property left out goes back to its default. Errors as set_setting.';
+'Set how a store prints tickets. A property left out goes back to its default.
+
+Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 
 create or replace function public.get_monitor_density(p_store text)
 returns text
@@ -401,7 +411,9 @@ as $$
   select public.get_setting(p_store, 'monitor.density') #>> '{}';
 $$;
 comment on function public.get_monitor_density(text) is
-'The density of a store''s monitors: compact or cozy. Errors as get_setting.';
+'The density of a store''s monitors: compact or cozy.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_monitor_density(p_store text, p_density text)
 returns boolean
@@ -413,7 +425,9 @@ as $$
   select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
 $$;
 comment on function public.set_monitor_density(text, text) is
-'Set the density of a store''s monitors: compact or cozy. Errors as set_setting.';
+'Set the density of a store''s monitors: compact or cozy.
+
+Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 
 create or replace function public.get_flavours(p_store text)
 returns text[]
@@ -425,7 +439,9 @@ as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
 $$;
 comment on function public.get_flavours(text) is
-'The flavours of a store, in their order. Never empty. Errors as get_setting.';
+'The flavours of a store, in their order. Never empty.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_flavours(p_store text, p_flavours text[])
 returns boolean
@@ -437,7 +453,9 @@ as $$
   select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
 $$;
 comment on function public.set_flavours(text, text[]) is
-'Set the flavours of a store, at least one. Errors as set_setting.';
+'Set the flavours of a store, at least one.
+
+Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 
 create or replace function public.get_storage_locations(p_store text)
 returns text[]
@@ -449,7 +467,9 @@ as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
 $$;
 comment on function public.get_storage_locations(text) is
-'Where a cake may stand in a store, in their order. Never empty. Errors as get_setting.';
+'Where a cake may stand in a store, in their order. Never empty.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_storage_locations(p_store text, p_locations text[])
 returns boolean
@@ -461,7 +481,9 @@ as $$
   select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
 $$;
 comment on function public.set_storage_locations(text, text[]) is
-'Set where a cake may stand in a store, at least one place. Errors as set_setting.';
+'Set where a cake may stand in a store, at least one place.
+
+Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 
 create or replace function public.get_due_date_settings(p_store text)
 returns jsonb
@@ -477,7 +499,9 @@ as $$
   );
 $$;
 comment on function public.get_due_date_settings(text) is
-'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates. Errors as get_setting.';
+'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.set_due_date_settings(p_store text, p_settings jsonb)
 returns boolean
@@ -500,7 +524,9 @@ begin
 end;
 $$;
 comment on function public.set_due_date_settings(text, jsonb) is
-'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay. Errors as set_setting.';
+'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay.
+
+Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 
 -- Triggers
 create or replace trigger settings_set_updated_at

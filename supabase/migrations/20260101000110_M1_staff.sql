@@ -193,7 +193,7 @@ $$;
 comment on function public.get_staff_member(uuid) is
 'One member of staff: oneself, or for Supervisors anyone of their stores. Store both: every store.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, NOT_FOUND.';
+Role: Staff. Errors: NOT_FOUND.';
 
 create or replace function public.get_staff_me()
 returns table (
@@ -214,7 +214,9 @@ begin
 end;
 $$;
 comment on function public.get_staff_me() is
-'Who the caller is. Store both: every store. Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+'Who the caller is. Store both: every store.
+
+Role: Staff.';
 
 create or replace function public.get_staff_list(
   p_role text default null, p_is_active boolean default true
@@ -252,7 +254,9 @@ $$;
 comment on function public.get_staff_list(text, boolean) is
 'The staff of the caller''s stores by name, for Supervisors; hourly_rate is null but for Admins.
 
-A null role or activity asks for all. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such role).';
+A null role or activity asks for all.
+
+Role: Supervisor. Errors: BAD_INPUT (no such role).';
 
 create or replace function public.update_staff_member(
   p_user_id uuid,
@@ -282,7 +286,9 @@ comment on function public.update_staff_member(
 ) is
 'Change a member of staff, for Admins: let them in (p_approved), promote, pay, deactivate.
 
-Null keeps, an empty phone clears it. Nobody changes their own role, activity or approval, so an Admin always remains, also when two demote each other at once. Audited with old and new. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT, NOT_FOUND.';
+Null keeps, an empty phone clears it. Nobody changes their own role, activity or approval, so an Admin always remains, also when two demote each other at once. Audited with old and new.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 
 create or replace function public.upsert_staff_member(
   p_user_id uuid,
@@ -313,7 +319,9 @@ comment on function public.upsert_staff_member(
 ) is
 'Add the account of somebody who signed up, or change one, for Admins. Store both: every store.
 
-Somebody new needs a name and a store, is Staff unless p_role says more, and has no rights until update_staff_member approves them. Null keeps, an empty phone or email clears it; else as update_staff_member. The first Admin is a row that the migration role inserts. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT, CONFLICT (the email is taken).';
+Somebody new needs a name and a store, is Staff unless p_role says more, and has no rights until update_staff_member approves them. Null keeps, an empty phone or email clears it; else as update_staff_member. The first Admin is a row that the migration role inserts.
+
+Role: Admin. Errors: BAD_INPUT, CONFLICT (the email is taken).';
 
 -- Grants
 revoke all on function

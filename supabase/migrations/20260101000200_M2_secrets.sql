@@ -220,7 +220,7 @@ $$;
 comment on function public.set_shop_token(text, text) is
 'Set a store''s Shopify Admin API token. Admins only; no RPC gives it back.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store; not 20 to 500 visible characters).';
+Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 
 create or replace function public.set_webhook_secret(p_store text, p_secret text)
 returns void
@@ -236,7 +236,7 @@ $$;
 comment on function public.set_webhook_secret(text, text) is
 'Set the secret that signs a store''s webhooks. Admins only; no RPC gives it back.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store; not 20 to 500 visible characters).';
+Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 
 -- Grants
 revoke all on table private.shop_tokens, app.ingest_pause

@@ -623,9 +623,11 @@ begin
 end;
 $$;
 comment on function public.ingest_shopify_webhook(text, text, text, text, text) is
-'Take in a Shopify webhook: four headers and the raw body, as text since PostgREST carries JSON; its UTF-8 bytes are what Shopify signed. Service role only.
+'Take in a Shopify webhook: four headers and the raw body, as text since PostgREST carries JSON; its UTF-8 bytes are what Shopify signed.
 
-Nothing is written before the HMAC-SHA256 of the body matches the secret of the shop. Then all of it in one transaction; answers {status, delivery_id, outcome, error}, status being ok, duplicate (came before) or dead_letter (can never be applied; an Admin may replay it). Whatever else fails is raised and leaves nothing, for Shopify to send again. Errors: PERMISSION_DENIED, PAUSED, BAD_SIGNATURE.';
+Nothing is written before the HMAC-SHA256 of the body matches the secret of the shop. Then all of it in one transaction; answers {status, delivery_id, outcome, error}, status being ok, duplicate (came before) or dead_letter (can never be applied; an Admin may replay it). Whatever else fails is raised and leaves nothing, for Shopify to send again.
+
+Role: service_role. Errors: PAUSED, BAD_SIGNATURE.';
 
 create or replace function public.get_webhook_deliveries(
   p_store text default null, p_status text default null, p_limit integer default 50,
@@ -659,9 +661,11 @@ begin
 end;
 $$;
 comment on function public.get_webhook_deliveries(text, text, integer, bigint) is
-'Webhooks that came, newest first, at most 500 at once; the next page is p_before the last id. Admins, of their stores, and the service.
+'Webhooks that came, newest first, at most 500 at once; the next page is p_before the last id.
 
-p_status: ok, dead. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+p_status: ok, dead.
+
+Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.replay_webhook_delivery(p_id bigint)
 returns jsonb
@@ -700,9 +704,9 @@ begin
 end;
 $$;
 comment on function public.replay_webhook_delivery(bigint) is
-'Try a dead letter again, once its cause is gone. Answers as ingest_shopify_webhook; duplicate when it is not dead. Admins, of their stores, and the service.
+'Try a dead letter again, once its cause is gone. Answers as ingest_shopify_webhook; duplicate when it is not dead.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, NOT_FOUND, CONFLICT (its body is no longer kept).';
+Role: Admin or service_role. Errors: NOT_FOUND, CONFLICT (its body is no longer kept).';
 
 -- Triggers
 create or replace trigger shopify_orders_set_updated_at

@@ -67,9 +67,11 @@ begin
 end;
 $$;
 comment on function public.start_sync_run(text, text) is
-'Begin to synchronise a store: sync_products or sync_orders. The run, to be finished with finish_sync_run. Admins and the service.
+'Begin to synchronise a store: sync_products or sync_orders. The run, to be finished with finish_sync_run.
 
-A run that is not finished within an hour no longer stands in the way of the next. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT, CONFLICT (one is running).';
+A run that is not finished within an hour no longer stands in the way of the next.
+
+Role: Admin or service_role. Errors: BAD_INPUT, CONFLICT (one is running).';
 
 create or replace function public.finish_sync_run(
   p_run_id uuid, p_status text, p_orders_imported integer default 0,
@@ -114,9 +116,9 @@ end;
 $$;
 comment on function
 public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text) is
-'End a run with its counts; false when it had ended already, and then nothing changes. Service role only.
+'End a run with its counts; false when it had ended already, and then nothing changes.
 
-Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND.';
+Role: service_role. Errors: BAD_INPUT, NOT_FOUND.';
 
 create or replace function public.get_sync_log(p_store text, p_limit integer default 50)
 returns table (
@@ -144,9 +146,9 @@ begin
 end;
 $$;
 comment on function public.get_sync_log(text, integer) is
-'The runs of a store (null: of all the caller''s), newest first, at most 500. Admins and the service.
+'The runs of a store (null: of all the caller''s), newest first, at most 500.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.test_admin_token(p_store text, p_token text)
 returns jsonb
@@ -182,9 +184,9 @@ begin
 end;
 $$;
 comment on function public.test_admin_token(text, text) is
-'Whether this could be an Admin API token: {valid, run_id, message}. Looks at its form only and keeps nothing. Admins only.
+'Whether this could be an Admin API token: {valid, run_id, message}. Looks at its form only and keeps nothing.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+Role: Admin. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.sync_shopify_orders(p_store text)
 returns jsonb
@@ -214,9 +216,9 @@ begin
 end;
 $$;
 comment on function public.sync_shopify_orders(text) is
-'Have the worker fetch a store''s open orders from Shopify: {success, run_id, message}. Admins only.
+'Have the worker fetch a store''s open orders from Shopify: {success, run_id, message}.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store), CONFLICT (no token; one is running).';
+Role: Admin. Errors: BAD_INPUT (no such store), CONFLICT (no token; one is running).';
 
 create or replace function public.import_shopify_order(p_store text, p_payload jsonb)
 returns text
@@ -234,9 +236,9 @@ begin
 end;
 $$;
 comment on function public.import_shopify_order(text, jsonb) is
-'Take in an order that was fetched, just as its webhook would: created, cancelled, or unchanged when it is known, whatever became of it here. Service role only.
+'Take in an order that was fetched, just as its webhook would: created, cancelled, or unchanged when it is known, whatever became of it here.
 
-Errors: PERMISSION_DENIED, BAD_INPUT, CONFLICT.';
+Role: service_role. Errors: BAD_INPUT, CONFLICT (another order has its number).';
 
 -- Grants
 revoke all on table public.sync_runs from public, anon, authenticated, service_role;

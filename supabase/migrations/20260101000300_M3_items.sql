@@ -267,7 +267,9 @@ $$;
 comment on function public.adjust_component_stock(uuid, numeric, text, text, text) is
 'Count a component up or down: {success, component, before, after, change}.
 
-Supervisors. p_created_by may only name the caller. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero), PERMISSION_DENIED.';
+p_created_by may only name the caller.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
 
 create or replace function public.adjust_accessory_stock(
   p_accessory_id uuid, p_change numeric, p_reason text default null,
@@ -295,7 +297,9 @@ $$;
 comment on function public.adjust_accessory_stock(uuid, numeric, text, text, text) is
 'Count an accessory up or down: {success, accessory, before, after, change, needs_sync}.
 
-Supervisors. needs_sync: it ran out or came back; the push to the shops is on its way in any case. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero), PERMISSION_DENIED.';
+needs_sync: it ran out or came back; the push to the shops is on its way in any case.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
 
 create or replace function public.adjust_cake_topper_stock(
   p_topper_id uuid, p_change numeric, p_reason text default null,
@@ -321,7 +325,7 @@ $$;
 comment on function public.adjust_cake_topper_stock(uuid, numeric, text, text, text) is
 'Count a cake topper up or down: {success, old_stock, new_stock, name_1, name_2}.
 
-Supervisors. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero), PERMISSION_DENIED.';
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
 
 create or replace function public.set_stock_buffer(p_item_id uuid, p_buffer numeric)
 returns void
@@ -344,7 +348,9 @@ begin
 end;
 $$;
 comment on function public.set_stock_buffer(uuid, numeric) is
-'Keep so much of an item back from the shops; null: nothing. Admins; audited. Errors: BAD_INPUT, NOT_FOUND.';
+'Keep so much of an item back from the shops; null: nothing. Audited.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 
 create or replace function public.get_inventory_status(p_search text default null)
 returns table (
@@ -372,7 +378,9 @@ begin
 end;
 $$;
 comment on function public.get_inventory_status(text) is
-'Stock, what orders wait for, the buffer and what is available to sell, of every active item. Staff.';
+'Stock, what orders wait for, the buffer and what is available to sell, of every active item.
+
+Role: Staff.';
 
 create or replace function public.get_stock_transactions(
   p_table_name text default null, p_item_id uuid default null, p_limit integer default 100
@@ -413,7 +421,9 @@ begin
 end;
 $$;
 comment on function public.get_stock_transactions(text, uuid, integer) is
-'The ledger, newest first: of one item, of one kind, or of all; at most 1000 rows. Staff. Errors: BAD_INPUT.';
+'The ledger, newest first: of one item, of one kind, or of all; at most 1000 rows.
+
+Role: Staff. Errors: BAD_INPUT.';
 
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
@@ -434,9 +444,11 @@ begin
 end;
 $$;
 comment on function public.get_push_items(text[]) is
-'What the shops should show for these SKUs: whole pieces, never below 0. The service.
+'What the shops should show for these SKUs: whole pieces, never below 0.
 
-A SKU that is gone, inactive or not for sale is left out: nothing to push.';
+A SKU that is gone, inactive or not for sale is left out: nothing to push.
+
+Role: service_role.';
 
 create or replace function public.apply_reconcile(p_counts jsonb)
 returns jsonb
@@ -500,7 +512,9 @@ $$;
 comment on function public.apply_reconcile(jsonb) is
 'Believe the shops: where [{sku, available}] differs from what is available to sell, correct the stock by a ledger row.
 
-The service. A negative count is 0. An item that moved within the hour, or whose push has not arrived, is left for next time: the shops do not know yet. Answers with {corrected: [{sku, was, is}], same, waiting}. Errors: BAD_INPUT.';
+A negative count is 0. An item that moved within the hour, or whose push has not arrived, is left for next time: the shops do not know yet. Answers with {corrected: [{sku, was, is}], same, waiting}.
+
+Role: service_role. Errors: BAD_INPUT.';
 
 -- Triggers
 create or replace trigger inventory_items_push_stock

@@ -200,7 +200,9 @@ $$;
 comment on function public.upsert_component(uuid, text, text, text, text, numeric, text, boolean) is
 'Make a component, or change the one of this id; its id. Never touches stock.
 
-Admins; audited. Null leaves a field as it is, an empty description clears it. New ones: category other, unit each, min_stock 0. Errors: NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired), BAD_INPUT.';
+Audited. Null leaves a field as it is, an empty description clears it. New ones: category other, unit each, min_stock 0.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
 
 create or replace function public.upsert_accessory(
   p_id uuid default null, p_sku text default null, p_name text default null,
@@ -226,7 +228,9 @@ $$;
 comment on function public.upsert_accessory(uuid, text, text, text, text, numeric, boolean, text) is
 'Make an accessory, or change the one of this id; its id. Never touches stock.
 
-Admins; audited. Null leaves a field as it is, an empty product_match or variant clears it. New ones: min_stock 5. Errors: NOT_FOUND, CONFLICT (the SKU is taken), BAD_INPUT.';
+Audited. Null leaves a field as it is, an empty product_match or variant clears it. New ones: min_stock 5.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
 
 create or replace function public.upsert_cake_topper(
   p_id uuid default null, p_name_1 text default null, p_name_2 text default null,
@@ -252,7 +256,9 @@ $$;
 comment on function public.upsert_cake_topper(uuid, text, text, numeric, text, text, boolean, text) is
 'Make a cake topper, or change the one of this id; its id. Never touches stock.
 
-Admins; audited. Its names are the titles of the cakes it comes with. Null leaves a field as it is, an empty name_2 or product clears it. New ones: min_stock 5, a SKU of their own unless p_sku gives one. Errors: NOT_FOUND, CONFLICT (the SKU is taken), BAD_INPUT.';
+Audited. Its names are the titles of the cakes it comes with. Null leaves a field as it is, an empty name_2 or product clears it. New ones: min_stock 5, a SKU of their own unless p_sku gives one.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
 
 create or replace function public.delete_component(p_id uuid)
 returns boolean
@@ -268,9 +274,9 @@ begin
 end;
 $$;
 comment on function public.delete_component(uuid) is
-'Retire a component: it stays in the ledger and leaves the lists.
+'Retire a component: it stays in the ledger and leaves the lists. Audited.
 
-Admins; audited. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
 
 create or replace function public.soft_delete_accessory(p_id uuid)
 returns boolean
@@ -286,9 +292,9 @@ begin
 end;
 $$;
 comment on function public.soft_delete_accessory(uuid) is
-'Retire an accessory: it stays in the ledger, and orders no longer match it.
+'Retire an accessory: it stays in the ledger, and orders no longer match it. Audited.
 
-Admins; audited. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
 
 create or replace function public.soft_delete_cake_topper(p_id uuid)
 returns boolean
@@ -304,9 +310,9 @@ begin
 end;
 $$;
 comment on function public.soft_delete_cake_topper(uuid) is
-'Retire a cake topper: it stays in the ledger, and orders no longer match it.
+'Retire a cake topper: it stays in the ledger, and orders no longer match it. Audited.
 
-Admins; audited. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
 
 create or replace function public.get_components(
   p_category text default null, p_active_only boolean default true, p_search text default null
@@ -337,7 +343,9 @@ begin
 end;
 $$;
 comment on function public.get_components(text, boolean, text) is
-'Components by name; p_search looks into name and SKU. Staff.';
+'Components by name; p_search looks into name and SKU.
+
+Role: Staff.';
 
 create or replace function public.get_low_stock_components()
 returns table (
@@ -361,7 +369,9 @@ begin
 end;
 $$;
 comment on function public.get_low_stock_components() is
-'Active components below their minimum, the biggest shortage first. Staff.';
+'Active components below their minimum, the biggest shortage first.
+
+Role: Staff.';
 
 create or replace function public.get_accessories(
   p_category text default null, p_active_only boolean default true
@@ -392,7 +402,9 @@ begin
 end;
 $$;
 comment on function public.get_accessories(text, boolean) is
-'Accessories by name. Low is above none and below the minimum. Staff.';
+'Accessories by name. Low is above none and below the minimum.
+
+Role: Staff.';
 
 create or replace function public.get_accessories_needing_sync()
 returns table (
@@ -418,7 +430,9 @@ begin
 end;
 $$;
 comment on function public.get_accessories_needing_sync() is
-'Active accessories that are out of stock. The push to the shops is queued when stock moves. Staff.';
+'Active accessories that are out of stock. The push to the shops is queued when stock moves.
+
+Role: Staff.';
 
 create or replace function public.get_cake_toppers(p_active_only boolean default true)
 returns table (
@@ -445,7 +459,9 @@ begin
 end;
 $$;
 comment on function public.get_cake_toppers(boolean) is
-'Cake toppers by name. Low is above none and below the minimum. Staff.';
+'Cake toppers by name. Low is above none and below the minimum.
+
+Role: Staff.';
 
 create or replace function public.get_accessory_keywords(
   p_search text default null, p_is_active boolean default null
@@ -474,7 +490,9 @@ begin
 end;
 $$;
 comment on function public.get_accessory_keywords(text, boolean) is
-'Keywords in the order they are tried; p_search looks into keyword and item. Staff.';
+'Keywords in the order they are tried; p_search looks into keyword and item.
+
+Role: Staff.';
 
 create or replace function public.upsert_accessory_keyword(
   p_keyword text default null, p_component_id uuid default null, p_id uuid default null,
@@ -533,7 +551,9 @@ $$;
 comment on function public.upsert_accessory_keyword(text, uuid, uuid, integer, text, boolean) is
 'Make a keyword, or change the one of this id; its id.
 
-Admins; audited. Null leaves a field as it is. New ones: priority 0, contains. One active keyword of a kind belongs to one item. Errors: NOT_FOUND, CONFLICT, BAD_INPUT.';
+Audited. Null leaves a field as it is. New ones: priority 0, contains. One active keyword of a kind belongs to one item.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 
 create or replace function public.get_boms(
   p_store text default null, p_active_only boolean default true, p_search text default null
@@ -579,7 +599,9 @@ begin
 end;
 $$;
 comment on function public.get_boms(text, boolean, text) is
-'Recipes with their items: of a store and those for both, or of every store the caller works in. Staff.';
+'Recipes with their items: of a store and those for both, or of every store the caller works in.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 create or replace function public.upsert_bom(
   p_id uuid default null, p_product_title text default null, p_store text default null,
@@ -634,7 +656,9 @@ $$;
 comment on function public.upsert_bom(uuid, text, text, text, boolean, text, text) is
 'Make the header of a recipe, or change the one of this id; its id.
 
-Admins; audited. Null leaves a field as it is, an empty text clears it. Store both: every store. Errors: NOT_FOUND, CONFLICT (another active one has this title or SKU), BAD_INPUT.';
+Audited. Null leaves a field as it is, an empty text clears it. Store both: every store.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (another active one has this title or SKU).';
 
 create or replace function public.save_bom_items(p_bom_id uuid, p_items jsonb)
 returns integer
@@ -680,7 +704,9 @@ $$;
 comment on function public.save_bom_items(uuid, jsonb) is
 'Replace the items of a recipe by [{component_id, quantity_required, stage, is_optional}]; how many there are.
 
-Admins; audited. All or nothing. Orders that have taken their stock keep it. Errors: NOT_FOUND, BAD_INPUT.';
+Audited. All or nothing. Orders that have taken their stock keep it.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 
 create or replace function public.delete_bom(p_id uuid)
 returns boolean
@@ -697,7 +723,9 @@ begin
 end;
 $$;
 comment on function public.delete_bom(uuid) is
-'Retire a recipe: new orders no longer follow it. Admins; audited. Errors: NOT_FOUND.';
+'Retire a recipe: new orders no longer follow it. Audited.
+
+Role: Admin. Errors: NOT_FOUND.';
 
 -- Triggers
 create or replace trigger accessory_keywords_set_updated_at

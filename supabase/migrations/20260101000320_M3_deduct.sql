@@ -471,7 +471,7 @@ $$;
 comment on function public.deduct_on_order_create(text, jsonb) is
 'Take from the stock what a Shopify order needs (app.deduct_order). Ingest has done so already: a repeat takes nothing, and a cancelled order neither.
 
-The service. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND, CONFLICT (two stores know it).';
+Role: service_role. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND, CONFLICT (two stores know it).';
 
 create or replace function public.get_shortages(p_store text default null)
 returns table (
@@ -505,7 +505,9 @@ begin
 end;
 $$;
 comment on function public.get_shortages(text) is
-'What orders wait for, oldest first, of one store or of all the caller works in. Staff.';
+'What orders wait for, oldest first, of one store or of all the caller works in.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
 
 -- Grants
 revoke all on table public.reservation_holds from public, anon, authenticated, service_role;

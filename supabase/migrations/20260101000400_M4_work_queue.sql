@@ -347,7 +347,9 @@ $$;
 comment on function public.enqueue_work(text, jsonb, text, smallint, interval, smallint) is
 'Put a job into the queue: its id, or that of the running job that will be done again. Null: a job with that key waits already.
 
-For the service role. Priority 9 is the most urgent. Errors: PERMISSION_DENIED, BAD_INPUT.';
+Priority 9 is the most urgent.
+
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.enqueue_work_many(
   p_topic text,
@@ -375,7 +377,7 @@ comment on function public.enqueue_work_many(
 ) is
 'Put many jobs of one topic into the queue; how many there were that did not wait already.
 
-For the service role. Errors: PERMISSION_DENIED, BAD_INPUT.';
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.claim_work(
   p_topics text[],
@@ -458,7 +460,9 @@ $$;
 comment on function public.claim_work(text[], text, integer, interval) is
 'Take up to so many jobs and hold them for a while: the topics in the order given, in each the most urgent first, then the oldest.
 
-All jobs of a claim share its token, without which nobody can finish, fail or extend them. A job whose lease has run out is handed out again; that counts as a retry. For the service role. Errors: PERMISSION_DENIED, BAD_INPUT.';
+All jobs of a claim share its token, without which nobody can finish, fail or extend them. A job whose lease has run out is handed out again; that counts as a retry.
+
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.complete_work(p_token uuid, p_ids bigint[])
 returns integer
@@ -510,7 +514,9 @@ $$;
 comment on function public.complete_work(uuid, bigint[]) is
 'These jobs of the claim are done; how many of them were still the claim''s.
 
-Fewer than were named: the lease had run out, and another worker has taken the rest over. A job that was asked for again meanwhile waits again. For the service role. Errors: PERMISSION_DENIED.';
+Fewer than were named: the lease had run out, and another worker has taken the rest over. A job that was asked for again meanwhile waits again.
+
+Role: service_role.';
 
 create or replace function public.fail_work(
   p_token uuid, p_ids bigint[], p_error text, p_delay interval default null
@@ -544,7 +550,9 @@ $$;
 comment on function public.fail_work(uuid, bigint[], text, interval) is
 'These jobs of the claim failed: they are tried again later, or are dead after their last retry; how many were still the claim''s.
 
-p_delay replaces the growing delay, as when the other side says when to come back. The error is kept: no secret and no personal data. For the service role. Errors: PERMISSION_DENIED, BAD_INPUT.';
+p_delay replaces the growing delay, as when the other side says when to come back. The error is kept: no secret and no personal data.
+
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.extend_work_lease(
   p_token uuid, p_ids bigint[], p_lease interval
@@ -584,7 +592,9 @@ $$;
 comment on function public.extend_work_lease(uuid, bigint[], interval) is
 'Hold these jobs of the claim for so long from now; how many were still the claim''s.
 
-A lease of zero gives them back untouched, which is no retry. For the service role. Errors: PERMISSION_DENIED, BAD_INPUT.';
+A lease of zero gives them back untouched, which is no retry.
+
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.complete_and_claim_work(
   p_token uuid,
@@ -616,7 +626,7 @@ comment on function public.complete_and_claim_work(
 ) is
 'complete_work and claim_work in one call and one commit: the loop of a busy worker.
 
-For the service role. Errors: PERMISSION_DENIED, BAD_INPUT.';
+Role: service_role. Errors: BAD_INPUT.';
 
 create or replace function public.reap_work(p_limit integer default 1000)
 returns integer
@@ -633,7 +643,9 @@ $$;
 comment on function public.reap_work(integer) is
 'Bury jobs whose workers died as often as a job may be tried; how many.
 
-Other jobs of dead workers need no help: claim_work hands them out again. For the service role. Errors: PERMISSION_DENIED.';
+Other jobs of dead workers need no help: claim_work hands them out again.
+
+Role: service_role.';
 
 create or replace function public.requeue_dead_work(p_ids bigint[])
 returns integer
@@ -677,7 +689,9 @@ $$;
 comment on function public.requeue_dead_work(bigint[]) is
 'Give dead jobs another life, with all their retries; how many there were.
 
-A dead job whose key is in the queue again has nothing left to do and goes. For Admins and the service role. Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+A dead job whose key is in the queue again has nothing left to do and goes.
+
+Role: Admin or service_role.';
 
 create or replace function public.get_dead_work(
   p_topic text default null, p_before bigint default null, p_limit integer default 50
@@ -706,7 +720,7 @@ $$;
 comment on function public.get_dead_work(text, bigint, integer) is
 'Dead jobs, the newest first; the next page begins before the last id of this one.
 
-For Admins and the service role. Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+Role: Admin or service_role.';
 
 create or replace function public.get_work_queue_stats(p_topic text default null)
 returns table (
@@ -752,7 +766,7 @@ $$;
 comment on function public.get_work_queue_stats(text) is
 'The backlog of each topic: jobs by status, how many were done in the last hour, since when the oldest one waits.
 
-For Admins and the service role. Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+Role: Admin or service_role.';
 
 -- Grants
 revoke all on table
