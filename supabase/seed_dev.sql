@@ -1,4 +1,5 @@
--- Dev data: staff of each role, an order for tomorrow in each store, and something in stock.
+-- Dev data: staff of each role, a secret that signs webhooks, an order for tomorrow in each store,
+-- and something in stock.
 --
 -- Refuses unless the database itself says dev. Safe to run again.
 
@@ -45,6 +46,9 @@ values
 ('00000000-0000-4000-8000-000000000003', 30),
 ('00000000-0000-4000-8000-000000000004', 30)
 on conflict do nothing;
+
+select app.keep_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret') as done
+where app.shop_secret('bannos', 'webhook') is null;
 
 with made as (
   insert into public.orders (

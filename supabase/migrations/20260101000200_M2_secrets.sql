@@ -218,7 +218,7 @@ begin
 end;
 $$;
 comment on function public.set_shop_token(text, text) is
-'Set a store''s Shopify Admin API token. Admins only; no RPC gives it back.
+'Set a store''s Shopify Admin API token. No RPC gives it back.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 
@@ -234,7 +234,7 @@ begin
 end;
 $$;
 comment on function public.set_webhook_secret(text, text) is
-'Set the secret that signs a store''s webhooks. Admins only; no RPC gives it back.
+'Set the secret that signs a store''s webhooks. No RPC gives it back.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 

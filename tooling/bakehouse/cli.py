@@ -24,6 +24,7 @@ from bakehouse import (
     migrations,
     output,
     platform,
+    reference,
     rehearse,
     smoke,
 )
@@ -39,8 +40,10 @@ app = typer.Typer(
 )
 migrate = typer.Typer(help="Apply migrations, and see what is applied.", no_args_is_help=True)
 env_app = typer.Typer(help="Which environment a database is.", no_args_is_help=True)
+docs = typer.Typer(help="Write what can be read off the database.", no_args_is_help=True)
 app.add_typer(migrate, name="migrate")
 app.add_typer(env_app, name="env")
+app.add_typer(docs, name="docs")
 
 
 def _json(value: bool) -> None:
@@ -631,6 +634,29 @@ def env_show(project: Project = None, database_url: Url = None, json: Json = Fal
     with _connected(database_url, _project(project), "env show") as (conn, _):
         env = environment.read(conn)
     output.result({"env": env}, env or "not marked")
+
+
+# --- documentation ----------------------------------------------------------------------------
+
+
+@docs.command("rpc")
+def docs_rpc(
+    project: Project = None,
+    database_url: Url = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit 4 when the file is stale.")] = False,
+    json: Json = False,
+) -> None:
+    """Write docs/rpc.md: every function that can be called, from the database and the examples."""
+    root = _project(project)
+    path = root / "docs" / "rpc.md"
+    with _connected(database_url, root, "docs rpc") as (conn, _):
+        page = reference.render(reference.read(conn, root / "docs" / "examples"))
+    stale = not path.is_file() or path.read_text() != page
+    if stale and check:
+        raise BakehouseError("drift", "docs/rpc.md is stale", "Write it: `bakehouse docs rpc`.")
+    if stale:
+        path.write_text(page)
+    output.result({"changed": stale}, "wrote docs/rpc.md" if stale else "docs/rpc.md is current")
 
 
 @app.command()

@@ -1,0 +1,117 @@
+"""docs/rpc.md is what the database says, and its examples run."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bakehouse import environment, reference
+from bakehouse.database import Connection
+from bakehouse.errors import BakehouseError
+from bakehouse.reference import Example
+from projects import Project
+from servers import Server
+from support import values
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "rpc.md"
+EXAMPLES = [one for path in PAGE.parent.glob("examples/*.sql") for one in reference.parse(path)]
+
+
+@pytest.fixture(scope="module")
+def seeded(server: Server, template: str) -> Iterator[Connection]:
+    """A migrated database with the dev data."""
+    name = server.copy(template)
+    with psycopg.connect(server.dsn(name), autocommit=True) as conn:
+        environment.mark(conn, "dev")
+        conn.execute((ROOT / "supabase" / "seed_dev.sql").read_bytes())
+        yield conn
+    server.drop(name)
+
+
+def run(conn: Connection, role: str, sql: str) -> psycopg.Cursor[tuple[object, ...]]:
+    """The answer of the last statement."""
+    api = role if role == "service_role" else "authenticated"
+    conn.execute(
+        "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
+        (json.dumps({"sub": reference.ACCOUNTS[role]}), api),
+    )
+    ran = conn.execute(sql.encode())
+    while ran.nextset():
+        pass
+    return ran
+
+
+def lists(conn: Connection) -> list[str]:
+    return values(conn, "select proname::text from pg_proc where proretset")
+
+
+def test_the_page_is_what_the_database_says(session_db: Connection) -> None:
+    page = reference.render(reference.read(session_db, PAGE.parent / "examples"))
+
+    assert PAGE.read_text() == page, "write it again: bakehouse docs rpc"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.function}-{one.role}")
+def test_an_example_runs_as_the_role_it_names(seeded: Connection, example: Example) -> None:
+    with seeded.transaction(force_rollback=True):
+        ran = run(seeded, example.role, example.sql)
+
+        # a list may be empty, but who gets no row to call for has not called
+        assert ran.rowcount > 0 or example.function in lists(seeded)
+
+
+def test_the_example_of_calling_from_sql_runs(seeded: Connection) -> None:
+    found = re.search(r"```sql\n(.*?)```", reference.OPENING, re.DOTALL)
+    assert found
+
+    ran = seeded.execute(found[1].encode())
+    while ran.description is None and ran.nextset():
+        pass
+
+    assert ran.fetchone() == (
+        ["Vanilla", "Chocolate", "Strawberry", "Mango", "Hazelnut", "Pistachio"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ("create function public.bad() returns int language sql as 'select 1'", "no example"),
+        ("comment on function public.get_flavours(text) is 'Flavours.'", "get_flavours: its comment"),
+        (
+            "comment on function public.get_flavours(text) is e'Flavours.\n\nRole: Baker.'",
+            "get_flavours: its comment",
+        ),
+        (
+            "comment on function public.get_flavours(text) is e'Some.\n\nRole: Staff. Errors: SAD.'",
+            "get_flavours: no error code SAD",
+        ),
+        ("drop function public.get_flavours(text)", "an example of get_flavours"),
+    ],
+)
+def test_a_page_that_would_not_be_whole_is_refused(db: Connection, bad: str, problem: str) -> None:
+    db.execute(bad.encode())
+
+    with pytest.raises(BakehouseError, match=problem):
+        reference.render(reference.read(db, PAGE.parent / "examples"))
+
+
+def test_the_command_writes_the_page_and_notices_when_it_is_stale(
+    tmp_path: Path, clone: str
+) -> None:
+    for part in ("supabase", "docs"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    project, page = Project(tmp_path), tmp_path / "docs" / "rpc.md"
+    current = project.run("docs", "rpc", "--check", url=clone)
+    page.write_text(page.read_text() + "and more\n")
+
+    stale = project.run("docs", "rpc", "--check", url=clone)
+    written = project.run("docs", "rpc", url=clone)
+
+    assert (current.code, stale.code, written.code) == (0, 4, 0), current.err + written.err
+    assert page.read_text() == PAGE.read_text()
