@@ -173,7 +173,7 @@ as $$
 declare
   v_caller app.caller := app.require('Staff');
 begin
-  if p_user_id is distinct from v_caller.user_id then
+  if p_user_id <> v_caller.user_id then -- null is nobody
     perform app.require('Supervisor');
   end if;
   return query

@@ -1,11 +1,14 @@
 """The rules that every object obeys. Each function answers with the offenders, in words."""
 
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import psycopg
 
-from bakehouse import sqltext
+from bakehouse import reference, sqltext
 from bakehouse.database import Connection
 from support import acting_as, make_order, make_staff, values
 
@@ -201,77 +204,125 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
             yield " ".join(filter(None, own))
 
 
-def definers_ask_who_calls(db: Connection) -> list[str]:
-    """Call each definer function in public as everybody who must be refused.
+ROLES = ("anyone signed in", "Staff", "Supervisor", "Admin")  # as Role lines have them, ascending
+REFUSALS = ("NOT_SIGNED_IN", "PERMISSION_DENIED")
 
-    Nothing but a refusal will do: 42501 where the role may not even call it, else by app.fail.
-    A function that names a store or an order must refuse the account of another store as well.
+
+@dataclass(frozen=True)
+class Caller:
+    label: str
+    api: str  # the role of the session
+    account: UUID | None = None
+    role: str = ""
+
+    def may(self, role_line: str) -> bool:
+        needed, *_ = role_line.split(" or ")
+        if self.api == "service_role":
+            return role_line.endswith("service_role")
+        return self.role != "" and needed in ROLES[: ROLES.index(self.role) + 1]
+
+
+@dataclass(frozen=True)
+class Rpc:
+    name: str
+    call: str
+    role_line: str
+    bound: bool  # whether it is about a store or an order
+    granted: list[str]  # the roles of sessions that may execute it
+
+    def keeps_out(self, api: str, answer: str) -> bool:
+        """42501 is a refusal only where there is no grant; else it is an error of the function."""
+        return answer in REFUSALS or (answer == "42501" and api not in self.granted)
+
+
+def roles_are_as_the_comment_says(db: Connection) -> list[str]:
+    """Call each function in public, all arguments null, as everybody there is.
+
+    Whom its Role line leaves out is refused for who they are. Whom it lets in is answered, or
+    refused for something else, and meets no bare error.
     """
-    order_id = make_order(db, store="bannos")
-    outsiders: dict[str, UUID | None] = {
-        "an account without sub": None,
-        "a stranger": uuid4(),
-        "a deactivated account": make_staff(db, role="Admin", is_active=False),
-        "an unapproved account": make_staff(db, role="Admin", approved=False),
-    }
-    elsewhere = make_staff(db, role="Admin", store="flourlane")
+    closed, inactive = make_staff(db, approved=False), make_staff(db, role="Admin", is_active=False)
+    callers = [
+        Caller("anon", "anon"),
+        Caller("an account without sub", "authenticated"),
+        Caller("a stranger", "authenticated", uuid4(), ROLES[0]),
+        Caller("an unapproved Staff", "authenticated", closed, ROLES[0]),
+        Caller("a deactivated Admin", "authenticated", inactive, ROLES[0]),
+        *(Caller(role, "authenticated", make_staff(db, role=role), role) for role in ROLES[1:]),
+        Caller("service_role", "service_role"),
+    ]
     offenders = []
-    for name, call, bound, granted in _definers(db, order_id):
-        closed = {"42501"} if not granted else set()
-        cases: list[tuple[str, str, UUID | None, set[str]]] = [("anon", "anon", None, {"42501"})]
-        cases += [
-            (label, "authenticated", account, closed or {"PT401", "PT403"})
-            for label, account in outsiders.items()
-        ]
-        if bound:
-            refusals = closed or {"PT403", "PT400", "PT404"}
-            cases.append(("an account of another store", "authenticated", elsewhere, refusals))
-        for label, role, account, accepted in cases:
-            answer = _answer(db, call, role, account)
-            if answer not in accepted:
-                offenders.append(f"{name} answers {answer} to {label}")
+    for rpc in _rpcs(db, {}):
+        if not rpc.role_line:
+            offenders.append(f"{rpc.name} has no Role line")
+            continue
+        for caller in callers:
+            answer = _answer(db, rpc.call, caller)
+            kept_out = rpc.keeps_out(caller.api, answer)
+            bare = re.fullmatch("[0-9A-Z]{5}", answer) and not answer.startswith("PT")
+            if kept_out == caller.may(rpc.role_line) or (bare and not kept_out):
+                offenders.append(f"{rpc.name} answers {answer} to {caller.label}")
     return offenders
 
 
-def _definers(db: Connection, order_id: str) -> list[tuple[str, str, bool, bool]]:
-    """Name, call, whether it is about a store or an order, whether accounts may call it.
+def stores_are_kept_apart(db: Connection) -> list[str]:
+    """A function that names a store or an order refuses the account of another store."""
+    admin = make_staff(db, role="Admin", store="flourlane")
+    caller = Caller("an Admin of another store", "authenticated", admin, "Admin")
+    order_id = make_order(db, store="bannos")
+    offenders = []
+    for rpc in _rpcs(db, {"p_store": "bannos", "p_order_id": order_id}):
+        answer = _answer(db, rpc.call, caller)
+        if rpc.bound and not rpc.keeps_out(caller.api, answer):
+            offenders.append(f"{rpc.name} answers {answer} to {caller.label}")
+    return offenders
 
-    Arguments are null, but for a store and for the order given.
-    """
+
+def _rpcs(db: Connection, given: dict[str, str]) -> list[Rpc]:
+    """The functions in public, each with a call of it; arguments not given are null."""
     found = db.execute(
         """
         select
           fun.oid::regprocedure::text,
           format(
-            'select %%I.%%I(%%s)', fun.pronamespace::regnamespace, fun.proname,
-            string_agg(
-              case
-                when arg.name = 'p_store' then '''bannos'''
-                when arg.name = 'p_order_id' then quote_literal(%s)
-                else 'null'
-              end || '::' || arg.type::regtype, ', ' order by arg.position
+            'select public.%%I(%%s)', fun.proname, string_agg(
+              coalesce(quote_literal(%s::jsonb ->> arg.name), 'null') || '::' || arg.type::regtype,
+              ', ' order by arg.position
             )
           ),
+          obj_description(fun.oid, 'pg_proc'),
           coalesce(bool_or(arg.name in ('p_store', 'p_order_id')), false),
-          has_function_privilege('authenticated', fun.oid, 'execute')
+          array(
+            select api from unnest('{anon, authenticated, service_role}'::text[]) as api
+            where has_function_privilege(api, fun.oid, 'execute')
+          )
         from pg_proc as fun
         left join unnest(fun.proargtypes::oid[], fun.proargnames[:fun.pronargs])
           with ordinality as arg (type, name, position) on arg.type is not null
         where fun.pronamespace = 'public'::regnamespace
-        and fun.prosecdef and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+        and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
         group by fun.oid
         """,
-        (order_id,),
+        (json.dumps(given),),
     ).fetchall()
-    return [(str(name), str(call), bool(bound), bool(may)) for name, call, bound, may in found]
+    rpcs = []
+    for name, call, comment, bound, granted in found:
+        standing = reference.STANDING.fullmatch(str(comment).rpartition("\n\n")[2])
+        assert isinstance(granted, list)
+        rpcs.append(
+            Rpc(str(name), str(call), standing[1] if standing else "", bool(bound), granted)
+        )
+    return rpcs
 
 
-def _answer(db: Connection, call: str, role: str, account: UUID | None) -> str:
+def _answer(db: Connection, call: str, caller: Caller) -> str:
+    """The symbol of a refusal, the SQLSTATE of any other error, or that there was a result."""
     try:
-        with acting_as(db, role, account):
+        with acting_as(db, caller.api, caller.account):
             db.execute(call.encode())
     except psycopg.Error as error:
-        return error.sqlstate or "an unknown error"
+        hint = error.diag.message_hint
+        return hint if hint in REFUSALS else error.sqlstate or "an unknown error"
     return "a result"
 
 
@@ -335,5 +386,6 @@ RULES: tuple[Rule, ...] = (
     names_in_public_are_not_overloaded,
     refusals_are_listed,
     writes_have_a_where,
-    definers_ask_who_calls,
+    roles_are_as_the_comment_says,
+    stores_are_kept_apart,
 )

@@ -13,7 +13,9 @@ from servers import Server
 
 HEAD = "create function public.bad(p_store text default null) returns int language plpgsql "
 SAFE = HEAD + "security definer set search_path = '' "
+ASK = "as $$ begin perform app.require(%s); return 1; end $$"
 LET_IN = "; grant execute on function public.bad(text) to authenticated"
+ROLE = "; comment on function public.bad(text) is e'Good.\\n\\nRole: %s.'"
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
@@ -73,19 +75,51 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             rules.writes_have_a_where,
             HEAD + "as $$ begin update public.orders set notes = (select '' where true); end $$",
         ),
-        (rules.definers_ask_who_calls, SAFE + "as 'begin return 1; end'" + LET_IN),
-        (  # asks for a role, but not for the store
-            rules.definers_ask_who_calls,
-            SAFE + "as $$ begin perform app.require('Staff'); return 1; end $$" + LET_IN,
+        (rules.roles_are_as_the_comment_says, SAFE + "as 'begin return 1; end'" + LET_IN),
+        (  # no rule, though it keeps everybody out
+            rules.roles_are_as_the_comment_says,
+            SAFE + "as $$ begin perform app.require('Admin'); return 1; end $$" + LET_IN,
+        ),
+        (  # asks nobody
+            rules.roles_are_as_the_comment_says,
+            SAFE + "as 'begin return 1; end'" + LET_IN + ROLE % "Staff",
+        ),
+        (  # asks for less than it says
+            rules.roles_are_as_the_comment_says,
+            SAFE + ASK % "'Staff'" + LET_IN + ROLE % "Supervisor",
+        ),
+        (  # asks for more
+            rules.roles_are_as_the_comment_says,
+            SAFE + ASK % "'Admin'" + LET_IN + ROLE % "Supervisor",
+        ),
+        (  # lets the service in, which may not call it
+            rules.roles_are_as_the_comment_says,
+            SAFE + ASK % "'Admin', null, true" + LET_IN + ROLE % "Admin or service_role",
         ),
         (  # an error is no refusal
-            rules.definers_ask_who_calls,
-            SAFE + "as $$ begin return 1 / 0; end $$" + LET_IN,
+            rules.roles_are_as_the_comment_says,
+            SAFE + "as $$ begin return 1 / 0; end $$" + LET_IN + ROLE % "Admin",
+        ),
+        (  # an error is no answer either
+            rules.roles_are_as_the_comment_says,
+            SAFE
+            + "as $$ begin perform app.require('Admin'); return 1 / 0; end $$"
+            + LET_IN
+            + ROLE % "Admin",
         ),
         (  # open to anon
-            rules.definers_ask_who_calls,
-            SAFE + "as $$ begin perform app.require('Staff', p_store); return 1; end $$;"
-            "grant execute on function public.bad(text) to anon",
+            rules.roles_are_as_the_comment_says,
+            SAFE
+            + ASK % "'Staff'"
+            + LET_IN
+            + ROLE % "Staff"
+            + "; grant execute on function public.bad(text) to anon; "
+            "create or replace function public.bad(p_store text default null) returns int "
+            "language sql set search_path = '' as 'select 1'",
+        ),
+        (  # asks for a role, but not for the store
+            rules.stores_are_kept_apart,
+            SAFE + ASK % "'Staff'" + LET_IN,
         ),
     ],
 )
@@ -100,17 +134,19 @@ def test_a_rule_reports_what_breaks_it(db: Connection, rule: rules.Rule, bad: st
 @pytest.mark.parametrize(
     "good",
     [
-        SAFE + "as $$ begin perform app.require('Staff', p_store); return 1; end $$" + LET_IN,
-        SAFE + "as $$ begin perform app.require('service_role'); return 1; end $$",
+        SAFE + ASK % "'Staff', p_store" + LET_IN + ROLE % "Staff",
+        SAFE + ASK % "'service_role'" + ROLE % "service_role"
+        + "; grant execute on function public.bad(text) to service_role",
     ],
     ids=["for staff", "for the service"],
-)
-def test_a_function_that_asks_first_is_no_offender(db: Connection, good: str) -> None:
+)  # fmt: skip
+def test_a_function_that_does_as_it_says_is_no_offender(db: Connection, good: str) -> None:
     db.execute("set local role bakehouse_owner")
     db.execute(good.encode())
     db.execute("reset role")
 
-    assert rules.definers_ask_who_calls(db) == []
+    assert rules.roles_are_as_the_comment_says(db) == []
+    assert rules.stores_are_kept_apart(db) == []
 
 
 def test_a_write_with_its_where_is_no_offender(db: Connection) -> None:

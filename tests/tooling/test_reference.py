@@ -82,14 +82,17 @@ def test_the_example_of_calling_from_sql_runs(seeded: Connection) -> None:
     ("bad", "problem"),
     [
         ("create function public.bad() returns int language sql as 'select 1'", "no example"),
-        ("comment on function public.get_flavours(text) is 'Flavours.'", "get_flavours: its comment"),
+        (
+            "comment on function public.get_flavours(text) is 'Flavours.'",
+            "get_flavours: its comment",
+        ),
         (
             "comment on function public.get_flavours(text) is e'Flavours.\n\nRole: Baker.'",
             "get_flavours: its comment",
         ),
         (
-            "comment on function public.get_flavours(text) is e'Some.\n\nRole: Staff. Errors: SAD.'",
-            "get_flavours: no error code SAD",
+            "comment on function public.get_flavours(text) is e'It.\n\nRole: Admin. Errors: ODD.'",
+            "get_flavours: no error code ODD",
         ),
         ("drop function public.get_flavours(text)", "an example of get_flavours"),
     ],

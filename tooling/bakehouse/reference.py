@@ -140,7 +140,9 @@ def read(conn: Connection, examples: Path) -> Reference:
         codes = conn.execute("select code, sqlstate, meaning from app.error_codes order by code")
         types = conn.execute(
             """
-            select format_type(typ.oid, null), string_agg(enum.enumlabel, ', ' order by enumsortorder)
+            select
+              format_type(typ.oid, null),
+              string_agg(enum.enumlabel, ', ' order by enum.enumsortorder)
             from pg_type as typ
             inner join pg_enum as enum on enum.enumtypid = typ.oid
             where typ.typnamespace = 'public'::regnamespace
@@ -214,11 +216,16 @@ def render(reference: Reference) -> str:
             chapters.append(_entry(reference.functions[name], worked))
     codes = [f"| `{code}` | {state[2:]} | {meaning} |" for code, state, meaning in reference.codes]
     types = [f"| `{name}` | {labels} |" for name, labels in reference.types]
-    return "\n".join(
-        [OPENING, "## Contents\n", *contents, "- [Errors](#errors), [Types](#types)", "", *chapters]
-        + ["## Errors\n", "| Hint | Status | Means |", "| --- | --- | --- |", *codes, ""]
-        + ["## Types\n", "| Type | Values, in ascending order |", "| --- | --- |", *types, ""]
-    )
+    parts = [
+        OPENING,
+        "## Contents\n",
+        *contents,
+        "- [Errors](#errors), [Types](#types)\n",
+        *chapters,
+    ]
+    parts += ["## Errors\n", "| Hint | Status | Means |", "| --- | --- | --- |", *codes, ""]
+    parts += ["## Types\n", "| Type | Values, ascending |", "| --- | --- |", *types, ""]
+    return "\n".join(parts)
 
 
 def _entry(function: Function, examples: Sequence[Example]) -> str:
