@@ -79,7 +79,8 @@ lock: $(VENV)/.runtime ## Pin newer versions of every dependency
 	@$(PIP) install "uv~=$(UV)"
 	@$(COMPILE) pyproject.toml --group build --output-file $(LOCK)/runtime.txt
 	@$(COMPILE) pyproject.toml --extra embedded --output-file $(LOCK)/embedded.txt
-	@$(COMPILE) pyproject.toml --group dev --output-file $(LOCK)/dev.txt
+	@$(COMPILE) pyproject.toml --extra label --output-file $(LOCK)/label.txt
+	@$(COMPILE) pyproject.toml --extra label --group dev --output-file $(LOCK)/dev.txt
 
 .PHONY: clean
 clean: ## Stop the dev server and remove it, its data and the installation

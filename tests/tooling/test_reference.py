@@ -1,6 +1,5 @@
 """docs/rpc.md is what the database says, and its examples run."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import environment, reference
+from bakehouse import database, environment, reference
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
 from bakehouse.reference import Example
@@ -36,10 +35,7 @@ def seeded(server: Server, template: str) -> Iterator[Connection]:
 def run(conn: Connection, role: str, sql: str) -> psycopg.Cursor[tuple[object, ...]]:
     """The answer of the last statement."""
     api = role if role == "service_role" else "authenticated"
-    conn.execute(
-        "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
-        (json.dumps({"sub": reference.ACCOUNTS[role]}), api),
-    )
+    database.act_as(conn, api, reference.ACCOUNTS[role])
     ran = conn.execute(sql.encode())
     while ran.nextset():
         pass

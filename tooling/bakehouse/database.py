@@ -1,5 +1,6 @@
 """Connections: open one, or say in one line why there is none. No password leaves this module."""
 
+import json
 import os
 import re
 import socket
@@ -66,6 +67,15 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
     with conn:
         _require_usable(conn, dsn)
         yield conn
+
+
+def act_as(conn: Connection, role: str, user_id: str = "") -> None:
+    """Be a role of the API, with the claims of an account, until the transaction ends."""
+    claims = {"role": role} | ({"sub": user_id} if user_id else {})
+    conn.execute(
+        "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
+        (json.dumps(claims), role),
+    )
 
 
 def _unreachable(dsn: str, said: str) -> BakehouseError:

@@ -1,0 +1,132 @@
+"""Labels: an order's id as a Code 128 barcode with the words a packer needs, for 203 dpi."""
+
+import io
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from bakehouse.database import Connection, act_as
+from bakehouse.errors import BakehouseError
+
+DPI = 203
+WIDTHS = {"58mm": 384, "80mm": 576, "custom": 800}  # dots that print, by the setting ticketSize
+MARGIN = 16
+BARS = 120  # how high they are, in dots
+QUIET = 10  # modules left blank on either side
+
+
+@dataclass(frozen=True)
+class Text:
+    top: int
+    height: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where everything goes, in dots from the top left."""
+
+    order_id: str
+    width: int
+    height: int
+    texts: tuple[Text, ...]
+    top: int  # of the bars
+    module: int  # how wide the narrowest bar is
+    turned: bool  # bars across the paper, as it comes out
+
+
+def fetch(conn: Connection, account: UUID, order_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What print_barcode says of the order, to that account, and how its store prints."""
+    act_as(conn, "authenticated", str(account))
+    row = conn.execute(
+        "select printed.facts, public.get_printing_settings(split_part(%s, '-', 1))"
+        " from public.print_barcode(p_order_id => %s) as printed (facts)",
+        (order_id, order_id),
+    ).fetchone()
+    facts, settings = row or ({}, {})
+    assert isinstance(facts, dict)
+    assert isinstance(settings, dict)
+    return facts, settings
+
+
+def arrange(facts: dict[str, Any], width: int) -> Label:
+    """Words first, then the bars: as wide as the paper allows, turned where it is too narrow."""
+    order_id = str(facts["barcode_content"])
+    detail = ("size", "customer_name", "due_date", "priority")
+    words = [(order_id, 40, 1), (_plain(facts.get("product_title")), 32, 2)]
+    words += [(_plain(facts.get(name)), 28, 1) for name in detail]
+    texts, top = [], MARGIN
+    for text, height, lines in words:
+        room = int((width - 2 * MARGIN) / (height * 0.6))
+        for line in textwrap.wrap(text, room, max_lines=lines, placeholder="..."):
+            texts.append(Text(top, height, line))
+            top += height + height // 4
+    top += MARGIN
+    modules = 11 * (len(order_id) + 2) + 13 + 2 * QUIET  # at most: start, check and stop are ours
+    module = min(width // modules, 4)
+    turned = module < 2  # printers blur bars of one dot
+    length = modules * max(module, 2)
+    height = top + (length if turned else BARS) + MARGIN
+    return Label(order_id, width, height, tuple(texts), top, max(module, 2), turned)
+
+
+def _plain(value: object) -> str:
+    """A value as words that can be printed."""
+    return "".join(c if c.isprintable() else " " for c in str(value or "")).strip()
+
+
+def png(label: Label) -> bytes:
+    """A picture, a pixel a dot."""
+    try:
+        from barcode.codex import Code128
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError:
+        raise BakehouseError(
+            "usage",
+            "labels as PNG need python-barcode and Pillow",
+            "Install them: pip install 'bakehouse[label]'. ZPL needs nothing.",
+        ) from None
+    modules = Code128(label.order_id).build()[0]
+    bars = Image.new("1", (len(modules), 1), 1)
+    bars.putdata([module == "0" for module in modules])
+    bars = bars.resize((len(modules) * label.module, BARS), Image.Resampling.NEAREST)
+    if label.turned:
+        bars = bars.transpose(Image.Transpose.ROTATE_270)
+
+    page = Image.new("1", (label.width, label.height), 1)
+    draw = ImageDraw.Draw(page)
+    for text in label.texts:
+        font = ImageFont.load_default(text.height)
+        draw.text((MARGIN, text.top), text.words, fill=0, font=font)
+    left = MARGIN if label.turned else QUIET * label.module
+    page.paste(bars, (left, label.top + (QUIET * label.module if label.turned else 0)))
+    file = io.BytesIO()
+    page.save(file, "PNG", dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+def zpl(label: Label, copies: int = 1) -> bytes:
+    """The commands of a Zebra printer."""
+    left = MARGIN if label.turned else QUIET * label.module
+    top = label.top + (QUIET * label.module if label.turned else 0)
+    lines = [f"^XA^CI28^PW{label.width}^LL{label.height}"]
+    lines += [
+        f"^FO{MARGIN},{text.top}^A0N,{text.height},{text.height * 4 // 5}{_field(text.words)}"
+        for text in label.texts
+    ]
+    lines += [
+        f"^FO{left},{top}^BY{label.module}"
+        f"^BC{'R' if label.turned else 'N'},{BARS},N,N,N,A{_field(label.order_id)}",
+        f"^PQ{copies}^XZ\n",
+    ]
+    return "\n".join(lines).encode("ascii")
+
+
+def _field(text: str) -> str:
+    """Data that no printer takes for a command: all but the plainest characters in hexadecimal."""
+    plain = "".join(
+        c if c.isascii() and (c.isalnum() or c in " -") else "".join(f"_{b:02X}" for b in c.encode())
+        for c in text
+    )
+    return f"^FH_^FD{plain}^FS"
