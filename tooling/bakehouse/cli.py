@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import psycopg
 import typer
@@ -21,6 +22,7 @@ from bakehouse import (
     embedded,
     environment,
     history,
+    label,
     migrations,
     output,
     platform,
@@ -246,6 +248,38 @@ def smoke_command(project: Project = None, database_url: Url = None, json: Json 
         steps = _run_smoke(conn)
     rows = [(step["name"], f"{step['duration_ms']:.1f} ms") for step in steps]
     output.result({"smoke": steps}, output.table(("step", "time"), rows))
+
+
+@app.command("label")
+def label_command(
+    order_id: Annotated[str, typer.Argument(help="Such as bannos-18617-B.")],
+    account: Annotated[
+        UUID,
+        typer.Option("--as", envvar="BAKEHOUSE_ACCOUNT", help="The account of who prints it."),
+    ],
+    format: Annotated[Literal["png", "zpl"], typer.Option("--format")] = "png",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="The file; ORDER_ID.png or .zpl by default.", show_default=False
+        ),
+    ] = None,
+    paper: Annotated[
+        Literal["58mm", "80mm", "custom"] | None,
+        typer.Option("--paper", help="Its width, if not as the store's settings have it."),
+    ] = None,
+    project: Project = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Print an order's barcode into a file, as print_barcode does for that account."""
+    path = out or Path(f"{order_id}.{format}")
+    with _connected(database_url, _project(project), "label") as (conn, _), conn.transaction():
+        facts, settings = label.fetch(conn, account, order_id)
+        made = label.arrange(facts, label.WIDTHS[paper or settings["ticketSize"]])
+        data = label.png(made) if format == "png" else label.zpl(made, settings["copies"])
+        path.write_bytes(data)  # before the print is recorded, which is when this commits
+    output.result({"path": str(path)} | facts, f"wrote {path}")
 
 
 @app.command("doctor")
@@ -674,4 +708,7 @@ def main(run: Callable[[], object] = app) -> None:
     except psycopg.Error as error:
         said = error.diag.message_primary or str(error).strip() or type(error).__name__
         output.failure(BakehouseError("unexpected", said, error.diag.message_hint or ""))
+        raise SystemExit(1) from None
+    except OSError as error:
+        output.failure(BakehouseError("unexpected", str(error)))
         raise SystemExit(1) from None

@@ -14,6 +14,7 @@ WIDTHS = {"58mm": 384, "80mm": 576, "custom": 800}  # dots that print, by the se
 MARGIN = 16
 BARS = 120  # how high they are, in dots
 QUIET = 10  # modules left blank on either side
+DETAILS = (("size", "flavour"), ("customer_name",), ("due_date", "delivery_method"), ("priority",))
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,13 @@ def fetch(conn: Connection, account: UUID, order_id: str) -> tuple[dict[str, Any
 def arrange(facts: dict[str, Any], width: int) -> Label:
     """Words first, then the bars: as wide as the paper allows, turned where it is too narrow."""
     order_id = str(facts["barcode_content"])
-    detail = ("size", "customer_name", "due_date", "priority")
-    words = [(order_id, 40, 1), (_plain(facts.get("product_title")), 32, 2)]
-    words += [(_plain(facts.get(name)), 28, 1) for name in detail]
+    lines: list[tuple[int, int | None, str]] = [(40, None, order_id)]
+    lines += [(32, 2, _plain(facts, "product_title"))]
+    lines += [(28, 1, _plain(facts, *names)) for names in DETAILS]
     texts, top = [], MARGIN
-    for text, height, lines in words:
-        room = int((width - 2 * MARGIN) / (height * 0.6))
-        for line in textwrap.wrap(text, room, max_lines=lines, placeholder="..."):
+    for height, most, words in lines:
+        room = (width - 2 * MARGIN) * 2 // height  # letters are half as wide as high
+        for line in textwrap.wrap(words, room, max_lines=most, placeholder="..."):
             texts.append(Text(top, height, line))
             top += height + height // 4
     top += MARGIN
@@ -71,9 +72,10 @@ def arrange(facts: dict[str, Any], width: int) -> Label:
     return Label(order_id, width, height, tuple(texts), top, max(module, 2), turned)
 
 
-def _plain(value: object) -> str:
-    """A value as words that can be printed."""
-    return "".join(c if c.isprintable() else " " for c in str(value or "")).strip()
+def _plain(facts: dict[str, Any], *names: str) -> str:
+    """These facts in words, without what no printer shows."""
+    words = ", ".join(str(facts[name]) for name in names if facts.get(name))
+    return "".join(c if c.isprintable() else " " for c in words)
 
 
 def png(label: Label) -> bytes:
@@ -110,23 +112,25 @@ def zpl(label: Label, copies: int = 1) -> bytes:
     """The commands of a Zebra printer."""
     left = MARGIN if label.turned else QUIET * label.module
     top = label.top + (QUIET * label.module if label.turned else 0)
-    lines = [f"^XA^CI28^PW{label.width}^LL{label.height}"]
-    lines += [
+    commands = [f"^XA^CI28^PW{label.width}^LL{label.height}"]
+    commands += [
         f"^FO{MARGIN},{text.top}^A0N,{text.height},{text.height * 4 // 5}{_field(text.words)}"
         for text in label.texts
     ]
-    lines += [
+    commands += [
         f"^FO{left},{top}^BY{label.module}"
         f"^BC{'R' if label.turned else 'N'},{BARS},N,N,N,A{_field(label.order_id)}",
         f"^PQ{copies}^XZ\n",
     ]
-    return "\n".join(lines).encode("ascii")
+    return "\n".join(commands).encode("ascii")
 
 
 def _field(text: str) -> str:
     """Data that no printer takes for a command: all but the plainest characters in hexadecimal."""
     plain = "".join(
-        c if c.isascii() and (c.isalnum() or c in " -") else "".join(f"_{b:02X}" for b in c.encode())
+        c
+        if c.isascii() and (c.isalnum() or c in " -")
+        else "".join(f"_{b:02X}" for b in c.encode())
         for c in text
     )
     return f"^FH_^FD{plain}^FS"
