@@ -503,6 +503,11 @@ begin
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
       return v_outcome;
     end if;
+    -- all its cakes by id, as whoever locks several of them does, and only then some of them
+    perform from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+    order by units.id
+    for no key update;
     update public.shopify_orders as heads
     set
       payload = p_payload, remote_updated_at = greatest(v_at, v_known.remote_updated_at),
