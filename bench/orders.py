@@ -1,0 +1,138 @@
+"""What the benches of the order workflow share: a server of their own, and a bakery full of orders.
+
+Both stores, one order in ten of two cakes, and forty members of staff; the newest orders are open.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bakehouse import embedded
+from bakehouse.database import Connection
+
+PROJECT = Path(__file__).parents[1]
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+
+
+@contextmanager
+def migrated(port: int) -> Iterator[str]:
+    """The DSN of a migrated database on a durable server that is removed at the end."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        embedded.start(home, port)
+        try:
+            dsn = embedded.dsn(port)
+            migrate = [BAKEHOUSE, "migrate", "up", "--project", str(PROJECT)]
+            subprocess.run([*migrate, "--database-url", dsn], check=True, capture_output=True)
+            yield dsn
+        finally:
+            embedded.remove(home)
+
+
+def load(conn: Connection, total: int, open_: int) -> None:
+    """Fill an empty, autocommitting database with orders, of which so many are open."""
+    conn.execute(STAFF)
+    conn.execute(HEADERS, {"total": total})
+    conn.execute(ORDERS, {"total": total, "open": open_})
+    conn.execute("vacuum analyze public.orders, public.shopify_orders, public.staff_shared")
+
+
+STAFF = """
+insert into public.staff_shared (user_id, full_name, store, approved)
+select
+  format('00000000-0000-4000-9000-%s', lpad(n::text, 12, '0'))::uuid, 'Bench Staff ' || n,
+  (array['bannos', 'flourlane'])[mod(n, 2) + 1], true
+from generate_series(0, 39) as n
+"""
+
+HEADERS = """
+insert into public.shopify_orders (store, gid, payload, remote_updated_at)
+select
+  (array['bannos', 'flourlane'])[mod(n, 2) + 1],
+  'gid://shopify/Order/' || 5000100000 + n / 2,
+  jsonb_build_object('id', 5000100000 + n / 2, 'shipping_address', jsonb_build_object(
+    'name', 'Bench Customer', 'address1', n || ' Bench Street', 'city', 'Sydney', 'zip', '2000',
+    'province_code', 'NSW', 'country_code', 'AU', 'phone', '0400 000 000'
+  )),
+  now()
+from generate_series(1, %(total)s) as n
+where mod(n / 2, 20) <> 19
+"""
+
+# dice are as good as random, and the same in every run
+ORDERS = """
+insert into public.orders (
+  store, id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
+  customer_name, product_title, flavour, size, notes, delivery_method, currency, total_amount,
+  order_json, stage, due_date, assignee_id, storage, is_pos, cancelled_at, filling_start_ts,
+  filling_complete_ts, covering_complete_ts, decorating_complete_ts, packing_start_ts,
+  packing_complete_ts, created_at, updated_at
+)
+select
+  cake.store, concat_ws('-', cake.store, cake.number, cake.suffix), 5000000000 + cake.number,
+  'gid://shopify/Order/' || 5000000000 + cake.number, cake.number, cake.suffix,
+  concat_ws('-', upper(left(cake.store, 1)) || cake.number, cake.suffix),
+  (array[
+    'Ava', 'Ben', 'Chloe', 'Dan', 'Ella', 'Finn', 'Grace', 'Hugo', 'Isla', 'Jack', 'Kate', 'Liam',
+    'Mia', 'Noah', 'Olive', 'Paul', 'Quinn', 'Ruby', 'Sam', 'Tess'
+  ])[mod(cake.a, 20) + 1] || ' ' || (array[
+    'Ash', 'Bel', 'Car', 'Dun', 'Ever', 'Fair', 'Grim', 'Hol', 'Iver', 'Kings'
+  ])[mod(cake.b, 10) + 1] || (array[
+    'bury', 'by', 'cott', 'den', 'field', 'ford', 'ham', 'ley', 'more', 'ton'
+  ])[mod(cake.c, 10) + 1],
+  (array[
+    'Birthday', 'Drip', 'Number', 'Wedding', 'Naked', 'Letter', 'Heart', 'Mini'
+  ])[mod(cake.d, 8) + 1] || (array[
+    ' Gelato', ' Mud', ' Sponge', ' Velvet', ''
+  ])[mod(cake.a, 5) + 1] || ' Cake',
+  (array['Vanilla', 'Choc', 'Mango', 'Lemon', 'Hazelnut', 'Berry'])[mod(cake.b, 6) + 1],
+  (array[
+    'Gift Size', 'Small Tall', 'Medium', 'Medium Tall', 'Large', 'Large Tall'
+  ])[mod(cake.c, 6) + 1],
+  case when mod(cake.d, 4) = 0 then 'Leave it at the side door, please, and ring the bell.' end,
+  (array['pickup', 'delivery'])[mod(cake.a, 2) + 1], 'AUD', 60 + mod(cake.b, 120),
+  jsonb_build_object(
+    'id', cake.number, 'title', 'Birthday Cake', 'quantity', 1, 'price', '95.00',
+    'variant_title', 'Medium / Vanilla', 'product_id', cake.a, 'variant_id', cake.b,
+    'properties', jsonb_build_array(jsonb_build_object('name', 'Writing', 'value', 'Happy 40th'))
+  ),
+  cake.stage::public.stage_type, cake.day::date + mod(cake.c, 22) - 2,
+  case when cake.stage = 'Complete' or mod(cake.d, 2) = 0 then format(
+    '00000000-0000-4000-9000-%%s', lpad((mod(cake.b, 20) * 2 + mod(cake.n, 2))::text, 12, '0')
+  )::uuid end,
+  case when cake.stage in ('Packing', 'Complete') and mod(cake.c, 4) > 0 then (array[
+    'Store Fridge', 'Store Freezer', 'Kitchen Coolroom', 'Kitchen Freezer', 'Basement Coolroom'
+  ])[mod(cake.d, 5) + 1] end,
+  mod(cake.a, 100) = 0 and cake.stage = 'Complete',
+  case when mod(cake.b, 100) = 0 and cake.stage = 'Complete' then cake.day + interval '1 hour' end,
+  case when cake.stage <> 'Filling' then cake.day + interval '1 day' end,
+  case when cake.stage <> 'Filling' then cake.day + interval '26 hours' end,
+  case when cake.stage not in ('Filling', 'Covering') then cake.day + interval '28 hours' end,
+  case when cake.stage in ('Packing', 'Complete') then cake.day + interval '31 hours' end,
+  case when cake.stage in ('Packing', 'Complete') then cake.day + interval '31 hours' end,
+  case when cake.stage = 'Complete' then cake.day + interval '33 hours' end,
+  cake.day, cake.day
+from (
+  select
+    n, dice.a, dice.b, dice.c, dice.d,
+    (array['bannos', 'flourlane'])[mod(n, 2) + 1] as store,
+    100000 + case when mod(n / 2, 20) = 19 then n / 2 - 1 else n / 2 end as number,
+    case mod(n / 2, 20) when 18 then 'A' when 19 then 'B' end as suffix,
+    case
+      when n <= %(total)s - %(open)s then 'Complete'
+      else (array['Filling', 'Filling', 'Covering', 'Decorating', 'Packing'])[mod(dice.d, 5) + 1]
+    end as stage,
+    now() - interval '1 minute' * (%(total)s - n) as day
+  from
+    generate_series(1, %(total)s) as n,
+    lateral (
+      select
+        hashint4(n) & 65535 as a, hashint4(n + 1000000000) & 65535 as b,
+        hashint4(n + 2000000000) & 65535 as c, hashint4(-n) & 65535 as d
+    ) as dice
+) as cake
+"""
