@@ -1,16 +1,11 @@
 """The rules that every object obeys. Each function answers with the offenders, in words."""
 
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
-
-from bakehouse import reference, sqltext
+from bakehouse import rpcs, sqltext
 from bakehouse.database import Connection
-from support import acting_as, make_order, make_staff, values
+from support import make_order, make_staff, values
 
 Rule = Callable[[Connection], list[str]]
 
@@ -204,37 +199,6 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
             yield " ".join(filter(None, own))
 
 
-ROLES = ("anyone signed in", "Staff", "Supervisor", "Admin")  # as Role lines have them, ascending
-REFUSALS = ("NOT_SIGNED_IN", "PERMISSION_DENIED")
-
-
-@dataclass(frozen=True)
-class Caller:
-    label: str
-    api: str  # the role of the session
-    account: UUID | None = None
-    role: str = ""
-
-    def may(self, role_line: str) -> bool:
-        needed, *_ = role_line.split(" or ")
-        if self.api == "service_role":
-            return role_line.endswith("service_role")
-        return self.role != "" and needed in ROLES[: ROLES.index(self.role) + 1]
-
-
-@dataclass(frozen=True)
-class Rpc:
-    name: str
-    call: str
-    role_line: str
-    bound: bool  # whether it is about a store or an order
-    granted: list[str]  # the roles of sessions that may execute it
-
-    def keeps_out(self, api: str, answer: str) -> bool:
-        """42501 is a refusal only where there is no grant; else it is an error of the function."""
-        return answer in REFUSALS or (answer == "42501" and api not in self.granted)
-
-
 def roles_are_as_the_comment_says(db: Connection) -> list[str]:
     """Call each function in public, all arguments null, as everybody there is.
 
@@ -243,87 +207,46 @@ def roles_are_as_the_comment_says(db: Connection) -> list[str]:
     """
     closed, inactive = make_staff(db, approved=False), make_staff(db, role="Admin", is_active=False)
     callers = [
-        Caller("anon", "anon"),
-        Caller("an account without sub", "authenticated"),
-        Caller("a stranger", "authenticated", uuid4(), ROLES[0]),
-        Caller("an unapproved Staff", "authenticated", closed, ROLES[0]),
-        Caller("a deactivated Admin", "authenticated", inactive, ROLES[0]),
-        *(Caller(role, "authenticated", make_staff(db, role=role), role) for role in ROLES[1:]),
-        Caller("service_role", "service_role"),
+        ("anon", "anon", "", ""),
+        ("an account without sub", "authenticated", "", ""),
+        ("a stranger", "authenticated", uuid4(), rpcs.EVERYBODY),
+        ("an unapproved Staff", "authenticated", closed, rpcs.EVERYBODY),
+        ("a deactivated Admin", "authenticated", inactive, rpcs.EVERYBODY),
+        *((role, "authenticated", make_staff(db, role=role), role) for role in rpcs.ROLES[1:]),
+        ("service_role", "service_role", "", ""),
     ]
-    offenders = []
-    for rpc in _rpcs(db, {}):
-        if not rpc.role_line:
-            offenders.append(f"{rpc.name} has no Role line")
-            continue
-        for caller in callers:
-            answer = _answer(db, rpc.call, caller)
-            kept_out = rpc.keeps_out(caller.api, answer)
-            bare = re.fullmatch("[0-9A-Z]{5}", answer) and not answer.startswith("PT")
-            if kept_out == caller.may(rpc.role_line) or (bare and not kept_out):
-                offenders.append(f"{rpc.name} answers {answer} to {caller.label}")
+    functions = rpcs.read(db)
+    offenders = [f"{one.signature} has no Role line" for one in functions if not one.role]
+    for label, api, account, role in callers:
+        answers = rpcs.answers(db, functions, api, str(account))
+        for function in functions:
+            answer = answers[function.signature]
+            kept_out = function.kept_out(api, answer)
+            is_bare = answer != rpcs.RESULT and not answer.startswith("PT")
+            if kept_out == function.lets_in(api, role) or (is_bare and not kept_out):
+                offenders.append(f"{function.signature} answers {answer} to {label}")
     return offenders
 
 
 def stores_are_kept_apart(db: Connection) -> list[str]:
-    """A function that names a store or an order refuses the account of another store."""
+    """A function that names a store or an order refuses the account of another store.
+
+    What it lacks besides, or cannot find, it may say first.
+    """
     admin = make_staff(db, role="Admin", store="flourlane")
-    caller = Caller("an Admin of another store", "authenticated", admin, "Admin")
-    order_id = make_order(db, store="bannos")
-    offenders = []
-    for rpc in _rpcs(db, {"p_store": "bannos", "p_order_id": order_id}):
-        answer = _answer(db, rpc.call, caller)
-        if rpc.bound and not rpc.keeps_out(caller.api, answer):
-            offenders.append(f"{rpc.name} answers {answer} to {caller.label}")
-    return offenders
-
-
-def _rpcs(db: Connection, given: dict[str, str]) -> list[Rpc]:
-    """The functions in public, each with a call of it; arguments not given are null."""
-    found = db.execute(
-        """
-        select
-          fun.oid::regprocedure::text,
-          format(
-            'select public.%%I(%%s)', fun.proname, string_agg(
-              coalesce(quote_literal(%s::jsonb ->> arg.name), 'null') || '::' || arg.type::regtype,
-              ', ' order by arg.position
-            )
-          ),
-          obj_description(fun.oid, 'pg_proc'),
-          coalesce(bool_or(arg.name in ('p_store', 'p_order_id')), false),
-          array(
-            select api from unnest('{anon, authenticated, service_role}'::text[]) as api
-            where has_function_privilege(api, fun.oid, 'execute')
-          )
-        from pg_proc as fun
-        left join unnest(fun.proargtypes::oid[], fun.proargnames[:fun.pronargs])
-          with ordinality as arg (type, name, position) on arg.type is not null
-        where fun.pronamespace = 'public'::regnamespace
-        and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-        group by fun.oid
-        """,
-        (json.dumps(given),),
-    ).fetchall()
-    rpcs = []
-    for name, call, comment, bound, granted in found:
-        standing = reference.STANDING.fullmatch(str(comment).rpartition("\n\n")[2])
-        assert isinstance(granted, list)
-        rpcs.append(
-            Rpc(str(name), str(call), standing[1] if standing else "", bool(bound), granted)
-        )
-    return rpcs
-
-
-def _answer(db: Connection, call: str, caller: Caller) -> str:
-    """The symbol of a refusal, the SQLSTATE of any other error, or that there was a result."""
-    try:
-        with acting_as(db, caller.api, caller.account):
-            db.execute(call.encode())
-    except psycopg.Error as error:
-        hint = error.diag.message_hint
-        return hint if hint in REFUSALS else error.sqlstate or "an unknown error"
-    return "a result"
+    given = {"p_store": "bannos", "p_order_id": make_order(db, store="bannos")}
+    functions = [
+        function
+        for function in rpcs.read(db, given)
+        if any(parameter.split()[0] in given for parameter in function.parameters)
+    ]
+    answers = rpcs.answers(db, functions, "authenticated", str(admin))
+    return [
+        f"{function.signature} answers {answers[function.signature]} to an Admin of another store"
+        for function in functions
+        if not function.kept_out("authenticated", answers[function.signature])
+        and answers[function.signature] not in ("PT400", "PT404")
+    ]
 
 
 def plpgsql_check_is_content(db: Connection) -> list[str]:

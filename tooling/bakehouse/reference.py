@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakehouse import rpcs
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
+from bakehouse.rpcs import Function
 
 # the chapters in reading order, each the name of a file in docs/examples
 CHAPTERS = {
@@ -29,10 +31,6 @@ ACCOUNTS = {  # of supabase/seed_dev.sql, by the role that an example names
     "Staff": "00000000-0000-4000-8000-000000000003",
     "service_role": "",
 }
-STANDING = re.compile(
-    r"Role: (anyone signed in|(?:Staff|Supervisor|Admin)(?: or service_role)?|service_role)\."
-    r"(?: Errors: (.+)\.)?"
-)
 _MARKER = re.compile(rf"^-- (\w+) as ({'|'.join(ACCOUNTS)})$", re.MULTILINE)
 _WIDTH = 88
 
@@ -79,22 +77,6 @@ Every function refuses a caller without an identity (NOT_SIGNED_IN) and one who 
 
 
 @dataclass(frozen=True)
-class Function:
-    """A function in schema public. Without a Role line in its comment, role is empty."""
-
-    name: str
-    arguments: tuple[str, ...]
-    result: str
-    text: str  # the comment above its Role line
-    role: str
-    errors: str
-
-    @property
-    def codes(self) -> list[str]:
-        return re.findall(r"\b[A-Z][A-Z_]+\b", re.sub(r"\(.*?\)", "", self.errors))
-
-
-@dataclass(frozen=True)
 class Example:
     chapter: str
     function: str
@@ -112,63 +94,22 @@ class Reference:
 
 def read(conn: Connection, examples: Path) -> Reference:
     """The catalogue, and the examples of a folder."""
-    with conn.transaction():
-        conn.execute("set local search_path = public")  # types of ours go without their schema
-        found = conn.execute(
-            """
-            select
-              fun.proname, pg_get_function_result(fun.oid), obj_description(fun.oid, 'pg_proc'),
-              array(
-                select
-                  concat_ws(
-                    ' ', arg.name, format_type(arg.type, null),
-                    'default ' || pg_get_function_arg_default(fun.oid, arg.position::integer)
-                  )
-                from unnest(fun.proargtypes::oid[], fun.proargnames[:fun.pronargs])
-                  with ordinality as arg (type, name, position)
-                order by arg.position
-              )
-            from pg_proc as fun
-            where fun.pronamespace = 'public'::regnamespace
-            and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-            and not exists (
-              select from pg_depend as dep where dep.objid = fun.oid and dep.deptype = 'e'
-            )
-            order by fun.proname
-            """
-        ).fetchall()
-        codes = conn.execute("select code, sqlstate, meaning from app.error_codes order by code")
-        types = conn.execute(
-            """
-            select
-              format_type(typ.oid, null),
-              string_agg(enum.enumlabel, ', ' order by enum.enumsortorder)
-            from pg_type as typ
-            inner join pg_enum as enum on enum.enumtypid = typ.oid
-            where typ.typnamespace = 'public'::regnamespace
-            group by typ.oid order by 1
-            """
-        )
-        return Reference(
-            {str(row[0]): _function(*row) for row in found},
-            [(str(code), str(state), str(meaning)) for code, state, meaning in codes],
-            [(str(name), str(labels)) for name, labels in types],
-            [one for path in sorted(examples.glob("*.sql")) for one in parse(path)],
-        )
-
-
-def _function(name: object, result: object, comment: object, arguments: object) -> Function:
-    text, _, last = str(comment or "").rpartition("\n\n")
-    standing = STANDING.fullmatch(last)
-    role, errors = standing.groups(default="") if standing else ("", "")
-    assert isinstance(arguments, list)
-    return Function(str(name), tuple(map(_tidy, arguments)), _tidy(str(result)), text, role, errors)
-
-
-def _tidy(declared: str) -> str:
-    """As one would write it: no casts, short names of types."""
-    short = re.sub(r"(default .*?)::[\w .\[\]]+$", r"\1", declared).replace("NULL", "null")
-    return short.replace("timestamp with time zone", "timestamptz").replace("SETOF", "setof")
+    codes = conn.execute("select code, sqlstate, meaning from app.error_codes order by code")
+    types = conn.execute(
+        """
+        select typ.typname, string_agg(enum.enumlabel, ', ' order by enum.enumsortorder)
+        from pg_type as typ
+        inner join pg_enum as enum on enum.enumtypid = typ.oid
+        where typ.typnamespace = 'public'::regnamespace
+        group by typ.typname order by 1
+        """
+    )
+    return Reference(
+        {function.name: function for function in rpcs.read(conn)},
+        [(str(code), str(state), str(meaning)) for code, state, meaning in codes],
+        [(str(name), str(labels)) for name, labels in types],
+        [one for path in sorted(examples.glob("*.sql")) for one in parse(path)],
+    )
 
 
 def parse(path: Path) -> list[Example]:
@@ -246,13 +187,20 @@ def _entry(function: Function, examples: Sequence[Example]) -> str:
 
 
 def _signature(function: Function) -> str:
-    listed = re.fullmatch(r"TABLE\((.*)\)", function.result)
-    result = function.result
-    if listed:
+    result = _tidy(function.result)
+    if listed := re.fullmatch(r"TABLE\((.*)\)", result):
         columns = re.split(r", (?=\w+ )", listed[1])
         result = f"table ({_listed(columns, len(') returns table ()'))})"
-    call = _listed(function.arguments, len(function.name) + len("() returns void"))
+    parameters = [_tidy(one) for one in function.parameters]
+    call = _listed(parameters, len(function.name) + len("() returns void"))
     return f"{function.name}({call}) returns {result}"
+
+
+def _tidy(declared: str) -> str:
+    """As one would write it: no casts, no schema, short names of types."""
+    short = re.sub(r"(default .*?)::[\w .\[\]]+$", r"\1", declared).replace("public.", "")
+    short = short.replace("timestamp with time zone", "timestamptz")
+    return short.replace("NULL", "null").replace("SETOF", "setof")
 
 
 def _listed(parts: Sequence[str], beside: int) -> str:
