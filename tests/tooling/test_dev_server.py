@@ -133,7 +133,7 @@ def test_a_smoke_walk_that_fails_says_which_step_and_exits_9(dev: Project) -> No
         conn.execute("revoke select on public.orders from anon")
 
     assert ran.code == 9
-    assert "anon reads no order: expected 42501, got 0" in ran.err
+    assert "no order is read: expected 42501, got 0" in ran.err
     assert dev.run("smoke").code == 0
 
 

@@ -185,12 +185,12 @@ def up(
             (entry.version, entry.name, "now" if entry.version in applied else entry.state)
             for entry in history.compare(files, history.read(conn), left_out)
         ]
-        steps = _run_smoke(conn)
+        steps, walked = _run_smoke(conn)
     url = f"postgresql://postgres@127.0.0.1:{started.port}/postgres"
     output.result(
         {"url": url, "applied": applied, "versions": [row[0] for row in rows], "smoke": steps},
         output.table(("version", "migration", "applied"), rows)
-        + f"\n\nseed   supabase/seed_dev.sql\nsmoke  {len(steps)} steps passed\n\n"
+        + f"\n\nseeded with supabase/seed_dev.sql\n\n{walked}\n\n"
         + f"connect  psql {url}\n"
         + "         the password is the same as the user's name; API roles: set role authenticated",
     )
@@ -241,13 +241,19 @@ def seed(project: Project = None, database_url: Url = None, json: Json = False) 
 
 
 @app.command("smoke")
-def smoke_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
-    """Walk the least that must hold, in a transaction that is rolled back."""
+def smoke_command(
+    project: Project = None,
+    database_url: Url = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write the steps here as JUnit XML, for CI.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Walk an order from webhook to box, in a transaction that is rolled back."""
     root = _project(project)
     with _connected(database_url, root, "smoke") as (conn, _):
-        steps = _run_smoke(conn)
-    rows = [(step["name"], f"{step['duration_ms']:.1f} ms") for step in steps]
-    output.result({"smoke": steps}, output.table(("step", "time"), rows))
+        steps, text = _run_smoke(conn, junit)
+    output.result({"smoke": steps}, text)
 
 
 @app.command("label")
@@ -332,12 +338,20 @@ def _run_seed(conn: Connection, root: Path) -> None:
             raise apply.explain(error, file, place, "failed", "The seed was rolled back.") from None
 
 
-def _run_smoke(conn: Connection) -> list[dict[str, Any]]:
-    steps = list(smoke.walk(conn))
-    failed = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
-    if failed:
+def _run_smoke(conn: Connection, junit: Path | None = None) -> tuple[list[dict[str, Any]], str]:
+    """The steps as facts and as a table; a walk that fails is shown and raised."""
+    outcomes = list(smoke.walk(conn))
+    if junit:
+        junit.write_bytes(smoke.junit(outcomes))
+    rows = [
+        (f"{one.duration_ms:7.1f} ms", one.role or "-", " ".join((one.name, one.detail)))
+        for one in outcomes
+    ]
+    text = output.table(("   time", "as", "smoke step"), rows)
+    if failed := [f"{one.name}: {one.detail}" for one in outcomes if not one.ok]:
+        output.show(text)
         raise BakehouseError("smoke", "the smoke walk failed\n  " + "\n  ".join(failed))
-    return [asdict(step) for step in steps]
+    return [asdict(one) for one in outcomes], text
 
 
 # --- migrations -------------------------------------------------------------------------------

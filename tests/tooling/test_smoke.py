@@ -1,0 +1,123 @@
+"""The smoke walk sees what is wrong, and leaves nothing behind."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from bakehouse import smoke
+from bakehouse.database import Connection
+from bakehouse.smoke import Outcome
+from projects import Project
+from support import value, values
+
+ROOT = Path(__file__).parents[2]
+
+
+def walk(dsn: str, first: LiteralString = "select 1") -> list[Outcome]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(first)
+        return list(smoke.walk(conn))
+
+
+def failures(outcomes: list[Outcome]) -> list[str]:
+    return [f"{one.role}: {one.name}: {one.detail}" for one in outcomes if not one.ok]
+
+
+def rows(conn: Connection) -> dict[str, int]:
+    """How many there are in each table of ours."""
+    tables = values(
+        conn,
+        "select oid::regclass::text from pg_class where relkind in ('r', 'p')"
+        " and relnamespace::regnamespace::text in ('public', 'app', 'private')",
+    )
+    return {table: value(conn, f"select count(*) from {table}") for table in tables}
+
+
+def test_an_order_is_walked_and_nothing_stays(clone: str) -> None:
+    with psycopg.connect(clone, autocommit=True) as conn:
+        before = rows(conn)
+
+        outcomes = list(smoke.walk(conn))
+
+        assert [one.detail for one in outcomes if one.detail] == []
+        assert len(outcomes) == len(smoke.TABLES) + len(smoke.WALK) + 2
+        assert rows(conn) == before
+        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_it_walks_while_webhooks_are_held_back(clone: str) -> None:
+    outcomes = walk(clone, "select app.pause_ingest(null, 'a migration')")
+
+    assert failures(outcomes) == []
+    with psycopg.connect(clone) as conn:
+        assert value(conn, "select app.ingest_paused()") is True
+
+
+def test_it_walks_beside_a_real_shop_of_any_letter(clone: str) -> None:
+    taken: LiteralString = (
+        "insert into public.stores (code, name, scan_letter, time_zone, currency)"
+        " select 'shop_' || letter, letter, upper(letter), 'UTC', 'AUD'"
+        " from regexp_split_to_table('acdeghijklmnopqrstuvwxyz', '') as letter where letter <> 'm'"
+    )
+
+    assert failures(walk(clone, taken)) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "seen"),
+    [
+        ("grant select on public.orders to anon", "anon: no order is read"),
+        ("grant insert on public.stage_events to authenticated", "Staff: no event is forged"),
+        (
+            "revoke execute on function public.start_covering from authenticated",
+            "Staff: start_covering -> Covering: expected Covering, got 42501",
+        ),
+        (
+            "delete from app.stage_transitions where action = 'complete_packing'",
+            "Staff: complete_packing -> Complete",
+        ),
+        (
+            "create function public.bad() returns int language sql as 'select 1'",
+            "anon: 1 calls refused: bad answers a result",
+        ),
+        (
+            "create function public.bad() returns int language sql as 'select 1';"
+            "revoke all on function public.bad from public;"
+            "grant execute on function public.bad to authenticated",
+            "a stranger: bad answers a result",
+        ),
+    ],
+)
+def test_what_is_broken_is_seen(clone: str, broken: LiteralString, seen: str) -> None:
+    said = failures(walk(clone, broken))
+
+    assert seen in " ".join(said) or any(
+        set(seen.split(": ")) <= set(one.split(": ")) for one in said
+    )
+
+
+def test_without_m5_the_walk_is_left_out_and_says_so(clone: str) -> None:
+    outcomes = walk(clone, "drop function public.complete_packing")
+
+    assert failures(outcomes) == []
+    assert [one.detail for one in outcomes if one.left_out] == [
+        "left out: there is no complete_packing here"
+    ]
+
+
+def test_ci_gets_a_report_of_a_failed_walk(tmp_path: Path, clone: str) -> None:
+    report = tmp_path / "smoke.xml"
+    with psycopg.connect(clone) as conn:
+        conn.execute("grant select on public.orders to anon")
+
+    ran = Project(ROOT).run("smoke", "--junit", str(report), url=clone)
+
+    suite = ET.parse(report).getroot()[0]
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert (ran.code, failed) == (9, ["anon: no order is read"])
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
+    assert int(suite.get("tests", "")) == len(suite) > 30
+    assert "no order is read: expected 42501, got 0" in ran.err
