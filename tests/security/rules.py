@@ -200,7 +200,7 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
 
 
 def roles_are_as_the_comment_says(db: Connection) -> list[str]:
-    """Call each function in public, all arguments null, as everybody there is.
+    """Vectors 13 and 18: call each function in public, all arguments null, as everybody there is.
 
     Whom its Role line leaves out is refused for who they are. Whom it lets in is answered, or
     refused for something else, and meets no bare error.
@@ -229,7 +229,7 @@ def roles_are_as_the_comment_says(db: Connection) -> list[str]:
 
 
 def stores_are_kept_apart(db: Connection) -> list[str]:
-    """A function that names a store or an order refuses the account of another store.
+    """Vector 13: what names a store or an order refuses the account of another store.
 
     What it lacks besides, or cannot find, it may say first.
     """

@@ -22,7 +22,8 @@ VARIABLE = re.compile(r"\b[0-9a-f]{64}\b|\d{14}|\b\d+(?= (ms|objects)\b)")
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Project]:
     """A copy of the project with its dev server up."""
-    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
+    for part in ("supabase", "docs"):
+        shutil.copytree(ROOT / part, tmp_path / part)
     project = Project(tmp_path)
     try:
         ran = project.run("up", "--port", str(free_port()))

@@ -1,5 +1,6 @@
 """The smoke walk sees what is wrong, and leaves nothing behind."""
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import LiteralString
@@ -56,11 +57,11 @@ def test_it_walks_while_webhooks_are_held_back(clone: str) -> None:
         assert value(conn, "select app.ingest_paused()") is True
 
 
-def test_it_walks_beside_a_real_shop_of_any_letter(clone: str) -> None:
+def test_it_walks_beside_shops_with_nearly_every_letter(clone: str) -> None:
     taken: LiteralString = (
         "insert into public.stores (code, name, scan_letter, time_zone, currency)"
         " select 'shop_' || letter, letter, upper(letter), 'UTC', 'AUD'"
-        " from regexp_split_to_table('acdeghijklmnopqrstuvwxyz', '') as letter where letter <> 'm'"
+        " from regexp_split_to_table('acdeghijklnopqrstuvwxyz', '') as letter"
     )
 
     assert failures(walk(clone, taken)) == []
@@ -69,8 +70,7 @@ def test_it_walks_beside_a_real_shop_of_any_letter(clone: str) -> None:
 @pytest.mark.parametrize(
     ("broken", "seen"),
     [
-        ("grant select on public.orders to anon", "anon: no order is read"),
-        ("grant insert on public.stage_events to authenticated", "Staff: no event is forged"),
+        ("grant select on public.orders to anon", "anon: no order is read: .* got 0"),
         (
             "revoke execute on function public.start_covering from authenticated",
             "Staff: start_covering -> Covering: expected Covering, got 42501",
@@ -81,22 +81,18 @@ def test_it_walks_beside_a_real_shop_of_any_letter(clone: str) -> None:
         ),
         (
             "create function public.bad() returns int language sql as 'select 1'",
-            "anon: 1 calls refused: bad answers a result",
+            r"anon: \d+ calls refused: bad answers a result",
         ),
         (
             "create function public.bad() returns int language sql as 'select 1';"
             "revoke all on function public.bad from public;"
             "grant execute on function public.bad to authenticated",
-            "a stranger: bad answers a result",
+            r"a stranger: \d+ calls refused: bad answers a result",
         ),
     ],
 )
 def test_what_is_broken_is_seen(clone: str, broken: LiteralString, seen: str) -> None:
-    said = failures(walk(clone, broken))
-
-    assert seen in " ".join(said) or any(
-        set(seen.split(": ")) <= set(one.split(": ")) for one in said
-    )
+    assert re.search(seen, "\n".join(failures(walk(clone, broken))))
 
 
 def test_without_m5_the_walk_is_left_out_and_says_so(clone: str) -> None:

@@ -138,6 +138,7 @@ WALK = (
     Step("the queue has it", "Staff", _QUEUE, "smoke-1 Filling"),
     Step("it counts as unassigned", "Staff", _UNASSIGNED, "Filling 1"),
     Step("it is assigned", "Supervisor", _ASSIGN, "false"),
+    Step("it counts as unassigned no more", "Staff", _UNASSIGNED, "None"),
     Step("print_barcode", "Staff", _PRINT, "smoke-1"),
     Step("what was printed is scanned", "Staff", _SCAN, "smoke-1"),
     Step(
