@@ -1,0 +1,9 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop function if exists app.require_order(text, text, text), app.performer(uuid);
+
+commit;
