@@ -1,10 +1,10 @@
 -- M2 ingest: from a signed Shopify webhook to cakes in the kitchen, in one transaction.
 --
 -- Creates: public.shopify_orders, public.webhook_deliveries, the reference of orders to the first,
---          app.read_json, app.attention, app.line_id, app.add_units, app.cancel_units,
---          app.move_lead, app.unit_view, app.edit_units, app.ingest_order, app.process_delivery,
---          app.purge_deliveries, public.ingest_shopify_webhook, public.get_webhook_deliveries,
---          public.replay_webhook_delivery
+--          app.read_json, app.attention, app.reconsider, app.line_id, app.add_units,
+--          app.cancel_units, app.move_lead, app.unit_view, app.edit_units, app.ingest_order,
+--          app.process_delivery, app.purge_deliveries, public.ingest_shopify_webhook,
+--          public.get_webhook_deliveries, public.replay_webhook_delivery
 -- Needs: M0 M3 M4
 -- Re-run: safe, each statement converges
 
@@ -116,6 +116,28 @@ $$;
 comment on function app.attention(jsonb) is
 'What a person has to look at in a normalised order, as orders.needs_attention has it; else null.';
 
+create or replace function app.reconsider(p_attention text, p_gone text[], p_come text[])
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select string_agg(reasons.reason, '; ' order by reasons.position)
+    from (
+      select said.reason, min(said.position) as position
+      from unnest(string_to_array(p_attention, '; ') || p_come)
+        with ordinality as said (reason, position)
+      where said.reason <> all(p_gone)
+      group by said.reason
+    ) as reasons
+  );
+end;
+$$;
+comment on function app.reconsider(text, text[], text[]) is
+'orders.needs_attention without the reasons that are gone and with those that have come; null when none is left.';
+
 create or replace function app.line_id(p_item jsonb)
 returns bigint
 language plpgsql
@@ -184,7 +206,9 @@ $$;
 comment on function app.add_units(text, jsonb, jsonb) is
 'Put units of a normalised order (app.shopify_order) into the kitchen, an event each. Raises CONFLICT when another order has the number.';
 
-create or replace function app.cancel_units(p_store text, p_ids text[], p_reason text)
+create or replace function app.cancel_units(
+  p_store text, p_ids text[], p_reason text, p_source text
+)
 returns void
 language plpgsql
 volatile
@@ -199,7 +223,7 @@ begin
     where orders.store = p_store and orders.id = any(p_ids)
     and orders.stage <> 'Complete' and orders.cancelled_at is null
     order by orders.id
-    for update
+    for no key update
   ),
   gone as (
     update public.orders as orders
@@ -212,11 +236,11 @@ begin
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
   select
     gone.store, gone.id, gone.stage, 'cancel', v_caller.user_id,
-    jsonb_build_object('source', 'shopify', 'reason', p_reason, 'assignee_id', gone.assignee_id)
+    jsonb_build_object('source', p_source, 'reason', p_reason, 'assignee_id', gone.assignee_id)
   from gone;
 end;
 $$;
-comment on function app.cancel_units(text, text[], text) is
+comment on function app.cancel_units(text, text[], text, text) is
 'Cancel these units, an event each: unassigned, their stage as it was. What is complete or cancelled stays.';
 
 create or replace function app.move_lead(p_store text, p_gid text)
@@ -297,6 +321,15 @@ declare
   v_gone text[];
   v_more jsonb;
   v_lead text;
+  v_settled text[] := array(
+    select jsonb_array_elements_text(p_old -> 'needs_attention')
+    except select jsonb_array_elements_text(p_new -> 'needs_attention')
+  );
+  v_doubts text[] := array(
+    select jsonb_array_elements_text(p_new -> 'needs_attention')
+    except select jsonb_array_elements_text(p_old -> 'needs_attention')
+    order by 1
+  );
   v_now public.orders;
   v_next public.orders;
   v_was jsonb;
@@ -325,7 +358,7 @@ begin
     select count(*) from jsonb_array_elements(p_new -> 'units') as unit (value)
     where app.line_id(unit.value -> 'item') = live.line
   );
-  perform app.cancel_units(p_store, v_gone, 'Taken off the order in Shopify');
+  perform app.cancel_units(p_store, v_gone, 'Taken off the order in Shopify', 'shopify');
 
   -- lines with more cakes than before gain them; a unit that staff cancelled does not come back
   select jsonb_agg(
@@ -385,11 +418,7 @@ begin
     ) as diff;
 
     -- a cake that is begun, or a text that was kept, needs somebody to look
-    v_attention := case
-      when v_now.needs_attention is not distinct from app.attention(p_old)
-        then app.attention(p_new)
-      else v_now.needs_attention
-    end;
+    v_attention := app.reconsider(v_now.needs_attention, v_settled, v_doubts);
     select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
     into v_news
     from unnest(
@@ -474,6 +503,11 @@ begin
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
       return v_outcome;
     end if;
+    -- all its cakes by id, as whoever locks several of them does, and only then some of them
+    perform from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+    order by units.id
+    for no key update;
     update public.shopify_orders as heads
     set
       payload = p_payload, remote_updated_at = greatest(v_at, v_known.remote_updated_at),
@@ -488,7 +522,7 @@ begin
           select units.id from public.orders as units
           where units.store = p_store and units.shopify_order_gid = v_gid
         ),
-        concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100))
+        concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
       );
       perform app.restock_order(p_store, v_gid);
     else
@@ -718,8 +752,9 @@ from public, anon, authenticated, service_role;
 revoke all on sequence public.webhook_deliveries_id_seq
 from public, anon, authenticated, service_role;
 revoke all on function
-app.read_json(text), app.attention(jsonb), app.line_id(jsonb), app.add_units(text, jsonb, jsonb),
-app.cancel_units(text, text[], text), app.move_lead(text, text),
+app.read_json(text), app.attention(jsonb), app.reconsider(text, text[], text[]),
+app.line_id(jsonb), app.add_units(text, jsonb, jsonb),
+app.cancel_units(text, text[], text, text), app.move_lead(text, text),
 app.unit_view(jsonb, bigint, boolean), app.edit_units(text, jsonb, jsonb),
 app.ingest_order(text, text, jsonb), app.process_delivery(bigint, text, text, text),
 app.purge_deliveries(), public.ingest_shopify_webhook(text, text, text, text, text),

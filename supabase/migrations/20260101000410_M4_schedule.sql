@@ -34,8 +34,15 @@ declare
 begin
   update public.orders as orders
   set priority = app.priority_rank(orders.due_date, v_today)
-  where orders.store = p_store and orders.is_open and orders.priority_override is null
-  and orders.priority <> app.priority_rank(orders.due_date, v_today);
+  from ( -- locked by id, as whoever locks several orders does
+    select dated.id
+    from public.orders as dated
+    where dated.store = p_store and dated.is_open and dated.priority_override is null
+    and dated.priority <> app.priority_rank(dated.due_date, v_today)
+    order by dated.id
+    for no key update
+  ) as stale
+  where orders.store = p_store and orders.id = stale.id;
   get diagnostics v_count = row_count;
   if v_count > 0 then
     perform app.audit(

@@ -1,7 +1,7 @@
 -- M5 scan: from whatever a scanner reads to one order.
 --
 -- Creates: app.performer, app.require_order, app.resolve_scan, public.get_order_for_scan
--- Needs: M0
+-- Needs: M0 M2
 -- Re-run: safe, each statement converges
 
 begin;
@@ -15,14 +15,14 @@ on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
 -- Functions, internal
-create or replace function app.performer(p_performed_by uuid)
+create or replace function app.performer(p_role text, p_store text, p_performed_by uuid)
 returns app.caller
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  v_caller app.caller := app.require('Staff', null, p_performed_by is not null);
+  v_caller app.caller := app.require(p_role, p_store, p_performed_by is not null);
 begin
   if v_caller.kind = 'service' then
     select
@@ -30,24 +30,26 @@ begin
       case when staff.store is null then v_caller.stores else array[staff.store] end
     into v_caller
     from public.staff_shared as staff
-    where staff.user_id = p_performed_by and staff.is_active and staff.approved;
+    where staff.user_id = p_performed_by and staff.is_active and staff.approved
+    and staff.role >= p_role::public.staff_role
+    and coalesce(staff.store = p_store, true);
   end if;
-  if p_performed_by is distinct from v_caller.user_id and p_performed_by is not null then
+  if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
     perform app.fail(
-      'PERMISSION_DENIED', 'Nobody works in the name of somebody else.',
+      'PERMISSION_DENIED', 'Nobody works in the name of this account.',
       jsonb_build_object('performed_by', p_performed_by)
     );
   end if;
   return v_caller;
 end;
 $$;
-comment on function app.performer(uuid) is
-'Who does the work: the caller, who may also be named; for the service the active, approved member of staff that it names, and it has to.
+comment on function app.performer(text, text, uuid) is
+'app.require for who does the work: the caller, who may be named as well; for the service the member of staff that it names, and it has to.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED.';
+Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.require_order(
-  p_role text, p_order_id text, p_store text default null
+  p_role text, p_order_id text, p_store text default null, p_performed_by uuid default null
 )
 returns app.caller
 language plpgsql
@@ -56,26 +58,189 @@ set search_path = ''
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);
-  v_named boolean := coalesce(v_store <> '' and v_store = coalesce(p_store, v_store), false);
-  v_caller app.caller := app.require(p_role, case when v_named then v_store end);
+  v_caller app.caller;
 begin
-  if not v_named then
+  if v_store is distinct from coalesce(p_store, v_store) or v_store = '' then
+    v_store := null;
+  end if;
+  v_caller := case
+    when p_performed_by is null then app.require(p_role, v_store)
+    else app.performer(p_role, v_store, p_performed_by)
+  end;
+  if v_store is null then
     perform app.fail(
-      'BAD_INPUT', 'Not the id of an order of this store.',
+      'BAD_INPUT', 'That is not the id of an order of this store.',
       jsonb_build_object('order_id', p_order_id, 'store', p_store)
     );
   end if;
   return v_caller;
 end;
 $$;
-comment on function app.require_order(text, text, text) is
+comment on function app.require_order(text, text, text, uuid) is
 'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
 
-Whether there is such an order is not asked here. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
+Whether there is such an order is not asked here. With p_performed_by it is app.performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
+
+create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_scan text := btrim(p_scan, E' \t\r\n*'); -- Code 39 begins and ends with an asterisk
+  v_read jsonb;
+  v_part text[]; -- store, letter, digits, unit
+  v_stores text[];
+  v_number integer;
+  v_ids text[];
+  v_id text;
+  v_fits jsonb;
+begin
+  if starts_with(v_scan, '{') then
+    v_read := app.read_json(v_scan);
+    v_scan := coalesce(v_read ->> 'order_id', v_read ->> 'id', v_read ->> 'barcode');
+  elsif v_scan ~* '^https?://' then
+    v_scan := replace(coalesce(
+      substring(v_scan from '[?&](?:order_id|id|scan|barcode)=([^&#]+)'),
+      substring(v_scan from '^[^?#]*/([^/?#]+)/?(?:[?#]|$)')
+    ), '%23', '#');
+  end if;
+
+  v_part := regexp_match(
+    v_scan, '^#?(?:([a-z][a-z0-9_-]*)-)?([a-z]?)([0-9]{1,20})(?:-([a-z]{1,3}))?$', 'i'
+  );
+  select array_agg(stores.code) into v_stores
+  from public.stores as stores
+  where coalesce(lower(v_part[1]), stores.code)
+    in (stores.code, split_part(stores.shop_domain, '.', 1))
+  and upper(v_part[2]) in ('', stores.scan_letter);
+  if v_stores is null then
+    perform app.fail(
+      'BAD_INPUT', 'That is not a barcode of an order.',
+      jsonb_build_object('scan', left(p_scan, 100))
+    );
+  end if;
+  if (v_part[1] <> '' or v_part[2] <> '') and not v_stores <@ p_caller.stores then
+    perform app.fail(
+      'PERMISSION_DENIED', 'Your account does not belong to the store of this barcode.',
+      jsonb_build_object('scan', v_scan, 'stores', p_caller.stores)
+    );
+  end if;
+
+  v_ids := array(
+    select concat_ws('-', named.store, upper(v_part[2]) || v_part[3], upper(v_part[4]))
+    from unnest(v_stores) as named (store)
+  );
+  if v_part[1] <> '' then -- an id: that very order, whatever else has its number
+    select orders.id into v_id
+    from public.orders as orders
+    where orders.store = any(v_stores) and orders.id = any(v_ids);
+    if found then
+      return v_id;
+    end if;
+  end if;
+
+  v_number := case when v_part[3]::numeric < 2147483648 then v_part[3]::integer end;
+  select jsonb_agg(fits.facts order by length(fits.id), fits.id) into v_fits
+  from (
+    select
+      orders.id, orders.cancelled_at is null as lives,
+      bool_or(orders.cancelled_at is null) over () as one_lives,
+      jsonb_build_object(
+        'id', orders.id, 'product_title', orders.product_title, 'size', orders.size,
+        'stage', orders.stage
+      ) as facts
+    from public.orders as orders
+    where orders.store = any(v_stores) and orders.store = any(p_caller.stores)
+    and (orders.shopify_order_number = v_number or orders.id = any(v_ids))
+    and (v_part[4] is null or orders.suffix = upper(v_part[4]))
+  ) as fits
+  where fits.lives = fits.one_lives;
+  if v_fits is null then
+    perform app.fail(
+      'NOT_FOUND', format('No order %s.', v_scan), jsonb_build_object('scan', v_scan)
+    );
+  end if;
+  if jsonb_array_length(v_fits) > 1 then
+    perform app.fail(
+      'AMBIGUOUS_SCAN', format('%s fits more than one order: scan its own label.', v_scan),
+      jsonb_build_object('scan', v_scan, 'candidates', v_fits)
+    );
+  end if;
+  return v_fits #>> '{0,id}';
+end;
+$$;
+comment on function app.resolve_scan(app.caller, text) is
+'The id of the one order that a scanner means, among the stores of the caller.
+
+Read are ids (bannos-18617-A, also with the shop domain''s spelling of the store), what dockets say (#B18617-A, *B18617*), bare numbers, and JSON or a URL with one of these; case and blanks around do not count. An id is that very order; a number is every unit that has it, cancelled ones only when no other is left. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
+
+-- Functions, public
+create or replace function public.get_order_for_scan(
+  p_scan text,
+  out id text,
+  out shopify_order_number integer,
+  out human_id text,
+  out suffix text,
+  out customer_name text,
+  out product_title text,
+  out size text,
+  out notes text,
+  out due_date date,
+  out delivery_method text,
+  out stage public.stage_type,
+  out priority text,
+  out storage text,
+  out store text,
+  out filling_start_ts timestamptz,
+  out filling_complete_ts timestamptz,
+  out covering_start_ts timestamptz,
+  out covering_complete_ts timestamptz,
+  out decorating_start_ts timestamptz,
+  out decorating_complete_ts timestamptz,
+  out packing_start_ts timestamptz,
+  out packing_complete_ts timestamptz,
+  out cancelled_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require('Staff');
+  v_id text := app.resolve_scan(v_caller, p_scan);
+begin
+  select
+    orders.id, orders.shopify_order_number, orders.human_id, orders.suffix, orders.customer_name,
+    orders.product_title, orders.size, orders.notes, orders.due_date, orders.delivery_method,
+    orders.stage, app.priority_label(orders.priority), orders.storage, orders.store,
+    orders.filling_start_ts, orders.filling_complete_ts, orders.covering_start_ts,
+    orders.covering_complete_ts, orders.decorating_start_ts, orders.decorating_complete_ts,
+    orders.packing_start_ts, orders.packing_complete_ts, orders.cancelled_at
+  into
+    id, shopify_order_number, human_id, suffix, customer_name, product_title, size, notes,
+    due_date, delivery_method, stage, priority, storage, store, filling_start_ts,
+    filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
+    decorating_complete_ts, packing_start_ts, packing_complete_ts, cancelled_at
+  from public.orders as orders
+  where orders.store = split_part(v_id, '-', 1) and orders.id = v_id;
+end;
+$$;
+comment on function public.get_order_for_scan(text) is
+'The one order that a scanner has read: an id, a docket''s #B18617, a bare number, or a QR code with one of these.
+
+One object. A number that fits several orders is refused with AMBIGUOUS_SCAN, and DETAIL has them as candidates: id, product_title, size, stage. A cancelled order is found by its id, or when no other has its number.
+
+Role: Staff. Errors: BAD_INPUT, NOT_FOUND, AMBIGUOUS_SCAN.';
 
 -- Grants
-revoke all on function app.performer(uuid), app.require_order(text, text, text)
+revoke all on function
+app.performer(text, text, uuid), app.require_order(text, text, text, uuid),
+app.resolve_scan(app.caller, text), public.get_order_for_scan(text)
 from public, anon, authenticated, service_role;
+grant execute on function public.get_order_for_scan(text) to authenticated;
 
 select app.assert_grants();
 

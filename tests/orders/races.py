@@ -1,7 +1,9 @@
 """Two calls at once, of which the second has to wait for the first."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
@@ -14,13 +16,20 @@ from support import acting_as, value
 
 @dataclass(frozen=True)
 class Call:
-    account: UUID
+    account: UUID | None  # None: the service
     query: LiteralString
     parameters: tuple[object, ...]
 
 
 def meet(dsn: str, first: Call, second: Call) -> None:
     """Commit the first only once the second waits for it; raise what the second is refused with."""
+    with held_up(dsn, first, second):
+        pass
+
+
+@contextmanager
+def held_up(dsn: str, first: Call, second: Call) -> Iterator[Connection]:
+    """As meet; what happens meanwhile, and the connection that made the first call."""
     with psycopg.connect(dsn) as one, psycopg.connect(dsn) as two, ThreadPoolExecutor() as pool:
         two.execute("set statement_timeout = '30s'")  # should nobody ever let it go on
         _make(one, first)
@@ -30,12 +39,15 @@ def meet(dsn: str, first: Call, second: Call) -> None:
             assert not second_ends.done(), "the second call did not wait for the first"
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        one.commit()
+        try:
+            yield one
+        finally:
+            one.commit()
         second_ends.result()
 
 
 def _make(conn: Connection, call: Call) -> None:
-    with acting_as(conn, "authenticated", call.account):
+    with acting_as(conn, "authenticated" if call.account else "service_role", call.account):
         conn.execute(call.query, call.parameters)
 
 

@@ -1,0 +1,571 @@
+-- M5 stages: how an order moves. The table says it, one function does it, the RPCs name it.
+--
+-- Creates: app.stage_transitions, app.advance_order, public.print_barcode,
+--          public.handle_print_barcode, public.complete_filling, public.start_covering,
+--          public.complete_covering, public.start_decorating, public.complete_decorating,
+--          public.start_packing, public.complete_packing, public.qc_return_to_decorating,
+--          public.mark_order_complete
+-- Needs: M0 M5_scan
+-- Re-run: safe, each statement converges
+--
+-- Locks, for every writer of orders: the row of shopify_orders, then rows of orders by id, then
+-- stock. A stage action takes one row of orders and nothing else.
+-- Listeners follow stage_events: a NOTIFY holds a lock of the whole database while it commits, and
+-- eight scanners at once get half as far (bench/stages.py).
+-- A later milestone that has a say (a photo, a shift) adds a trigger of its own, before update of
+-- stage on public.orders, and raises: the action then leaves nothing behind.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Tables
+create table if not exists app.stage_transitions (
+  action text not null,
+  from_stage public.stage_type not null,
+  to_stage public.stage_type not null,
+  stamps text[] not null,
+  clears text[] not null default '{}',
+  frees boolean not null default false,
+  event public.event_type not null,
+  role public.staff_role not null default 'Staff',
+  primary key (action, from_stage),
+  constraint stage_transitions_columns_check check (
+    stamps || clears <@ '{
+      filling_start_ts, filling_complete_ts, covering_start_ts, covering_complete_ts,
+      decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts
+    }'
+  )
+);
+alter table app.stage_transitions enable row level security;
+comment on table app.stage_transitions is
+'Every way an order can move or be marked, executed by app.advance_order. A new action is a row here and an RPC of two lines.';
+comment on column app.stage_transitions.to_stage is
+'Where the order is afterwards. The same as before: the action only marks the stage as begun.';
+comment on column app.stage_transitions.stamps is
+'The timestamps of orders that become now, where they are null.';
+comment on column app.stage_transitions.clears is 'The timestamps of orders that become null.';
+comment on column app.stage_transitions.frees is 'Whether the order loses its assignee.';
+comment on column app.stage_transitions.role is 'The least role that may.';
+
+insert into app.stage_transitions (
+  action, from_stage, to_stage, stamps, clears, frees, event, role
+)
+values
+('print', 'Filling', 'Filling', '{filling_start_ts}', '{}', false, 'print', 'Staff'),
+(
+  'complete_filling', 'Filling', 'Covering', '{filling_complete_ts}', '{}', true, 'complete',
+  'Staff'
+),
+('start_covering', 'Covering', 'Covering', '{covering_start_ts}', '{}', false, 'start', 'Staff'),
+(
+  'complete_covering', 'Covering', 'Decorating', '{covering_complete_ts}', '{}', true, 'complete',
+  'Staff'
+),
+(
+  'start_decorating', 'Decorating', 'Decorating', '{decorating_start_ts}', '{}', false, 'start',
+  'Staff'
+),
+(
+  'complete_decorating', 'Decorating', 'Packing', '{decorating_complete_ts}', '{}', true,
+  'complete', 'Staff'
+),
+('start_packing', 'Packing', 'Packing', '{packing_start_ts}', '{}', false, 'start', 'Staff'),
+(
+  'complete_packing', 'Packing', 'Complete', '{packing_start_ts, packing_complete_ts}', '{}',
+  false, 'complete', 'Staff'
+),
+(
+  'qc_return_to_decorating', 'Packing', 'Decorating', '{}',
+  '{decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts}', true,
+  'qc_return', 'Staff'
+),
+(
+  'qc_return_to_decorating', 'Complete', 'Decorating', '{}',
+  '{decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts}', true,
+  'qc_return', 'Admin'
+),
+(
+  'mark_order_complete', 'Filling', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+),
+(
+  'mark_order_complete', 'Covering', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+),
+(
+  'mark_order_complete', 'Decorating', 'Complete', '{packing_complete_ts}', '{}', false,
+  'complete', 'Admin'
+),
+(
+  'mark_order_complete', 'Packing', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+)
+on conflict (action, from_stage) do update
+  set
+    to_stage = excluded.to_stage, stamps = excluded.stamps, clears = excluded.clears,
+    frees = excluded.frees, event = excluded.event, role = excluded.role;
+
+-- Functions, internal
+create or replace function app.advance_order(
+  p_action text,
+  p_caller app.caller,
+  p_order_id text,
+  p_notes text default null,
+  p_context jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
+as $$
+declare
+  v_store text := split_part(p_order_id, '-', 1);
+  v_now timestamptz := app.now();
+  v_meta jsonb := jsonb_strip_nulls(
+    jsonb_build_object('notes', nullif(btrim(p_notes), ''), 'context', p_context)
+  );
+  v_stage public.stage_type;
+  v_order record;
+  v_moves record;
+begin
+  if length(v_meta::text) > 4000 then
+    perform app.fail('BAD_INPUT', 'That is more than an event keeps: 4,000 letters.');
+  end if;
+  for v_try in 1..3 loop
+    with moved as (
+      update public.orders as orders
+      set
+        stage = move.to_stage,
+        assignee_id = case when not move.frees then orders.assignee_id end,
+        filling_start_ts = case
+          when 'filling_start_ts' = any(move.stamps)
+            then coalesce(orders.filling_start_ts, v_now)
+          when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts
+        end,
+        filling_complete_ts = case
+          when 'filling_complete_ts' = any(move.stamps)
+            then coalesce(orders.filling_complete_ts, v_now)
+          when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts
+        end,
+        covering_start_ts = case
+          when 'covering_start_ts' = any(move.stamps)
+            then coalesce(orders.covering_start_ts, v_now)
+          when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts
+        end,
+        covering_complete_ts = case
+          when 'covering_complete_ts' = any(move.stamps)
+            then coalesce(orders.covering_complete_ts, v_now)
+          when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts
+        end,
+        decorating_start_ts = case
+          when 'decorating_start_ts' = any(move.stamps)
+            then coalesce(orders.decorating_start_ts, v_now)
+          when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts
+        end,
+        decorating_complete_ts = case
+          when 'decorating_complete_ts' = any(move.stamps)
+            then coalesce(orders.decorating_complete_ts, v_now)
+          when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
+        end,
+        packing_start_ts = case
+          when 'packing_start_ts' = any(move.stamps)
+            then coalesce(orders.packing_start_ts, v_now)
+          when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts
+        end,
+        packing_complete_ts = case
+          when 'packing_complete_ts' = any(move.stamps)
+            then coalesce(orders.packing_complete_ts, v_now)
+          when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts
+        end,
+        updated_by = p_caller.user_id
+      from app.stage_transitions as move
+      where orders.store = v_store and orders.id = p_order_id
+      and orders.cancelled_at is null and not orders.is_pos
+      and move.action = p_action and move.from_stage = orders.stage
+      and move.role <= p_caller.role
+      and (
+        move.to_stage <> move.from_stage
+        or case orders.stage
+          when 'Filling' then orders.filling_start_ts
+          when 'Covering' then orders.covering_start_ts
+          when 'Decorating' then orders.decorating_start_ts
+          when 'Packing' then orders.packing_start_ts
+        end is null
+      )
+      returning move.from_stage, move.to_stage, move.event
+    ),
+    noted as (
+      insert into public.stage_events (store, order_id, stage, event_type, at_ts, staff_id, meta)
+      select v_store, p_order_id, moved.from_stage, moved.event, v_now, p_caller.user_id, v_meta
+      from moved
+    )
+    select moved.to_stage into v_stage from moved;
+    if found then
+      return jsonb_build_object(
+        'order_id', p_order_id, 'store', v_store, 'stage', v_stage, 'already_done', false
+      );
+    end if;
+
+    -- nothing moved: it had already, it may not, or it came here since
+    select
+      orders.stage, orders.cancelled_at, orders.is_pos,
+      case orders.stage
+        when 'Filling' then orders.filling_start_ts
+        when 'Covering' then orders.covering_start_ts
+        when 'Decorating' then orders.decorating_start_ts
+        when 'Packing' then orders.packing_start_ts
+      end as begun_ts
+    into v_order
+    from public.orders as orders
+    where orders.store = v_store and orders.id = p_order_id;
+    if not found then
+      perform app.fail(
+        'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
+      );
+    end if;
+    if v_order.cancelled_at is not null then
+      perform app.fail(
+        'CANCELLED', format('Order %s is cancelled.', p_order_id),
+        jsonb_build_object('order_id', p_order_id, 'cancelled_at', v_order.cancelled_at)
+      );
+    end if;
+    select
+      min(move.from_stage) as needs,
+      bool_and(move.from_stage < v_order.stage) as is_past,
+      bool_or(move.to_stage < move.from_stage and move.to_stage = v_order.stage) as is_returned,
+      bool_or(move.from_stage = v_order.stage) as fits,
+      bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
+      bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
+    into v_moves
+    from app.stage_transitions as move
+    where move.action = p_action;
+    if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
+      or v_moves.is_returned and exists (
+        select from public.stage_events as events
+        where events.store = v_store and events.order_id = p_order_id
+        and events.event_type = 'qc_return'
+      )
+    then
+      return jsonb_build_object(
+        'order_id', p_order_id, 'store', v_store, 'stage', v_order.stage, 'already_done', true
+      );
+    end if;
+    if v_moves.is_denied then
+      perform app.fail(
+        'PERMISSION_DENIED', format('Order %s is beyond what your role may do.', p_order_id),
+        jsonb_build_object('order_id', p_order_id, 'role', p_caller.role)
+      );
+    end if;
+    if v_order.is_pos or not v_moves.fits then
+      perform app.fail(
+        'INVALID_STAGE',
+        case
+          when v_order.is_pos then format('Order %s was sold over the counter.', p_order_id)
+          else format('Order %s is in %s.', p_order_id, v_order.stage)
+        end,
+        jsonb_build_object(
+          'order_id', p_order_id, 'stage', v_order.stage, 'needs', v_moves.needs
+        )
+      );
+    end if;
+  end loop;
+  perform app.fail(
+    'CONFLICT', format('Order %s does not hold still: try again.', p_order_id),
+    jsonb_build_object('order_id', p_order_id)
+  );
+  return null;
+end;
+$$;
+comment on function app.advance_order(text, app.caller, text, text, jsonb) is
+'Execute a row of app.stage_transitions on an order: one guarded update and one event, or a refusal.
+
+For callers that have asked app.require_order. Answers {order_id, store, stage, already_done}. A repeat writes nothing and answers already_done: the order is past the action, still there and begun, or back through a recorded return. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE, CONFLICT.';
+
+-- Functions, public
+create or replace function public.print_barcode(
+  p_store text default null, p_order_id text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.require_order('Staff', p_order_id, p_store);
+  v_print jsonb;
+begin
+  v_print := app.advance_order('print', v_caller, p_order_id);
+  return (
+    select
+      v_print || jsonb_build_object(
+        'order_number', orders.shopify_order_number, 'human_id', orders.human_id,
+        'customer_name', orders.customer_name, 'product_title', orders.product_title,
+        'flavour', orders.flavour, 'size', orders.size, 'cake_writing', orders.cake_writing,
+        'due_date', orders.due_date, 'delivery_method', orders.delivery_method,
+        'priority', upper(app.priority_label(orders.priority)), 'barcode_content', orders.id,
+        'printed_at', app.now(), 'printed_by', v_caller.user_id
+      )
+    from public.orders as orders
+    where orders.store = v_print ->> 'store' and orders.id = p_order_id
+  );
+end;
+$$;
+comment on function public.print_barcode(text, text) is
+'What the label of an order says, for printing. barcode_content is the id: scanning it finds this very cake.
+
+The first print begins Filling and is an event; a reprint, at any stage, writes nothing and answers already_done. priority is HIGH, MEDIUM or LOW.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.handle_print_barcode(
+  p_barcode text,
+  p_order_id text default null,
+  p_performed_by uuid default null,
+  p_context jsonb default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_caller app.caller := app.performer('Staff', null, p_performed_by);
+  v_order_id text := app.resolve_scan(v_caller, p_barcode);
+begin
+  if p_order_id <> v_order_id then
+    perform app.fail(
+      'CONFLICT', format('The barcode is of order %s, not of %s.', v_order_id, p_order_id),
+      jsonb_build_object('scanned', v_order_id, 'order_id', p_order_id)
+    );
+  end if;
+  return app.advance_order('print', v_caller, v_order_id, null, p_context);
+end;
+$$;
+comment on function public.handle_print_barcode(text, text, uuid, jsonb) is
+'Begin Filling by scanning the printed barcode. Any form of scan will do (get_order_for_scan).
+
+A repeat answers already_done, as does an order that was printed before. p_order_id, where given, has to be the order scanned. p_performed_by is the caller; the service names the member of staff whose scanner it speaks for. p_context is kept with the event.
+
+Role: Staff. Errors: AMBIGUOUS_SCAN, NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.complete_filling(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'complete_filling', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
+  );
+end;
+$$;
+comment on function public.complete_filling(text, text, text) is
+'Finish filling an order.
+
+Moves it to Covering and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.start_covering(p_order_id text, p_store text default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'start_covering', app.require_order('Staff', p_order_id, p_store), p_order_id
+  );
+end;
+$$;
+comment on function public.start_covering(text, text) is
+'Begin covering an order.
+
+It stays where it is. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.complete_covering(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'complete_covering', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
+  );
+end;
+$$;
+comment on function public.complete_covering(text, text, text) is
+'Finish covering an order.
+
+Moves it to Decorating and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.start_decorating(p_order_id text, p_store text default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'start_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id
+  );
+end;
+$$;
+comment on function public.start_decorating(text, text) is
+'Begin decorating an order.
+
+It stays where it is. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.complete_decorating(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'complete_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
+  );
+end;
+$$;
+comment on function public.complete_decorating(text, text, text) is
+'Finish decorating an order.
+
+Moves it to Packing and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.start_packing(
+  p_order_id text, p_store text default null, p_performed_by uuid default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'start_packing', app.require_order('Staff', p_order_id, p_store, p_performed_by), p_order_id
+  );
+end;
+$$;
+comment on function public.start_packing(text, text, uuid) is
+'Begin packing an order.
+
+It stays where it is. A repeat answers already_done. p_performed_by is the caller; the service names the member of staff whom it speaks for.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.complete_packing(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'complete_packing', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
+  );
+end;
+$$;
+comment on function public.complete_packing(text, text, text) is
+'Finish packing an order: it is Complete.
+
+Counts as its start as well, where nobody said when packing began. A repeat answers already_done. p_notes are kept with the event.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.qc_return_to_decorating(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'qc_return_to_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
+  );
+end;
+$$;
+comment on function public.qc_return_to_decorating(text, text, text) is
+'Send an order that fails quality control back from Packing to Decorating; from Complete, an Admin.
+
+Its decorating and packing times begin anew and its assignee is freed; both rounds stay in the events. p_notes, the reason, are kept with the event. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+create or replace function public.mark_order_complete(p_order_id text, p_store text default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  return app.advance_order(
+    'mark_order_complete', app.require_order('Admin', p_order_id, p_store), p_order_id
+  );
+end;
+$$;
+comment on function public.mark_order_complete(text, text) is
+'Make an order Complete from whatever stage it is in.
+
+A repeat answers already_done.
+
+Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+
+-- Grants
+revoke all on table app.stage_transitions from public, anon, authenticated, service_role;
+revoke all on function
+app.advance_order(text, app.caller, text, text, jsonb), public.print_barcode(text, text),
+public.handle_print_barcode(text, text, uuid, jsonb), public.complete_filling(text, text, text),
+public.start_covering(text, text), public.complete_covering(text, text, text),
+public.start_decorating(text, text), public.complete_decorating(text, text, text),
+public.start_packing(text, text, uuid), public.complete_packing(text, text, text),
+public.qc_return_to_decorating(text, text, text), public.mark_order_complete(text, text)
+from public, anon, authenticated, service_role;
+grant execute on function
+public.print_barcode(text, text), public.handle_print_barcode(text, text, uuid, jsonb),
+public.complete_filling(text, text, text), public.start_covering(text, text),
+public.complete_covering(text, text, text), public.start_decorating(text, text),
+public.complete_decorating(text, text, text), public.start_packing(text, text, uuid),
+public.complete_packing(text, text, text), public.qc_return_to_decorating(text, text, text),
+public.mark_order_complete(text, text)
+to authenticated;
+grant execute on function
+public.handle_print_barcode(text, text, uuid, jsonb), public.start_packing(text, text, uuid)
+to service_role;
+
+select app.assert_grants();
+
+commit;
