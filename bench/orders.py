@@ -15,6 +15,9 @@ from bakehouse.database import Connection
 
 PROJECT = Path(__file__).parents[1]
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+MIGRATIONS = PROJECT / "supabase" / "migrations"
+DOWN = PROJECT / "supabase" / "down"
+FOLLOWERS = sorted(MIGRATIONS.glob("*_M0_tally.sql")) + sorted(MIGRATIONS.glob("*_M0_search.sql"))
 
 
 @contextmanager
@@ -35,10 +38,15 @@ def migrated(port: int) -> Iterator[str]:
 
 def load(conn: Connection, total: int, open_: int) -> None:
     """Fill an empty, autocommitting database with orders, of which so many are open."""
+    conn.execute("set statement_timeout = 0; set maintenance_work_mem = '512MB'")
     conn.execute(STAFF)
+    for path in reversed(FOLLOWERS):  # a million rows one by one is what they are not made for
+        conn.execute((DOWN / path.name).read_bytes())
     conn.execute(HEADERS, {"total": total})
     conn.execute(ORDERS, {"total": total, "open": open_})
-    conn.execute("vacuum analyze public.orders, public.shopify_orders, public.staff_shared")
+    for path in FOLLOWERS:
+        conn.execute(path.read_bytes())
+    conn.execute("vacuum analyze public.orders, public.shopify_orders, app.order_words")
 
 
 STAFF = """

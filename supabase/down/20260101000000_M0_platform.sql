@@ -1,5 +1,5 @@
 -- Takes away what the migration of this name creates, but for what others may use by now: the
--- schema extensions with pgcrypto, and the role, which belongs to the whole server.
+-- schema extensions with its extensions, and the role, which belongs to the whole server.
 
 begin;
 set local lock_timeout = '5s';

@@ -1,6 +1,6 @@
 -- M0 platform: the schemas, and the one role that owns everything in them.
 --
--- Creates: schemas extensions, app, private; extension pgcrypto; role bakehouse_owner
+-- Creates: schemas extensions, app, private; extensions pgcrypto, pg_trgm; role bakehouse_owner
 -- Needs: nothing
 -- Re-run: safe, each statement converges
 
@@ -9,6 +9,7 @@ set local lock_timeout = '5s';
 
 create schema if not exists extensions;
 create extension if not exists pgcrypto with schema extensions;
+create extension if not exists pg_trgm with schema extensions;
 
 do $$
 begin

@@ -1,7 +1,8 @@
 -- M0 orders: one row per cake, partitioned by store.
 --
 -- Creates: public.stage_type, public.orders and its partitions, app.size_rank,
---          app.priority_rank, app.priority_label, app.set_priority, app.keep_identity
+--          app.priority_rank, app.priority_label, app.day_key, app.moment_key,
+--          app.set_queue_key, app.keep_identity
 -- Needs: nothing
 -- Re-run: safe, each statement converges
 
@@ -21,14 +22,15 @@ end;
 $$;
 comment on type public.stage_type is 'Where a cake is, from first filling to packed box.';
 
--- Functions, internal; the table computes a column with the first
+-- Functions, internal; the table computes a column and an index with them
 create or replace function app.size_rank(p_size text)
 returns smallint
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select (
+begin
+  return
     case split_part(lower(btrim(p_size)), ' ', 1)
       when 'gift' then 0
       when 's' then 2 when 'small' then 2
@@ -36,8 +38,8 @@ as $$
       when 'l' then 6 when 'large' then 6
       else 8
     end
-    + case when lower(p_size) ~ '\mtall\M' then 1 else 0 end
-  )::smallint;
+    + case when lower(p_size) ~ '\mtall\M' then 1 else 0 end;
+end;
 $$;
 comment on function app.size_rank(text) is
 'Sizes in the order of the bakery: Gift, Small, Small Tall, Medium, Medium Tall, Large, Large Tall, others.
@@ -46,13 +48,13 @@ orders.size_rank stores the answer: a change here needs a rewrite of that column
 
 create or replace function app.priority_rank(p_due date, p_today date)
 returns smallint
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select (
-    case when p_due - p_today <= 1 then 3 when p_due - p_today <= 3 then 2 else 1 end
-  )::smallint;
+begin
+  return case when p_due - p_today <= 1 then 3 when p_due - p_today <= 3 then 2 else 1 end;
+end;
 $$;
 comment on function app.priority_rank(date, date) is
 'How urgent an order is: 3 with at most a day left, 2 with at most three, else 1.
@@ -61,14 +63,43 @@ An order without a due date is not urgent but in doubt: it ranks 1, and needs_at
 
 create or replace function app.priority_label(p_rank smallint)
 returns text
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select case p_rank when 1 then 'Low' when 2 then 'Medium' when 3 then 'High' end;
+begin
+  return case p_rank when 1 then 'Low' when 2 then 'Medium' when 3 then 'High' end;
+end;
 $$;
 comment on function app.priority_label(smallint) is
 'What people call a priority rank. Sort by the rank, never by this.';
+
+create or replace function app.day_key(p_day date)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    to_char(least(greatest(p_day, '0001-01-01'), '9999-12-31')::timestamp, 'YYYYMMDD'), '99999999'
+  );
+end;
+$$;
+comment on function app.day_key(date) is 'A day as text that sorts; no day comes last.';
+
+create or replace function app.moment_key(p_moment timestamptz)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return coalesce(to_char(p_moment at time zone 'UTC', 'YYYYMMDDHH24MISSUS'), '');
+end;
+$$;
+comment on function app.moment_key(timestamptz) is
+'A moment as text that sorts; none comes first. An index is built with it.';
 
 -- Tables
 create table if not exists public.orders (
@@ -98,6 +129,7 @@ create table if not exists public.orders (
   stage public.stage_type not null default 'Filling',
   priority smallint not null check (priority between 1 and 3),
   priority_override smallint check (priority_override between 1 and 3),
+  queue_key text collate "C" not null,
   due_date date,
   due_date_text text,
   needs_attention text,
@@ -145,17 +177,21 @@ alter table public.orders_default enable row level security;
 create unique index if not exists orders_unit_key
 on public.orders (store, shopify_order_gid, suffix) nulls not distinct
 where shopify_order_gid is not null;
-create index if not exists orders_queue_idx
-on public.orders (priority desc, due_date, size_rank, shopify_order_number, id)
-where is_open;
-create index if not exists orders_unassigned_idx
-on public.orders (stage, priority desc, due_date, size_rank, shopify_order_number, id)
-where assignee_id is null and is_open;
-create index if not exists orders_assignee_idx
-on public.orders (assignee_id, stage)
+-- the queue and its filters, each in the order of the queue
+create index if not exists orders_queue_idx on public.orders (queue_key) where is_open;
+create index if not exists orders_stage_idx on public.orders (stage, queue_key) where is_open;
+create index if not exists orders_assignee_idx on public.orders (assignee_id, is_open, queue_key)
 where assignee_id is not null;
-create index if not exists orders_due_idx on public.orders (due_date, stage) where is_open;
-create index if not exists orders_number_idx on public.orders (shopify_order_number);
+create index if not exists orders_storage_idx on public.orders (storage, queue_key)
+where is_open and storage is not null;
+-- by due date: the queue without its first word, the priority
+create index if not exists orders_due_idx on public.orders (substr(queue_key, 3)) where is_open;
+-- the finished, by completion
+create index if not exists orders_complete_idx
+on public.orders ((app.moment_key(packing_complete_ts) || ' ' || id) collate "C")
+where stage = 'Complete' and cancelled_at is null and not is_pos;
+create index if not exists orders_number_idx
+on public.orders (shopify_order_number desc nulls last, id);
 
 comment on table public.orders is
 'One row per cake, whatever the store. Written by RPCs alone; ids never change.';
@@ -177,6 +213,8 @@ comment on column public.orders.order_json is
 'The line item the cake was made from, as Shopify sent it: not granted to anyone.';
 comment on column public.orders.priority is
 '1 Low, 2 Medium, 3 High. Set by a trigger from the override, else from the due date.';
+comment on column public.orders.queue_key is
+'Where the order stands in the queue, as text that sorts: priority (1 is High), due date, size rank, number, id. Set by a trigger.';
 comment on column public.orders.due_date is 'Null when unknown; never guessed.';
 comment on column public.orders.due_date_text is 'What the customer''s order said, word for word.';
 comment on column public.orders.needs_attention is 'Why a person has to look at this order.';
@@ -187,7 +225,7 @@ comment on column public.orders.is_open is
 comment on column public.orders.created_by is 'The account that made the row. Null: the service.';
 
 -- Functions, for triggers
-create or replace function app.set_priority()
+create or replace function app.set_queue_key()
 returns trigger
 language plpgsql
 set search_path = ''
@@ -196,11 +234,15 @@ begin
   new.priority := coalesce(
     new.priority_override, app.priority_rank(new.due_date, app.today(new.store))
   );
+  new.queue_key := concat_ws(
+    ' ', 4 - new.priority, app.day_key(new.due_date), app.size_rank(new.size),
+    lpad(coalesce(new.shopify_order_number, 2147483647)::text, 10, '0'), new.id
+  );
   return new;
 end;
 $$;
-comment on function app.set_priority() is
-'Trigger: the priority of an order follows its override, else its due date.';
+comment on function app.set_queue_key() is
+'Trigger: the priority of an order follows its override, else its due date; and its place in the queue follows all that it is sorted by.';
 
 create or replace function app.keep_identity()
 returns trigger
@@ -224,9 +266,10 @@ before update of store, id, row_id on public.orders
 for each row
 when ((old.store, old.id, old.row_id) is distinct from (new.store, new.id, new.row_id))
 execute function app.keep_identity();
-create or replace trigger orders_set_priority
-before insert or update of due_date, priority_override on public.orders
-for each row execute function app.set_priority();
+create or replace trigger orders_set_queue_key
+before insert or update of priority, priority_override, due_date, size, shopify_order_number
+on public.orders
+for each row execute function app.set_queue_key();
 create or replace trigger orders_set_updated_at
 before update on public.orders
 for each row execute function app.set_updated_at();
@@ -248,16 +291,18 @@ public.orders, public.orders_bannos, public.orders_flourlane, public.orders_defa
 from public, anon, authenticated, service_role;
 revoke all on function
 app.size_rank(text), app.priority_rank(date, date), app.priority_label(smallint),
-app.set_priority(), app.keep_identity()
+app.day_key(date), app.moment_key(timestamptz), app.set_queue_key(),
+app.keep_identity()
 from public, anon, authenticated, service_role;
 grant select (
   store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
   customer_name, product_title, flavour, size, size_rank, notes, cake_writing, product_image,
   storage, delivery_method, item_qty, currency, total_amount, accessories, stage, priority,
-  priority_override, due_date, due_date_text, needs_attention, assignee_id, filling_start_ts,
-  filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
-  decorating_complete_ts, packing_start_ts, packing_complete_ts, is_pos, cancelled_at,
-  cancelled_by, cancel_reason, is_open, created_by, updated_by, created_at, updated_at
+  priority_override, queue_key, due_date, due_date_text, needs_attention, assignee_id,
+  filling_start_ts, filling_complete_ts, covering_start_ts, covering_complete_ts,
+  decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts, is_pos,
+  cancelled_at, cancelled_by, cancel_reason, is_open, created_by, updated_by, created_at,
+  updated_at
 ) on table public.orders to authenticated;
 
 commit;

@@ -97,7 +97,8 @@ begin
     'fill_holds', app.fill_holds(), -- of orders that were locked when the stock came
     'reap_work', app.reap_work(),
     'purge_work', app.purge_work(),
-    'purge_deliveries', app.purge_deliveries()
+    'purge_deliveries', app.purge_deliveries(),
+    'fold_tally', app.fold_tally()
   );
 end;
 $$;

@@ -1,0 +1,11 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop function if exists
+public.get_order_history(text, text), public.get_order(text, text),
+public.get_order_v2(text, text), public.find_order(text);
+
+commit;
