@@ -10,6 +10,8 @@
 --
 -- Locks, for every writer of orders: the row of shopify_orders, then rows of orders by id, then
 -- stock. A stage action takes one row of orders and nothing else.
+-- Listeners follow stage_events: a NOTIFY holds a lock of the whole database while it commits, and
+-- eight scanners at once get half as far (bench/stages.py).
 -- A later milestone that has a say (a photo, a shift) adds a trigger of its own, before update of
 -- stage on public.orders, and raises: the action then leaves nothing behind.
 
@@ -116,6 +118,7 @@ returns jsonb
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);
@@ -137,35 +140,43 @@ begin
         stage = move.to_stage,
         assignee_id = case when not move.frees then orders.assignee_id end,
         filling_start_ts = case
-          when 'filling_start_ts' = any(move.stamps) then coalesce(orders.filling_start_ts, v_now)
+          when 'filling_start_ts' = any(move.stamps)
+            then coalesce(orders.filling_start_ts, v_now)
           when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts
         end,
         filling_complete_ts = case
-          when 'filling_complete_ts' = any(move.stamps) then coalesce(orders.filling_complete_ts, v_now)
+          when 'filling_complete_ts' = any(move.stamps)
+            then coalesce(orders.filling_complete_ts, v_now)
           when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts
         end,
         covering_start_ts = case
-          when 'covering_start_ts' = any(move.stamps) then coalesce(orders.covering_start_ts, v_now)
+          when 'covering_start_ts' = any(move.stamps)
+            then coalesce(orders.covering_start_ts, v_now)
           when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts
         end,
         covering_complete_ts = case
-          when 'covering_complete_ts' = any(move.stamps) then coalesce(orders.covering_complete_ts, v_now)
+          when 'covering_complete_ts' = any(move.stamps)
+            then coalesce(orders.covering_complete_ts, v_now)
           when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts
         end,
         decorating_start_ts = case
-          when 'decorating_start_ts' = any(move.stamps) then coalesce(orders.decorating_start_ts, v_now)
+          when 'decorating_start_ts' = any(move.stamps)
+            then coalesce(orders.decorating_start_ts, v_now)
           when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts
         end,
         decorating_complete_ts = case
-          when 'decorating_complete_ts' = any(move.stamps) then coalesce(orders.decorating_complete_ts, v_now)
+          when 'decorating_complete_ts' = any(move.stamps)
+            then coalesce(orders.decorating_complete_ts, v_now)
           when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
         end,
         packing_start_ts = case
-          when 'packing_start_ts' = any(move.stamps) then coalesce(orders.packing_start_ts, v_now)
+          when 'packing_start_ts' = any(move.stamps)
+            then coalesce(orders.packing_start_ts, v_now)
           when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts
         end,
         packing_complete_ts = case
-          when 'packing_complete_ts' = any(move.stamps) then coalesce(orders.packing_complete_ts, v_now)
+          when 'packing_complete_ts' = any(move.stamps)
+            then coalesce(orders.packing_complete_ts, v_now)
           when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts
         end,
         updated_by = p_caller.user_id
