@@ -112,6 +112,10 @@ def _moved(action: LiteralString, stage: str) -> Step:
 
 
 _SECRET_SET: LiteralString = "select public.set_webhook_secret('smoke', %(secret)s)"
+_POLICIES: LiteralString = (
+    "select public.set_setting('smoke', 'photo_required_stages', '[]')"
+    " and public.set_setting('smoke', 'active_shift_required', 'false')"
+)
 _INGEST: LiteralString = (
     "select concat_ws(' ', said ->> 'status', said ->> 'outcome')"
     " from public.ingest_shopify_webhook("
@@ -133,6 +137,7 @@ _COMPLETE: LiteralString = "select string_agg(id, ',') from public.get_complete(
 
 WALK = (
     Step("the secret of the shop is set", "Admin", _SECRET_SET, ""),
+    Step("its own policies ask for no photo and no shift", "Admin", _POLICIES, "True"),
     Step("a signed order comes in", "service_role", _INGEST, "ok created"),
     Step("it comes in again", "service_role", _INGEST, "duplicate"),
     Step("the queue has it", "Staff", _QUEUE, "smoke-1 Filling"),
