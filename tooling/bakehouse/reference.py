@@ -173,17 +173,13 @@ def _entry(function: Function, examples: Sequence[Example]) -> str:
     errors = re.sub(r"\b([A-Z][A-Z_]+)\b(?![^(]*\))", r"[\1](#errors)", function.errors)
     standing = f"Role: {function.role}." + (f" Errors: {errors}." if errors else "")
     worked = [f"-- as {example.role}\n{example.sql}" for example in examples]
-    summary, _, details = function.text.partition("\n\n")
-    return "\n\n".join(
-        [
-            f"### {function.name}",
-            textwrap.fill(summary, 100, break_long_words=False),
-            f"```sql\n{_signature(function)}\n```",
-            *(textwrap.fill(part, 100, break_long_words=False) for part in details.split("\n\n")),
-            standing,
-            "```sql\n" + "\n\n".join(worked) + "\n```\n",
-        ]
-    ).replace("\n\n\n\n", "\n\n")
+    summary, *details = [
+        textwrap.fill(part, 100, break_long_words=False).replace("<", "\\<")
+        for part in function.text.split("\n\n")
+    ]
+    signature, calls = f"```sql\n{_signature(function)}\n```", "\n\n".join(worked)
+    parts = [f"### {function.name}", summary, signature, *details, standing]
+    return "\n\n".join([*parts, f"```sql\n{calls}\n```\n"])
 
 
 def _signature(function: Function) -> str:
@@ -204,8 +200,8 @@ def _tidy(declared: str) -> str:
 
 
 def _listed(parts: Sequence[str], beside: int) -> str:
-    """The parts on one line, or on as many as they take."""
-    text = ", ".join(parts)
-    if len(text) + beside <= _WIDTH:
-        return text
-    return "\n" + textwrap.indent(textwrap.fill(text, _WIDTH, break_on_hyphens=False), "  ") + "\n"
+    """The parts on one line, or on as many as they take, each of them whole."""
+    text = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    if len(text) + beside > _WIDTH:
+        text = f"\n{textwrap.indent(textwrap.fill(text, _WIDTH, break_on_hyphens=False), '  ')}\n"
+    return text.replace("\N{NO-BREAK SPACE}", " ")
