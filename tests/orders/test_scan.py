@@ -17,19 +17,19 @@ def baker(db: Connection) -> UUID:
     return make_staff(db)
 
 
-def cake(db: Connection, order_id: str, **columns: object) -> str:
+def cake(db: Connection, order_id: str, **columns: str) -> str:
     """An order of this id, with the number, suffix and human id that ingest would give it."""
     store, number, *unit = order_id.split("-")
-    suffix = unit[0] if unit else None
     digits = number.lstrip("BF")
-    letter = {"bannos": "B", "flourlane": "F"}[store]
-    row: dict[str, object] = {
-        "id": order_id,
-        "shopify_order_number": int(digits) if int(digits) < 2**31 else None,
-        "suffix": suffix,
-        "human_id": "-".join([letter + digits, *unit]),
-    }
-    return make_order(db, store=store, **(row | columns))
+    return make_order(
+        db,
+        store=store,
+        id=order_id,
+        shopify_order_number=int(digits) if int(digits) < 2**31 else None,
+        suffix=unit[0] if unit else None,
+        human_id="-".join([{"bannos": "B", "flourlane": "F"}[store] + digits, *unit]),
+        **columns,
+    )
 
 
 def scan(db: Connection, account: UUID, text: str | None) -> str:
