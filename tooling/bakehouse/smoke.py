@@ -146,9 +146,7 @@ WALK = (
     Step("it counts as unassigned no more", "Staff", _UNASSIGNED, "None"),
     Step("print_barcode", "Staff", _PRINT, "smoke-1"),
     Step("what was printed is scanned", "Staff", _SCAN, "smoke-1"),
-    Step(
-        "packing it now is refused", "Staff", "select public.complete_packing('smoke-1')", "PT409"
-    ),
+    Step("it cannot be packed yet", "Staff", "select public.complete_packing('smoke-1')", "PT409"),
     _moved("complete_filling", "Covering"),
     Step("complete_filling again is already done", "Staff", _AGAIN, "true"),
     _moved("start_covering", "Covering"),
