@@ -18,7 +18,7 @@ from typing import LiteralString
 
 import psycopg
 
-import orders
+import bakery
 from bakehouse import embedded
 from bakehouse.database import Connection
 
@@ -62,9 +62,9 @@ CLAIMS = json.dumps({"role": "authenticated", "sub": STAFF}, separators=(",", ":
 
 
 def main() -> None:
-    with orders.migrated(PORT) as dsn:
+    with bakery.migrated(PORT) as dsn:
         with psycopg.connect(dsn, autocommit=True) as conn:
-            orders.load(conn, TOTAL - OURS, max(TOTAL // 20 - OURS, 0))
+            bakery.load(conn, TOTAL - OURS, max(TOTAL // 20 - OURS, 0))
             conn.execute(OPEN, (STAFF, FIRST, FIRST + OURS - 1))
             conn.execute("vacuum analyze public.orders")
         numbers = count(FIRST)

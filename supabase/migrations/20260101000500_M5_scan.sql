@@ -129,7 +129,10 @@ begin
   end if;
 
   v_ids := array(
-    select concat_ws('-', named.store, upper(v_part[2]) || v_part[3], upper(v_part[4]))
+    select concat_ws(
+      '-', named.store, case when v_part[1] <> '' then upper(v_part[2]) else '' end || v_part[3],
+      upper(v_part[4])
+    )
     from unnest(v_stores) as named (store)
   );
   if v_part[1] <> '' then -- an id: that very order, whatever else has its number

@@ -10,8 +10,8 @@
 --
 -- Locks, for every writer of orders: the row of shopify_orders, then rows of orders by id, then
 -- stock. A stage action takes one row of orders and nothing else.
--- Listeners follow stage_events: a NOTIFY holds a lock of the whole database while it commits, and
--- eight scanners at once get half as far (bench/stages.py).
+-- Listeners hear of it through Supabase Realtime, elsewhere from stage_events. Not by NOTIFY, which
+-- commits one at a time in the whole database: eight scanners get half as far (bench/stages.py).
 -- A later milestone that has a say (a photo, a shift) adds a trigger of its own, before update of
 -- stage on public.orders, and raises: the action then leaves nothing behind.
 
@@ -127,6 +127,7 @@ declare
     jsonb_build_object('notes', nullif(btrim(p_notes), ''), 'context', p_context)
   );
   v_stage public.stage_type;
+  v_event public.event_type;
   v_order record;
   v_moves record;
 begin
@@ -201,8 +202,13 @@ begin
       select v_store, p_order_id, moved.from_stage, moved.event, v_now, p_caller.user_id, v_meta
       from moved
     )
-    select moved.to_stage into v_stage from moved;
+    select moved.to_stage, moved.event into v_stage, v_event from moved;
     if found then
+      perform app.broadcast(
+        'orders', jsonb_build_object(
+          'store', v_store, 'order_id', p_order_id, 'event', v_event, 'stage', v_stage
+        )
+      );
       return jsonb_build_object(
         'order_id', p_order_id, 'store', v_store, 'stage', v_stage, 'already_done', false
       );

@@ -16,9 +16,10 @@ from support import acting_as, value
 
 @dataclass(frozen=True)
 class Call:
-    account: UUID | None  # None: the service
+    account: UUID | None
     query: LiteralString
-    parameters: tuple[object, ...]
+    parameters: tuple[object, ...] = ()
+    role: str = "authenticated"
 
 
 def meet(dsn: str, first: Call, second: Call) -> None:
@@ -47,7 +48,7 @@ def held_up(dsn: str, first: Call, second: Call) -> Iterator[Connection]:
 
 
 def _make(conn: Connection, call: Call) -> None:
-    with acting_as(conn, "authenticated" if call.account else "service_role", call.account):
+    with acting_as(conn, call.role, call.account):
         conn.execute(call.query, call.parameters)
 
 

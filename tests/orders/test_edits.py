@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 
 from bakehouse.database import Connection
@@ -568,6 +570,32 @@ def test_vector_14_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> 
     assert {after[field] for field in TEXTS} == {HOSTILE}
 
 
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(exclude_characters="\0", codec="utf-8")))
+def test_vector_14_any_text_is_stored_or_refused(db: Connection, text: str) -> None:
+    admin, order_id = make_staff(db, role="Admin"), make_order(db)
+    inputs = [
+        *(("update_order_core", f"p_{field}") for field in TEXTS),
+        ("update_order_core", "p_delivery_method"),
+        ("update_order_priority", "p_priority"),
+        ("set_storage", "p_storage"),
+        ("set_storage", "p_store"),
+        ("set_storage", "p_order_id"),
+        ("cancel_order", "p_reason"),
+    ]
+    refusals = set()
+
+    for function, name in inputs:
+        try:
+            call(db, admin, function, **{"p_order_id": order_id, name: text})
+        except psycopg.Error as refusal:
+            refusals.add(refusal.sqlstate)
+
+    assert refusals <= {"PT400", "PT404"}
+
+
 def test_texts_have_their_limits_in_characters(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db)
     texts = {f"p_{field}": "ü" * length for field, length in TEXTS.items()}
@@ -851,6 +879,28 @@ def test_a_reason_has_its_limit(db: Connection, admin: UUID) -> None:
         call(db, admin, "cancel_order", p_order_id=make_order(db), p_reason="x" * 501)
 
 
+def test_what_is_decided_is_announced_by_ids_alone(clone: str) -> None:
+    with psycopg.connect(clone, autocommit=True) as conn:
+        admin, order_id = make_staff(conn, role="Admin"), make_order(conn)
+        said = {"p_notes": "Ring the bell"}
+        calls = [("update_order_notes", said), ("unassign_staff", {}), ("cancel_order", {})]
+        conn.execute("listen bakehouse")
+
+        for function, given in calls:
+            call(conn, admin, function, p_order_id=order_id, **given)
+
+        heard = [json.loads(note.payload) for note in conn.notifies(timeout=5, stop_after=2)]
+    assert heard == [
+        {
+            "topic": "orders",
+            "payload": {
+                "store": "bannos", "order_id": order_id, "event": event, "stage": "Filling"
+            },
+        }
+        for event in ("edit", "cancel")
+    ]  # fmt: skip
+
+
 # Several at once
 
 ASSIGN: LiteralString = "select public.assign_staff(%s, p_staff_id => %s)"
@@ -858,6 +908,7 @@ BULK: LiteralString = "select public.assign_staff_bulk(%s, p_staff_id => %s)"
 CANCEL: LiteralString = "select public.cancel_order(%s)"
 DUE: LiteralString = "select public.update_order_due_date(%s, p_due_date => '2025-11-08')"
 COMPLETE: LiteralString = "select public.complete_packing(%s)"
+REFRESH: LiteralString = "select app.refresh_priorities('bannos')"
 INGEST: LiteralString = "select public.ingest_shopify_webhook(%s, %s, %s, %s, %s)"
 
 
@@ -979,9 +1030,8 @@ def take_one_off(conn: Connection) -> tuple[list[str], Call]:
     cakes = created(conn, payload)
     body = json.dumps(later(payload, line_items=[first, second | {"current_quantity": 0}]))
     signature = sign(body, SECRETS["bannos"])
-    return cakes, Call(
-        None, INGEST, (DOMAINS["bannos"], "orders/updated", "update", signature, body)
-    )
+    delivery = (DOMAINS["bannos"], "orders/updated", "update", signature, body)
+    return cakes, Call(None, INGEST, delivery, role="service_role")
 
 
 def test_an_update_of_shopify_waits_for_a_cancellation_and_knows_it_then(
@@ -1003,9 +1053,10 @@ def test_whoever_locks_several_orders_goes_by_their_ids(
     one, two = people
     with psycopg.connect(clone) as conn:
         (first, second), update = take_one_off(conn)
-        conn.execute("update public.orders set due_date = '2025-01-01', priority = 1")
+        conn.execute("update public.orders set priority = 1")
 
     for waiting in (
+        Call(None, REFRESH, role="bakehouse_owner"),
         Call(two, BULK, ([second, first], two)),
         update,
         Call(two, CANCEL, (second,)),
