@@ -114,7 +114,7 @@ select
   )::uuid end,
   case when cake.stage in ('Packing', 'Complete') and mod(cake.c, 4) > 0 then (array[
     'Store Fridge', 'Store Freezer', 'Kitchen Coolroom', 'Kitchen Freezer', 'Basement Coolroom'
-  ])[mod(cake.d, 5) + 1] end,
+  ])[mod(cake.b, 5) + 1] end,
   mod(cake.a, 100) = 0 and cake.stage = 'Complete',
   case when mod(cake.b, 100) = 0 and cake.stage = 'Complete' then cake.day + interval '1 hour' end,
   case when cake.stage <> 'Filling' then cake.day + interval '1 day' end,

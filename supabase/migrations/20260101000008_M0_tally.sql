@@ -6,7 +6,7 @@
 --
 -- A counter that every stage move updates would let one move through at a time. So a move only
 -- appends its minus one and its plus one, and whoever reads adds up; the tick folds many rows into
--- few. A sum is exact in every snapshot, with what the transaction itself has done.
+-- few. The sum is exact in every snapshot, what the transaction itself has done included.
 
 begin;
 set local lock_timeout = '5s';
@@ -16,13 +16,16 @@ set local role bakehouse_owner;
 create table if not exists app.order_tally (
   store text not null,
   stage public.stage_type not null,
-  priority smallint not null,
-  assigned boolean not null,
+  priority smallint,
+  assignee_id uuid,
+  storage text,
   orders bigint not null
 );
 alter table app.order_tally enable row level security;
 comment on table app.order_tally is
-'Orders by where they stand, as changes to add up; without the cancelled and those over the counter. No key and no index: it is appended to, and read whole.';
+'Orders by where they stand, as changes to add up; without the cancelled and those sold over the counter. No key and no index: it is appended to, and read whole.';
+comment on column app.order_tally.priority is
+'Like the assignee and the storage of open orders only: the complete are one number a store.';
 comment on column app.order_tally.orders is 'So many more, or fewer.';
 
 -- Functions, internal
@@ -32,20 +35,23 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  insert into app.order_tally (store, stage, priority, assigned, orders)
-  select was.store, was.stage, was.priority, was.assigned, was.orders
+  insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
+  select
+    place.store, place.stage, case when place.is_open then place.priority end,
+    case when place.is_open then place.assignee_id end,
+    case when place.is_open then place.storage end, place.orders
   from (
     values
     (
-      old.store, old.stage, old.priority, old.assignee_id is not null, -1,
+      old.store, old.stage, old.priority, old.assignee_id, old.storage, -1, old.is_open,
       old.cancelled_at is null and not old.is_pos
     ),
     (
-      new.store, new.stage, new.priority, new.assignee_id is not null, 1,
+      new.store, new.stage, new.priority, new.assignee_id, new.storage, 1, new.is_open,
       new.cancelled_at is null and not new.is_pos
     )
-  ) as was (store, stage, priority, assigned, orders, counts)
-  where was.counts;
+  ) as place (store, stage, priority, assignee_id, storage, orders, is_open, counts)
+  where place.counts;
   return null;
 end;
 $$;
@@ -63,16 +69,19 @@ declare
 begin
   if exists (
     select from app.order_tally as tally
-    group by tally.store, tally.stage, tally.priority, tally.assigned having count(*) > 1
+    group by tally.store, tally.stage, tally.priority, tally.assignee_id, tally.storage
+    having count(*) > 1
   ) then
     with gone as (
       delete from app.order_tally as tally where true
-      returning tally.store, tally.stage, tally.priority, tally.assigned, tally.orders
+      returning
+        tally.store, tally.stage, tally.priority, tally.assignee_id, tally.storage, tally.orders
     )
-    insert into app.order_tally (store, stage, priority, assigned, orders)
-    select gone.store, gone.stage, gone.priority, gone.assigned, sum(gone.orders)
+    insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
+    select
+      gone.store, gone.stage, gone.priority, gone.assignee_id, gone.storage, sum(gone.orders)
     from gone
-    group by gone.store, gone.stage, gone.priority, gone.assigned
+    group by gone.store, gone.stage, gone.priority, gone.assignee_id, gone.storage
     having sum(gone.orders) <> 0;
     get diagnostics v_count = row_count;
   end if;
@@ -80,7 +89,7 @@ begin
 end;
 $$;
 comment on function app.fold_tally() is
-'Add up the tally, one row for each place that orders stand in; how many rows it wrote. It takes only rows that it sees, so moves go on meanwhile, and none is lost or counted twice.';
+'Add up the tally, one row for each place where orders stand; how many rows it wrote. It takes only rows that it sees, so moves go on meanwhile, and none is lost or counted twice.';
 
 -- Triggers
 create or replace trigger orders_tally
@@ -90,25 +99,26 @@ create or replace trigger orders_tally_change
 after update on public.orders
 for each row
 when ((
-  old.stage, old.priority, old.assignee_id is null, old.cancelled_at is null and not old.is_pos
+  old.stage, old.priority, old.assignee_id, old.storage, old.cancelled_at is null, old.is_pos
 ) is distinct from (
-  new.stage, new.priority, new.assignee_id is null, new.cancelled_at is null and not new.is_pos
+  new.stage, new.priority, new.assignee_id, new.storage, new.cancelled_at is null, new.is_pos
 ))
 execute function app.tally_order();
 
 -- what was there before: nobody writes orders until the triggers are committed
-insert into app.order_tally (store, stage, priority, assigned, orders)
+insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
 select
   orders.store,
   orders.stage,
-  orders.priority,
-  orders.assignee_id is not null as assigned,
+  case when orders.is_open then orders.priority end as priority,
+  case when orders.is_open then orders.assignee_id end as assignee_id,
+  case when orders.is_open then orders.storage end as storage,
   count(*) as orders
 from public.orders as orders
 where
   orders.cancelled_at is null and not orders.is_pos
   and not exists (select from app.order_tally)
-group by orders.store, orders.stage, orders.priority, orders.assignee_id is not null;
+group by 1, 2, 3, 4, 5;
 
 -- Grants
 revoke all on table app.order_tally from public, anon, authenticated, service_role;

@@ -79,6 +79,8 @@ stable
 security definer
 set search_path = ''
 set plan_cache_mode = 'auto'
+set random_page_cost = 0.01 -- open orders are in memory: what costs is how many are looked at
+set seq_page_cost = 0.01
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -97,7 +99,7 @@ declare
   v_to text := app.day_key(p_date_to) || '~';
   v_ids text[];
   v_total bigint;
-  v_most integer := v_size;
+  v_most integer := v_size + 1;
 begin
   perform app.check_page(
     v_offset, v_size, v_sort,
@@ -123,28 +125,21 @@ begin
     end if;
   end if;
 
-  if p_after is null then
-    if
-      p_assignee_id is null and v_storage is null and v_pattern is null and p_date_from is null
-      and p_date_to is null
-    then
-      select coalesce(sum(tally.orders), 0) into v_total
-      from app.order_tally as tally
-      where tally.store = any(v_stores) and tally.stage <> 'Complete'
-      and (v_stage is null or tally.stage = v_stage)
-      and (v_priority is null or tally.priority = 4 - v_priority::integer)
-      and (p_unassigned is not true or not tally.assigned);
-    else
-      v_most := greatest(v_size + 1, 500);
-    end if;
-  end if;
   if v_pattern is not null then
     v_ids := app.find_ids(v_pattern, true, 1000);
-    if v_ids is null then
-      v_most := least(v_most, v_size + 1);
-    else
+    if v_ids is not null then
       v_pattern := null;
+      v_most := 1000;
     end if;
+  elsif p_after is null and p_date_from is null and p_date_to is null then
+    select coalesce(sum(tally.orders), 0) into v_total
+    from app.order_tally as tally
+    where tally.store = any(v_stores) and tally.stage <> 'Complete'
+    and (v_stage is null or tally.stage = v_stage)
+    and (v_priority is null or tally.priority = 4 - v_priority::integer)
+    and (p_assignee_id is null or tally.assignee_id = p_assignee_id)
+    and (p_unassigned is not true or tally.assignee_id is null)
+    and (v_storage is null or tally.storage = v_storage);
   end if;
 
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
@@ -209,7 +204,8 @@ begin
     case
       when p_after is null then coalesce(v_total, v_offset + (select count(*) from hits))
     end,
-    p_after is null and v_total is null and (select count(*) from hits) = v_most,
+    p_after is null and v_total is null and v_ids is null
+    and (select count(*) from hits) = v_most,
     v_size, v_sort || ':' || hits.sort_key
   from hits
   left join public.staff_shared as staff on staff.user_id = hits.assignee_id
@@ -226,7 +222,7 @@ comment on function public.get_queue(
 
 Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
 
-A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact for filters by store, stage, priority and assigned or not; else it counts 500 from the offset on, or just beyond the page in a search that fits more than 1,000 orders, and total_capped says that there are more. With p_after it is null: the first page said it.
+A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 
@@ -333,7 +329,7 @@ declare
   v_to text;
   v_ids text[];
   v_total bigint;
-  v_most integer := v_size;
+  v_most integer := case when p_after is null then 1001 else v_size end;
 begin
   perform app.check_page(
     v_offset, v_size, v_sort, '{completed_at, due_date, customer_name, product_title}', v_order,
@@ -350,22 +346,18 @@ begin
   into v_from, v_to
   from public.stores as stores
   where stores.code = any(v_stores);
-  if p_after is null then
-    if p_start_date is null and p_end_date is null and v_storage is null and v_pattern is null then
-      select coalesce(sum(tally.orders), 0) into v_total
-      from app.order_tally as tally
-      where tally.store = any(v_stores) and tally.stage = 'Complete';
-    else
-      v_most := greatest(v_size + 1, 500);
-    end if;
-  end if;
   if v_pattern is not null then
     v_ids := app.find_ids(v_pattern, false, 10000);
     if v_ids is null then
-      v_most := least(v_most, v_size + 1);
+      v_most := v_size + 1;
     else
       v_pattern := null;
     end if;
+  elsif p_after is null and p_start_date is null and p_end_date is null and v_storage is null then
+    select coalesce(sum(tally.orders), 0) into v_total
+    from app.order_tally as tally
+    where tally.store = any(v_stores) and tally.stage = 'Complete';
+    v_most := v_size;
   end if;
 
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
@@ -442,7 +434,7 @@ comment on function public.get_complete(
 ) is
 'The orders that are done, latest first. Without the cancelled and those sold over the counter.
 
-The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search, pages and counts are those of get_queue, but a search counts 500 while it fits 10,000 orders.
+The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search and pages are those of get_queue. total_count is exact without filters but the store; with others it looks 1,001 orders ahead, or just beyond the page in a search that fits more than 10,000, and total_capped says that there may be more.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 
@@ -460,24 +452,28 @@ declare
   v_caller app.caller := app.require('Staff', p_store, true);
 begin
   return query
+  with places as (
+    select
+      tally.stage, tally.orders, tally.stage <> 'Complete' and tally.assignee_id is null as is_free
+    from app.order_tally as tally
+    where tally.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
+  ),
+  sums as (
+    select places.stage, places.is_free, sum(places.orders)::bigint as orders
+    from places
+    group by places.stage, places.is_free
+  )
   select
-    coalesce(sum(places.orders), 0)::bigint,
-    coalesce(sum(places.orders) filter (where places.stage = 'Complete'), 0)::bigint,
-    coalesce(sum(places.orders) filter (where places.stage <> 'Complete' and places.assigned), 0)
+    coalesce(sum(sums.orders), 0)::bigint,
+    coalesce(max(sums.orders) filter (where sums.stage = 'Complete'), 0),
+    coalesce(sum(sums.orders) filter (where sums.stage <> 'Complete' and not sums.is_free), 0)
       ::bigint,
-    coalesce(
-      sum(places.orders) filter (where places.stage <> 'Complete' and not places.assigned), 0
-    )::bigint,
-    coalesce(sum(places.orders) filter (where places.stage = 'Filling' and places.assigned), 0)
-      ::bigint,
-    coalesce(sum(places.orders) filter (where places.stage = 'Covering' and places.assigned), 0)
-      ::bigint,
-    coalesce(sum(places.orders) filter (where places.stage = 'Decorating' and places.assigned), 0)
-      ::bigint,
-    coalesce(sum(places.orders) filter (where places.stage = 'Packing' and places.assigned), 0)
-      ::bigint
-  from app.order_tally as places
-  where places.store = any(case when p_store is null then v_caller.stores else array[p_store] end);
+    coalesce(sum(sums.orders) filter (where sums.is_free), 0)::bigint,
+    coalesce(max(sums.orders) filter (where sums.stage = 'Filling' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Covering' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Decorating' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Packing' and not sums.is_free), 0)
+  from sums;
 end;
 $$;
 comment on function public.get_queue_stats(text) is
@@ -501,7 +497,7 @@ begin
   select stages.stage::text, coalesce(sum(places.orders), 0)::bigint
   from unnest(enum_range(null::public.stage_type)) as stages (stage)
   left join app.order_tally as places
-    on places.stage = stages.stage and not places.assigned
+    on places.stage = stages.stage and places.assignee_id is null
     and places.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
   where stages.stage <> 'Complete'
   group by stages.stage
@@ -526,11 +522,12 @@ declare
   v_caller app.caller := app.require('Staff', null, true);
 begin
   return query
-  select orders.assignee_id, count(*)
-  from public.orders as orders
-  where orders.store = any(v_caller.stores) and orders.is_open and orders.assignee_id is not null
-  group by orders.assignee_id
-  order by orders.assignee_id;
+  select places.assignee_id, sum(places.orders)::bigint
+  from app.order_tally as places
+  where places.store = any(v_caller.stores) and places.assignee_id is not null
+  group by places.assignee_id
+  having sum(places.orders) > 0
+  order by places.assignee_id;
 end;
 $$;
 comment on function public.get_staff_order_counts() is

@@ -505,12 +505,11 @@ def test_the_queue_comes_sorted_from_the_index(db: Connection, store: str | None
             values(
                 db,
                 "explain (costs off) select id from public.orders "
-                "where is_open "
-                "order by priority desc, due_date, size_rank, shopify_order_number, id limit 50",
+                "where is_open order by queue_key limit 50",
             )
         )
 
-    assert "Index Scan using orders_bannos_priority_" in plan
+    assert "Index Scan using orders_bannos_queue_key_idx" in plan
     assert "->  Sort" not in plan
 
 
