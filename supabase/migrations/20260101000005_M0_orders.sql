@@ -81,9 +81,10 @@ stable
 set search_path = ''
 as $$
 begin
-  return coalesce(
-    to_char(least(greatest(p_day, '0001-01-01'), '9999-12-31')::timestamp, 'YYYYMMDD'), '99999999'
-  );
+  return case
+    when p_day is null then '99999999'
+    else to_char(least(greatest(p_day, '0001-01-01'), '9999-12-31')::timestamp, 'YYYYMMDD')
+  end;
 end;
 $$;
 comment on function app.day_key(date) is 'A day as text that sorts; no day comes last.';

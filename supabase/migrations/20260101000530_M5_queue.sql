@@ -95,8 +95,12 @@ declare
   v_priority text;
   v_storage text := nullif(p_storage, '');
   v_pattern text := app.search_pattern(p_search);
-  v_from text := app.day_key(p_date_from);
-  v_to text := app.day_key(p_date_to) || '~';
+  v_from text := case when p_date_from is not null then app.day_key(p_date_from) end;
+  v_to text := case
+    when p_date_to is not null then app.day_key(p_date_to) || '~'
+    when p_date_from is not null then app.day_key(null)
+  end;
+  v_wide boolean := false;
   v_ids text[];
   v_total bigint;
   v_most integer := v_size + 1;
@@ -125,13 +129,24 @@ begin
     end if;
   end if;
 
+  if v_to is not null then
+    v_wide := 1000 = (
+      select count(*)
+      from (
+        select from public.orders as orders
+        where orders.store = any(v_stores) and orders.is_open
+        and substr(orders.queue_key, 3) >= coalesce(v_from, '') and substr(orders.queue_key, 3) < v_to
+        limit 1000
+      ) as between_them
+    );
+  end if;
   if v_pattern is not null then
     v_ids := app.find_ids(v_pattern, true, 1000);
     if v_ids is not null then
       v_pattern := null;
       v_most := 1000;
     end if;
-  elsif p_after is null and p_date_from is null and p_date_to is null then
+  elsif p_after is null and v_to is null then
     select coalesce(sum(tally.orders), 0) into v_total
     from app.order_tally as tally
     where tally.store = any(v_stores) and tally.stage <> 'Complete'
@@ -178,8 +193,11 @@ begin
       and (v_storage is null or orders.storage = v_storage)
       and (v_priority is null or orders.queue_key >= v_priority)
       and (v_priority is null or orders.queue_key < v_priority || '~')
-      and (p_date_from is null or substr(orders.queue_key, 3) >= v_from)
-      and (p_date_to is null or substr(orders.queue_key, 3) < v_to)
+      -- few between the dates: find them by the date; many: they are never far in the queue
+      and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
+      and (v_to is null or v_wide or substr(orders.queue_key, 3) < v_to)
+      and (v_from is null or not v_wide or orders.due_date >= p_date_from)
+      and (v_to is null or not v_wide or orders.due_date <= coalesce(p_date_to, 'infinity'))
       and (v_ids is null or orders.id = any((select v_ids)::text[]))
       and (v_pattern is null or (
         select known.words from app.order_words as known
@@ -220,7 +238,7 @@ comment on function public.get_queue(
 ) is
 'The orders there is work on, most urgent first: by priority, due date, size, number and id.
 
-Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
+Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date; an order without one is not between them. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
 
 A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
 

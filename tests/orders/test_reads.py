@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -237,7 +238,7 @@ def test_pages_neither_skip_nor_repeat_an_order_while_others_move(
     while page := call(db, admin, "get_queue", p_limit=10, p_after=after):
         seen += ids(page)
         after = page[-1]["page_key"]
-        for order in dice.sample(before, 5) + [page[-1]["id"]]:
+        for order in [*dice.sample(before, 5), page[-1]["id"]]:
             moved.add(order)
             db.execute(
                 "update public.orders set priority_override = %s, stage = %s where id = %s",
@@ -535,7 +536,7 @@ def test_a_cake_is_done_on_the_day_of_its_store(
 
 @pytest.mark.parametrize("edge", ["-infinity", "0044-03-15 BC", "infinity", "5874897-12-31"])
 def test_a_date_beyond_reason_is_still_a_date(db: Connection, admin: UUID, edge: str) -> None:
-    order = make_order(db, due_date="infinity")
+    order = make_order(db, due_date=TODAY)
     done = make_order(db, stage="Complete", packing_complete_ts=NOON)
     side = "p_date_from" if edge.endswith("BC") or edge.startswith("-") else "p_date_to"
     end = "p_start_date" if side == "p_date_from" else "p_end_date"
@@ -601,70 +602,70 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
 # What an index is for
 
 
-@pytest.fixture
-def busy(db: Connection, admin: UUID) -> Connection:
-    """Twenty thousand orders, a twentieth of them open."""
-    db.execute(
-        """
-        insert into public.orders (
-          store, id, shopify_order_number, customer_name, product_title, due_date, size, stage,
-          storage, assignee_id
-        )
-        select
-          shops.code, shops.code || '-' || n, n, 'Customer ' || n, 'Cake ' || n % 7,
-          app.today(shops.code) + n % 9, ('{Small, Medium, Large}'::text[])[1 + n % 3],
-          case
-            when n % 20 > 0 then 'Complete'
-            else ('{Filling, Covering, Decorating, Packing}'::text[])[1 + n / 20 % 4]
-          end::public.stage_type,
-          'Shelf ' || n / 20 % 5, case when n / 20 % 20 = 0 then %s::uuid end
-        from public.stores as shops, generate_series(1, 10000) as n
-        """.replace("% ", "%% "),
-        (admin,),
-    )
-    db.execute("analyze public.orders, app.order_words")
-    return db
-
-
-@pytest.mark.parametrize(
-    ("asked", "index"),
-    [
-        ({}, "queue_key_idx"),
-        ({"p_store": "bannos"}, "queue_key_idx"),
-        ({"p_priority": "low"}, "queue_key_idx"),
-        ({"p_stage": "Packing"}, "stage_queue_key_idx"),
-        ({"p_assignee_id": "admin"}, "assignee_id_is_open_queue_key_idx"),
-        ({"p_storage": "Shelf 3"}, "storage_queue_key_idx"),
-        ({"p_sort_by": "due_date", "p_sort_order": "ASC"}, "substr_idx"),
-        ({"p_search": "customer 4321"}, "pkey"),
-    ],
-    ids=lambda case: (
-        ",".join(f"{name}={what}" for name, what in case.items()) if isinstance(case, dict) else ""
-    ),
-)
-def test_vector_17_the_queue_reads_a_page_of_its_index_and_no_table(
-    busy: Connection, admin: UUID, asked: Row, index: str
-) -> None:
-    asked = {name: admin if what == "admin" else what for name, what in asked.items()}
-
-    page = call(busy, admin, "get_queue", **asked, p_limit=20)
-
-    read = dict(
-        busy.execute(
+def test_vector_17_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
+    # a database of its own: an index also counts what others have rolled back in it
+    with psycopg.connect(clone) as db:
+        admin = make_staff(db, role="Admin")
+        db.execute(
             """
+            insert into public.orders (
+              store, id, shopify_order_number, customer_name, product_title, due_date, size, stage,
+              storage, assignee_id
+            )
             select
-              regexp_replace(relname, '^orders_(bannos|flourlane|default)_', ''),
-              sum(pg_stat_get_xact_tuples_returned(oid))
-            from pg_class
-            where relname ~ '^orders_(bannos|flourlane|default)'
-            and pg_stat_get_xact_numscans(oid) > 0
-            group by 1
-            """
-        ).fetchall()
+              shops.code, shops.code || '-' || n, n, 'Customer ' || n, 'Cake ' || mod(n, 7),
+              app.today(shops.code) + mod(n, 9), (array['Small', 'Medium'])[1 + mod(n, 2)],
+              case
+                when mod(n, 20) > 0 then 'Complete'
+                else (array['Filling', 'Covering', 'Decorating', 'Packing'])[1 + mod(n / 20, 4)]
+              end::public.stage_type,
+              'Shelf ' || mod(n / 20, 5), case when mod(n, 400) = 0 then %s::uuid end
+            from public.stores as shops, generate_series(1, 10000) as n
+            """,
+            (admin,),
+        )
+        db.execute("analyze public.orders, app.order_words")
+
+        cases: list[tuple[Row, str]] = [
+            ({}, "queue_key"),
+            ({"p_store": "bannos"}, "queue_key"),
+            ({"p_priority": "low"}, "queue_key"),
+            ({"p_stage": "Packing"}, "stage_queue_key"),
+            ({"p_unassigned": True}, "queue_key"),
+            ({"p_assignee_id": admin}, "assignee_id_is_open_queue_key"),
+            ({"p_storage": "Shelf 3"}, "storage_queue_key"),
+            ({"p_sort_by": "due_date", "p_sort_order": "ASC"}, "substr"),
+        ]
+        for asked, index in cases:
+            before = entries_read(db)
+            page = call(db, admin, "get_queue", **asked, p_limit=20)
+            read = entries_read(db) - before
+
+            assert len(page) == 20, asked
+            assert set(read) == {f"orders_{index}_idx"}, asked
+            assert read[f"orders_{index}_idx"] <= 30, asked
+
+        assert ids(call(db, admin, "get_queue", p_search="r 4320", p_store="bannos")) == [
+            "bannos-4320"
+        ]
+
+
+def entries_read(db: Connection) -> Counter[str]:
+    """Rows and index entries of orders that this transaction has read, both stores together."""
+    return Counter(
+        {
+            str(name): int(str(count))
+            for name, count in db.execute(
+                """
+                select
+                  regexp_replace(relname, '_(bannos|flourlane)', ''),
+                  sum(pg_stat_get_xact_tuples_returned(oid))
+                from pg_class where relname ~ '^orders_(bannos|flourlane)'
+                group by 1
+                """
+            )
+        }
     )
-    assert len(page) > 0
-    assert set(read) == {index}
-    assert read[index] <= 80
 
 
 # One order
@@ -700,7 +701,7 @@ GRAPHQL = {
 }
 
 
-def make_delivery(db: Connection, payload: Row, **columns: object) -> str:
+def make_delivery(db: Connection, payload: Row, **columns: Any) -> str:
     gid = f"gid://shopify/Order/{uuid4().int % 10**12}"
     db.execute(
         "insert into public.shopify_orders (store, gid, payload) values ('bannos', %s, %s)",
@@ -816,15 +817,15 @@ def test_p9_the_history_times_both_rounds_after_a_return(db: Connection, admin: 
 # Everything, for everybody
 
 
-EVERY_READ: dict[str, Row] = {
-    "get_queue": {},
-    "get_unassigned_list": {},
-    "get_orders_for_dashboard": {},
-    "get_complete": {},
-    "get_queue_stats": {},
-    "get_unassigned_counts": {},
-    "get_staff_order_counts": {},
-    "find_order": {"p_search": "18617"},
+EVERY_READ: dict[str, list[str]] = {
+    "get_queue": [],
+    "get_unassigned_list": [],
+    "get_orders_for_dashboard": [],
+    "get_complete": [],
+    "get_queue_stats": [],
+    "get_unassigned_counts": [],
+    "get_staff_order_counts": [],
+    "find_order": ["18617"],
 }
 
 
@@ -836,7 +837,7 @@ def test_vector_18_every_list_answers_where_there_is_nothing(
     account = None if role == "service_role" else make_staff(db, role=role, store="bannos")
     query = sql.SQL("select count(*) from public.{}({})").format(
         sql.Identifier(function),
-        sql.SQL(", ").join(map(sql.Literal, EVERY_READ[function].values())),
+        sql.SQL(", ").join(map(sql.Literal, EVERY_READ[function])),
     )
 
     with acting_as(db, "authenticated" if account else role, account):
