@@ -184,9 +184,9 @@ def _entry(function: Function, examples: Sequence[Example]) -> str:
 
 def _signature(function: Function) -> str:
     result = _tidy(function.result)
-    if listed := re.fullmatch(r"TABLE\((.*)\)", result):
-        columns = re.split(r", (?=\w+ )", listed[1])
-        result = f"table ({_listed(columns, len(') returns table ()'))})"
+    if listed := re.fullmatch(r"(TABLE|record)\((.*)\)", result):
+        columns = _listed(re.split(r", (?=\w+ )", listed[2]), len(") returns table ()"))
+        result = f"{listed[1].lower()} ({columns})"
     parameters = [_tidy(one) for one in function.parameters]
     call = _listed(parameters, len(function.name) + len("() returns void"))
     return f"{function.name}({call}) returns {result}"

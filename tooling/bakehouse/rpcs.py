@@ -32,7 +32,20 @@ select
       with ordinality as arg (type, name, position)
     order by arg.position
   ),
-  pg_get_function_result(fun.oid),
+  case
+    when fun.prorettype = 'record'::regtype and not fun.proretset then (
+      select
+        format(
+          'record(%%s)', string_agg(
+            format('%%s %%s', arg.name, format_type(arg.type, null)), ', ' order by arg.position
+          )
+        )
+      from unnest(fun.proallargtypes, fun.proargnames, fun.proargmodes)
+        with ordinality as arg (type, name, mode, position)
+      where arg.mode <> 'i'
+    )
+    else pg_get_function_result(fun.oid)
+  end,
   coalesce(obj_description(fun.oid, 'pg_proc'), ''),
   array(
     select api from unnest('{anon, authenticated, service_role}'::text[]) as api
