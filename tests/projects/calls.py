@@ -59,10 +59,7 @@ class Caller:
     def activities(self) -> list[str]:
         """What has been written down, oldest first."""
         return [
-            row[0]
-            for row in self.db.execute(
-                "select action from public.activities order by ctid"
-            )
+            row[0] for row in self.db.execute("select action from public.activities order by ctid")
         ]
 
     @staticmethod

@@ -33,7 +33,11 @@ def test_a_row_that_waits_says_for_whom_and_is_not_held_up(api: Caller, project:
     api("complete_assignment", sketch)
     after = api.rows("list_assignments", project)[1]
 
-    assert (before["depends_on"], before["waits_for"], before["ready"]) == ([sketch], [sketch], False)
+    assert (before["depends_on"], before["waits_for"], before["ready"]) == (
+        [sketch],
+        [sketch],
+        False,
+    )
     assert (after["depends_on"], after["waits_for"], after["ready"]) == ([sketch], [], True)
 
 
@@ -151,7 +155,9 @@ def test_p56_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> N
 
 def test_p56_a_layered_library_is_walked_once(api: Caller, project: str, db: Connection) -> None:
     """Twenty layers of two, each waiting for both of the next: 2^20 paths, 40 tasks."""
-    db.execute("insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n")
+    db.execute(
+        "insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n"
+    )
     db.execute(
         "insert into public.project_task_dependencies "
         "select a.uuid, b.uuid from public.project_tasks a, public.project_tasks b "
@@ -218,7 +224,9 @@ def test_rows_that_are_there_are_reused_and_wired_but_the_picked_task_is_always_
     api("remove_dependency", b, c)
     api("create_assignment", project, tasks["a"])
 
-    made = api("create_assignment_with_closure", project, tasks["a"], p_attrs={"description": "2nd"})
+    made = api(
+        "create_assignment_with_closure", project, tasks["a"], p_attrs={"description": "2nd"}
+    )
 
     assert made["extras"] == []
     assert made["root"]["description"] == "2nd"

@@ -153,7 +153,9 @@ def test_starting_twice_at_once_starts_once(clone: str) -> None:
     meet(clone, start, start)
 
     with psycopg.connect(clone) as db:
-        actions = values(db, "select action from public.activities where resource_uuid = %s", project)
+        actions = values(
+            db, "select action from public.activities where resource_uuid = %s", project
+        )
         assert actions.count("projects.project_started") == 1
 
 
@@ -457,7 +459,7 @@ def test_p61_every_moment_has_its_zone(db: Connection) -> None:
     assert (
         values(
             db,
-            "select format('%%s.%%s', table_name, column_name) from information_schema.columns "
+            "select table_name || '.' || column_name from information_schema.columns "
             "where table_schema = 'public' and data_type = 'timestamp without time zone'",
         )
         == []

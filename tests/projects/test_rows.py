@@ -144,9 +144,7 @@ def test_p21_p33_p34_status_slider_and_completion_cannot_disagree(
     row = api.row(project)
 
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
-        db.execute(
-            f"update public.project_assignments set {lie} where uuid = %s".encode(), (row,)
-        )
+        db.execute(f"update public.project_assignments set {lie} where uuid = %s".encode(), (row,))
 
 
 def test_a_row_goes_from_start_over_the_slider_to_done_and_back(
@@ -489,9 +487,7 @@ def test_p60_what_a_task_cannot_be_is_refused(api: Caller, attrs: dict[str, obje
         api("update_task", api.task(), attrs)
 
 
-def test_somebody_who_leaves_takes_no_work_along(
-    api: Caller, project: str, db: Connection
-) -> None:
+def test_somebody_who_leaves_takes_no_work_along(api: Caller, project: str, db: Connection) -> None:
     baker = make_staff(db)
     api.row(project, assigned_person_uuid=str(baker))
 

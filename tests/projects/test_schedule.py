@@ -10,6 +10,7 @@ from bakehouse.database import Connection
 from projects.calls import Caller
 from support import set_clock, value
 
+HOURS_8 = {"estimated_duration": 8, "estimated_duration_unit": "hours"}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -76,9 +77,7 @@ def test_the_work_until_its_end_is_the_work_there_was(
         ("fortnights", 80, 336), ("months", 160, 720), ("years", 1920, 8760),
     ],
 )  # fmt: skip
-def test_what_a_unit_comes_to(
-    api: Caller, unit: str, weekday: float, calendar: float
-) -> None:
+def test_what_a_unit_comes_to(api: Caller, unit: str, weekday: float, calendar: float) -> None:
     task = api.task(estimated_duration=3, estimated_duration_unit=unit)
     hours = []
 
@@ -101,9 +100,9 @@ def test_a_row_may_count_otherwise_than_its_project(api: Caller) -> None:
 
 def test_a_plan_says_how_far_the_project_should_be_and_is(api: Caller, db: Connection) -> None:
     project = api.project()
-    done = api.row(project, "a", estimated_duration=8)
-    half = api.row(project, "b", estimated_duration=8, track_progress=True)
-    untracked = api.row(project, "c", estimated_duration=8)
+    done = api.row(project, "a", **HOURS_8)
+    half = api.row(project, "b", **HOURS_8, track_progress=True)
+    untracked = api.row(project, "c", **HOURS_8)
     api.row(project, "d")
     api("start_project", project, at(0, 0))
     api("complete_assignment", done)
@@ -122,7 +121,7 @@ def test_a_plan_says_how_far_the_project_should_be_and_is(api: Caller, db: Conne
 
 def test_work_left_after_the_planned_end_is_overdue(api: Caller, db: Connection) -> None:
     project = api.project()
-    row = api.row(project, estimated_duration=8)
+    row = api.row(project, **HOURS_8)
     api("start_project", project, at(0, 0))
     set_clock(db, at(1, 1))
 
@@ -139,7 +138,7 @@ def test_work_left_after_the_planned_end_is_overdue(api: Caller, db: Connection)
 def test_a_project_that_has_not_started_has_no_planned_end(api: Caller, db: Connection) -> None:
     set_clock(db, at(0, 0))
     project = api.project()
-    api.row(project, estimated_duration=8)
+    api.row(project, **HOURS_8)
 
     plan = api("get_project_schedule", project)
 
@@ -151,14 +150,16 @@ def test_rows_follow_one_another_from_the_start(api: Caller, db: Connection) -> 
     set_clock(db, at(9, 0))
     scheduled = {"start_mode": "scheduled", "scheduled_start_date": at(4, 12).isoformat()}
     project = api.project(**scheduled)
-    api.row(project, "a", estimated_duration=8)
+    api.row(project, "a", **HOURS_8)
     api.row(project, "b")
-    api.row(project, "c", estimated_duration=4, counts_weekends=True)
+    api.row(project, "c", **HOURS_8, counts_weekends=True)
 
     rows = api("get_project_schedule", project)["rows"]
 
-    spans = [tuple(datetime.fromisoformat(row[end]) for end in ("starts_at", "ends_at")) for row in rows]
-    assert spans == [(at(4, 12), at(7, 12)), (at(7, 12), at(7, 12)), (at(7, 12), at(7, 16))]
+    spans = [
+        tuple(datetime.fromisoformat(row[end]) for end in ("starts_at", "ends_at")) for row in rows
+    ]
+    assert spans == [(at(4, 12), at(7, 12)), (at(7, 12), at(7, 12)), (at(7, 12), at(7, 20))]
 
 
 def test_a_project_without_rows_has_a_plan_of_nothing(api: Caller) -> None:
