@@ -237,11 +237,12 @@ create or replace function app.duration_hours(
   p_amount numeric, p_unit text, p_counts_weekends boolean
 )
 returns numeric
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select coalesce(p_amount * case
+begin
+  return coalesce(p_amount * case
     when p_unit = 'minutes' then 1 / 60.0
     when p_unit = 'hours' then 1
     when p_counts_weekends then case p_unit
@@ -253,6 +254,7 @@ as $$
       when 'months' then 160 when 'years' then 1920
     end
   end, 0);
+end;
 $$;
 comment on function app.duration_hours(numeric, text, boolean) is
 'An estimate in hours: of work, or of the calendar where weekends count. Without amount or unit none.';
