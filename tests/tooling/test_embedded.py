@@ -20,7 +20,7 @@ import pytest
 from bakehouse import embedded
 from bakehouse.embedded import Account, Started
 from bakehouse.errors import BakehouseError
-from projects import free_port
+from tool import free_port
 
 ROOT = os.geteuid() == 0
 AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its rights")
@@ -110,14 +110,6 @@ def answers(dsn: str) -> object:
 # Starting and stopping
 
 
-def timed_start(project: Path, port: int) -> tuple[Started, float]:
-    """Start, and say how long it took until a client was in."""
-    begin = time.monotonic()
-    started = embedded.start(project, port)
-    assert answers(embedded.dsn(port)) == "postgres"
-    return started, time.monotonic() - begin
-
-
 def test_a_fresh_start_gives_both_users_what_they_need(empty: Path) -> None:
     port = free_port()
 
@@ -131,41 +123,21 @@ def test_a_fresh_start_gives_both_users_what_they_need(empty: Path) -> None:
     assert " " in str(started.data)
 
 
-def test_a_fresh_start_takes_less_than_three_seconds(empty: Path) -> None:
-    port, seconds = free_port(), 3.0
-
-    for _ in range(3):  # the machine may have other things to do
-        embedded.remove(empty)
-        started, seconds = timed_start(empty, port)
-        assert started.fresh
-        if seconds < 3:
-            break
-
-    assert seconds < 3
-
-
-def test_starting_twice_is_a_quick_no_op(cluster: tuple[Path, int], running: Started) -> None:
-    pid, begin = pid_of(cluster[0]), time.monotonic()
+def test_starting_twice_is_a_no_op(cluster: tuple[Path, int], running: Started) -> None:
+    pid = pid_of(cluster[0])
 
     again = embedded.start(*cluster)
 
-    assert time.monotonic() - begin < 0.1
     assert again == Started(running.port, running.data, running.log)
     assert again.running
     assert pid_of(cluster[0]) == pid
 
 
-def test_a_warm_start_takes_less_than_a_second(cluster: tuple[Path, int], stopped: Path) -> None:
-    seconds = 1.0
+def test_a_warm_start_finds_the_data_again(cluster: tuple[Path, int], stopped: Path) -> None:
+    started = embedded.start(*cluster)
 
-    for _ in range(3):
-        embedded.stop(cluster[0])
-        started, seconds = timed_start(*cluster)
-        assert (started.fresh, started.running, started.data) == (False, False, stopped)
-        if seconds < 1:
-            break
-
-    assert seconds < 1
+    assert answers(embedded.dsn(cluster[1])) == "postgres"
+    assert (started.fresh, started.running, started.data) == (False, False, stopped)
 
 
 def test_data_survives_a_stop(cluster: tuple[Path, int], running: Started) -> None:

@@ -11,8 +11,8 @@ import pytest
 from bakehouse import smoke
 from bakehouse.database import Connection
 from bakehouse.smoke import Outcome
-from projects import Project
 from support import value, values
+from tool import Project
 
 ROOT = Path(__file__).parents[2]
 
