@@ -540,14 +540,15 @@ set search_path = ''
 as $$
 begin
   return app.advance_order(
-    'mark_order_complete', app.require_order('Admin', p_order_id, p_store), p_order_id
+    'mark_order_complete', app.require_order('Admin', p_order_id, p_store), p_order_id, null,
+    '{"forced": true}'
   );
 end;
 $$;
 comment on function public.mark_order_complete(text, text) is
 'Make an order Complete from whatever stage it is in.
 
-A repeat answers already_done.
+Its event is the completion of that stage, with the context that it was forced. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 

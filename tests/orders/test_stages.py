@@ -134,6 +134,7 @@ def test_an_admin_completes_an_order_from_any_stage(
 
     assert (answer["stage"], stamped(db, order_id)) == ("Complete", {"packing_complete_ts"})
     assert events(db, order_id) == [f"complete at {stage}"]
+    assert value(db, "select meta from public.stage_events") == {"context": {"forced": True}}
 
 
 # Repeats and wrong turns
