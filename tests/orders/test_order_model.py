@@ -61,7 +61,7 @@ class Cake:
 
     def begin(self, stage: str, now: datetime, event: str) -> str:
         begun = f"{stage.lower()}_start_ts"
-        if self.is_past(stage) or self.stage == stage and begun in self.times:
+        if self.is_past(stage) or (self.stage == stage and begun in self.times):
             return "already"
         if self.stage != stage:
             return "INVALID_STAGE"
@@ -197,10 +197,11 @@ class Kitchen(RuleBasedStateMachine):
                 self.db, self.staff[role], RPCS.get(action, action), p_order_id=order_id, **said
             )
         except psycopg.Error as refusal:
-            assert refusal.diag.message_hint == foreseen
+            outcome = refusal.diag.message_hint
         else:
-            assert ("already" if answer["already_done"] else "done") == foreseen
+            outcome = "already" if answer["already_done"] else "done"
             assert (answer["order_id"], answer["stage"]) == (order_id, cake.stage)
+        assert outcome == foreseen
         self.compare()
 
     def compare(self) -> None:
