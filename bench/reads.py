@@ -59,7 +59,7 @@ OTHERS: tuple[tuple[str, LiteralString], ...] = (
 
 
 def main() -> None:
-    with bakery.migrated(PORT) as dsn:
+    with bakery.migrated(PORT):
         with psycopg.connect(embedded.superuser_dsn(PORT, "template1"), autocommit=True) as conn:
             conn.execute("create database few template postgres")
         with connect("few") as few, connect("postgres") as many:
@@ -75,7 +75,7 @@ def main() -> None:
             for name, query in OTHERS:
                 compare(name, few, many, query)
             deep(many)
-        plans(dsn)
+        plans()
 
 
 def connect(database: str) -> Connection:
@@ -132,7 +132,7 @@ def report(name: str, base: list[float], times: list[float]) -> None:
     )
 
 
-def plans(dsn: str) -> None:
+def plans() -> None:
     """How each page is found: what the statement inside get_queue scans."""
     with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
         said: list[str] = []

@@ -136,6 +136,7 @@ begin
         select from public.orders as orders
         where orders.store = any(v_stores) and orders.is_open
         and substr(orders.queue_key, 3) >= coalesce(v_from, '') and substr(orders.queue_key, 3) < v_to
+        order by substr(orders.queue_key, 3) -- for the index
         limit 1000
       ) as between_them
     );

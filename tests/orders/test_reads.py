@@ -619,7 +619,7 @@ def test_vector_17_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) 
                 when mod(n, 20) > 0 then 'Complete'
                 else (array['Filling', 'Covering', 'Decorating', 'Packing'])[1 + mod(n / 20, 4)]
               end::public.stage_type,
-              'Shelf ' || mod(n / 20, 5), case when mod(n, 60) = 0 then %s::uuid end
+              'Shelf ' || mod(n / 20, 5), case when mod(n / 20, 7) = 0 then %s::uuid end
             from public.stores as shops, generate_series(1, 10000) as n
             """,
             (admin,),
