@@ -121,10 +121,11 @@ def together(dsn: str, numbers: "count[int]") -> None:
             for _ in range(CLIENTS * EACH - 1):
                 next(numbers)
             rates.setdefault(name, []).append(pgbench(dsn, statement, role, first))
-    base = statistics.median(rates[SIDES[0][0]])
     for name, seen in rates.items():
+        pairs = zip(seen, rates[SIDES[0][0]], strict=True)
+        ratio = statistics.median(rate / base for rate, base in pairs)
         middle = statistics.median(seen)
-        print(f"{name:<28} {middle:7,.0f} a second, {CLIENTS} clients  x {middle / base:.2f}")
+        print(f"{name:<28} {middle:7,.0f} a second, {CLIENTS} clients  x {ratio:.2f}", flush=True)
 
 
 def pgbench(dsn: str, statement: LiteralString, role: str, first: int) -> float:

@@ -298,6 +298,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_caller app.caller := app.require_order('Staff', p_order_id, p_store);
