@@ -194,7 +194,10 @@ begin
       and (v_storage is null or orders.storage = v_storage)
       and (v_priority is null or orders.queue_key >= v_priority)
       and (v_priority is null or orders.queue_key < v_priority || '~')
-      -- few between the dates: find them by the date; many: they are never far in the queue
+      -- few between the dates: find them by the date; many: they are not far in the queue, after
+      -- the overdue
+      and (v_from is null or orders.queue_key >= '1 ' || v_from)
+      and (v_to is null or orders.queue_key < '3 ' || v_to)
       and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
       and (v_to is null or v_wide or substr(orders.queue_key, 3) < v_to)
       and (v_from is null or not v_wide or orders.due_date >= p_date_from)

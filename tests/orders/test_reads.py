@@ -299,6 +299,7 @@ def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
 
     assert (len(page), page[0]["total_count"], page[0]["total_capped"]) == (20, 21, True)
     assert ids(page) == ids(call(db, admin, "get_queue", p_limit=20))
+    assert len(call(db, admin, "find_order", p_search="drip")) == 10
 
 
 def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUID) -> None:
