@@ -134,7 +134,10 @@ from (
       when n <= %(total)s - %(open)s then 'Complete'
       else (array['Filling', 'Filling', 'Covering', 'Decorating', 'Packing'])[mod(dice.d, 5) + 1]
     end as stage,
-    now() - interval '1 minute' * (%(total)s - n) as day
+    now() - case
+      when n > %(total)s - %(open)s then interval '3 days' / %(open)s * (%(total)s - n)
+      else interval '3 days' + interval '1 minute' * (%(total)s - %(open)s - n)
+    end as day
   from
     generate_series(1, %(total)s) as n,
     lateral (

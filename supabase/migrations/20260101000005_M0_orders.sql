@@ -2,7 +2,7 @@
 --
 -- Creates: public.stage_type, public.orders and its partitions, app.size_rank,
 --          app.priority_rank, app.priority_label, app.day_key, app.moment_key,
---          app.set_queue_key, app.keep_identity
+--          app.set_priority, app.set_queue_key, app.keep_identity
 -- Needs: nothing
 -- Re-run: safe, each statement converges
 
@@ -226,7 +226,7 @@ comment on column public.orders.is_open is
 comment on column public.orders.created_by is 'The account that made the row. Null: the service.';
 
 -- Functions, for triggers
-create or replace function app.set_queue_key()
+create or replace function app.set_priority()
 returns trigger
 language plpgsql
 set search_path = ''
@@ -235,6 +235,18 @@ begin
   new.priority := coalesce(
     new.priority_override, app.priority_rank(new.due_date, app.today(new.store))
   );
+  return new;
+end;
+$$;
+comment on function app.set_priority() is
+'Trigger: the priority of an order follows its override, else its due date.';
+
+create or replace function app.set_queue_key()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
   new.queue_key := concat_ws(
     ' ', 4 - new.priority, app.day_key(new.due_date), app.size_rank(new.size),
     lpad(coalesce(new.shopify_order_number, 2147483647)::text, 10, '0'), new.id
@@ -243,7 +255,7 @@ begin
 end;
 $$;
 comment on function app.set_queue_key() is
-'Trigger: the priority of an order follows its override, else its due date; and its place in the queue follows all that it is sorted by.';
+'Trigger: the place of an order in the queue follows all that the queue is sorted by. It comes after the priority: triggers run by name.';
 
 create or replace function app.keep_identity()
 returns trigger
@@ -267,6 +279,9 @@ before update of store, id, row_id on public.orders
 for each row
 when ((old.store, old.id, old.row_id) is distinct from (new.store, new.id, new.row_id))
 execute function app.keep_identity();
+create or replace trigger orders_set_priority
+before insert or update of due_date, priority_override on public.orders
+for each row execute function app.set_priority();
 create or replace trigger orders_set_queue_key
 before insert or update of priority, priority_override, due_date, size, shopify_order_number
 on public.orders
@@ -292,8 +307,8 @@ public.orders, public.orders_bannos, public.orders_flourlane, public.orders_defa
 from public, anon, authenticated, service_role;
 revoke all on function
 app.size_rank(text), app.priority_rank(date, date), app.priority_label(smallint),
-app.day_key(date), app.moment_key(timestamptz), app.set_queue_key(),
-app.keep_identity()
+app.day_key(date), app.moment_key(timestamptz), app.set_priority(),
+app.set_queue_key(), app.keep_identity()
 from public, anon, authenticated, service_role;
 grant select (
   store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,

@@ -34,24 +34,23 @@ returns trigger
 language plpgsql
 set search_path = ''
 as $$
-begin
-  insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
-  select
-    place.store, place.stage, case when place.is_open then place.priority end,
-    case when place.is_open then place.assignee_id end,
-    case when place.is_open then place.storage end, place.orders
-  from (
-    values
-    (
-      old.store, old.stage, old.priority, old.assignee_id, old.storage, -1, old.is_open,
-      old.cancelled_at is null and not old.is_pos
-    ),
-    (
-      new.store, new.stage, new.priority, new.assignee_id, new.storage, 1, new.is_open,
-      new.cancelled_at is null and not new.is_pos
-    )
-  ) as place (store, stage, priority, assignee_id, storage, orders, is_open, counts)
-  where place.counts;
+begin -- each a plain insert: of a stage move, this is what costs
+  if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
+    if old.is_open then
+      insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
+      values (old.store, old.stage, old.priority, old.assignee_id, old.storage, -1);
+    else
+      insert into app.order_tally (store, stage, orders) values (old.store, old.stage, -1);
+    end if;
+  end if;
+  if tg_op <> 'DELETE' and new.cancelled_at is null and not new.is_pos then
+    if new.is_open then
+      insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
+      values (new.store, new.stage, new.priority, new.assignee_id, new.storage, 1);
+    else
+      insert into app.order_tally (store, stage, orders) values (new.store, new.stage, 1);
+    end if;
+  end if;
   return null;
 end;
 $$;

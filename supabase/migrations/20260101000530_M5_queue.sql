@@ -100,7 +100,7 @@ declare
     when p_date_to is not null then app.day_key(p_date_to) || '~'
     when p_date_from is not null then app.day_key(null)
   end;
-  v_wide boolean := false;
+  v_wide boolean := coalesce(p_date_to > p_date_from + 2, true);
   v_ids text[];
   v_total bigint;
   v_most integer := v_size + 1;
@@ -129,17 +129,6 @@ begin
     end if;
   end if;
 
-  if v_to is not null then
-    v_wide := 1000 = (
-      select count(*)
-      from (
-        select from public.orders as orders
-        where orders.store = any(v_stores) and orders.is_open
-        and substr(orders.queue_key, 3) >= coalesce(v_from, '') and substr(orders.queue_key, 3) < v_to
-        limit 1000
-      ) as between_them
-    );
-  end if;
   if v_pattern is not null then
     v_ids := app.find_ids(v_pattern, true, 1000);
     if v_ids is not null then
@@ -193,7 +182,10 @@ begin
       and (v_storage is null or orders.storage = v_storage)
       and (v_priority is null or orders.queue_key >= v_priority)
       and (v_priority is null or orders.queue_key < v_priority || '~')
-      -- few between the dates: find them by the date; many: they are never far in the queue
+      -- few days: find them by the date, and sort; more: they are not far in the queue, after what
+      -- is overdue
+      and (v_from is null or orders.queue_key >= '1 ' || v_from)
+      and (v_to is null or orders.queue_key < '3 ' || v_to)
       and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
       and (v_to is null or v_wide or substr(orders.queue_key, 3) < v_to)
       and (v_from is null or not v_wide or orders.due_date >= p_date_from)

@@ -24,12 +24,15 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', null, true);
   v_pattern text := app.search_pattern(p_search);
-  v_ids text[];
+  v_open text[] := app.find_ids(v_pattern, true, 1000);
+  v_done text[] := app.find_ids(v_pattern, false, 10000);
+  v_ids text[] := case
+    when v_open is not null and v_done is not null then v_open || v_done
+  end;
 begin
   if v_pattern is null then
     perform app.fail('BAD_INPUT', 'Say what to look for.');
   end if;
-  v_ids := app.find_ids(v_pattern, true, 1000) || app.find_ids(v_pattern, false, 10000);
 
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
   return query

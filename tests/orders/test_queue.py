@@ -717,7 +717,9 @@ def test_a_days_tasks_run_once_per_store_in_its_own_zone(db: Connection) -> None
 
     first = tick(db)
     assert {"reconcile bannos", "reconcile flourlane"} < set(first)
-    assert set(tick(db)) == {"fill_holds", "reap_work", "purge_work", "purge_deliveries"}
+    assert set(tick(db)) == {
+        "fill_holds", "reap_work", "purge_work", "purge_deliveries", "fold_tally"
+    }  # fmt: skip
     set_clock(db, "2026-11-21T00:01:00+11:00")
     assert {task for task in tick(db) if " " in task} == {
         "reconcile bannos",
