@@ -90,12 +90,13 @@ def test_p11_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
             **{"updated_by": admin, "updated_at": now, "version": after["version"]},
         }
         assert after == before | expected, move
+        meta = {"context": {"forced": True}} if move.action == "mark_order_complete" else {}
         recorded = db.execute(
             "select store, stage, event_type, at_ts, staff_id, meta from public.stage_events "
             "where order_id = %s",
             (order_id,),
         ).fetchall()
-        assert recorded == [("bannos", move.from_stage, move.event, now, admin, {})], move
+        assert recorded == [("bannos", move.from_stage, move.event, now, admin, meta)], move
 
 
 def test_packing_that_nobody_began_begins_when_it_ends(db: Connection, baker: UUID) -> None:
