@@ -21,6 +21,9 @@ $$;
 drop function if exists
 app.settle_projects(uuid[]), app.duration_hours(numeric, text, boolean),
 app.lock_project_trees(uuid[]), app.record_activity(text, text, uuid, jsonb, text, text),
-app.slugify(text, text), app.translate(text, jsonb, text, text);
+app.slugify(text, text), app.check_attrs(jsonb, text[]), app.refuse_row(text, text, text),
+app.check_order(uuid[]), app.check_strategy(text),
+app.take_places(uuid[], uuid[], integer[]),
+app.translate(text, jsonb, text, text);
 
 commit;

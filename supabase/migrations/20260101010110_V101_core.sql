@@ -1,10 +1,10 @@
 -- V101 core: what every write to projects goes through, and what V125 and V127 build on.
 --
--- Creates: app.translate, app.slugify, app.record_activity, app.lock_project_trees,
---          app.lock_project, app.lock_row, app.duration_hours, app.root_projects,
---          app.project_rows, app.project_summaries, app.project_state, app.has_status,
---          app.settle_projects, app.settle_changed_rows, app.forbid_cycles,
---          app.forbid_task_cycles
+-- Creates: app.translate, app.slugify, app.check_attrs, app.refuse_row, app.record_activity,
+--          app.lock_project_trees, app.lock_project, app.lock_row, app.duration_hours,
+--          app.root_projects, app.project_rows, app.project_summaries, app.project_state,
+--          app.has_status, app.settle_projects, app.settle_changed_rows, app.forbid_cycles,
+--          app.forbid_task_cycles, app.check_order, app.check_strategy, app.take_places
 -- Needs: M0 M1
 -- Re-run: safe, each statement converges
 --
@@ -100,6 +100,45 @@ end;
 $$;
 comment on function app.slugify(text, text) is
 'The slug of a title: lower case, romanised (Latin, Cyrillic, Greek), single hyphens; the fallback where nothing is left, as of an emoji.';
+
+-- Functions, internal: what a caller hands in
+create or replace function app.check_attrs(p_attrs jsonb, variadic p_allowed text[])
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if jsonb_typeof(p_attrs) is distinct from 'object' then
+    perform app.fail('BAD_INPUT', 'The attributes have to be an object.');
+  end if;
+  if p_attrs - p_allowed <> '{}' then
+    perform app.fail('BAD_INPUT', 'There is no such attribute to set here.', jsonb_build_object(
+      'unknown', (select jsonb_agg(names.name) from jsonb_object_keys(p_attrs - p_allowed) as names (name)),
+      'allowed', p_allowed
+    ));
+  end if;
+end;
+$$;
+comment on function app.check_attrs(jsonb, text[]) is
+'Refuse what is no object, or has a key that is not allowed: nothing is dropped in silence. Raises BAD_INPUT.';
+
+create or replace function app.refuse_row(p_sqlstate text, p_constraint text, p_message text)
+returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  perform app.fail(
+    case p_sqlstate when '23505' then 'CONFLICT' else 'BAD_INPUT' end,
+    case p_sqlstate when '23505' then 'That is taken already.' else 'That cannot be stored.' end,
+    jsonb_build_object('constraint', nullif(p_constraint, ''), 'reason', p_message)
+  );
+end;
+$$;
+comment on function app.refuse_row(text, text, text) is
+'What a table refuses, as a refusal to the caller: CONFLICT for a duplicate, else BAD_INPUT.';
 
 -- Functions, internal: the record of a write
 create or replace function app.record_activity(
@@ -237,6 +276,8 @@ select
   assignments.progress_pct,
   tasks.title,
   tasks.translations as title_translations,
+  'title' as title_field,
+  true as counted,
   coalesce(assignments.counts_weekends, projects.counts_weekends) as counts_weekends,
   case
     when
@@ -250,9 +291,7 @@ select
       tasks.estimated_duration, tasks.estimated_duration_unit,
       coalesce(assignments.counts_weekends, projects.counts_weekends)
     )
-  end as hours,
-  'title' as title_field,
-  true as counted
+  end as hours
 from public.project_assignments as assignments
 inner join public.projects as projects on assignments.project_uuid = projects.uuid
 inner join public.project_tasks as tasks on assignments.task_uuid = tasks.uuid;
@@ -432,6 +471,65 @@ $$;
 comment on function app.forbid_task_cycles() is
 'Trigger: no task of the library waits for itself, however far around. One writer at a time.';
 
+-- Functions, internal: places in an order
+create or replace function app.check_order(p_uuids uuid[])
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_uuids is null or cardinality(p_uuids) > 1000 then
+    perform app.fail(
+      'BAD_INPUT', 'An order is a list of at most 1000 ids.',
+      jsonb_build_object('count', cardinality(p_uuids))
+    );
+  end if;
+end;
+$$;
+comment on function app.check_order(uuid[]) is
+'Refuse no list, and one that is too long, as it was sent: a client gone wrong. Raises BAD_INPUT.';
+
+create or replace function app.check_strategy(p_strategy text)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_strategy is null or p_strategy not in (
+    'name_asc', 'name_desc', 'created_asc', 'created_desc', 'reverse'
+  ) then
+    perform app.fail(
+      'BAD_INPUT', 'Sort by name_asc, name_desc, created_asc, created_desc or reverse.'
+    );
+  end if;
+end;
+$$;
+comment on function app.check_strategy(text) is
+'Refuse what is no way to sort. Raises BAD_INPUT.';
+
+create or replace function app.take_places(p_wanted uuid[], p_found uuid[], p_positions integer[])
+returns table (uuid uuid, place integer)
+language sql
+immutable
+set search_path = ''
+as $$
+  select ordered.uuid, places.position
+  from (
+    select wanted.uuid, row_number() over (order by max(wanted.at)) as rank
+    from unnest(p_wanted) with ordinality as wanted (uuid, at)
+    where wanted.uuid = any(p_found)
+    group by wanted.uuid
+  ) as ordered
+  inner join (
+    select slots.position, row_number() over (order by slots.position) as rank
+    from unnest(p_positions) as slots (position)
+  ) as places on places.rank = ordered.rank;
+$$;
+comment on function app.take_places(uuid[], uuid[], integer[]) is
+'Who gets which place when these take each other''s places in the order wanted. Whatever else is in the list keeps its own; of a double the last counts.';
+
 -- Triggers
 create or replace trigger project_assignments_settle_insert
 after insert on public.project_assignments
@@ -465,7 +563,9 @@ for each statement execute function app.append_only();
 revoke all on table app.root_projects, app.project_rows, app.project_summaries
 from public, anon, authenticated, service_role;
 revoke all on function
-app.translate(text, jsonb, text, text), app.slugify(text, text),
+app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs(jsonb, text[]),
+app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
+app.take_places(uuid[], uuid[], integer[]),
 app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
 app.lock_project(uuid), app.lock_row(uuid), app.duration_hours(numeric, text, boolean),
 app.project_state(public.projects), app.has_status(public.projects, text),

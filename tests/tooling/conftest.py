@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from projects import Project
+from tool import Project
 
 
 @pytest.fixture

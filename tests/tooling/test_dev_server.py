@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from bakehouse import embedded
-from projects import Project, free_port
 from servers import Server
+from tool import Project, free_port
 
 ROOT = Path(__file__).parents[2]
 

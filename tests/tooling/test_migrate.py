@@ -10,8 +10,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse.apply import LOCK_TRIES
-from projects import NOWHERE, Project
 from servers import Server
+from tool import NOWHERE, Project
 
 TABLE = "begin;\ncreate table public.cakes (id int, name text);\ncommit;\n"
 FIRST = "20260101000000_M0_cakes.sql"

@@ -11,8 +11,8 @@ import pytest
 from bakehouse import sqltext
 from bakehouse.database import Connection
 from bakehouse.errors import EXIT_CODES
-from projects import Project, free_port
 from support import acting_as, value, values
+from tool import Project, free_port
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

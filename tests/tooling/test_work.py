@@ -18,8 +18,8 @@ import pytest
 
 from bakehouse.database import Connection
 from orders import payloads
-from projects import Project, Ran
 from support import acting_as, make_staff, value, values
+from tool import Project, Ran
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {"bannos": "token-of-bannos-0123456789", "flourlane": "token-of-flourlane-0123456"}

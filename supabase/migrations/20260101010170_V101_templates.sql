@@ -1,0 +1,118 @@
+-- V101 templates: a project made from another that is kept for it.
+--
+-- Creates: app.clone_rows, public.create_project_from_template
+-- Needs: M0 M1
+-- Re-run: safe, each statement converges
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+-- Functions, internal
+create or replace function app.clone_rows(p_source uuid, p_target uuid)
+returns void
+language sql
+volatile
+set search_path = ''
+as $$
+  -- one statement: foreign keys, cycles and completion are seen to once, when all of it is there
+  with pairs as materialized (
+    select rows.uuid as old, gen_random_uuid() as new
+    from public.project_assignments as rows
+    where rows.project_uuid = p_source
+  ),
+  cloned as (
+    insert into public.project_assignments (
+      uuid, project_uuid, task_uuid, position, description, estimated_duration,
+      estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations
+    )
+    select
+      pairs.new, p_target, rows.task_uuid, rows.position, rows.description,
+      rows.estimated_duration, rows.estimated_duration_unit, rows.assigned_person_uuid,
+      rows.counts_weekends, rows.track_progress, rows.translations
+    from pairs
+    inner join public.project_assignments as rows on rows.uuid = pairs.old
+  )
+  insert into public.project_dependencies (project_uuid, assignment_uuid, depends_on_uuid)
+  select p_target, waiting.new, needed.new
+  from public.project_dependencies as edges
+  inner join pairs as waiting on waiting.old = edges.assignment_uuid
+  inner join pairs as needed on needed.old = edges.depends_on_uuid
+  where edges.project_uuid = p_source;
+$$;
+comment on function app.clone_rows(uuid, uuid) is
+'Copy the rows of a project, and what waits for what, into an empty one. All begin at todo.';
+
+-- Functions, public
+create or replace function public.create_project_from_template(
+  p_template_uuid uuid, p_name text, p_attrs jsonb default '{}'
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+  v_template public.projects;
+  v_project public.projects;
+  v_constraint text;
+begin
+  perform app.require('Supervisor');
+  perform app.check_attrs(
+    p_attrs, 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
+    'translations', 'assigned_person_uuid'
+  );
+  v_template := app.lock_project(p_template_uuid);
+  if not v_template.is_template then
+    perform app.fail(
+      'NOT_FOUND', 'That project is no template.', jsonb_build_object('project_uuid', p_template_uuid)
+    );
+  end if;
+  begin
+    v_project := jsonb_populate_record(
+      null::public.projects,
+      jsonb_build_object(
+        'counts_weekends', v_template.counts_weekends, 'start_mode', 'immediate',
+        'translations', '{}'::jsonb
+      ) || p_attrs
+    );
+    insert into public.projects (
+      name, description, counts_weekends, start_mode, scheduled_start_date, translations,
+      assigned_person_uuid, created_from_template_uuid
+    )
+    values (
+      p_name, v_project.description, v_project.counts_weekends, v_project.start_mode,
+      v_project.scheduled_start_date, v_project.translations, v_project.assigned_person_uuid,
+      p_template_uuid
+    )
+    returning projects.* into v_project;
+  exception
+    when integrity_constraint_violation or data_exception then
+      get stacked diagnostics v_constraint = constraint_name;
+      perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+  end;
+  perform app.clone_rows(p_template_uuid, v_project.uuid);
+  perform app.record_activity(
+    'project_created_from_template', 'project', v_project.uuid,
+    jsonb_build_object('name', v_project.name, 'template_uuid', p_template_uuid)
+  );
+  return app.describe_project(v_project);
+end;
+$$;
+comment on function public.create_project_from_template(uuid, text, jsonb) is
+'Make a project with the rows of a template, and what waits for what, all at todo. One activity for all of it.
+
+Attributes: as create_project but is_template. Name, text, schedule and person are the caller''s alone; whether weekends count comes from the template unless given.
+
+Role: Supervisor. Errors: NOT_FOUND (no such template), BAD_INPUT.';
+
+-- Grants
+revoke all on function
+app.clone_rows(uuid, uuid), public.create_project_from_template(uuid, text, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function public.create_project_from_template(uuid, text, jsonb) to authenticated;
+
+select app.assert_grants();
+
+commit;
