@@ -11,7 +11,7 @@ drop column if exists external_id,
 drop column if exists current_status_slug,
 drop column if exists status_entity_uuid;
 drop table if exists public.project_statuses, app.project_defaults;
-drop type if exists public.status_value;
+drop type if exists public.project_status_value, public.status_value;
 
 do $$
 begin

@@ -1,8 +1,8 @@
 -- V125 tables: where the statuses of a project come from, which one it has, and its own copies.
 --
--- Creates: public.status_value, public.project_statuses, app.project_defaults, and on
---          public.projects status_entity_uuid, current_status_slug, external_id, settings and
---          cemented_status_slug
+-- Creates: public.status_value, public.project_status_value, public.project_statuses,
+--          app.project_defaults, and on public.projects status_entity_uuid,
+--          current_status_slug, external_id, settings and cemented_status_slug
 -- Needs: M0 M1 V101
 -- Re-run: safe, each statement converges
 
@@ -18,10 +18,16 @@ begin
       uuid uuid, label text, slug text, color text, position integer
     );
   end if;
+  if to_regtype('public.project_status_value') is null then
+    create type public.project_status_value as (
+      project_uuid uuid, uuid uuid, label text, slug text, color text, position integer
+    );
+  end if;
 end;
 $$;
 comment on type public.status_value is
 'A status as every function returns it: a record of the catalog before the project starts, a row of the project after.';
+comment on type public.project_status_value is 'A status, and the project it belongs to.';
 
 -- Tables
 alter table public.projects
