@@ -61,15 +61,21 @@ volatile
 set search_path = ''
 as $$
 declare
+  v_attrs jsonb := p_attrs;
   v_project public.projects;
   v_constraint text;
 begin
+  if p_template.uuid is not null then -- what it has stays where the caller leaves a blank
+    v_attrs := p_attrs - array(
+      select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
+    );
+  end if;
   v_project := jsonb_populate_record(
     null::public.projects,
     jsonb_build_object(
       'is_template', false, 'counts_weekends', coalesce(p_template.counts_weekends, false),
       'start_mode', 'immediate', 'translations', '{}'::jsonb
-    ) || p_attrs
+    ) || v_attrs
   );
   insert into public.projects (
     name, is_template, description, counts_weekends, start_mode, scheduled_start_date,
@@ -82,7 +88,7 @@ begin
   )
   returning projects.* into v_project;
   perform app.check_attrs(
-    app.write_attrs(v_project.uuid, p_attrs),
+    app.write_attrs(v_project.uuid, v_attrs),
     'is_template', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
     'translations', 'assigned_person_uuid'
   );
