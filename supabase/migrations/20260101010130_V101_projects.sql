@@ -41,13 +41,11 @@ comment on function app.describe_project(public.projects, text) is
 
 create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
+language sql
 volatile
 set search_path = ''
 as $$
-begin
-  return p_attrs;
-end;
+  select p_attrs;
 $$;
 comment on function app.write_attrs(uuid, jsonb) is
 'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
