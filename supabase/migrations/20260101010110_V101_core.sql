@@ -18,6 +18,7 @@
 --   app.lock_project_trees(uuid[])       V127: lock the roots, in id order, and look again
 --   app.root_projects (view)             V127: without those that are somebody's child
 --   app.project_rows (view)              V127: with the rows that are projects; same columns
+--   app.write_attrs(project, attributes) V125: writes its own columns (V101_projects)
 --   app.project_state(project)           V127: a child of an archived project is archived
 --   app.settle_projects(uuid[])          V127: also the parent's row, whose own trigger climbs on
 --   app.clone_rows(source, target)       V127: whole subtrees (V101_templates)
@@ -48,6 +49,9 @@ as $$
 begin
   if p_language is null or p_translations = '{}' then
     return p_primary;
+  end if;
+  if btrim(p_translations -> p_language ->> p_field) <> '' then -- as it mostly is, without a search
+    return p_translations -> p_language ->> p_field;
   end if;
   return coalesce(
     (
