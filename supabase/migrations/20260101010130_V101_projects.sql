@@ -23,14 +23,15 @@ as $$
 declare
   v_sums record;
 begin
-  select sums.total, sums.done, sums.in_progress, sums.progress_pct, sums.hours into v_sums
+  select sums.total, sums.done, sums.in_progress, sums.empty, sums.progress_pct, sums.hours
+  into v_sums
   from app.project_summaries as sums where sums.project_uuid = p_project.uuid;
   return to_jsonb(p_project) || jsonb_build_object(
     'state', app.project_state(p_project),
     'label', app.translate(p_project.name, p_project.translations, 'name', p_language),
     'about', app.translate(p_project.description, p_project.translations, 'description', p_language),
     'total', coalesce(v_sums.total, 0), 'done', coalesce(v_sums.done, 0),
-    'in_progress', coalesce(v_sums.in_progress, 0),
+    'in_progress', coalesce(v_sums.in_progress, 0), 'empty', coalesce(v_sums.empty, 0),
     'progress_pct', coalesce(v_sums.progress_pct, 0), 'hours', coalesce(v_sums.hours, 0)
   );
 end;
