@@ -160,14 +160,15 @@ begin
   v_elapsed := app.work_hours(v_project.started_at, v_now, v_project.counts_weekends);
   v_expected := case
     when v_overdue then 100
-    else least(greatest(v_elapsed, 0) / nullif(v_total, 0) * 100, 100)
+    when v_elapsed is not null and v_total > 0
+      then least(greatest(v_elapsed, 0) / v_total * 100, 100)
   end;
   return jsonb_build_object(
     'project_uuid', p_project_uuid, 'started_at', v_project.started_at,
     'planned_end', v_planned_end, 'total_hours', trim_scale(v_total),
     'done_hours', trim_scale(v_done),
     'expected_pct', round(v_expected, 1),
-    'actual_pct', round(least(v_done / nullif(v_total, 0) * 100, 100), 1),
+    'actual_pct', round(v_done / nullif(v_total, 0) * 100, 1),
     'overdue', v_overdue,
     'eta', case
       when v_project.completed_at is not null then v_project.completed_at

@@ -1,0 +1,93 @@
+"""What tests of projects share: somebody who calls their functions."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from bakehouse.database import Connection
+from orders.races import Call
+from support import acting_as, make_staff
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An account at the API. Ids are text, as the API gives them."""
+
+    db: Connection
+    account: UUID
+
+    def rows(self, function: str, *arguments: object, **named: object) -> list[Any]:
+        """What a function answers, row by row."""
+        query, parameters = self._query(function, arguments, named)
+        with acting_as(self.db, "authenticated", self.account):
+            return [row[0] for row in self.db.execute(query, parameters)]
+
+    def __call__(self, function: str, *arguments: object, **named: object) -> Any:
+        """The one thing that a function answers."""
+        (answer,) = self.rows(function, *arguments, **named)
+        return answer
+
+    def project(self, name: str = "Wedding", **attrs: object) -> str:
+        return str(self("create_project", name, attrs)["uuid"])
+
+    def template(self, name: str = "Wedding kit", **attrs: object) -> str:
+        return self.project(name, is_template=True, **attrs)
+
+    def task(self, title: str = "Tasting", **attrs: object) -> str:
+        return str(self("create_task", title, attrs)["uuid"])
+
+    def row(self, project: str, title: str = "Tasting", **attrs: object) -> str:
+        """A row for a new task of this title."""
+        made = self("create_assignment", project, self.task(title), attrs)
+        return str(made["uuid"])
+
+    def get(self, project: str) -> Any:
+        return self("get_project", project)
+
+    def labels(self, project: str) -> list[str]:
+        return [row["label"] for row in self.rows("list_assignments", project)]
+
+    def waits(self, project: str) -> set[tuple[str, str]]:
+        """Who waits for whom, by label."""
+        rows = self.rows("list_assignments", project)
+        label = {row["uuid"]: row["label"] for row in rows}
+        return {(row["label"], label[other]) for row in rows for other in row["depends_on"]}
+
+    def activities(self) -> list[str]:
+        """What has been written down, oldest first."""
+        return [
+            row[0] for row in self.db.execute("select action from public.activities order by ctid")
+        ]
+
+    @staticmethod
+    def _query(
+        function: str, arguments: tuple[object, ...], named: dict[str, object]
+    ) -> tuple[sql.Composed, list[object]]:
+        places = [sql.Placeholder()] * len(arguments)
+        names = [sql.SQL("{} => %s").format(sql.Identifier(name)) for name in named]
+        query = sql.SQL("select public.{}({})").format(
+            sql.Identifier(function), sql.SQL(", ").join([*places, *names])
+        )
+        return query, [_adapted(argument) for argument in (*arguments, *named.values())]
+
+
+def _adapted(argument: object) -> object:
+    if isinstance(argument, dict):
+        return Jsonb(argument)
+    if isinstance(argument, list):
+        return [UUID(item) for item in argument]
+    return argument
+
+
+def caller(db: Connection, role: str = "Supervisor") -> Caller:
+    return Caller(db, make_staff(db, role=role))
+
+
+def calling(account: UUID, function: str, *arguments: object) -> Call:
+    """One side of a race, for orders.races.meet."""
+    places = ", ".join(["%s"] * len(arguments))
+    query = f"select public.{function}({places})"
+    return Call(account, query, tuple(map(_adapted, arguments)))  # type: ignore[arg-type]

@@ -1,0 +1,22 @@
+"""Who calls in tests of projects."""
+
+import pytest
+
+from bakehouse.database import Connection
+from projects.calls import Caller, caller
+
+
+@pytest.fixture
+def api(db: Connection) -> Caller:
+    """A Supervisor: who may shape projects."""
+    return caller(db)
+
+
+@pytest.fixture
+def admin(db: Connection) -> Caller:
+    return caller(db, "Admin")
+
+
+@pytest.fixture
+def staff(db: Connection) -> Caller:
+    return caller(db, "Staff")
