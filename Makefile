@@ -53,7 +53,7 @@ test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, 
 	@for bin in $$($(BIN)/python tests/majors/binaries.py); do \
 	  echo "$$("$$bin/postgres" --version)"; \
 	  BAKEHOUSE_TEST_BINARIES="$$bin" $(BIN)/python -m pytest -n auto \
-	    tests/platform tests/security tests/orders $(ARGS) || exit 1; done
+	    tests/platform tests/security tests/orders tests/projects $(ARGS) || exit 1; done
 
 .PHONY: test-supabase
 test-supabase: $(VENV)/.dev ## Try the real Supabase CLI on our files and history, where Node is

@@ -1,4 +1,5 @@
--- Dev data: staff of each role, an order for tomorrow in each store, and something in stock.
+-- Dev data: staff of each role, an order for tomorrow in each store, something in stock, and a
+-- project with its template where there are projects.
 --
 -- Refuses unless the database itself says dev. Safe to run again.
 
@@ -98,5 +99,67 @@ select
   'Packing' as stage
 from made
 inner join public.inventory_items as items on items.sku = 'dev-cake-board';
+
+do $$
+begin
+  if to_regclass('public.projects') is null or exists (select from public.projects) then
+    return; -- a dev database may do without projects, or has its own
+  end if;
+  insert into public.settings (key, value) values ('entities_enabled', 'true')
+  on conflict do nothing;
+  insert into public.entities (uuid, name, display_name, display_name_plural, status)
+  values
+  ('00000000-0000-4000-8000-000000000131', 'cake_stages', 'Cake stage', 'Cake stages', 'published'),
+  ('00000000-0000-4000-8000-000000000132', 'old_stages', 'Old stage', 'Old stages', 'trashed');
+  insert into public.entity_data (uuid, entity_uuid, title, slug, status, data, position)
+  values
+  (
+    '00000000-0000-4000-8000-000000000133', '00000000-0000-4000-8000-000000000131', 'Planned',
+    'planned', 'published', '{"color": "#60a5fa"}', 1
+  ),
+  (
+    '00000000-0000-4000-8000-000000000134', '00000000-0000-4000-8000-000000000131', 'Tasted',
+    'tasted', 'published', '{"color": "#34d399"}', 2
+  ),
+  (
+    '00000000-0000-4000-8000-000000000135', '00000000-0000-4000-8000-000000000131', 'Lost',
+    'lost', 'trashed', '{}', 3
+  );
+  insert into public.project_tasks (uuid, title, estimated_duration, estimated_duration_unit)
+  values
+  ('00000000-0000-4000-8000-000000000101', 'Tasting', 2, 'hours'),
+  ('00000000-0000-4000-8000-000000000102', 'Sketch', 1, 'days'),
+  ('00000000-0000-4000-8000-000000000103', 'Sugar flowers', 3, 'days'),
+  ('00000000-0000-4000-8000-000000000104', 'Photos', null, null);
+  insert into public.project_task_dependencies (task_uuid, depends_on_task_uuid)
+  values
+  ('00000000-0000-4000-8000-000000000102', '00000000-0000-4000-8000-000000000101'),
+  ('00000000-0000-4000-8000-000000000103', '00000000-0000-4000-8000-000000000102');
+  insert into public.projects (uuid, name, is_template)
+  values
+  ('00000000-0000-4000-8000-000000000111', 'Wedding cake', true),
+  ('00000000-0000-4000-8000-000000000112', 'Wedding of Ana and Ben', false);
+  insert into public.project_assignments (uuid, project_uuid, task_uuid, position)
+  values
+  (
+    '00000000-0000-4000-8000-000000000121', '00000000-0000-4000-8000-000000000111',
+    '00000000-0000-4000-8000-000000000101', 1
+  ),
+  (
+    '00000000-0000-4000-8000-000000000122', '00000000-0000-4000-8000-000000000112',
+    '00000000-0000-4000-8000-000000000101', 1
+  ),
+  (
+    '00000000-0000-4000-8000-000000000123', '00000000-0000-4000-8000-000000000112',
+    '00000000-0000-4000-8000-000000000102', 2
+  );
+  insert into public.project_dependencies (project_uuid, assignment_uuid, depends_on_uuid)
+  values
+  (
+    '00000000-0000-4000-8000-000000000112', '00000000-0000-4000-8000-000000000123',
+    '00000000-0000-4000-8000-000000000122'
+  );
+end;
+$$;
 
 commit;

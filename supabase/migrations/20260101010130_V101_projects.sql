@@ -397,24 +397,16 @@ declare
 begin
   perform app.require('Staff');
   return query
-  select app.describe_project(listed.project, p_language)
-  from (
-    select
-      projects as project,
-      row_number() over (
-        order by
-          case when p_sort = 'name' and not v_desc then lower(projects.name) end,
-          case when p_sort = 'name' and v_desc then lower(projects.name) end desc,
-          extract(epoch from case p_sort
-            when 'inserted_at' then projects.inserted_at when 'updated_at' then projects.updated_at
-          end) * case when v_desc then -1 else 1 end,
-          projects.position
-      ) as place
-    from app.find_projects(p_templates, p_archived, p_status, p_search) as projects
-    order by place
-    limit case when p_limit > 0 then p_limit end
-  ) as listed
-  order by listed.place;
+  select app.describe_project(projects, p_language)
+  from app.find_projects(p_templates, p_archived, p_status, p_search) as projects
+  order by
+    case when p_sort = 'name' and not v_desc then lower(projects.name) end,
+    case when p_sort = 'name' and v_desc then lower(projects.name) end desc,
+    extract(epoch from case p_sort
+      when 'inserted_at' then projects.inserted_at when 'updated_at' then projects.updated_at
+    end) * case when v_desc then -1 else 1 end,
+    projects.position
+  limit case when p_limit > 0 then p_limit end;
 end;
 $$;
 comment on function public.list_projects(

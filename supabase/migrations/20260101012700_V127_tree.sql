@@ -128,23 +128,22 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_roots uuid[];
+  v_uuid uuid;
+  v_parent uuid;
+  v_roots uuid[] := '{}';
 begin
   perform app.lock_forest(false);
-  with recursive climbed (project_uuid) as (
-    select given.project_uuid from unnest(p_projects) as given (project_uuid)
-    union
-    select links.project_uuid
-    from climbed
-    inner join public.project_assignments as links
-      on links.child_project_uuid = climbed.project_uuid
-  )
-  select array_agg(climbed.project_uuid) into v_roots
-  from climbed
-  where not exists (
-    select from public.project_assignments as links
-    where links.child_project_uuid = climbed.project_uuid
-  );
+  foreach v_uuid in array p_projects loop
+    for v_level in 1..32 loop
+      v_parent := (
+        select links.project_uuid from public.project_assignments as links
+        where links.child_project_uuid = v_uuid
+      );
+      exit when v_parent is null;
+      v_uuid := v_parent;
+    end loop;
+    v_roots := v_roots || v_uuid;
+  end loop;
   perform from public.projects as projects
   where projects.uuid = any(v_roots)
   order by projects.uuid
@@ -328,8 +327,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_child public.projects;
-  v_sums record;
+  v_child record;
 begin
   if tg_op = 'UPDATE' and (
     new.status, new.progress_pct, new.estimated_duration, new.estimated_duration_unit,
@@ -343,17 +341,20 @@ begin
       jsonb_build_object('row_uuid', new.uuid, 'child_project_uuid', new.child_project_uuid)
     );
   end if;
-  select projects.* into v_child
-  from public.projects as projects where projects.uuid = new.child_project_uuid;
-  select sums.done, sums.in_progress, sums.progress_pct, sums.hours into v_sums
-  from app.project_summaries as sums where sums.project_uuid = new.child_project_uuid;
+  select
+    projects.completed_at, projects.counts_weekends, sums.done, sums.in_progress,
+    sums.progress_pct, sums.hours
+  into v_child
+  from public.projects as projects
+  left join app.project_summaries as sums on sums.project_uuid = projects.uuid
+  where projects.uuid = new.child_project_uuid;
   new.status := case
     when v_child.completed_at is not null then 'done'
-    when v_sums.done + v_sums.in_progress > 0 then 'in_progress'
+    when v_child.done + v_child.in_progress > 0 then 'in_progress'
     else 'todo'
   end;
-  new.progress_pct := case new.status when 'done' then 100 else coalesce(v_sums.progress_pct, 0) end;
-  new.estimated_duration := least(round(v_sums.hours * 60), 2147483647); -- null: it has no rows
+  new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
+  new.estimated_duration := least(round(v_child.hours * 60), 2147483647); -- null: it has no rows
   new.estimated_duration_unit := 'minutes';
   new.counts_weekends := v_child.counts_weekends;
   new.track_progress := true;
@@ -373,6 +374,7 @@ returns void
 language plpgsql
 volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
   v_change record;
@@ -439,7 +441,13 @@ begin
         tasks.estimated_duration as task_duration,
         tasks.estimated_duration_unit as task_duration_unit,
         changed.task_uuid is not null or changed.estimated_duration is not null as counted,
-        coalesce(changed.counts_weekends, projects.counts_weekends) as counts_weekends
+        coalesce(
+          changed.counts_weekends,
+          (
+            select projects.counts_weekends
+            from public.projects as projects where projects.uuid = changed.project_uuid
+          )
+        ) as counts_weekends
       from (
         select
           1 as sign, made.project_uuid, made.task_uuid, made.status, made.progress_pct,
@@ -451,9 +459,9 @@ begin
           gone.estimated_duration, gone.estimated_duration_unit, gone.counts_weekends
         from unnest(p_gone) as gone
       ) as changed
-      inner join public.projects as projects on changed.project_uuid = projects.uuid
       left join public.project_tasks as tasks on changed.task_uuid = tasks.uuid
     ) as rows
+    where rows.counts_weekends is not null -- else the project went with them
     group by rows.project_uuid
   ) as changes
   where sums.project_uuid = changes.project_uuid;
@@ -466,6 +474,7 @@ create or replace function app.add_up_changed_rows()
 returns trigger
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
   v_made public.project_assignments[] := '{}';
@@ -498,10 +507,13 @@ begin
     );
   end if;
   if v_made <> '{}' or v_gone <> '{}' then
-    perform app.lock_project_trees(array(
-      select changed.project_uuid from unnest(v_made || v_gone) as changed
-      where changed.task_uuid is not null or tg_op <> 'UPDATE' -- else it comes from further down
-    ));
+    if tg_op <> 'UPDATE' or exists ( -- else it comes from further down, where the lock was taken
+      select from unnest(v_made) as made where made.task_uuid is not null
+    ) then
+      perform app.lock_project_trees(array(
+        select distinct changed.project_uuid from unnest(v_made || v_gone) as changed
+      ));
+    end if;
     perform app.add_up(v_made, v_gone);
   end if;
   return null;

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
 from orders.races import Call
-from support import acting_as, make_staff
+from support import acting_as, make_staff, values
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class Caller:
 
     def activities(self) -> list[str]:
         """What has been written down, oldest first."""
-        return [
-            row[0] for row in self.db.execute("select action from public.activities order by ctid")
-        ]
+        return values(self.db, "select action from public.activities order by ctid")
 
     @staticmethod
     def _query(
@@ -90,4 +88,4 @@ def calling(account: UUID, function: str, *arguments: object) -> Call:
     """One side of a race, for orders.races.meet."""
     places = ", ".join(["%s"] * len(arguments))
     query = f"select public.{function}({places})"
-    return Call(account, query, tuple(map(_adapted, arguments)))  # type: ignore[arg-type]
+    return Call(account, query, tuple(map(_adapted, arguments)))

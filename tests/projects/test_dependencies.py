@@ -19,8 +19,8 @@ def project(api: Caller) -> str:
 def library(api: Caller, *edges: str) -> dict[str, str]:
     """Tasks by title, from edges such as "ab": a waits for b."""
     tasks = {title: api.task(title) for title in sorted(set("".join(edges)))}
-    for waiting, needed in edges:
-        api("add_task_dependency", tasks[waiting], tasks[needed])
+    for edge in edges:
+        api("add_task_dependency", *(tasks[title] for title in edge))
     return tasks
 
 

@@ -1,6 +1,7 @@
 """Hours of work on the clock: the values that the domain facts give, and what a plan says."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from bakehouse.database import Connection
 from projects.calls import Caller
 from support import set_clock, value
 
-HOURS_8 = {"estimated_duration": 8, "estimated_duration_unit": "hours"}
+HOURS_8: dict[str, Any] = {"estimated_duration": 8, "estimated_duration_unit": "hours"}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
