@@ -12,11 +12,13 @@ public.get_project(uuid, text), public.delete_project(uuid), public.unarchive_pr
 public.archive_project(uuid), public.start_project(uuid, timestamptz),
 public.update_project(uuid, jsonb), public.create_project(text, jsonb), app.place_projects(uuid[]),
 app.find_projects(boolean, text, text, text), app.delete_project_tree(uuid),
-app.update_project(uuid, jsonb);
+app.update_project(uuid, jsonb), app.write_attrs(uuid, jsonb);
 do $$
 begin
   if to_regclass('public.projects') is not null then
-    drop function if exists app.describe_project(public.projects, text);
+    drop function if exists
+    app.describe_project(public.projects, text),
+    app.insert_project(text, jsonb, public.projects);
   end if;
 end;
 $$;

@@ -1,4 +1,4 @@
--- Takes away what the migration of this name creates, and brings back what it replaces.
+-- Takes away what the migration of this name creates, and puts back what it replaced.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,32 +8,24 @@ do $$
 declare
   v_row record;
 begin
+  if to_regclass('public.project_assignments') is null then
+    return; -- all of it is gone already
+  end if;
   select rows.uuid, rows.project_uuid into v_row
   from public.project_assignments as rows
   where to_jsonb(rows) ->> 'child_project_uuid' is not null
   limit 1;
   if found then
-    raise exception 'Row % of project % is a sub-project: detach those first.',
-    v_row.uuid, v_row.project_uuid;
+    raise exception 'Row % of project % is a sub-project: detach every one first.',
+      v_row.uuid, v_row.project_uuid;
   end if;
-exception
-  when undefined_table then
-    null; -- taken down already, and what it stands on
-end;
-$$;
-
-drop function if exists
-public.project_breadcrumbs(uuid, text), public.project_tree(uuid, text),
-public.available_projects_to_link(uuid, text), public.detach_subproject(uuid),
-public.link_subproject(uuid, uuid), public.create_subproject(uuid, text, jsonb),
-app.insert_link(text, uuid, uuid), app.find_project(uuid);
 
 create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
 language sql
 volatile
 set search_path = ''
-as $$
+as $body$
   -- one statement: foreign keys, cycles and completion are seen to once, when all of it is there
   with pairs as materialized (
     select rows.uuid as old, gen_random_uuid() as new
@@ -58,7 +50,7 @@ as $$
   inner join pairs as waiting on waiting.old = edges.assignment_uuid
   inner join pairs as needed on needed.old = edges.depends_on_uuid
   where edges.project_uuid = p_source;
-$$;
+$body$;
 comment on function app.clone_rows(uuid, uuid) is
 'Copy the rows of a project, and what waits for what, into an empty one. All begin at todo.';
 
@@ -67,7 +59,7 @@ returns integer
 language plpgsql
 volatile
 set search_path = ''
-as $$
+as $body$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
 begin
@@ -78,7 +70,7 @@ begin
   );
   return 1;
 end;
-$$;
+$body$;
 comment on function app.delete_project_tree(uuid) is
 'Delete a project and all it owns, one activity for each project removed; how many those were. Raises NOT_FOUND.';
 
@@ -88,7 +80,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
-as $$
+as $body$
 declare
   v_row public.project_assignments;
 begin
@@ -101,10 +93,17 @@ begin
   );
   return to_jsonb(v_row);
 end;
-$$;
+$body$;
 comment on function public.delete_assignment(uuid) is
 'Remove a row and what waits for it or it for. Returns what it was. A project that loses its last open row is completed; one that loses its last row stays as it is.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+end;
+$$;
+drop function if exists
+public.project_breadcrumbs(uuid, text), public.project_tree(uuid, text),
+public.available_projects_to_link(uuid, text), public.detach_subproject(uuid),
+public.link_subproject(uuid, uuid), public.create_subproject(uuid, text, jsonb),
+app.insert_link(text, uuid, uuid);
 
 commit;

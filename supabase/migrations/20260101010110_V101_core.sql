@@ -1,8 +1,8 @@
 -- V101 core: what every write to projects goes through, and what V125 and V127 build on.
 --
 -- Creates: app.translate, app.slugify, app.check_attrs, app.refuse_row, app.record_activity,
---          app.lock_project_trees, app.lock_project, app.lock_row, app.duration_hours,
---          app.row_hours, app.root_projects, app.project_rows, app.project_summaries,
+--          app.lock_project_trees, app.lock_project, app.lock_row, app.find_project,
+--          app.duration_hours, app.row_hours, app.root_projects, app.project_rows, app.project_summaries,
 --          app.is_archived, app.project_state, app.has_status, app.settle_projects, app.settle_changed_rows, app.forbid_cycles,
 --          app.forbid_task_cycles, app.check_order, app.check_strategy, app.take_places
 -- Needs: M0 M1
@@ -231,6 +231,27 @@ end;
 $$;
 comment on function app.lock_row(uuid) is
 'Lock the project of a row for writing, and how the row is now. Raises NOT_FOUND.';
+
+create or replace function app.find_project(p_project_uuid uuid)
+returns public.projects
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_project public.projects;
+begin
+  select projects.* into v_project
+  from public.projects as projects where projects.uuid = p_project_uuid;
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
+    );
+  end if;
+  return v_project;
+end;
+$$;
+comment on function app.find_project(uuid) is 'A project, for reading. Raises NOT_FOUND.';
 
 -- Functions, internal: what a row and a project amount to
 create or replace function app.duration_hours(
@@ -603,7 +624,7 @@ app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs
 app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
 app.take_places(uuid[], uuid[], integer[]),
 app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
-app.lock_project(uuid), app.lock_row(uuid), app.duration_hours(numeric, text, boolean),
+app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid), app.duration_hours(numeric, text, boolean),
 app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
 app.project_state(public.projects), app.has_status(public.projects, text),
 app.settle_projects(uuid[]), app.settle_changed_rows(), app.forbid_cycles(),

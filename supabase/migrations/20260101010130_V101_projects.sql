@@ -1,9 +1,10 @@
 -- V101 projects: their life from setup to archive, their lists, and their order.
 --
--- Creates: app.describe_project, app.update_project, app.delete_project_tree,
---          app.find_projects, app.place_projects, and the RPCs create_project, update_project,
---          start_project, archive_project, unarchive_project, delete_project, get_project,
---          list_projects, count_projects, project_buckets, reorder_projects, reorder_projects_by
+-- Creates: app.describe_project, app.write_attrs, app.insert_project, app.update_project,
+--          app.delete_project_tree, app.find_projects, app.place_projects, and the RPCs
+--          create_project, update_project, start_project, archive_project, unarchive_project,
+--          delete_project, get_project, list_projects, count_projects, project_buckets,
+--          reorder_projects, reorder_projects_by
 -- Needs: M0 M1
 -- Re-run: safe, each statement converges
 
@@ -39,6 +40,64 @@ $$;
 comment on function app.describe_project(public.projects, text) is
 'A project as reads return it: every column, its state, its label in a language, and what its rows come to.';
 
+create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return p_attrs;
+end;
+$$;
+comment on function app.write_attrs(uuid, jsonb) is
+'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
+
+create or replace function app.insert_project(
+  p_name text, p_attrs jsonb, p_template public.projects default null
+)
+returns public.projects
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  v_project public.projects;
+  v_constraint text;
+begin
+  v_project := jsonb_populate_record(
+    null::public.projects,
+    jsonb_build_object(
+      'is_template', false, 'counts_weekends', coalesce(p_template.counts_weekends, false),
+      'start_mode', 'immediate', 'translations', '{}'::jsonb
+    ) || p_attrs
+  );
+  insert into public.projects (
+    name, is_template, description, counts_weekends, start_mode, scheduled_start_date,
+    translations, assigned_person_uuid, created_from_template_uuid
+  )
+  values (
+    p_name, v_project.is_template, v_project.description, v_project.counts_weekends,
+    v_project.start_mode, v_project.scheduled_start_date, v_project.translations,
+    v_project.assigned_person_uuid, p_template.uuid
+  )
+  returning projects.* into v_project;
+  perform app.check_attrs(
+    app.write_attrs(v_project.uuid, p_attrs),
+    'is_template', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
+    'translations', 'assigned_person_uuid'
+  );
+  return app.lock_project(v_project.uuid);
+exception
+  when integrity_constraint_violation or data_exception then
+    get stacked diagnostics v_constraint = constraint_name;
+    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    return null;
+end;
+$$;
+comment on function app.insert_project(text, jsonb, public.projects) is
+'A project as a caller describes it, with what it has from its template. Raises BAD_INPUT.';
+
 create or replace function app.update_project(p_project_uuid uuid, p_attrs jsonb)
 returns void
 language plpgsql
@@ -46,30 +105,33 @@ volatile
 set search_path = ''
 as $$
 declare
-  v_old public.projects;
+  v_old public.projects := app.lock_project(p_project_uuid);
   v_new public.projects;
+  v_left jsonb;
   v_constraint text;
 begin
+  v_left := app.write_attrs(p_project_uuid, p_attrs);
   perform app.check_attrs(
-    p_attrs, 'name', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
+    v_left, 'name', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
     'translations', 'assigned_person_uuid'
   );
-  v_old := app.lock_project(p_project_uuid);
-  v_new := jsonb_populate_record(v_old, p_attrs);
-  if v_new is not distinct from v_old then
-    return;
+  v_new := jsonb_populate_record(v_old, v_left);
+  if v_new is distinct from v_old then
+    update public.projects as projects
+    set
+      name = v_new.name, description = v_new.description,
+      counts_weekends = v_new.counts_weekends, start_mode = v_new.start_mode,
+      scheduled_start_date = v_new.scheduled_start_date, translations = v_new.translations,
+      assigned_person_uuid = v_new.assigned_person_uuid
+    where projects.uuid = p_project_uuid;
   end if;
-  update public.projects as projects
-  set
-    name = v_new.name, description = v_new.description,
-    counts_weekends = v_new.counts_weekends, start_mode = v_new.start_mode,
-    scheduled_start_date = v_new.scheduled_start_date, translations = v_new.translations,
-    assigned_person_uuid = v_new.assigned_person_uuid
-  where projects.uuid = p_project_uuid;
-  perform app.record_activity(
-    case when v_new.is_template then 'template_updated' else 'project_updated' end,
-    'project', p_project_uuid, jsonb_build_object('name', v_new.name)
-  );
+  v_new := app.lock_project(p_project_uuid);
+  if v_new is distinct from v_old then
+    perform app.record_activity(
+      case when v_new.is_template then 'template_updated' else 'project_updated' end,
+      'project', p_project_uuid, jsonb_build_object('name', v_new.name)
+    );
+  end if;
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
@@ -77,7 +139,7 @@ exception
 end;
 $$;
 comment on function app.update_project(uuid, jsonb) is
-'Change what people may change of a project. Raises NOT_FOUND and BAD_INPUT.';
+'Change what people may change of a project; one activity, or none where nothing changes. Raises NOT_FOUND and BAD_INPUT.';
 
 create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
@@ -172,45 +234,20 @@ set search_path = ''
 as $$
 declare
   v_project public.projects;
-  v_constraint text;
 begin
   perform app.require('Supervisor');
-  perform app.check_attrs(
-    p_attrs, 'is_template', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
-    'translations', 'assigned_person_uuid'
-  );
-  v_project := jsonb_populate_record(
-    null::public.projects,
-    '{
-      "is_template": false, "counts_weekends": false, "start_mode": "immediate", "translations": {}
-    }' || p_attrs
-  );
-  insert into public.projects (
-    name, is_template, description, counts_weekends, start_mode, scheduled_start_date,
-    translations, assigned_person_uuid
-  )
-  values (
-    p_name, v_project.is_template, v_project.description, v_project.counts_weekends,
-    v_project.start_mode, v_project.scheduled_start_date, v_project.translations,
-    v_project.assigned_person_uuid
-  )
-  returning projects.* into v_project;
+  v_project := app.insert_project(p_name, p_attrs);
   perform app.record_activity(
     case when v_project.is_template then 'template_created' else 'project_created' end,
     'project', v_project.uuid, jsonb_build_object('name', v_project.name)
   );
   return app.describe_project(v_project);
-exception
-  when integrity_constraint_violation or data_exception then
-    get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
-    return null;
 end;
 $$;
 comment on function public.create_project(text, jsonb) is
 'Make a project, or with is_template a template, at the end of the list. Two may have one name.
 
-Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid. Any other is refused.
+Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid; with V125 also status_entity_uuid, external_id and settings. Any other is refused.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 
@@ -357,13 +394,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Staff');
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
+  v_project := app.find_project(p_project_uuid);
   return app.describe_project(v_project, p_language) || case
     when v_project.is_template then (
       select jsonb_build_object('uses', count(*), 'last_used_at', max(copies.inserted_at))
@@ -558,7 +589,8 @@ Role: Supervisor. Errors: BAD_INPUT.';
 
 -- Grants
 revoke all on function
-app.describe_project(public.projects, text), app.update_project(uuid, jsonb),
+app.describe_project(public.projects, text), app.write_attrs(uuid, jsonb),
+app.insert_project(text, jsonb, public.projects), app.update_project(uuid, jsonb),
 app.delete_project_tree(uuid), app.find_projects(boolean, text, text, text),
 app.place_projects(uuid[]), public.create_project(text, jsonb),
 public.update_project(uuid, jsonb), public.start_project(uuid, timestamptz),

@@ -56,42 +56,18 @@ as $$
 declare
   v_template public.projects;
   v_project public.projects;
-  v_constraint text;
 begin
   perform app.require('Supervisor');
-  perform app.check_attrs(
-    p_attrs, 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
-    'translations', 'assigned_person_uuid'
-  );
   v_template := app.lock_project(p_template_uuid);
   if not v_template.is_template then
     perform app.fail(
       'NOT_FOUND', 'That project is no template.', jsonb_build_object('project_uuid', p_template_uuid)
     );
   end if;
-  begin
-    v_project := jsonb_populate_record(
-      null::public.projects,
-      jsonb_build_object(
-        'counts_weekends', v_template.counts_weekends, 'start_mode', 'immediate',
-        'translations', '{}'::jsonb
-      ) || p_attrs
-    );
-    insert into public.projects (
-      name, description, counts_weekends, start_mode, scheduled_start_date, translations,
-      assigned_person_uuid, created_from_template_uuid
-    )
-    values (
-      p_name, v_project.description, v_project.counts_weekends, v_project.start_mode,
-      v_project.scheduled_start_date, v_project.translations, v_project.assigned_person_uuid,
-      p_template_uuid
-    )
-    returning projects.* into v_project;
-  exception
-    when integrity_constraint_violation or data_exception then
-      get stacked diagnostics v_constraint = constraint_name;
-      perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
-  end;
+  if p_attrs ? 'is_template' then
+    perform app.fail('BAD_INPUT', 'A template makes projects, not templates.');
+  end if;
+  v_project := app.insert_project(p_name, p_attrs, v_template);
   perform app.clone_rows(p_template_uuid, v_project.uuid);
   perform app.record_activity(
     'project_created_from_template', 'project', v_project.uuid,

@@ -115,13 +115,7 @@ declare
   v_rows jsonb[] := '{}';
 begin
   perform app.require('Staff');
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
+  v_project := app.find_project(p_project_uuid);
 
   v_clock := case when v_project.counts_weekends then 1 else 3 end;
   v_starts_at := coalesce(v_project.started_at, v_project.scheduled_start_date, v_now);

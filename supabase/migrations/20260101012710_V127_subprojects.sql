@@ -1,6 +1,6 @@
 -- V127 sub-projects: put a project into another, take it out, see the whole, copy and delete it.
 --
--- Creates: app.find_project, app.insert_link, and the RPCs create_subproject, link_subproject,
+-- Creates: app.insert_link, and the RPCs create_subproject, link_subproject,
 --          detach_subproject, available_projects_to_link, project_tree, project_breadcrumbs
 -- Replaces: app.clone_rows, app.delete_project_tree, public.delete_assignment
 -- Needs: M0 M1 V101
@@ -11,28 +11,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 -- Functions, internal
-create or replace function app.find_project(p_project_uuid uuid)
-returns public.projects
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_project public.projects;
-begin
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
-  return v_project;
-end;
-$$;
-comment on function app.find_project(uuid) is
-'A project, to read. Raises NOT_FOUND.';
-
 create or replace function app.insert_link(p_event text, p_parent uuid, p_child uuid)
 returns jsonb
 language plpgsql
@@ -413,7 +391,7 @@ Role: Staff. Errors: NOT_FOUND.';
 
 -- Grants
 revoke all on function
-app.find_project(uuid), app.insert_link(text, uuid, uuid), app.clone_rows(uuid, uuid),
+app.insert_link(text, uuid, uuid), app.clone_rows(uuid, uuid),
 app.delete_project_tree(uuid), public.create_subproject(uuid, text, jsonb),
 public.link_subproject(uuid, uuid), public.detach_subproject(uuid),
 public.delete_assignment(uuid), public.available_projects_to_link(uuid, text),
