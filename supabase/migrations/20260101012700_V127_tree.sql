@@ -354,7 +354,9 @@ begin
     else 'todo'
   end;
   new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
-  new.estimated_duration := least(round(v_child.hours * 60), 2147483647); -- null: it has no rows
+  new.estimated_duration := case -- null: it has no rows
+    when v_child.hours is not null then least(round(v_child.hours * 60), 2147483647)
+  end;
   new.estimated_duration_unit := 'minutes';
   new.counts_weekends := v_child.counts_weekends;
   new.track_progress := true;
