@@ -6,7 +6,8 @@ set local role bakehouse_owner;
 
 drop view if exists app.project_summaries, app.project_rows, app.root_projects;
 drop function if exists
-app.settle_changed_rows(), app.forbid_cycles(), app.forbid_task_cycles() cascade;
+app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
+app.forbid_task_cycles() cascade;
 do $$
 begin
   if to_regclass('public.projects') is not null then

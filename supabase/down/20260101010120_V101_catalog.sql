@@ -4,6 +4,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
+drop view if exists app.published_records;
 drop function if exists
 public.restore_entity_data(uuid), public.trash_entity_data(uuid),
 public.reorder_entity_data(uuid, uuid[]), public.update_entity_data(uuid, jsonb),

@@ -2,8 +2,9 @@
 --
 -- Creates: app.translate, app.slugify, app.check_attrs, app.refuse_row, app.record_activity,
 --          app.lock_project_trees, app.lock_project, app.lock_row, app.find_project,
---          app.duration_hours, app.row_hours, app.root_projects, app.project_rows, app.project_summaries,
---          app.is_archived, app.project_state, app.has_status, app.settle_projects, app.settle_changed_rows, app.forbid_cycles,
+--          app.duration_hours, app.row_hours, app.root_projects, app.project_rows,
+--          app.project_summaries, app.is_archived, app.project_state, app.has_status,
+--          app.settle_projects, app.settle_rows, app.settle_changed_rows, app.forbid_cycles,
 --          app.forbid_task_cycles, app.check_order, app.check_strategy, app.take_places
 -- Needs: M0 M1
 -- Re-run: safe, each statement converges
@@ -14,7 +15,7 @@
 --
 -- Later layers replace, with the same signature:
 --   app.has_status(project, status)      V125: the row selects this status; filters of lists ask it
---   app.lock_project_trees(uuid[])       V127: lock the roots, in id order, and look again
+--   app.lock_project_trees(uuid[])       V127: lock the roots, in id order
 --   app.root_projects (view)             V127: without those that are somebody's child
 --   app.project_rows (view)              V127: with the rows that are projects; same columns
 --   app.is_archived(project)             V127: also what lies inside an archived project
@@ -81,7 +82,7 @@ declare
     "α": "a", "β": "v", "γ": "g", "δ": "d", "ε": "e", "ζ": "z", "η": "i", "θ": "th", "ι": "i",
     "κ": "k", "λ": "l", "μ": "m", "ν": "n", "ξ": "x", "ο": "o", "π": "p", "ρ": "r", "σ": "s",
     "ς": "s", "τ": "t", "υ": "y", "φ": "f", "χ": "ch", "ψ": "ps", "ω": "o"
-  }';
+  }'::jsonb;
   v_roman text := (
     select string_agg(coalesce(c_roman ->> letters.letter, letters.letter), '' order by letters.at)
     -- decomposed, so that an accent is a letter of its own, and dropped
@@ -393,13 +394,11 @@ comment on function app.project_state(public.projects) is
 
 create or replace function app.has_status(p_project public.projects, p_status text)
 returns boolean
-language plpgsql
+language sql
 stable
 set search_path = ''
 as $$
-begin
-  return p_status is null;
-end;
+  select p_status is null;
 $$;
 comment on function app.has_status(public.projects, text) is
 'Whether the project has this status selected; null: none. Here none ever has.';
@@ -439,31 +438,38 @@ $$;
 comment on function app.settle_projects(uuid[]) is
 'Complete the projects whose rows are all done, and reopen those with a row that is not. One without rows stays as it is.';
 
+create or replace function app.settle_rows()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform app.settle_projects(array(select distinct rows.project_uuid from rows));
+  return null;
+end;
+$$;
+comment on function app.settle_rows() is
+'Trigger: rows added or removed settle their projects, in the same transaction.';
+
 create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_projects uuid[];
+  v_projects uuid[] := array(
+    select distinct made.project_uuid
+    from made
+    inner join gone on gone.uuid = made.uuid
+    where (
+      gone.status, gone.progress_pct, gone.estimated_duration, gone.estimated_duration_unit,
+      gone.counts_weekends
+    ) is distinct from (
+      made.status, made.progress_pct, made.estimated_duration, made.estimated_duration_unit,
+      made.counts_weekends
+    )
+  );
 begin
-  if tg_op = 'INSERT' then
-    v_projects := array(select distinct made.project_uuid from made);
-  elsif tg_op = 'DELETE' then
-    v_projects := array(select distinct gone.project_uuid from gone);
-  else
-    v_projects := array(
-      select distinct made.project_uuid from made
-      inner join gone on made.uuid = gone.uuid
-      where (
-        gone.status, gone.progress_pct, gone.estimated_duration, gone.estimated_duration_unit,
-        gone.counts_weekends
-      ) is distinct from (
-        made.status, made.progress_pct, made.estimated_duration, made.estimated_duration_unit,
-        made.counts_weekends
-      )
-    );
-  end if;
   if v_projects <> '{}' then
     perform app.settle_projects(v_projects);
   end if;
@@ -471,7 +477,7 @@ begin
 end;
 $$;
 comment on function app.settle_changed_rows() is
-'Trigger: whatever changes rows settles their projects, in the same transaction.';
+'Trigger: rows that are further, or estimated otherwise, settle their projects, in the same transaction.';
 
 create or replace function app.forbid_cycles()
 returns trigger
@@ -590,16 +596,16 @@ comment on function app.take_places(uuid[], uuid[], integer[]) is
 -- Triggers
 create or replace trigger project_assignments_settle_insert
 after insert on public.project_assignments
-referencing new table as made
-for each statement execute function app.settle_changed_rows();
+referencing new table as rows
+for each statement execute function app.settle_rows();
 create or replace trigger project_assignments_settle_update
 after update on public.project_assignments
 referencing old table as gone new table as made
 for each statement execute function app.settle_changed_rows();
 create or replace trigger project_assignments_settle_delete
 after delete on public.project_assignments
-referencing old table as gone
-for each statement execute function app.settle_changed_rows();
+referencing old table as rows
+for each statement execute function app.settle_rows();
 create or replace trigger project_dependencies_forbid_cycles
 after insert on public.project_dependencies
 referencing new table as made
@@ -624,10 +630,10 @@ app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs
 app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
 app.take_places(uuid[], uuid[], integer[]),
 app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
-app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid), app.duration_hours(numeric, text, boolean),
-app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
+app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid),
+app.duration_hours(numeric, text, boolean), app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
 app.project_state(public.projects), app.has_status(public.projects, text),
-app.settle_projects(uuid[]), app.settle_changed_rows(), app.forbid_cycles(),
+app.settle_projects(uuid[]), app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
 app.forbid_task_cycles()
 from public, anon, authenticated, service_role;
 

@@ -1,13 +1,32 @@
 -- V101 catalog: lists of records that an application may offer to choose from.
 --
--- Creates: app.catalog_on, app.require_catalog, app.free_slug, app.lock_entity, app.lock_record,
---          and the RPCs that list, create, change, order, trash and restore lists and records
+-- Creates: app.published_records, app.catalog_on, app.require_catalog, app.free_slug,
+--          app.lock_entity, app.lock_record, app.set_entity_status, app.set_record_status, and
+--          the RPCs that list, create, change, order, trash and restore lists and records
 -- Needs: M0 M1
 -- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
+
+-- What there is to choose from: reading, copying and counting all ask this.
+create or replace view app.published_records
+with (security_invoker = true)
+as
+select
+  records.entity_uuid,
+  records.uuid as record_uuid,
+  records.title,
+  records.slug,
+  records.data,
+  records.translations,
+  records.position
+from public.entity_data as records
+inner join public.entities as entities on records.entity_uuid = entities.uuid
+where records.status = 'published' and entities.status <> 'trashed';
+comment on view app.published_records is
+'The published records of the lists that are not in the trash. Their order is position.';
 
 -- Functions, internal
 create or replace function app.catalog_on()
@@ -182,8 +201,8 @@ begin
     'label',
     app.translate(entities.display_name, entities.translations, 'display_name', p_language),
     'records', (
-      select count(*) from public.entity_data as records
-      where records.entity_uuid = entities.uuid and records.status = 'published'
+      select count(*) from app.published_records as records
+      where records.entity_uuid = entities.uuid
     )
   )
   from public.entities as entities
@@ -618,6 +637,7 @@ comment on function public.restore_entity_data(uuid) is
 Role: Admin. Errors: NOT_FOUND, CONFLICT (its slug has been taken since), CATALOG_UNAVAILABLE.';
 
 -- Grants
+revoke all on table app.published_records from public, anon, authenticated, service_role;
 revoke all on function
 app.catalog_on(), app.require_catalog(text), app.free_slug(text, text[]), app.lock_entity(uuid),
 app.lock_record(uuid), app.set_entity_status(uuid, text[], text, text),

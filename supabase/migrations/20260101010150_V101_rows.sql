@@ -290,7 +290,7 @@ as $$
 declare
   v_excluded uuid[] := array_remove(coalesce(p_excluded, '{}'), p_task_uuid);
   v_tree uuid[];
-  v_extras public.project_assignments[] := '{}';
+  v_extras public.project_assignments[] := '{}'::public.project_assignments[];
   v_task_uuid uuid;
   v_root public.project_assignments;
 begin

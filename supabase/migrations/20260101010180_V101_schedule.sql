@@ -112,7 +112,7 @@ declare
   v_row record;
   v_starts_at timestamptz;
   v_ends_at timestamptz;
-  v_rows jsonb[] := '{}';
+  v_rows jsonb[] := '{}'::jsonb[];
 begin
   perform app.require('Staff');
   v_project := app.find_project(p_project_uuid);

@@ -446,15 +446,6 @@ def test_p51_p52_two_orders_of_overlapping_projects_at_once_leave_a_permutation(
         assert values(db, "select position from public.projects order by 1") == before
 
 
-def test_p54_the_order_of_a_list_has_an_index(db: Connection) -> None:
-    for table in ("projects", "project_tasks", "entities", "project_assignments", "entity_data"):
-        assert value(
-            db,
-            "select condeferrable from pg_constraint where contype = 'u' and conname = %s",
-            f"{table}_position_key",
-        )
-
-
 def test_p61_every_moment_has_its_zone(db: Connection) -> None:
     assert (
         values(

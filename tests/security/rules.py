@@ -285,7 +285,8 @@ def plpgsql_check_is_content(db: Connection) -> list[str]:
         inner join pg_language as lang on lang.oid = fun.prolang and lang.lanname = 'plpgsql'
         left join pg_trigger as trg on trg.tgfoid = fun.oid and trg.tgparentid = 0
         cross join lateral extensions.plpgsql_check_function(
-          fun.oid, coalesce(trg.tgrelid, 0), performance_warnings => false
+          fun.oid, coalesce(trg.tgrelid, 0), performance_warnings => false,
+          oldtable => trg.tgoldtable, newtable => trg.tgnewtable
         ) as found
         where fun.pronamespace::regnamespace::text in ('public', 'app', 'private')
         and (trg.oid is not null or fun.prorettype <> 'trigger'::regtype)

@@ -1,0 +1,92 @@
+"""P23, P62: what the tables must refuse is really there, not only written in a file."""
+
+import pytest
+
+from bakehouse.database import Connection
+from support import value, values
+
+FOREIGN_KEYS = {
+    "entities(created_by_uuid) n staff_shared",
+    "entity_data(created_by_uuid) n staff_shared",
+    "entity_data(entity_uuid) c entities",
+    "project_assignments(assigned_person_uuid) n staff_shared",
+    "project_assignments(completed_by_uuid) n staff_shared",
+    "project_assignments(project_uuid) c projects",
+    "project_assignments(task_uuid) r project_tasks",
+    "project_dependencies(assignment_uuid,project_uuid) c project_assignments",
+    "project_dependencies(depends_on_uuid,project_uuid) c project_assignments",
+    "project_task_dependencies(depends_on_task_uuid) c project_tasks",
+    "project_task_dependencies(task_uuid) c project_tasks",
+    "project_tasks(default_assigned_person_uuid) n staff_shared",
+    "projects(assigned_person_uuid) n staff_shared",
+    "projects(created_from_template_uuid) n projects",
+}
+NULLABLE = {
+    "entities": "created_by_uuid description icon",
+    "entity_data": "created_by_uuid",
+    "project_tasks": "archived_at default_assigned_person_uuid description estimated_duration "
+    "estimated_duration_unit",
+    "project_task_dependencies": "",
+    "projects": "archived_at assigned_person_uuid completed_at created_from_template_uuid "
+    "description scheduled_start_date started_at",
+    "project_assignments": "assigned_person_uuid completed_at completed_by_uuid counts_weekends "
+    "description estimated_duration estimated_duration_unit",
+    "project_dependencies": "",
+    "activities": "actor_uuid resource_uuid",
+}
+
+
+def test_p23_every_reference_is_kept_by_the_database(db: Connection) -> None:
+    found = values(
+        db,
+        """
+        select con.conrelid::regclass || '(' || (
+          select string_agg(col.attname, ',' order by col.attname = 'project_uuid', col.attname)
+          from pg_attribute as col
+          where col.attrelid = con.conrelid and col.attnum = any(con.conkey)
+        ) || ') ' || con.confdeltype::text || ' ' || con.confrelid::regclass
+        from pg_constraint as con where con.contype = 'f' and con.convalidated
+        """,
+    )
+
+    assert set(found) >= FOREIGN_KEYS
+
+
+@pytest.mark.parametrize("table", NULLABLE)
+def test_p23_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
+    optional = values(
+        db,
+        "select attname::text from pg_attribute where attrelid = %s::regclass "
+        "and attnum > 0 and not attisdropped and not attnotnull",
+        f"public.{table}",
+    )
+
+    assert set(NULLABLE[table].split()) == set(optional)
+
+
+def test_p65_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
+    repeated = values(
+        db,
+        """
+        select short.indexrelid::regclass::text from pg_index as short
+        inner join pg_index as long on long.indrelid = short.indrelid
+          and long.indexrelid <> short.indexrelid
+          and (long.indkey::int2[])[0:short.indnkeyatts - 1] = short.indkey::int2[]
+        inner join pg_class as rel on rel.oid = short.indrelid
+        where rel.relname = any(%s) and rel.relnamespace = 'public'::regnamespace
+        and not short.indisunique and short.indpred is null and short.indoption = long.indoption
+        """,
+        list(NULLABLE),
+    )
+
+    assert repeated == []
+
+
+def test_p51_p54_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection) -> None:
+    for table in ("projects", "project_tasks", "entities", "project_assignments", "entity_data"):
+        assert value(
+            db,
+            "select condeferrable and not condeferred from pg_constraint "
+            "where contype = 'u' and conname = %s",
+            f"{table}_position_key",
+        )
