@@ -5,8 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.check_subprojects(), app.roll_up(), app.add_up_changed_rows(), app.recount_changed_tasks(),
-app.recount_changed_projects() cascade;
+app.check_subprojects(), app.roll_up(), app.add_up_new_rows(), app.add_up_lost_rows(),
+app.add_up_changed_rows(), app.recount_changed_tasks(), app.recount_changed_projects() cascade;
 do $$
 declare
   v_row record;
@@ -77,12 +77,12 @@ select
   assignments.position,
   assignments.status,
   assignments.progress_pct,
+  estimates.counts_weekends,
+  estimates.hours,
   tasks.title,
   tasks.translations as title_translations,
   'title' as title_field,
   true as counted,
-  estimates.counts_weekends,
-  estimates.hours,
   estimates.hours * case when estimates.counts_weekends then 1 else 3 end as clock_hours
 from public.project_assignments as assignments
 inner join public.projects as projects on assignments.project_uuid = projects.uuid

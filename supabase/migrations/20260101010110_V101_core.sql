@@ -317,12 +317,12 @@ select
   assignments.position,
   assignments.status,
   assignments.progress_pct,
+  estimates.counts_weekends,
+  estimates.hours,
   tasks.title,
   tasks.translations as title_translations,
   'title' as title_field,
   true as counted,
-  estimates.counts_weekends,
-  estimates.hours,
   estimates.hours * case when estimates.counts_weekends then 1 else 3 end as clock_hours
 from public.project_assignments as assignments
 inner join public.projects as projects on assignments.project_uuid = projects.uuid
@@ -631,7 +631,8 @@ app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(te
 app.take_places(uuid[], uuid[], integer[]),
 app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
 app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid),
-app.duration_hours(numeric, text, boolean), app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
+app.duration_hours(numeric, text, boolean),
+app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
 app.project_state(public.projects), app.has_status(public.projects, text),
 app.settle_projects(uuid[]), app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
 app.forbid_task_cycles()

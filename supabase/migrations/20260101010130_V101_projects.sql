@@ -379,9 +379,9 @@ begin
 end;
 $$;
 comment on function public.delete_project(uuid) is
-'Delete a project with its rows; tasks of the library stay. Returns how many projects that removed.
+'Delete a project with its rows and, with V127, all that lies inside it; tasks of the library stay. Returns how many projects that removed.
 
-Role: Admin. Errors: NOT_FOUND.';
+Role: Admin. Errors: NOT_FOUND, STILL_A_SUBPROJECT (with V127).';
 
 create or replace function public.get_project(p_project_uuid uuid, p_language text default null)
 returns jsonb

@@ -2,8 +2,8 @@
 --
 -- Creates: project_assignments.child_project_uuid, app.project_sums, app.lock_forest,
 --          app.project_lineage, app.check_subprojects, app.roll_up, app.add_up,
---          app.add_up_changed_rows, app.recount_projects, app.recount_changed_tasks,
---          app.recount_changed_projects
+--          app.add_up_new_rows, app.add_up_lost_rows, app.add_up_changed_rows,
+--          app.recount_projects, app.recount_changed_tasks, app.recount_changed_projects
 -- Replaces: app.lock_project_trees, app.root_projects, app.project_rows,
 --           app.project_summaries, app.is_archived, app.settle_projects
 -- Needs: M0 M1 V101
@@ -264,7 +264,8 @@ as
 select projects.uuid
 from public.projects as projects
 where not exists (
-  select from public.project_assignments as links where links.child_project_uuid = projects.uuid
+  select from public.project_assignments as links
+  where links.child_project_uuid = projects.uuid
 );
 comment on view app.root_projects is
 'The projects that stand in lists, counts and buckets: those that do not lie inside another.';
@@ -278,12 +279,12 @@ select
   assignments.position,
   assignments.status,
   assignments.progress_pct,
+  estimates.counts_weekends,
+  estimates.hours,
   coalesce(children.name, tasks.title) as title,
   coalesce(children.translations, tasks.translations) as title_translations,
   case when assignments.task_uuid is null then 'name' else 'title' end as title_field,
   assignments.task_uuid is not null or assignments.estimated_duration is not null as counted,
-  estimates.counts_weekends,
-  estimates.hours,
   estimates.hours * case when estimates.counts_weekends then 1 else 3 end as clock_hours
 from public.project_assignments as assignments
 inner join public.projects as projects on assignments.project_uuid = projects.uuid
@@ -472,6 +473,39 @@ $$;
 comment on function app.add_up(public.project_assignments[], public.project_assignments[]) is
 'Add rows that are there now to the sums of their projects, and take away those that are there no more.';
 
+create or replace function app.add_up_new_rows()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_projects uuid[] := array(select distinct made.project_uuid from made);
+begin
+  perform app.lock_project_trees(v_projects);
+  insert into app.project_sums (project_uuid)
+  select given.project_uuid from unnest(v_projects) as given (project_uuid)
+  on conflict do nothing;
+  perform app.add_up(array(select made::public.project_assignments from made), '{}');
+  return null;
+end;
+$$;
+comment on function app.add_up_new_rows() is
+'Trigger: rows added change the sums of their projects, in the same transaction and under the lock of the tree.';
+
+create or replace function app.add_up_lost_rows()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform app.lock_project_trees(array(select distinct gone.project_uuid from gone));
+  perform app.add_up('{}', array(select gone::public.project_assignments from gone));
+  return null;
+end;
+$$;
+comment on function app.add_up_lost_rows() is
+'Trigger: rows removed change the sums of their projects, in the same transaction and under the lock of the tree.';
+
 create or replace function app.add_up_changed_rows()
 returns trigger
 language plpgsql
@@ -479,50 +513,38 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
-  v_made public.project_assignments[] := '{}';
-  v_gone public.project_assignments[] := '{}';
+  v_made public.project_assignments[] := array(
+    select made::public.project_assignments
+    from made
+    inner join gone on gone.uuid = made.uuid
+    where (
+      gone.status, gone.progress_pct, gone.estimated_duration, gone.estimated_duration_unit,
+      gone.counts_weekends
+    ) is distinct from (
+      made.status, made.progress_pct, made.estimated_duration, made.estimated_duration_unit,
+      made.counts_weekends
+    )
+  );
+  v_tasks uuid[] := array(
+    select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
+  );
 begin
-  if tg_op = 'INSERT' then
-    v_made := array(select made::public.project_assignments from made);
-    insert into app.project_sums (project_uuid)
-    select distinct made.project_uuid from unnest(v_made) as made
-    on conflict do nothing;
-  elsif tg_op = 'DELETE' then
-    v_gone := array(select gone::public.project_assignments from gone);
-  else
-    v_made := array(
-      select made::public.project_assignments
-      from made
-      inner join gone on made.uuid = gone.uuid
-      where (
-        gone.status, gone.progress_pct, gone.estimated_duration, gone.estimated_duration_unit,
-        gone.counts_weekends
-      ) is distinct from (
-        made.status, made.progress_pct, made.estimated_duration, made.estimated_duration_unit,
-        made.counts_weekends
-      )
-    );
-    v_gone := array(
-      select gone::public.project_assignments
-      from gone
-      where gone.uuid in (select made.uuid from unnest(v_made) as made)
-    );
+  if v_made = '{}' then
+    return null;
   end if;
-  if v_made <> '{}' or v_gone <> '{}' then
-    if tg_op <> 'UPDATE' or exists ( -- else it comes from further down, where the lock was taken
-      select from unnest(v_made) as made where made.task_uuid is not null
-    ) then
-      perform app.lock_project_trees(array(
-        select distinct changed.project_uuid from unnest(v_made || v_gone) as changed
-      ));
-    end if;
-    perform app.add_up(v_made, v_gone);
+  if v_tasks <> '{}' then -- else it comes from further down, where the lock was taken
+    perform app.lock_project_trees(v_tasks);
   end if;
+  perform app.add_up(v_made, array(
+    select gone::public.project_assignments
+    from gone
+    where gone.uuid in (select made.uuid from unnest(v_made) as made)
+  ));
   return null;
 end;
 $$;
 comment on function app.add_up_changed_rows() is
-'Trigger: whatever changes rows changes the sums of their projects, in the same transaction and under the lock of the tree.';
+'Trigger: rows that are further, or estimated otherwise, change the sums of their projects, in the same transaction and under the lock of the tree.';
 
 create or replace function app.recount_projects(p_projects uuid[])
 returns void
@@ -618,7 +640,7 @@ for each statement execute function app.check_subprojects();
 create or replace trigger project_assignments_count_insert
 after insert on public.project_assignments
 referencing new table as made
-for each statement execute function app.add_up_changed_rows();
+for each statement execute function app.add_up_new_rows();
 create or replace trigger project_assignments_count_update
 after update on public.project_assignments
 referencing old table as gone new table as made
@@ -626,7 +648,7 @@ for each statement execute function app.add_up_changed_rows();
 create or replace trigger project_assignments_count_delete
 after delete on public.project_assignments
 referencing old table as gone
-for each statement execute function app.add_up_changed_rows();
+for each statement execute function app.add_up_lost_rows();
 create or replace trigger project_tasks_recount
 after update on public.project_tasks
 referencing old table as gone new table as made
@@ -647,7 +669,8 @@ app.lock_forest(boolean), app.lock_project_trees(uuid[]), app.project_lineage(uu
 app.is_archived(public.projects), app.check_subprojects(), app.roll_up(),
 app.settle_projects(uuid[]),
 app.add_up(public.project_assignments[], public.project_assignments[]),
-app.add_up_changed_rows(), app.recount_projects(uuid[]), app.recount_changed_tasks(),
+app.add_up_new_rows(), app.add_up_lost_rows(), app.add_up_changed_rows(),
+app.recount_projects(uuid[]), app.recount_changed_tasks(),
 app.recount_changed_projects()
 from public, anon, authenticated, service_role;
 

@@ -295,6 +295,11 @@ begin
 end;
 $$;
 
+comment on function public.delete_assignment(uuid) is
+'Remove a row and what waits for it or it for. A sub-project goes with its row, and with all that lies inside it. Returns what the row was. A project that loses its last open row is completed; one that loses its last row stays as it is.
+
+Role: Supervisor. Errors: NOT_FOUND.';
+
 create or replace function public.available_projects_to_link(
   p_project_uuid uuid, p_language text default null
 )
