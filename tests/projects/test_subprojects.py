@@ -209,7 +209,7 @@ def test_a_row_is_a_task_or_a_sub_project_of_its_own(
     with pytest.raises(psycopg.IntegrityError) as refusal, db.transaction():
         db.execute(
             f"insert into public.project_assignments ({columns}, position) "
-            f"values ({', '.join(['%s'] * len(names))}, 99)",  # type: ignore[arg-type]
+            f"values ({', '.join(['%s'] * len(names))}, 99)",
             [given[name] for name in names],
         )
 
