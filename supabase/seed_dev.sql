@@ -102,8 +102,11 @@ inner join public.inventory_items as items on items.sku = 'dev-cake-board';
 
 do $$
 begin
-  if to_regclass('public.projects') is null or exists (select from public.projects) then
-    return; -- a dev database may do without projects, or has its own
+  if to_regclass('public.projects') is null then
+    return; -- a dev database may do without projects
+  end if;
+  if exists (select from public.projects) then
+    return; -- or have its own by now
   end if;
   insert into public.settings (key, value) values ('entities_enabled', 'true')
   on conflict do nothing;

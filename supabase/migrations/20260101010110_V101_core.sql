@@ -28,6 +28,8 @@
 --         copies its own columns from the template; a trigger on started_at that cements.
 --   V127: statement triggers on project_tasks (estimates) and projects (counts_weekends) that
 --         settle; a trigger that keeps child_project_uuid; its own duration and progress checks.
+--   Both: what on delete restrict raises is restrict_violation since Postgres 18, not
+--         foreign_key_violation.
 -- Reads return to_jsonb of the row and more, so that columns added later appear by themselves.
 
 begin;

@@ -271,7 +271,7 @@ begin
   begin
     delete from public.project_tasks as tasks where tasks.uuid = p_task_uuid;
   exception
-    when foreign_key_violation or restrict_violation then
+    when foreign_key_violation or restrict_violation then -- the latter since Postgres 18
       perform app.fail(
         'CONFLICT', 'Rows of projects use this task: archive it instead.', jsonb_build_object(
           'task_uuid', p_task_uuid, 'rows', (
@@ -366,7 +366,7 @@ exception
   when unique_violation then
     perform app.fail('CONFLICT', 'It waits for that already.');
     return null;
-  when foreign_key_violation or restrict_violation then
+  when foreign_key_violation then
     perform app.fail('NOT_FOUND', 'No such task.', jsonb_build_object(
       'task_uuid', p_task_uuid, 'depends_on_task_uuid', p_depends_on_task_uuid
     ));

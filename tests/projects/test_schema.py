@@ -1,7 +1,10 @@
 """P23, P62: what the tables must refuse is really there, not only written in a file."""
 
+import psycopg
 import pytest
 
+import servers
+from bakehouse import environment
 from bakehouse.database import Connection
 from support import value, values
 
@@ -90,3 +93,25 @@ def test_p51_p54_places_are_unique_and_may_be_exchanged_in_one_statement(db: Con
             "where contype = 'u' and conname = %s",
             f"{table}_position_key",
         )
+
+
+def test_projects_need_the_core_and_the_settings_alone(blank: str) -> None:
+    with psycopg.connect(blank, autocommit=True) as conn:
+        for name in ("M0", "M1", "V101"):
+            for path in sorted(servers.MIGRATIONS.glob(f"*_{name}_*.sql")):
+                conn.execute(path.read_bytes())
+        assert value(conn, "select to_regclass('public.projects') is not null")
+
+
+def test_dev_data_waits_for_projects_to_be_there(blank: str) -> None:
+    seed = servers.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
+    paths = sorted(servers.MIGRATIONS.glob("*.sql"))
+    with psycopg.connect(blank, autocommit=True) as conn:
+        environment.mark(conn, "dev")
+        for family in ("M", "V"):
+            for path in paths:
+                if path.name.split("_")[1].startswith(family):
+                    conn.execute(path.read_bytes())
+            conn.execute(seed)
+
+        assert value(conn, "select count(*) from public.project_assignments") == 3
