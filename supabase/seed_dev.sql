@@ -162,6 +162,21 @@ begin
     '00000000-0000-4000-8000-000000000112', '00000000-0000-4000-8000-000000000123',
     '00000000-0000-4000-8000-000000000122'
   );
+  if to_regclass('public.project_statuses') is null then
+    return;
+  end if;
+  update public.projects set status_entity_uuid = '00000000-0000-4000-8000-000000000131'
+  where projects.uuid in (
+    '00000000-0000-4000-8000-000000000111', '00000000-0000-4000-8000-000000000112'
+  );
+  insert into public.projects (uuid, name, status_entity_uuid)
+  values
+  (
+    '00000000-0000-4000-8000-000000000113', 'Wedding of Cleo and Dan',
+    '00000000-0000-4000-8000-000000000131'
+  );
+  update public.projects set started_at = app.now()
+  where projects.uuid = '00000000-0000-4000-8000-000000000113';
 end;
 $$;
 

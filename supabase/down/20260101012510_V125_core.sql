@@ -5,23 +5,20 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.inherit_statuses(), app.cement_project(), app.require_started(), app.keep_selection(),
-app.record_selection() cascade;
+app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
+app.move_selection(), app.record_selection() cascade;
 do $$
 begin
   if to_regclass('public.projects') is not null then
-    drop function if exists app.find_project(uuid);
   end if;
   if to_regprocedure('app.has_status(public.projects, text)') is not null then
     create or replace function app.has_status(p_project public.projects, p_status text)
     returns boolean
-    language plpgsql
+    language sql
     stable
     set search_path = ''
     as $body$
-    begin
-      return p_status is null;
-    end;
+      select p_status is null;
     $body$;
     comment on function app.has_status(public.projects, text) is
     'Whether the project has this status selected; null: none. Here none ever has.';
@@ -31,6 +28,6 @@ $$;
 drop function if exists
 app.recement(uuid), app.copy_statuses(uuid), app.statuses_of(uuid[], text, boolean),
 app.default_list();
-drop view if exists app.status_rows, app.catalog_statuses;
+drop view if exists app.status_rows;
 
 commit;

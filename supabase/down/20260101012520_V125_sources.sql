@@ -23,13 +23,11 @@ begin
   if to_regprocedure('app.write_attrs(uuid, jsonb)') is not null then
     create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
     returns jsonb
-    language plpgsql
+    language sql
     volatile
     set search_path = ''
     as $body$
-    begin
-      return p_attrs;
-    end;
+      select p_attrs;
     $body$;
     comment on function app.write_attrs(uuid, jsonb) is
     'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';

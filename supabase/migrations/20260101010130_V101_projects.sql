@@ -42,13 +42,11 @@ comment on function app.describe_project(public.projects, text) is
 
 create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
+language sql
 volatile
 set search_path = ''
 as $$
-begin
-  return p_attrs;
-end;
+  select p_attrs;
 $$;
 comment on function app.write_attrs(uuid, jsonb) is
 'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
@@ -62,15 +60,21 @@ volatile
 set search_path = ''
 as $$
 declare
+  v_attrs jsonb := p_attrs;
   v_project public.projects;
   v_constraint text;
 begin
+  if p_template.uuid is not null then -- what it has stays where the caller leaves a blank
+    v_attrs := p_attrs - array(
+      select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
+    );
+  end if;
   v_project := jsonb_populate_record(
     null::public.projects,
     jsonb_build_object(
       'is_template', false, 'counts_weekends', coalesce(p_template.counts_weekends, false),
       'start_mode', 'immediate', 'translations', '{}'::jsonb
-    ) || p_attrs
+    ) || v_attrs
   );
   insert into public.projects (
     name, is_template, description, counts_weekends, start_mode, scheduled_start_date,
@@ -83,7 +87,7 @@ begin
   )
   returning projects.* into v_project;
   perform app.check_attrs(
-    app.write_attrs(v_project.uuid, p_attrs),
+    app.write_attrs(v_project.uuid, v_attrs),
     'is_template', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
     'translations', 'assigned_person_uuid'
   );

@@ -1,8 +1,8 @@
 -- V125 core: the statuses of a project on either side of its start, and what keeps them true.
 --
--- Creates: app.catalog_statuses, app.status_rows, app.default_list, app.statuses_of,
---          app.copy_statuses, app.recement, app.inherit_statuses,
---          app.cement_project, app.require_started, app.keep_selection, app.record_selection
+-- Creates: app.status_rows, app.default_list, app.statuses_of, app.copy_statuses, app.recement,
+--          app.inherit_statuses, app.cement_project, app.require_started, app.drop_selection,
+--          app.move_selection, app.record_selection
 -- Replaces: app.has_status
 -- Needs: M0 M1 V101
 -- Re-run: safe, each statement converges
@@ -21,24 +21,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 -- Functions, internal: which statuses there are
-create or replace view app.catalog_statuses
-with (security_invoker = true)
-as
-select
-  records.entity_uuid,
-  records.uuid,
-  records.title,
-  records.translations,
-  records.slug,
-  records.data,
-  records.position,
-  records.inserted_at
-from public.entity_data as records
-inner join public.entities as entities on records.entity_uuid = entities.uuid
-where records.status = 'published' and entities.status <> 'trashed';
-comment on view app.catalog_statuses is
-'What counts as a status in the catalog: the published records of a list that is not in the trash.';
-
 create or replace view app.status_rows
 with (security_invoker = true)
 as
@@ -67,15 +49,15 @@ from (
   union all
   select
     live.entity_uuid as list_uuid,
-    live.uuid,
+    live.record_uuid as uuid,
     live.title::text as label,
     'title' as label_field,
     live.translations,
     live.slug,
     live.data,
     live.position,
-    live.inserted_at
-  from app.catalog_statuses as live
+    null as inserted_at
+  from app.published_records as live
 ) as rows;
 comment on view app.status_rows is
 'Every status, by the list it stands in: a list of the catalog, or a started project. Only a hash and 3 to 8 hex digits are a colour, safe in a page.';
@@ -159,7 +141,7 @@ begin
   -- one statement, one look at the catalog: an empty list removes nothing
   with fresh as materialized (
     select
-      live.uuid, live.title, live.slug, live.position, live.data,
+      live.record_uuid, live.title, live.slug, live.position, live.data,
       coalesce(
         (
           select jsonb_object_agg(
@@ -170,7 +152,7 @@ begin
         ),
         '{}'
       ) as translations
-    from app.catalog_statuses as live
+    from app.published_records as live
     inner join public.projects as projects
       on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_list())
     where projects.uuid = p_project_uuid
@@ -187,7 +169,7 @@ begin
     )
     select
       p_project_uuid, fresh.title, fresh.slug, fresh.position, fresh.data, fresh.translations,
-      fresh.uuid
+      fresh.record_uuid
     from fresh
     on conflict on constraint project_statuses_project_slug_index do update
       set
@@ -250,7 +232,7 @@ begin
     from public.projects as templates where templates.uuid = new.created_from_template_uuid;
   end if;
   if new.current_status_slug is not null and not exists (
-    select from app.catalog_statuses as live
+    select from app.published_records as live
     where live.entity_uuid = coalesce(new.status_entity_uuid, app.default_list())
     and live.slug = new.current_status_slug
   ) then
@@ -313,27 +295,36 @@ $$;
 comment on function app.require_started() is
 'Trigger: only a started project has statuses of its own. Raises INVALID_STATE.';
 
-create or replace function app.keep_selection()
+create or replace function app.drop_selection()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-  if tg_op = 'DELETE' then
-    update public.projects as projects set current_status_slug = null
-    from gone
-    where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
-  else
-    update public.projects as projects set current_status_slug = made.slug
-    from gone
-    inner join made on made.uuid = gone.uuid and made.slug <> gone.slug
-    where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
-  end if;
+  update public.projects as projects set current_status_slug = null
+  from gone
+  where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
   return null;
 end;
 $$;
-comment on function app.keep_selection() is
-'Trigger: the selection follows its status to another slug, and goes with it when it goes.';
+comment on function app.drop_selection() is
+'Trigger: a selection goes with its status.';
+
+create or replace function app.move_selection()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.projects as projects set current_status_slug = made.slug
+  from gone
+  inner join made on made.uuid = gone.uuid and made.slug <> gone.slug
+  where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
+  return null;
+end;
+$$;
+comment on function app.move_selection() is
+'Trigger: a selection follows its status to another slug.';
 
 create or replace function app.record_selection()
 returns trigger
@@ -386,23 +377,23 @@ create or replace trigger project_statuses_require_started
 after insert on public.project_statuses
 referencing new table as made
 for each statement execute function app.require_started();
-create or replace trigger project_statuses_keep_selection_update
+create or replace trigger project_statuses_move_selection
 after update on public.project_statuses
 referencing old table as gone new table as made
-for each statement execute function app.keep_selection();
-create or replace trigger project_statuses_keep_selection_delete
+for each statement execute function app.move_selection();
+create or replace trigger project_statuses_drop_selection
 after delete on public.project_statuses
 referencing old table as gone
-for each statement execute function app.keep_selection();
+for each statement execute function app.drop_selection();
 
 -- Grants
-revoke all on table app.catalog_statuses, app.status_rows
+revoke all on table app.status_rows
 from public, anon, authenticated, service_role;
 revoke all on function
 app.default_list(), app.statuses_of(uuid[], text, boolean),
 app.copy_statuses(uuid), app.recement(uuid),
-app.inherit_statuses(), app.cement_project(), app.require_started(), app.keep_selection(),
-app.record_selection()
+app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
+app.move_selection(), app.record_selection()
 from public, anon, authenticated, service_role;
 
 select app.assert_grants();

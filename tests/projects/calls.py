@@ -30,6 +30,13 @@ class Caller:
         (answer,) = self.rows(function, *arguments, **named)
         return answer
 
+    def records(self, function: str, *arguments: object, **named: object) -> list[Any]:
+        """What a function answers in rows of several columns, each by its names."""
+        query, parameters = self._query(function, arguments, named)
+        shaped = sql.SQL("select to_jsonb(answer) from ({}) as called (answer)").format(query)
+        with acting_as(self.db, "authenticated", self.account):
+            return [row[0] for row in self.db.execute(shaped, parameters)]
+
     def project(self, name: str = "Wedding", **attrs: object) -> str:
         return str(self("create_project", name, attrs)["uuid"])
 
@@ -95,6 +102,15 @@ def _adapted(argument: object) -> object:
 
 def caller(db: Connection, role: str = "Supervisor") -> Caller:
     return Caller(db, make_staff(db, role=role))
+
+
+def switch(db: Connection, enabled: str) -> None:
+    """Switch the catalog on or off."""
+    db.execute(
+        "insert into public.settings (key, value) values ('entities_enabled', %s::jsonb) "
+        "on conflict on constraint settings_key do update set value = excluded.value",
+        (enabled,),
+    )
 
 
 def calling(account: UUID, function: str, *arguments: object) -> Call:

@@ -8,7 +8,7 @@ import pytest
 
 from bakehouse.database import Connection
 from orders.races import meet
-from projects.calls import Caller, caller, calling
+from projects.calls import Caller, caller, calling, switch
 from support import make_staff, raises_code, value, values
 
 
@@ -16,14 +16,6 @@ from support import make_staff, raises_code, value, values
 def catalog(db: Connection) -> None:
     """The catalog is on."""
     switch(db, "true")
-
-
-def switch(db: Connection, enabled: str) -> None:
-    db.execute(
-        "insert into public.settings (key, value) values ('entities_enabled', %s::jsonb) "
-        "on conflict on constraint settings_key do update set value = excluded.value",
-        (enabled,),
-    )
 
 
 @pytest.fixture

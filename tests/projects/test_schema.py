@@ -21,8 +21,11 @@ FOREIGN_KEYS = {
     "project_task_dependencies(depends_on_task_uuid) c project_tasks",
     "project_task_dependencies(task_uuid) c project_tasks",
     "project_tasks(default_assigned_person_uuid) n staff_shared",
+    "project_statuses(project_uuid) c projects",
     "projects(assigned_person_uuid) n staff_shared",
+    "projects(cemented_status_slug,uuid) a project_statuses",
     "projects(created_from_template_uuid) n projects",
+    "projects(status_entity_uuid) n entities",
 }
 NULLABLE = {
     "entities": "created_by_uuid description icon",
@@ -30,8 +33,10 @@ NULLABLE = {
     "project_tasks": "archived_at default_assigned_person_uuid description estimated_duration "
     "estimated_duration_unit",
     "project_task_dependencies": "",
-    "projects": "archived_at assigned_person_uuid completed_at created_from_template_uuid "
-    "description scheduled_start_date started_at",
+    "projects": "archived_at assigned_person_uuid cemented_status_slug completed_at "
+    "created_from_template_uuid current_status_slug description external_id scheduled_start_date "
+    "started_at status_entity_uuid",
+    "project_statuses": "source_entity_data_uuid",
     "project_assignments": "assigned_person_uuid completed_at completed_by_uuid counts_weekends "
     "description estimated_duration estimated_duration_unit",
     "project_dependencies": "",

@@ -1,0 +1,254 @@
+"""What projects cost: each section against the plainest statement that does the same.
+
+    .venv/bin/python bench/projects.py [section ...]
+
+Both sides of a ratio run in turn on the same durable server, so that it holds on a noisy machine.
+"""
+
+import json
+import statistics as stats
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+
+from bakehouse import embedded
+from bakehouse.database import Connection
+
+ROOT = Path(__file__).parents[1]
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+PORT = 54494
+ACCOUNT = "00000000-0000-4000-8000-0000000000be"
+
+LISTS = 20
+PROJECTS = 1000
+STATUS_ROUNDS = 60
+FILL_STATUSES: LiteralString = """
+insert into public.settings (key, value) values ('entities_enabled', 'true');
+insert into public.entities (name, display_name, display_name_plural)
+select 'bench_' || list, 'Bench', 'Bench' from generate_series(1, 20) as list;
+insert into public.entity_data (entity_uuid, title, slug, position, data, translations)
+select
+  entities.uuid, 'Status ' || number, 'status-' || number, number, '{"color": "#34d399"}',
+  jsonb_build_object('es-ES', jsonb_build_object('title', 'Estado ' || number))
+from public.entities as entities, generate_series(1, 6) as number;
+insert into public.projects (name, status_entity_uuid, current_status_slug)
+select 'Bench', entities.uuid, 'status-' || 1 + number % 6
+from public.entities as entities, generate_series(1, 500) as number;
+update public.projects set started_at = now() where position % 2 = 0;
+analyze;
+"""
+BARE_JOIN: LiteralString = """
+select
+  projects.uuid, coalesce(own.uuid, live.uuid), coalesce(own.label, live.title),
+  coalesce(own.slug, live.slug), coalesce(own.data, live.data) ->> 'color',
+  coalesce(own.position, live.position)
+from public.projects as projects
+left join public.project_statuses as own
+  on own.project_uuid = projects.uuid and own.slug = projects.current_status_slug
+left join public.entity_data as live
+  on live.entity_uuid = projects.status_entity_uuid and live.slug = projects.current_status_slug
+  and projects.started_at is null
+where projects.uuid = any(%s)
+"""
+BATCH: LiteralString = "select * from public.statuses_for_projects(%s, %s)"
+
+
+LEVELS, WIDTH, OTHERS = 8, 500, 100_000
+ROLLUP_ROUNDS = 150
+CHAIN: LiteralString = """
+with made as (
+  insert into public.projects (name, is_template)
+  select 'Bench ' || level, %(template)s from generate_series(1, %(levels)s) as level
+  returning uuid, row_number() over (order by position) as level
+),
+links as (
+  insert into public.project_assignments (project_uuid, child_project_uuid, position)
+  select above.uuid, below.uuid, 0
+  from made as above inner join made as below on below.level = above.level + 1
+)
+insert into public.project_assignments (project_uuid, task_uuid, position)
+select made.uuid, tasks.uuid, number
+from made, generate_series(1, %(width)s) as number,
+  (select uuid from public.project_tasks limit 1) as tasks
+where number < %(width)s or made.level = %(levels)s
+"""
+ROWS_OF: LiteralString = """
+select rows.uuid from public.project_assignments as rows
+inner join public.projects as projects on projects.uuid = rows.project_uuid
+where projects.name = 'Bench 8' and projects.is_template = false and rows.status = 'todo'
+"""
+PLAIN: LiteralString = """
+drop table if exists public.plain;
+create table public.plain (like public.project_assignments including all);
+insert into public.plain select * from public.project_assignments;
+analyze;
+"""
+PLAIN_UPDATE: LiteralString = """
+update public.plain set status = 'done', progress_pct = 100, completed_at = now() where uuid = %s
+"""
+KIT, KIT_LEVELS = 2000, 8
+BARE_COPY: LiteralString = """
+insert into public.project_assignments (project_uuid, task_uuid, position)
+select %s, rows.task_uuid, row_number() over ()
+from public.project_assignments as rows
+where rows.project_uuid = any(%s) and rows.task_uuid is not null
+"""
+COPY: LiteralString = "select public.create_project_from_template(%s, 'Copy')"
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(SECTIONS)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        project = Path(folder)
+        project.chmod(0o755)
+        embedded.start(project, PORT)
+        try:
+            dsn = embedded.dsn(PORT, "postgres")
+            subprocess.run(
+                [BAKEHOUSE, "migrate", "up", "--project", str(ROOT), "--database-url", dsn],
+                check=True,
+                capture_output=True,
+            )
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute(
+                    "insert into public.staff_shared (user_id, full_name, role, approved) "
+                    "values (%s, 'Bench', 'Admin', true)",
+                    (ACCOUNT,),
+                )
+                for section in wanted:
+                    print(section)
+                    SECTIONS[section](conn)
+        finally:
+            embedded.remove(project)
+
+
+def statuses(conn: Connection) -> None:
+    """The status of each of 1,000 projects, half of them started, of 20 lists, among 10,000."""
+    conn.execute(FILL_STATUSES)
+    everyone = [row[0] for row in conn.execute("select uuid from public.projects order by uuid")]
+    some = everyone[:PROJECTS]
+    assert sorted(conn.execute(BARE_JOIN, (some,)).fetchall()) == sorted(
+        api(conn, lambda: conn.execute(BATCH, (some, None)).fetchall())
+    )
+
+    def bare() -> object:
+        return conn.execute(BARE_JOIN, (some,)).fetchall()
+
+    sides: dict[str, Callable[[], object]] = {
+        "a bare join": bare,
+        "statuses_for_projects": lambda: conn.execute(BATCH, (some, None)).fetchall(),
+        "statuses_for_projects, translated": lambda: conn.execute(BATCH, (some, "es")).fetchall(),
+        "statuses_for_projects, a tenth of them": lambda: conn.execute(
+            BATCH, (some[: PROJECTS // 10], None)
+        ).fetchall(),
+    }
+    compare(conn, sides, STATUS_ROUNDS, plain="a bare join")
+
+
+def rollup(conn: Connection) -> None:
+    """Complete a leaf 8 levels down, 500 rows at each, alone and among 100,000 other projects."""
+    conn.execute("insert into public.project_tasks (title, estimated_duration) values ('Bench', 2)")
+    conn.execute(CHAIN, {"levels": LEVELS, "width": WIDTH, "template": False})
+    for others in (0, OTHERS):
+        conn.execute(
+            "insert into public.projects (name) select 'Other' from generate_series(1, %s)",
+            (others,),
+        )
+        conn.execute(PLAIN)
+        leaves = iter([row[0] for row in conn.execute(ROWS_OF)])
+        (toggled,) = (next(leaves) for _ in range(1))
+        print(f"  among {others:,} other projects")
+
+        def one(query: LiteralString, row: object) -> Callable[[], object]:
+            return lambda: conn.execute(query, (row,))
+
+        sides: dict[str, Callable[[], object]] = {
+            "one plain update": lambda: conn.execute(PLAIN_UPDATE, (toggled,)),
+            "complete_assignment": lambda: conn.execute(
+                "select public.complete_assignment(%s)", (next(leaves),)
+            ),
+        }
+        compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
+        conn.execute("update public.project_assignments set status = 'todo', progress_pct = 0, "
+                     "completed_at = null where task_uuid is not null and status <> 'todo'")
+        # nothing begun anywhere: then one row changes every level, there and back
+        sides = {
+            "one plain update": lambda: conn.execute(PLAIN_UPDATE, (toggled,)),
+            "complete, changing all 8 levels": one("select public.complete_assignment(%s)", toggled),
+            "reopen, changing all 8 levels": one("select public.reopen_assignment(%s)", toggled),
+        }  # fmt: skip
+        compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
+
+
+def clone(conn: Connection) -> None:
+    """A project from a template of 2,000 rows on 8 levels, against the bare insert of them."""
+    conn.execute("insert into public.project_tasks (title, estimated_duration) values ('Bench', 2)")
+    conn.execute(CHAIN, {"levels": KIT_LEVELS, "width": KIT // KIT_LEVELS, "template": True})
+    conn.execute("analyze")
+    kit = [
+        row[0] for row in conn.execute(
+            "select uuid from public.projects where is_template order by name"
+        )
+    ]  # fmt: skip
+    empty = conn.execute("insert into public.projects (name) values ('Empty') returning uuid")
+    target = empty.fetchall()[0][0]
+
+    def bare() -> object:
+        return conn.execute(BARE_COPY, (target, kit))
+
+    for _ in range(3):
+        sides: dict[str, Callable[[], object]] = {
+            "bare insert ... select": bare,
+            "create_project_from_template": lambda: conn.execute(COPY, (kit[0],)),
+        }
+        compare(conn, sides, 1, plain="bare insert ... select")
+        conn.execute("delete from public.project_assignments where project_uuid = %s", (target,))
+
+
+def api(conn: Connection, call: Callable[[], object]) -> object:
+    """As an account at the API."""
+    conn.execute("select set_config('request.jwt.claims', %s, false)", (CLAIMS,))
+    conn.execute("set role authenticated")
+    try:
+        return call()
+    finally:
+        conn.execute("reset role")
+
+
+CLAIMS = json.dumps({"role": "authenticated", "sub": ACCOUNT})
+
+
+def compare(
+    conn: Connection, sides: dict[str, Callable[[], object]], rounds: int, plain: str
+) -> None:
+    """Run the sides in turn; the plain one as the owner, the others as an account."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            if name != plain:
+                conn.execute("select set_config('request.jwt.claims', %s, false)", (CLAIMS,))
+                conn.execute("set role authenticated")
+            begun = time.perf_counter()
+            side()
+            times[name].append(time.perf_counter() - begun)
+            conn.execute("reset role")
+    usual = stats.median(times[plain])
+    for name, taken in times.items():
+        median = stats.median(taken)
+        print(f"  {name:<42}{median * 1000:8.2f} ms  x {median / usual:.2f}")
+
+
+SECTIONS: dict[str, Callable[[Connection], None]] = {
+    "statuses": statuses,
+    "rollup": rollup,
+    "clone": clone,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+-- Takes away what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop function if exists
+public.create_project_from_order(text, uuid), public.get_project_for_order(text, text),
+app.order_project(text);
+
+commit;

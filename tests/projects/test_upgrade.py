@@ -1,0 +1,111 @@
+"""V125 onto a database that already holds projects."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import servers
+from bakehouse import apply, database, migrations
+from bakehouse.database import Connection
+from projects.calls import Caller, caller, switch
+from servers import Server
+
+DOWN = servers.MIGRATIONS.with_name("down")
+
+
+def migrate(dsn: str, *milestones: str) -> None:
+    """Apply the files of these milestones, or of all."""
+    files = [
+        file
+        for file in migrations.discover(servers.MIGRATIONS)
+        if not milestones or file.milestone in milestones
+    ]
+    with database.connect(dsn, "tests") as conn:
+        for _ in apply.run(conn, dsn, files, None, print):
+            pass
+
+
+@pytest.fixture
+def v101(server: Server, blank: str) -> str:
+    """The DSN of a database with the core, settings and projects, and nothing else."""
+    with server.one_at_a_time():
+        migrate(blank, "M0", "M1", "V101")
+    return blank
+
+
+def filled(db: Connection) -> tuple[Caller, str, str, str]:
+    """A running project, one that waits, and a template, each with a row."""
+    switch(db, "true")
+    api = caller(db)
+    running, waiting, template = api.project(), api.project(), api.template()
+    for project in (running, waiting, template):
+        api.row(project)
+    api("start_project", running)
+    return api, running, waiting, template
+
+
+def test_projects_of_v101_have_statuses_once_v125_is_there(v101: str) -> None:
+    with psycopg.connect(v101) as db:
+        api, running, waiting, template = filled(db)
+        before = {project: api.get(project) for project in (running, waiting, template)}
+
+    migrate(v101, "M0", "M1", "V101", "V125")
+
+    with psycopg.connect(v101) as db:
+        api = Caller(db, api.account)
+        for project, known in before.items():
+            assert known.items() <= api.get(project).items()
+        source = api("create_default_status_entity")["uuid"]
+        for project in (running, waiting):
+            api("set_status_entity", project, source)
+            api("set_current_status", project, "planned")
+        api("start_project", waiting)
+        assert len(api.records("list_project_statuses", running)) == 6
+        assert api.get(waiting)["current_status_slug"] == "planned"
+
+
+def test_v125_goes_and_leaves_v101_as_it_was(v101: str) -> None:
+    with psycopg.connect(v101) as db:
+        api, running, *_ = filled(db)
+        before = api.get(running)
+    shape = columns_and_functions(v101)
+    migrate(v101, "M0", "M1", "V101", "V125")
+    with psycopg.connect(v101) as db:
+        api = Caller(db, api.account)
+        source = api("create_default_status_entity")["uuid"]
+        api("set_status_entity", running, source)
+        api("set_current_status", running, "planned")
+
+    for path in sorted(DOWN.glob("*_V125_*.sql"), reverse=True):
+        run(v101, path)
+
+    assert columns_and_functions(v101) == shape
+    with psycopg.connect(v101) as db:
+        api = Caller(db, api.account)
+        assert api.get(running).keys() == before.keys()
+        api("update_project", running, {"name": "New"})
+        api("start_project", api.project())
+
+
+def run(dsn: str, path: Path) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(path.read_bytes())
+
+
+def columns_and_functions(dsn: str) -> list[str]:
+    with psycopg.connect(dsn) as conn:
+        found = conn.execute(
+            """
+            select concat_ws(' ', attrelid::regclass, attname, format_type(atttypid, atttypmod))
+            from pg_attribute where attnum > 0 and not attisdropped
+            and attrelid::regclass::text ~ '^(public|app)\\.'
+            union all
+            select pg_get_functiondef(oid) || coalesce(obj_description(oid, 'pg_proc'), '')
+            from pg_proc where pronamespace::regnamespace::text in ('public', 'app')
+            union all
+            select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+            order by 1
+            """
+        ).fetchall()
+    return [" ".join(str(row[0]).split()) for row in found]
