@@ -15,7 +15,8 @@ begin
     drop trigger if exists project_task_dependencies_keep on public.project_task_dependencies;
     drop function if exists
     app.project_state(public.projects), app.is_archived(public.projects),
-    app.has_status(public.projects, text), app.lock_row(uuid), app.lock_project(uuid), app.find_project(uuid);
+    app.has_status(public.projects, text), app.lock_row(uuid), app.lock_project(uuid),
+    app.find_project(uuid);
   end if;
 end;
 $$;

@@ -25,7 +25,6 @@ end;
 $$;
 drop function if exists
 app.recement(uuid), app.copy_statuses(uuid), app.statuses_of(uuid[], text, boolean),
-app.default_list();
-drop view if exists app.status_rows;
+app.default_list(), app.safe_color(jsonb);
 
 commit;

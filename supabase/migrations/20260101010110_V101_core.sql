@@ -49,6 +49,9 @@ begin
   if p_language is null or p_translations = '{}' then
     return p_primary;
   end if;
+  if btrim(p_translations -> p_language ->> p_field) <> '' then -- as it mostly is, without a search
+    return p_translations -> p_language ->> p_field;
+  end if;
   return coalesce(
     (
       select texts.value ->> p_field

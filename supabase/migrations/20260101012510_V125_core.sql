@@ -1,8 +1,8 @@
 -- V125 core: the statuses of a project on either side of its start, and what keeps them true.
 --
--- Creates: app.status_rows, app.default_list, app.statuses_of, app.copy_statuses, app.recement,
---          app.inherit_statuses, app.cement_project, app.require_started, app.drop_selection,
---          app.move_selection, app.record_selection
+-- Creates: app.safe_color, app.default_list, app.statuses_of,
+--          app.copy_statuses, app.recement, app.inherit_statuses, app.cement_project,
+--          app.require_started, app.drop_selection, app.move_selection, app.record_selection
 -- Replaces: app.has_status
 -- Needs: M0 M1 V101
 -- Re-run: safe, each statement converges
@@ -21,46 +21,18 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 -- Functions, internal: which statuses there are
-create or replace view app.status_rows
-with (security_invoker = true)
-as
-select
-  rows.list_uuid,
-  rows.uuid,
-  rows.label,
-  rows.label_field,
-  rows.translations,
-  rows.slug,
-  rows.position,
-  rows.inserted_at,
-  substring(rows.data ->> 'color' from '^#[0-9A-Fa-f]{3,8}$') as color
-from (
-  select
-    cemented.project_uuid as list_uuid,
-    cemented.uuid,
-    cemented.label::text as label,
-    'label' as label_field,
-    cemented.translations,
-    cemented.slug,
-    cemented.data,
-    cemented.position,
-    cemented.inserted_at
-  from public.project_statuses as cemented
-  union all
-  select
-    live.entity_uuid as list_uuid,
-    live.record_uuid as uuid,
-    live.title::text as label,
-    'title' as label_field,
-    live.translations,
-    live.slug,
-    live.data,
-    live.position,
-    null as inserted_at
-  from app.published_records as live
-) as rows;
-comment on view app.status_rows is
-'Every status, by the list it stands in: a list of the catalog, or a started project. Only a hash and 3 to 8 hex digits are a colour, safe in a page.';
+create or replace function app.safe_color(p_data jsonb)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return substring(p_data ->> 'color' from '^#[0-9A-Fa-f]{3,8}$');
+end;
+$$;
+comment on function app.safe_color(jsonb) is
+'The colour in the data of a status. Only a hash and 3 to 8 hex digits are one, safe in a page.';
 
 create or replace function app.default_list()
 returns uuid
@@ -90,26 +62,37 @@ declare
 begin
   return query
   select
-    projects.uuid,
-    statuses.uuid,
+    found.project_uuid, found.uuid,
     case
-      when coalesce((projects.settings ->> 'use_status_translations')::boolean, v_translated)
-      then app.translate(
-        statuses.label, statuses.translations, statuses.label_field, p_language
-      )
-      else statuses.label
+      when p_language is not null and coalesce(found.translated, v_translated)
+      then app.translate(found.label, found.translations, found.label_field, p_language)
+      else found.label
     end,
-    statuses.slug::text,
-    statuses.color,
-    statuses.position
-  from public.projects as projects
-  inner join app.status_rows as statuses on statuses.list_uuid = case
-    when projects.started_at is not null then projects.uuid
-    when v_catalog_on then coalesce(projects.status_entity_uuid, v_default)
-  end
-  where projects.uuid = any(p_projects)
-  and (not p_selected or statuses.slug = projects.current_status_slug)
-  order by projects.uuid, statuses.position, statuses.inserted_at, statuses.uuid;
+    found.slug, app.safe_color(found.data), found.position
+  from (
+    select
+      projects.uuid as project_uuid,
+      (projects.settings ->> 'use_status_translations')::boolean as translated,
+      own.uuid, own.label::text as label, 'label' as label_field, own.translations,
+      own.slug::text as slug, own.data, own.position, own.inserted_at
+    from public.projects as projects
+    inner join public.project_statuses as own
+      on own.project_uuid = projects.uuid
+      and (not p_selected or own.slug = projects.current_status_slug)
+    where projects.uuid = any(p_projects)
+    union all
+    select
+      projects.uuid,
+      (projects.settings ->> 'use_status_translations')::boolean,
+      live.record_uuid, live.title::text, 'title', live.translations,
+      live.slug::text, live.data, live.position, null
+    from public.projects as projects
+    inner join app.published_records as live
+      on live.entity_uuid = coalesce(projects.status_entity_uuid, v_default)
+      and (not p_selected or live.slug = projects.current_status_slug)
+    where projects.uuid = any(p_projects) and projects.started_at is null and v_catalog_on
+  ) as found
+  order by found.project_uuid, found.position, found.inserted_at, found.uuid;
 end;
 $$;
 comment on function app.statuses_of(uuid[], text, boolean) is
@@ -387,10 +370,8 @@ referencing old table as gone
 for each statement execute function app.drop_selection();
 
 -- Grants
-revoke all on table app.status_rows
-from public, anon, authenticated, service_role;
 revoke all on function
-app.default_list(), app.statuses_of(uuid[], text, boolean),
+app.safe_color(jsonb), app.default_list(), app.statuses_of(uuid[], text, boolean),
 app.copy_statuses(uuid), app.recement(uuid),
 app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
 app.move_selection(), app.record_selection()

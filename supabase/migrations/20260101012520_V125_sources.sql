@@ -305,13 +305,12 @@ begin
   perform app.require('Staff');
   return query
   select
-    statuses.uuid,
-    app.translate(statuses.label, statuses.translations, statuses.label_field, p_language),
-    statuses.slug::text, statuses.color, statuses.position
-  from app.status_rows as statuses
-  inner join public.entities as entities on entities.uuid = statuses.list_uuid
-  where entities.uuid = p_entity_uuid and app.catalog_on()
-  order by statuses.position, statuses.inserted_at, statuses.uuid;
+    live.record_uuid,
+    app.translate(live.title, live.translations, 'title', p_language),
+    live.slug::text, app.safe_color(live.data), live.position
+  from app.published_records as live
+  where live.entity_uuid = p_entity_uuid and app.catalog_on()
+  order by live.position;
 end;
 $$;
 comment on function public.list_catalog_statuses(uuid, text) is

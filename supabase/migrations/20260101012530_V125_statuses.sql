@@ -50,12 +50,10 @@ declare
 begin
   select statuses.uuid, statuses.label, statuses.slug, statuses.color, statuses.position
   into v_status
-  from app.status_rows as statuses
-  where statuses.list_uuid = (
-    select cemented.project_uuid from public.project_statuses as cemented
-    where cemented.uuid = p_status_uuid
-  )
-  and statuses.uuid = p_status_uuid;
+  from app.statuses_of(array(
+    select own.project_uuid from public.project_statuses as own where own.uuid = p_status_uuid
+  )) as statuses
+  where statuses.uuid = p_status_uuid;
   return v_status;
 end;
 $$;
