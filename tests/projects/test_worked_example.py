@@ -3,6 +3,7 @@
 import re
 
 import servers
+from bakehouse import environment
 from bakehouse.database import Connection
 from support import acting_as, value
 
@@ -13,7 +14,7 @@ STEP = re.compile(r"```sql\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 def test_sub_projects_are_as_the_docs_show_them(db: Connection) -> None:
     steps = STEP.findall((ROOT / "docs" / "subprojects.md").read_text())
     seed = (ROOT / "supabase" / "seed_dev.sql").read_text()
-    db.execute("update bakehouse.environment set name = 'dev'")
+    environment.mark(db, "dev")
     db.execute(seed.replace("begin;", "", 1).replace("commit;", "", 1).encode())
     supervisor = value(db, "select user_id from public.staff_shared where role = 'Supervisor'")
 
