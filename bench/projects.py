@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 
 import psycopg
 
 from bakehouse import embedded
 from bakehouse.database import Connection
+
+Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).parents[1]
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
@@ -213,7 +215,7 @@ def clone(conn: Connection) -> None:
         conn.execute("delete from public.project_assignments where project_uuid = %s", (target,))
 
 
-def api(conn: Connection, call: Callable[[], object]) -> object:
+def api(conn: Connection, call: Callable[[], Answer]) -> Answer:
     """As an account at the API."""
     conn.execute("select set_config('request.jwt.claims', %s, false)", (CLAIMS,))
     conn.execute("set role authenticated")

@@ -270,7 +270,7 @@ set search_path = ''
 as $$
 begin
   return coalesce(case
-    when p_unit = 'minutes' then p_amount / 60
+    when p_unit = 'minutes' then trim_scale(p_amount / 60)
     when p_unit = 'hours' then p_amount
     when p_counts_weekends then p_amount * case p_unit
       when 'days' then 24 when 'weeks' then 168 when 'fortnights' then 336
