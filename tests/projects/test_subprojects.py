@@ -10,6 +10,7 @@ from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
 from orders.races import meet
 from projects.calls import Caller, caller, calling
+from security.test_converge import dump
 from servers import Server
 from support import make_staff, raises_code, value, values
 
@@ -606,6 +607,19 @@ def test_it_applies_to_a_database_that_holds_projects(
         assert (after["total"], after["progress_pct"], after["hours"]) == (2, 50, 8)
         api("link_subproject", empty, project)
         assert api.get(empty)["progress_pct"] == 50
+
+
+def test_the_way_back_leads_to_the_schema_without_it(
+    server: Server, blank: str, clone: str
+) -> None:
+    with server.one_at_a_time():
+        migrate_to(blank, "V127")
+
+    with psycopg.connect(clone, autocommit=True) as db:
+        for script in sorted(DOWN.glob("*_V127_*.sql"), reverse=True):
+            db.execute(script.read_bytes())
+
+    assert dump(server, clone) == dump(server, blank)
 
 
 def test_p63_the_way_back_names_the_row_that_bars_it(clone: str) -> None:
