@@ -130,7 +130,7 @@ as $$
 declare
   v_uuid uuid;
   v_parent uuid;
-  v_roots uuid[] := '{}';
+  v_roots uuid[] := array[]::uuid[];
 begin
   perform app.lock_forest(false);
   foreach v_uuid in array p_projects loop
