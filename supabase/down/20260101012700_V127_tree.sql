@@ -5,8 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.check_subprojects(), app.roll_up(), app.add_up_new_rows(), app.add_up_lost_rows(),
-app.add_up_changed_rows(), app.recount_changed_tasks(), app.recount_changed_projects() cascade;
+app.check_subprojects(), app.roll_up(), app.recount_changed_tasks(),
+app.recount_changed_projects() cascade;
 do $$
 declare
   v_row record;
@@ -164,6 +164,47 @@ end;
 $body$;
 comment on function app.settle_projects(uuid[]) is
 'Complete the projects whose rows are all done, and reopen those with a row that is not. One without rows stays as it is.';
+
+create or replace function app.settle_rows()
+returns trigger
+language plpgsql
+set search_path = ''
+as $body$
+begin
+  perform app.settle_projects(array(select distinct rows.project_uuid from rows));
+  return null;
+end;
+$body$;
+comment on function app.settle_rows() is
+'Trigger: rows added or removed settle their projects, in the same transaction.';
+
+create or replace function app.settle_changed_rows()
+returns trigger
+language plpgsql
+set search_path = ''
+as $body$
+declare
+  v_projects uuid[] := array(
+    select distinct made.project_uuid
+    from made
+    inner join gone on gone.uuid = made.uuid
+    where (
+      gone.status, gone.progress_pct, gone.estimated_duration, gone.estimated_duration_unit,
+      gone.counts_weekends
+    ) is distinct from (
+      made.status, made.progress_pct, made.estimated_duration, made.estimated_duration_unit,
+      made.counts_weekends
+    )
+  );
+begin
+  if v_projects <> '{}' then
+    perform app.settle_projects(v_projects);
+  end if;
+  return null;
+end;
+$body$;
+comment on function app.settle_changed_rows() is
+'Trigger: rows that are further, or estimated otherwise, settle their projects, in the same transaction.';
 
   drop trigger if exists project_assignments_keep_child on public.project_assignments;
   alter table public.project_assignments

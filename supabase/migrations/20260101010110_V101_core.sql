@@ -20,6 +20,7 @@
 --   app.project_rows (view)              V127: with the rows that are projects; same columns
 --   app.is_archived(project)             V127: also what lies inside an archived project
 --   app.settle_projects(uuid[])          V127: also the parent's row, whose own trigger climbs on
+--   app.settle_rows, settle_changed_rows V127: keep sums of the rows, then settle
 --   app.clone_rows(source, target)       V127: whole subtrees (V101_templates)
 --   app.delete_project_tree(uuid)        V127: STILL_A_SUBPROJECT, links first (V101_projects)
 --   public.delete_assignment(uuid)       V127: with the project inside (V101_rows)

@@ -2,10 +2,10 @@
 --
 -- Creates: project_assignments.child_project_uuid, app.project_sums, app.lock_forest,
 --          app.project_lineage, app.check_subprojects, app.roll_up, app.add_up,
---          app.add_up_new_rows, app.add_up_lost_rows, app.add_up_changed_rows,
 --          app.recount_projects, app.recount_changed_tasks, app.recount_changed_projects
 -- Replaces: app.lock_project_trees, app.root_projects, app.project_rows,
---           app.project_summaries, app.is_archived, app.settle_projects
+--           app.project_summaries, app.is_archived, app.settle_projects, app.settle_rows,
+--           app.settle_changed_rows
 -- Needs: M0 M1 V101
 -- Re-run: safe, each statement converges
 --
@@ -473,40 +473,34 @@ $$;
 comment on function app.add_up(public.project_assignments[], public.project_assignments[]) is
 'Add rows that are there now to the sums of their projects, and take away those that are there no more.';
 
-create or replace function app.add_up_new_rows()
+create or replace function app.settle_rows()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_projects uuid[] := array(select distinct made.project_uuid from made);
+  v_rows public.project_assignments[] := array(
+    select rows::public.project_assignments from rows
+  );
+  v_projects uuid[] := array(select distinct rows.project_uuid from rows);
 begin
   perform app.lock_project_trees(v_projects);
-  insert into app.project_sums (project_uuid)
-  select given.project_uuid from unnest(v_projects) as given (project_uuid)
-  on conflict do nothing;
-  perform app.add_up(array(select made::public.project_assignments from made), '{}');
+  if tg_op = 'INSERT' then
+    insert into app.project_sums (project_uuid)
+    select given.project_uuid from unnest(v_projects) as given (project_uuid)
+    on conflict do nothing;
+    perform app.add_up(v_rows, '{}');
+  else
+    perform app.add_up('{}', v_rows);
+  end if;
+  perform app.settle_projects(v_projects);
   return null;
 end;
 $$;
-comment on function app.add_up_new_rows() is
-'Trigger: rows added change the sums of their projects, in the same transaction and under the lock of the tree.';
+comment on function app.settle_rows() is
+'Trigger: rows added or removed change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
-create or replace function app.add_up_lost_rows()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform app.lock_project_trees(array(select distinct gone.project_uuid from gone));
-  perform app.add_up('{}', array(select gone::public.project_assignments from gone));
-  return null;
-end;
-$$;
-comment on function app.add_up_lost_rows() is
-'Trigger: rows removed change the sums of their projects, in the same transaction and under the lock of the tree.';
-
-create or replace function app.add_up_changed_rows()
+create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
 set search_path = ''
@@ -525,13 +519,14 @@ declare
       made.counts_weekends
     )
   );
-  v_tasks uuid[] := array(
-    select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
-  );
+  v_tasks uuid[];
 begin
   if v_made = '{}' then
     return null;
   end if;
+  v_tasks := array(
+    select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
+  );
   if v_tasks <> '{}' then -- else it comes from further down, where the lock was taken
     perform app.lock_project_trees(v_tasks);
   end if;
@@ -540,11 +535,12 @@ begin
     from gone
     where gone.uuid in (select made.uuid from unnest(v_made) as made)
   ));
+  perform app.settle_projects(array(select distinct made.project_uuid from unnest(v_made) as made));
   return null;
 end;
 $$;
-comment on function app.add_up_changed_rows() is
-'Trigger: rows that are further, or estimated otherwise, change the sums of their projects, in the same transaction and under the lock of the tree.';
+comment on function app.settle_changed_rows() is
+'Trigger: rows that are further, or estimated otherwise, change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
 create or replace function app.recount_projects(p_projects uuid[])
 returns void
@@ -632,23 +628,11 @@ before insert or update on public.project_assignments
 for each row
 when (new.child_project_uuid is not null)
 execute function app.roll_up();
--- by name before project_assignments_settle_*, which needs the sums
+-- by name before project_assignments_settle_insert, which climbs what this lets pass
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made
 for each statement execute function app.check_subprojects();
-create or replace trigger project_assignments_count_insert
-after insert on public.project_assignments
-referencing new table as made
-for each statement execute function app.add_up_new_rows();
-create or replace trigger project_assignments_count_update
-after update on public.project_assignments
-referencing old table as gone new table as made
-for each statement execute function app.add_up_changed_rows();
-create or replace trigger project_assignments_count_delete
-after delete on public.project_assignments
-referencing old table as gone
-for each statement execute function app.add_up_lost_rows();
 create or replace trigger project_tasks_recount
 after update on public.project_tasks
 referencing old table as gone new table as made
@@ -668,9 +652,8 @@ revoke all on function
 app.lock_forest(boolean), app.lock_project_trees(uuid[]), app.project_lineage(uuid),
 app.is_archived(public.projects), app.check_subprojects(), app.roll_up(),
 app.settle_projects(uuid[]),
-app.add_up(public.project_assignments[], public.project_assignments[]),
-app.add_up_new_rows(), app.add_up_lost_rows(), app.add_up_changed_rows(),
-app.recount_projects(uuid[]), app.recount_changed_tasks(),
+app.add_up(public.project_assignments[], public.project_assignments[]), app.settle_rows(),
+app.settle_changed_rows(), app.recount_projects(uuid[]), app.recount_changed_tasks(),
 app.recount_changed_projects()
 from public, anon, authenticated, service_role;
 
