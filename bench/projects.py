@@ -138,7 +138,9 @@ def statuses(conn: Connection) -> None:
     sides: dict[str, Callable[[], object]] = {
         "a bare join": bare,
         "statuses_for_projects": lambda: conn.execute(BATCH, (some, None)).fetchall(),
-        "statuses_for_projects, translated": lambda: conn.execute(BATCH, (some, "es")).fetchall(),
+        "statuses_for_projects, in a sibling language": lambda: conn.execute(
+            BATCH, (some, "es")
+        ).fetchall(),
         "statuses_for_projects, a tenth of them": lambda: conn.execute(
             BATCH, (some[: PROJECTS // 10], None)
         ).fetchall(),
@@ -243,7 +245,7 @@ def compare(
     usual = stats.median(times[plain])
     for name, taken in times.items():
         median = stats.median(taken)
-        print(f"  {name:<42}{median * 1000:8.2f} ms  x {median / usual:.2f}")
+        print(f"  {name:<44}{median * 1000:8.2f} ms  x {median / usual:.2f}")
 
 
 SECTIONS: dict[str, Callable[[Connection], None]] = {

@@ -328,6 +328,7 @@ def test_p8_nothing_is_wiped_when_there_is_nothing_to_copy(
             admin("trash_entity_data", uuid)
         with raises_code("NO_STATUS_ENTITY", "PT409"):
             api("recement_project_statuses", made)
+        assert value(db, "select app.copy_statuses(%s)", made) == 0
         with raises_code("NO_STATUS_ENTITY", "PT409"):
             api("set_status_entity", made, empty)
         with raises_code("NO_STATUS_ENTITY", "PT409"):
