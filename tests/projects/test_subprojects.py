@@ -459,6 +459,7 @@ OWN = {
 def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
     api: Caller, db: Connection
 ) -> None:
+    db.execute("insert into public.settings (key, value) values ('entities_enabled', 'true')")
     kit = api.template("Kit")
     child = api.inside(
         kit,
@@ -469,6 +470,10 @@ def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
         assigned_person_uuid=str(make_staff(db)),
     )
     api("update_project", child, {"start_mode": "scheduled", "scheduled_start_date": "2026-03-01"})
+    statuses = api("create_default_status_entity")["uuid"]
+    api("set_status_entity", child, statuses)
+    api("set_current_status", child, "planned")
+    api("set_use_status_translations", child, False)
     link = api.link(child)["uuid"]
     api("update_assignment", link, {"description": "Ours", "translations": {"es": {}}})
 
@@ -483,6 +488,8 @@ def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
     assert {column for column in columns if old[column] != new[column]} <= OWN
     assert (new["start_mode"], new["scheduled_start_date"]) == ("immediate", None)
     assert new["created_from_template_uuid"] == child
+    assert (new["status_entity_uuid"], new["current_status_slug"]) == (statuses, "planned")
+    assert new["settings"] == {"use_status_translations": False}
     row = api.link(new["uuid"])
     assert (row["description"], row["translations"]) == ("Ours", {"es": {}})
 
