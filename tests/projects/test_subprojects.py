@@ -12,7 +12,7 @@ from orders.races import meet
 from projects.calls import Caller, caller, calling
 from security.test_converge import dump
 from servers import Server
-from support import make_staff, raises_code, value, values
+from support import make_order, make_staff, raises_code, value, values
 
 DOWN = servers.MIGRATIONS.with_name("down")
 
@@ -333,6 +333,19 @@ def test_p26_what_lies_inside_an_archived_project_is_archived(api: Caller) -> No
     api("unarchive_project", first)
 
     assert api.get(third)["state"] == "setup"
+
+
+def test_p26_an_order_gets_another_project_when_its_own_is_archived_with_its_parent(
+    api: Caller, db: Connection, root: str
+) -> None:
+    order_id, template = make_order(db), api.template()
+    first = api("create_project_from_order", order_id, template)["uuid"]
+    api("link_subproject", root, first)
+    assert api("create_project_from_order", order_id, template)["uuid"] == first
+
+    api("archive_project", root)
+
+    assert api("create_project_from_order", order_id, template)["uuid"] != first
 
 
 def test_a_sub_project_starts_by_itself(api: Caller, root: str) -> None:
