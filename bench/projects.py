@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 
 import psycopg
 
 from bakehouse import embedded
 from bakehouse.database import Connection
+
+Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).parents[1]
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
@@ -56,6 +58,44 @@ left join public.entity_data as live
 where projects.uuid = any(%s)
 """
 BATCH: LiteralString = "select * from public.statuses_for_projects(%s, %s)"
+
+
+LEVELS, WIDTH, OTHERS = 8, 500, 100_000
+ROLLUP_ROUNDS = 150
+FILL: LiteralString = """
+insert into public.project_assignments (project_uuid, task_uuid, position)
+select projects.uuid, tasks.uuid, 1000 + number
+from public.projects as projects, generate_series(1, %s) as number,
+  (select uuid from public.project_tasks limit 1) as tasks
+where projects.uuid = any(%s)
+"""
+ROWS_OF: LiteralString = """
+select rows.uuid from public.project_assignments as rows
+where rows.project_uuid = %s and rows.status = 'todo'
+"""
+PLAIN: LiteralString = """
+drop table if exists public.plain;
+create table public.plain (like public.project_assignments including all);
+insert into public.plain select * from public.project_assignments;
+analyze;
+"""
+PLAIN_UPDATE: LiteralString = """
+update public.plain set status = 'done', progress_pct = 100, completed_at = now() where uuid = %s
+"""
+COMPLETE: LiteralString = "select public.complete_assignment(%s)"
+REOPEN: LiteralString = "select public.reopen_assignment(%s)"
+BEGIN_AGAIN: LiteralString = """
+update public.project_assignments set status = 'todo', progress_pct = 0, completed_at = null
+where task_uuid is not null and status <> 'todo'
+"""
+KIT = 2000
+BARE_COPY: LiteralString = """
+insert into public.project_assignments (project_uuid, task_uuid, position)
+select %s, rows.task_uuid, row_number() over ()
+from public.project_assignments as rows
+where rows.project_uuid = any(%s) and rows.task_uuid is not null
+"""
+COPY: LiteralString = "select public.create_project_from_template(%s, 'Copy')"
 
 
 def main() -> None:
@@ -108,7 +148,74 @@ def statuses(conn: Connection) -> None:
     compare(conn, sides, STATUS_ROUNDS, plain="a bare join")
 
 
-def api(conn: Connection, call: Callable[[], object]) -> object:
+def nest(conn: Connection, width: int, template: bool) -> list[str]:
+    """Projects inside one another, the root first, each with so many rows for tasks."""
+    conn.execute("insert into public.project_tasks (title, estimated_duration) values ('Bench', 2)")
+    made: list[str] = []
+
+    def build() -> None:
+        query: LiteralString = "select public.create_project('Bench', %s) ->> 'uuid'"
+        attrs = json.dumps({"is_template": template})
+        made.append(str(conn.execute(query, (attrs,)).fetchall()[0][0]))
+        for _ in range(LEVELS - 1):
+            query = "select public.create_subproject(%s, 'Bench') ->> 'uuid'"
+            made.append(str(conn.execute(query, (made[-1],)).fetchall()[0][0]))
+
+    api(conn, build)
+    conn.execute(FILL, (width, made))
+    return made
+
+
+def rollup(conn: Connection) -> None:
+    """Complete a leaf 8 levels down, 500 rows at each, alone and among 100,000 other projects."""
+    levels = nest(conn, WIDTH, template=False)
+    for others in (0, OTHERS):
+        print(f"  among {others:,} other projects")
+        conn.execute(
+            "insert into public.projects (name) select 'Other' from generate_series(1, %s)",
+            (others,),
+        )
+        conn.execute(PLAIN)
+        climb(conn, levels[-1])
+
+
+def climb(conn: Connection, leaf: str) -> None:
+    rows = [row[0] for row in conn.execute(ROWS_OF, (leaf,))]
+    only, rest = rows[0], iter(rows[1:])
+
+    def plain() -> object:
+        return conn.execute(PLAIN_UPDATE, (only,))
+
+    sides: dict[str, Callable[[], object]] = {
+        "one plain update": plain,
+        "complete_assignment": lambda: conn.execute(COMPLETE, (next(rest),)),
+    }
+    compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
+    conn.execute(BEGIN_AGAIN)  # then one row changes every level, there and back
+    sides = {
+        "one plain update": plain,
+        "complete, changing all 8 levels": lambda: conn.execute(COMPLETE, (only,)),
+        "reopen, changing all 8 levels": lambda: conn.execute(REOPEN, (only,)),
+    }
+    compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
+
+
+def clone(conn: Connection) -> None:
+    """A project from a template of 2,000 rows on 8 levels, against the bare insert of them."""
+    kit = nest(conn, KIT // LEVELS, template=True)
+    conn.execute("analyze")
+    empty = conn.execute("insert into public.projects (name) values ('Empty') returning uuid")
+    target = empty.fetchall()[0][0]
+    sides: dict[str, Callable[[], object]] = {
+        "bare insert ... select": lambda: conn.execute(BARE_COPY, (target, kit)),
+        "create_project_from_template": lambda: conn.execute(COPY, (kit[0],)),
+    }
+    for _ in range(5):
+        compare(conn, sides, 1, plain="bare insert ... select")
+        conn.execute("delete from public.project_assignments where project_uuid = %s", (target,))
+
+
+def api(conn: Connection, call: Callable[[], Answer]) -> Answer:
     """As an account at the API."""
     conn.execute("select set_config('request.jwt.claims', %s, false)", (CLAIMS,))
     conn.execute("set role authenticated")
@@ -141,7 +248,11 @@ def compare(
         print(f"  {name:<44}{median * 1000:8.2f} ms  x {median / usual:.2f}")
 
 
-SECTIONS: dict[str, Callable[[Connection], None]] = {"statuses": statuses}
+SECTIONS: dict[str, Callable[[Connection], None]] = {
+    "statuses": statuses,
+    "rollup": rollup,
+    "clone": clone,
+}
 
 if __name__ == "__main__":
     main()

@@ -14,13 +14,15 @@ begin
     drop trigger if exists project_dependencies_keep on public.project_dependencies;
     drop trigger if exists project_task_dependencies_keep on public.project_task_dependencies;
     drop function if exists
-    app.project_state(public.projects), app.has_status(public.projects, text), app.lock_row(uuid),
-    app.lock_project(uuid);
+    app.project_state(public.projects), app.is_archived(public.projects),
+    app.has_status(public.projects, text), app.lock_row(uuid), app.lock_project(uuid),
+    app.find_project(uuid);
   end if;
 end;
 $$;
 drop function if exists
-app.settle_projects(uuid[]), app.duration_hours(numeric, text, boolean),
+app.settle_projects(uuid[]), app.row_hours(numeric, text, numeric, text, boolean),
+app.duration_hours(numeric, text, boolean),
 app.lock_project_trees(uuid[]), app.record_activity(text, text, uuid, jsonb, text, text),
 app.slugify(text, text), app.check_attrs(jsonb, text[]), app.refuse_row(text, text, text),
 app.check_order(uuid[]), app.check_strategy(text),

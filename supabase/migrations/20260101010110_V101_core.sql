@@ -1,11 +1,11 @@
 -- V101 core: what every write to projects goes through, and what V125 and V127 build on.
 --
 -- Creates: app.translate, app.slugify, app.check_attrs, app.refuse_row, app.record_activity,
---          app.lock_project_trees, app.lock_project, app.lock_row, app.duration_hours,
---          app.root_projects, app.project_rows, app.project_summaries, app.project_state,
---          app.has_status, app.settle_projects, app.settle_rows, app.settle_changed_rows,
---          app.forbid_cycles, app.forbid_task_cycles, app.check_order, app.check_strategy,
---          app.take_places
+--          app.lock_project_trees, app.lock_project, app.lock_row, app.find_project,
+--          app.duration_hours, app.row_hours, app.root_projects, app.project_rows,
+--          app.project_summaries, app.is_archived, app.project_state, app.has_status,
+--          app.settle_projects, app.settle_rows, app.settle_changed_rows, app.forbid_cycles,
+--          app.forbid_task_cycles, app.check_order, app.check_strategy, app.take_places
 -- Needs: M0 M1
 -- Re-run: safe, each statement converges
 --
@@ -15,12 +15,12 @@
 --
 -- Later layers replace, with the same signature:
 --   app.has_status(project, status)      V125: the row selects this status; filters of lists ask it
---   app.lock_project_trees(uuid[])       V127: lock the roots, in id order, and look again
+--   app.lock_project_trees(uuid[])       V127: lock the roots, in id order
 --   app.root_projects (view)             V127: without those that are somebody's child
 --   app.project_rows (view)              V127: with the rows that are projects; same columns
---   app.write_attrs(project, attributes) V125: writes its own columns (V101_projects)
---   app.project_state(project)           V127: a child of an archived project is archived
+--   app.is_archived(project)             V127: also what lies inside an archived project
 --   app.settle_projects(uuid[])          V127: also the parent's row, whose own trigger climbs on
+--   app.settle_rows, settle_changed_rows V127: keep sums of the rows, then settle
 --   app.clone_rows(source, target)       V127: whole subtrees (V101_templates)
 --   app.delete_project_tree(uuid)        V127: STILL_A_SUBPROJECT, links first (V101_projects)
 --   public.delete_assignment(uuid)       V127: with the project inside (V101_rows)
@@ -239,6 +239,27 @@ $$;
 comment on function app.lock_row(uuid) is
 'Lock the project of a row for writing, and how the row is now. Raises NOT_FOUND.';
 
+create or replace function app.find_project(p_project_uuid uuid)
+returns public.projects
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_project public.projects;
+begin
+  select projects.* into v_project
+  from public.projects as projects where projects.uuid = p_project_uuid;
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
+    );
+  end if;
+  return v_project;
+end;
+$$;
+comment on function app.find_project(uuid) is 'A project, for reading. Raises NOT_FOUND.';
+
 -- Functions, internal: what a row and a project amount to
 create or replace function app.duration_hours(
   p_amount numeric, p_unit text, p_counts_weekends boolean
@@ -249,14 +270,14 @@ immutable
 set search_path = ''
 as $$
 begin
-  return coalesce(p_amount * case
-    when p_unit = 'minutes' then 1 / 60.0
-    when p_unit = 'hours' then 1
-    when p_counts_weekends then case p_unit
+  return coalesce(case
+    when p_unit = 'minutes' then trim_scale(p_amount / 60)
+    when p_unit = 'hours' then p_amount
+    when p_counts_weekends then p_amount * case p_unit
       when 'days' then 24 when 'weeks' then 168 when 'fortnights' then 336
       when 'months' then 720 when 'years' then 8760
     end
-    else case p_unit
+    else p_amount * case p_unit
       when 'days' then 8 when 'weeks' then 40 when 'fortnights' then 80
       when 'months' then 160 when 'years' then 1920
     end
@@ -265,6 +286,25 @@ end;
 $$;
 comment on function app.duration_hours(numeric, text, boolean) is
 'An estimate in hours: of work, or of the calendar where weekends count. Without amount or unit none.';
+
+create or replace function app.row_hours(
+  p_amount numeric, p_unit text, p_task_amount numeric, p_task_unit text, p_counts_weekends boolean
+)
+returns numeric
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when p_amount is not null and p_unit is not null
+      then app.duration_hours(p_amount, p_unit, p_counts_weekends)
+    else app.duration_hours(p_task_amount, p_task_unit, p_counts_weekends)
+  end;
+end;
+$$;
+comment on function app.row_hours(numeric, text, numeric, text, boolean) is
+'The hours of a row: its own estimate where it has both amount and unit, else that of its task.';
 
 create or replace view app.root_projects
 with (security_invoker = true)
@@ -283,29 +323,29 @@ select
   assignments.position,
   assignments.status,
   assignments.progress_pct,
+  estimates.counts_weekends,
+  estimates.hours,
   tasks.title,
   tasks.translations as title_translations,
   'title' as title_field,
   true as counted,
-  coalesce(assignments.counts_weekends, projects.counts_weekends) as counts_weekends,
-  case
-    when
-      assignments.estimated_duration is not null
-      and assignments.estimated_duration_unit is not null
-      then app.duration_hours(
-        assignments.estimated_duration, assignments.estimated_duration_unit,
-        coalesce(assignments.counts_weekends, projects.counts_weekends)
-      )
-    else app.duration_hours(
-      tasks.estimated_duration, tasks.estimated_duration_unit,
-      coalesce(assignments.counts_weekends, projects.counts_weekends)
-    )
-  end as hours
+  estimates.hours * case when estimates.counts_weekends then 1 else 3 end as clock_hours
 from public.project_assignments as assignments
 inner join public.projects as projects on assignments.project_uuid = projects.uuid
-inner join public.project_tasks as tasks on assignments.task_uuid = tasks.uuid;
+inner join public.project_tasks as tasks on assignments.task_uuid = tasks.uuid
+cross join lateral (
+  select
+    modes.counts_weekends,
+    app.row_hours(
+      assignments.estimated_duration, assignments.estimated_duration_unit,
+      tasks.estimated_duration, tasks.estimated_duration_unit, modes.counts_weekends
+    ) as hours
+  from (
+    select coalesce(assignments.counts_weekends, projects.counts_weekends) as counts_weekends
+  ) as modes
+) as estimates;
 comment on view app.project_rows is
-'Rows with the label, the hours and the mode in force. Counted: it takes part in the progress.';
+'Rows with the label, the hours and the mode in force. Counted: it takes part in the progress. Clock hours add up across modes: an hour of work takes three of the clock.';
 
 create or replace view app.project_summaries
 with (security_invoker = true)
@@ -315,12 +355,27 @@ select
   count(*) as total,
   count(*) filter (where rows.status = 'done') as done,
   count(*) filter (where rows.status = 'in_progress') as in_progress,
+  count(*) filter (where not rows.counted) as empty,
   coalesce(round(avg(rows.progress_pct) filter (where rows.counted)), 0)::integer as progress_pct,
-  sum(rows.hours) as hours
+  trim_scale(sum(rows.clock_hours) / case when projects.counts_weekends then 1 else 3 end) as hours
 from app.project_rows as rows
-group by rows.project_uuid;
+inner join public.projects as projects on rows.project_uuid = projects.uuid
+group by rows.project_uuid, projects.counts_weekends;
 comment on view app.project_summaries is
-'What the rows of a project come to; a project without rows has no line. The only formula of progress there is.';
+'What the rows of a project come to; a project without rows has no line. The only formula of progress there is. Hours are those of the project''s own mode.';
+
+create or replace function app.is_archived(p_project public.projects)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return p_project.archived_at is not null;
+end;
+$$;
+comment on function app.is_archived(public.projects) is
+'Whether a project is out of the lists.';
 
 create or replace function app.project_state(p_project public.projects)
 returns text
@@ -330,7 +385,7 @@ set search_path = ''
 as $$
 begin
   return case
-    when p_project.archived_at is not null then 'archived'
+    when app.is_archived(p_project) then 'archived'
     when p_project.is_template then 'template'
     when p_project.completed_at is not null then 'completed'
     when p_project.started_at is not null then 'running'
@@ -581,7 +636,9 @@ app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs
 app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
 app.take_places(uuid[], uuid[], integer[]),
 app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
-app.lock_project(uuid), app.lock_row(uuid), app.duration_hours(numeric, text, boolean),
+app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid),
+app.duration_hours(numeric, text, boolean),
+app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
 app.project_state(public.projects), app.has_status(public.projects, text),
 app.settle_projects(uuid[]), app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
 app.forbid_task_cycles()

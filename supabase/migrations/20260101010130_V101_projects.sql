@@ -24,14 +24,15 @@ as $$
 declare
   v_sums record;
 begin
-  select sums.total, sums.done, sums.in_progress, sums.progress_pct, sums.hours into v_sums
+  select sums.total, sums.done, sums.in_progress, sums.empty, sums.progress_pct, sums.hours
+  into v_sums
   from app.project_summaries as sums where sums.project_uuid = p_project.uuid;
   return to_jsonb(p_project) || jsonb_build_object(
     'state', app.project_state(p_project),
     'label', app.translate(p_project.name, p_project.translations, 'name', p_language),
     'about', app.translate(p_project.description, p_project.translations, 'description', p_language),
     'total', coalesce(v_sums.total, 0), 'done', coalesce(v_sums.done, 0),
-    'in_progress', coalesce(v_sums.in_progress, 0),
+    'in_progress', coalesce(v_sums.in_progress, 0), 'empty', coalesce(v_sums.empty, 0),
     'progress_pct', coalesce(v_sums.progress_pct, 0), 'hours', coalesce(v_sums.hours, 0)
   );
 end;
@@ -382,9 +383,9 @@ begin
 end;
 $$;
 comment on function public.delete_project(uuid) is
-'Delete a project with its rows; tasks of the library stay. Returns how many projects that removed.
+'Delete a project with its rows and, with V127, all that lies inside it; tasks of the library stay. Returns how many projects that removed.
 
-Role: Admin. Errors: NOT_FOUND.';
+Role: Admin. Errors: NOT_FOUND, STILL_A_SUBPROJECT (with V127).';
 
 create or replace function public.get_project(p_project_uuid uuid, p_language text default null)
 returns jsonb
@@ -397,13 +398,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Staff');
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
+  v_project := app.find_project(p_project_uuid);
   return app.describe_project(v_project, p_language) || case
     when v_project.is_template then (
       select jsonb_build_object('uses', count(*), 'last_used_at', max(copies.inserted_at))

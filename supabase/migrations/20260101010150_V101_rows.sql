@@ -379,7 +379,7 @@ $$;
 comment on function public.update_assignment(uuid, jsonb) is
 'Change a row; how far it is has functions of its own. Attributes as create_assignment; those left out stay, null goes back to the task.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, SUBPROJECT_ROW (with V127: what its own rows decide).';
 
 -- Functions, public: how far it is
 create or replace function public.complete_assignment(p_row_uuid uuid)
@@ -396,7 +396,7 @@ $$;
 comment on function public.complete_assignment(uuid) is
 'Finish a row; with the last one the project is completed. A repeat answers already_done.
 
-Role: Staff. Errors: NOT_FOUND.';
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
 
 create or replace function public.reopen_assignment(p_row_uuid uuid)
 returns jsonb
@@ -412,7 +412,7 @@ $$;
 comment on function public.reopen_assignment(uuid) is
 'Put a row back to the beginning, and with it a completed project to running. A repeat answers already_done.
 
-Role: Staff. Errors: NOT_FOUND.';
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
 
 create or replace function public.start_assignment(p_row_uuid uuid)
 returns jsonb
@@ -428,7 +428,7 @@ $$;
 comment on function public.start_assignment(uuid) is
 'Begin a row. One that was done starts at 0 again. A repeat answers already_done.
 
-Role: Staff. Errors: NOT_FOUND.';
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
 
 create or replace function public.set_assignment_progress(p_row_uuid uuid, p_progress integer)
 returns jsonb
@@ -449,7 +449,7 @@ $$;
 comment on function public.set_assignment_progress(uuid, integer) is
 'Move the slider of a row: 100 completes it, 0 reopens it, between it is in progress. Null is 0, and what lies outside 0 to 100 the nearer end.
 
-Role: Staff. Errors: NOT_FOUND.';
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
 
 create or replace function public.delete_assignment(p_row_uuid uuid)
 returns jsonb

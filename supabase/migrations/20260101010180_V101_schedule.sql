@@ -101,6 +101,7 @@ as $$
 declare
   v_project public.projects;
   v_now timestamptz := app.now();
+  v_clock numeric; -- hours of the clock to one of the project
   v_total numeric;
   v_done numeric;
   v_remaining numeric;
@@ -114,14 +115,9 @@ declare
   v_rows jsonb[] := '{}'::jsonb[];
 begin
   perform app.require('Staff');
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
+  v_project := app.find_project(p_project_uuid);
 
+  v_clock := case when v_project.counts_weekends then 1 else 3 end;
   v_starts_at := coalesce(v_project.started_at, v_project.scheduled_start_date, v_now);
   for v_row in
     select
@@ -142,12 +138,12 @@ begin
   end loop;
 
   select
-    coalesce(sum(rows.hours), 0),
-    coalesce(sum(rows.hours * case
+    coalesce(sum(rows.clock_hours), 0) / v_clock,
+    coalesce(sum(rows.clock_hours * case
       when rows.status = 'done' then 1
       when assignments.track_progress then rows.progress_pct / 100.0
       else 0
-    end), 0)
+    end), 0) / v_clock
   into v_total, v_done
   from app.project_rows as rows
   inner join public.project_assignments as assignments on assignments.uuid = rows.row_uuid
@@ -163,7 +159,8 @@ begin
   end;
   return jsonb_build_object(
     'project_uuid', p_project_uuid, 'started_at', v_project.started_at,
-    'planned_end', v_planned_end, 'total_hours', v_total, 'done_hours', v_done,
+    'planned_end', v_planned_end, 'total_hours', trim_scale(v_total),
+    'done_hours', trim_scale(v_done),
     'expected_pct', round(v_expected, 1),
     'actual_pct', round(v_done / nullif(v_total, 0) * 100, 1),
     'overdue', v_overdue,

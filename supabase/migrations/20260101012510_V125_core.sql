@@ -1,6 +1,6 @@
 -- V125 core: the statuses of a project on either side of its start, and what keeps them true.
 --
--- Creates: app.safe_color, app.default_list, app.find_project, app.statuses_of,
+-- Creates: app.safe_color, app.default_list, app.statuses_of,
 --          app.copy_statuses, app.recement, app.inherit_statuses, app.cement_project,
 --          app.require_started, app.drop_selection, app.move_selection, app.record_selection
 -- Replaces: app.has_status
@@ -46,27 +46,6 @@ end;
 $$;
 comment on function app.default_list() is
 'The list of the projects that name none. Null: there is none.';
-
-create or replace function app.find_project(p_project_uuid uuid)
-returns public.projects
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_project public.projects;
-begin
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
-  return v_project;
-end;
-$$;
-comment on function app.find_project(uuid) is 'A project, for reading. Raises NOT_FOUND.';
 
 create or replace function app.statuses_of(
   p_projects uuid[], p_language text default null, p_selected boolean default false
@@ -392,8 +371,8 @@ for each statement execute function app.drop_selection();
 
 -- Grants
 revoke all on function
-app.safe_color(jsonb), app.default_list(), app.find_project(uuid),
-app.statuses_of(uuid[], text, boolean), app.copy_statuses(uuid), app.recement(uuid),
+app.safe_color(jsonb), app.default_list(), app.statuses_of(uuid[], text, boolean),
+app.copy_statuses(uuid), app.recement(uuid),
 app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
 app.move_selection(), app.record_selection()
 from public, anon, authenticated, service_role;

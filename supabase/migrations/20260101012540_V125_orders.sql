@@ -24,7 +24,7 @@ begin
   select projects.* into v_project
   from public.projects as projects
   where projects.external_id = p_order_id and not projects.is_template
-  order by projects.archived_at is null desc, projects.position desc
+  order by app.is_archived(projects), projects.position desc
   limit 1;
   return v_project;
 end;
@@ -90,7 +90,7 @@ begin
     perform app.fail('NOT_FOUND', 'No such order.', jsonb_build_object('order_id', p_order_id));
   end if;
   v_project := app.order_project(p_order_id);
-  if v_project.uuid is not null and v_project.archived_at is null then
+  if v_project.uuid is not null and not app.is_archived(v_project) then
     return app.describe_project(v_project) || '{"already_done": true}';
   end if;
   if v_order.cancelled_at is not null then

@@ -51,6 +51,19 @@ class Caller:
         made = self("create_assignment", project, self.task(title), attrs)
         return str(made["uuid"])
 
+    def inside(self, parent: str, name: str = "Sugar flowers", **attrs: object) -> str:
+        """A sub-project."""
+        return str(self("create_subproject", parent, name, attrs)["uuid"])
+
+    def link(self, child: str) -> Any:
+        """The row that a sub-project is."""
+        (row,) = self.db.execute(
+            "select to_jsonb(rows) from public.project_assignments as rows "
+            "where rows.child_project_uuid = %s",
+            (child,),
+        )
+        return row[0]
+
     def get(self, project: str) -> Any:
         return self("get_project", project)
 

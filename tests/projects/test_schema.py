@@ -12,6 +12,7 @@ FOREIGN_KEYS = {
     "entities(created_by_uuid) n staff_shared",
     "entity_data(created_by_uuid) n staff_shared",
     "entity_data(entity_uuid) c entities",
+    "project_assignments(child_project_uuid) r projects",
     "project_assignments(assigned_person_uuid) n staff_shared",
     "project_assignments(completed_by_uuid) n staff_shared",
     "project_assignments(project_uuid) c projects",
@@ -37,8 +38,8 @@ NULLABLE = {
     "created_from_template_uuid current_status_slug description external_id scheduled_start_date "
     "started_at status_entity_uuid",
     "project_statuses": "source_entity_data_uuid",
-    "project_assignments": "assigned_person_uuid completed_at completed_by_uuid counts_weekends "
-    "description estimated_duration estimated_duration_unit",
+    "project_assignments": "assigned_person_uuid child_project_uuid completed_at completed_by_uuid "
+    "counts_weekends description estimated_duration estimated_duration_unit task_uuid",
     "project_dependencies": "",
     "activities": "actor_uuid resource_uuid",
 }
