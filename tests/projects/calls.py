@@ -78,7 +78,9 @@ class Caller:
 
     def activities(self) -> list[str]:
         """What has been written down, oldest first."""
-        return values(self.db, "select action from public.activities order by ctid")
+        return values(
+            self.db, "select action from public.activities order by inserted_at, cmin::text::bigint"
+        )
 
     @staticmethod
     def _query(

@@ -805,7 +805,7 @@ def test_a_status_is_selected_repeated_and_taken_away(
     assert values(
         db,
         "select metadata - 'name' from public.activities "
-        "where action = 'projects.project_status_changed' order by ctid",
+        "where action = 'projects.project_status_changed' order by inserted_at, cmin::text::bigint",
     ) == [
         {"status_slug": "planned", "previous_status_slug": None},
         {"status_slug": "baking", "previous_status_slug": "planned"},

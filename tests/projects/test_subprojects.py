@@ -391,7 +391,7 @@ def test_p40_a_tree_goes_as_a_whole_with_one_activity_for_each_project(
     deleted = values(
         db,
         "select resource_uuid::text from public.activities "
-        "where action = 'projects.project_deleted' order by ctid",
+        "where action = 'projects.project_deleted' order by inserted_at, cmin::text::bigint",
     )
     assert (deleted[0], set(deleted)) == (top, set(doomed))
     assert value(db, "select count(*) from public.project_tasks") == 4
