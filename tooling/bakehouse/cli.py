@@ -1,5 +1,6 @@
 """The commands: parse, call, print."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -73,6 +74,14 @@ Url = Annotated[
         show_envvar=True,
     ),
 ]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        help="staging or prod, as bakehouse.toml has it; never assumed. Without it: dev.",
+        show_default=False,
+    ),
+]
 Skip = Annotated[
     str,
     typer.Option(
@@ -100,9 +109,17 @@ def _project(given: Path | None) -> Path:
     )
 
 
-def _dsn(url: str | None, project: Path) -> str:
+def _dsn(url: str | None, project: Path, env: str | None = None) -> str:
+    settings = environment.load(project, env or "dev")
+    url = url or os.environ.get(settings.url)
     if url:
         return database.parse(url)
+    if settings.name != "dev":
+        raise BakehouseError(
+            "usage",
+            f"{settings.url}, which holds the URL of {settings.name}, is not set",
+            "bakehouse.toml names the variable.",
+        )
     server = embedded.status(project)
     if server is None or server.port is None:
         raise BakehouseError(
@@ -114,12 +131,16 @@ def _dsn(url: str | None, project: Path) -> str:
 
 
 @contextmanager
-def _connected(url: str | None, project: Path, purpose: str) -> Iterator[tuple[Connection, str]]:
+def _connected(
+    url: str | None, project: Path, purpose: str, env: str | None = None, writes: bool = False
+) -> Iterator[tuple[Connection, str]]:
     """The one door to a database: every command that talks to one comes through here."""
-    dsn = _dsn(url, project)
+    dsn = _dsn(url, project, env)
     with database.connect(dsn, purpose) as conn:
-        output.say(f"{environment.read(conn) or 'unmarked'} database at {database.describe(dsn)}")
+        output.say(f"{environment.says(conn) or 'unmarked'} database at {database.describe(dsn)}")
         conn.add_notice_handler(_on_notice)
+        if writes:
+            environment.require(conn, environment.load(project, env or "dev"), purpose)
         yield conn, dsn
 
 
@@ -173,7 +194,8 @@ def up(
     with database.connect(dsn, "up") as conn:
         conn.add_notice_handler(_on_notice)
         if environment.read(conn) is None:
-            environment.mark(conn, "dev")
+            environment.mark(conn, environment.load(root, "dev"))
+        environment.require(conn, environment.load(root, "dev"), "up")
         applied = _apply_pending(conn, dsn, root, files, left_out, 10)
         _run_seed(conn, root)
         rows = [
@@ -215,8 +237,7 @@ def reset(
     """Dev only: take all of bakehouse out of the database, then migrate and seed it again."""
     root = _project(project)
     files, left_out = _files(root, skip)
-    with _connected(database_url, root, "reset") as (conn, dsn):
-        environment.require_dev(conn, "reset")
+    with _connected(database_url, root, "reset", writes=True) as (conn, dsn):
         _confirm(f"Delete all bakehouse data in {database.describe(dsn)}?", yes)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
@@ -229,27 +250,37 @@ def reset(
 def seed(project: Project = None, database_url: Url = None, json: Json = False) -> None:
     """Dev only: run supabase/seed_dev.sql, which changes nothing the second time."""
     root = _project(project)
-    with _connected(database_url, root, "seed") as (conn, _):
-        environment.require_dev(conn, "seed")
+    with _connected(database_url, root, "seed", writes=True) as (conn, _):
         _run_seed(conn, root)
     output.result({}, "seeded")
 
 
 @app.command("smoke")
-def smoke_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def smoke_command(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Walk the least that must hold, in a transaction that is rolled back."""
     root = _project(project)
-    with _connected(database_url, root, "smoke") as (conn, _):
+    with _connected(database_url, root, "smoke", env, writes=True) as (conn, _):
         steps = _run_smoke(conn)
     rows = [(step["name"], f"{step['duration_ms']:.1f} ms") for step in steps]
     output.result({"smoke": steps}, output.table(("step", "time"), rows))
 
 
 @app.command("doctor")
-def doctor_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def doctor_command(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Look for what would stop the other commands, and say how to mend it."""
     root = _project(project)
-    checks = [asdict(check) for check in doctor.examine(root, lambda: _dsn(database_url, root))]
+    found = doctor.examine(root, lambda: _dsn(database_url, root, env))
+    checks = [asdict(check) for check in found]
     rows = [(check["state"], check["name"], check["detail"]) for check in checks]
     text = output.table(("state", "check", "found"), rows)
     if any(check["state"] == "bad" for check in checks):
@@ -309,6 +340,7 @@ def _run_smoke(conn: Connection) -> list[dict[str, Any]]:
 @migrate.command("up")
 def migrate_up(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     lock_wait: LockWait = 10,
@@ -317,7 +349,7 @@ def migrate_up(
     """Apply what is pending: each file whole or not at all."""
     root = _project(project)
     files, left_out = _files(root, skip)
-    with _connected(database_url, root, "migrate up") as (conn, dsn):
+    with _connected(database_url, root, "migrate up", env, writes=True) as (conn, dsn):
         applied = _apply_pending(conn, dsn, root, files, left_out, lock_wait)
     text = f"applied {len(applied)} migrations" if applied else "nothing to do"
     output.result({"applied": applied}, text)
@@ -353,6 +385,7 @@ def _pending(conn: Connection, files: list[Migration], left_out: frozenset[str])
 @migrate.command()
 def status(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     check: Annotated[
@@ -363,7 +396,7 @@ def status(
     """Show every version: in the files, in the database, and whether they agree."""
     root = _project(project)
     files, left_out = _files(root, skip)
-    with _connected(database_url, root, "migrate status") as (conn, _):
+    with _connected(database_url, root, "migrate status", env) as (conn, _):
         applied = history.read(conn)
     entries = history.compare(files, applied, left_out)
     head = history.chain_head(applied)
@@ -411,6 +444,7 @@ def _entry_facts(entry: history.Entry) -> dict[str, Any]:
 @migrate.command()
 def plan(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     lock_wait: LockWait = 10,
@@ -423,7 +457,7 @@ def plan(
     root = _project(project)
     files, left_out = _files(root, skip)
     with (
-        _connected(database_url, root, "migrate plan") as (conn, _),
+        _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _),
         apply.lock(conn, lock_wait, output.say),
     ):
         report = rehearse.rehearse(conn, _pending(conn, files, left_out))
@@ -464,11 +498,16 @@ def new(
 
 
 @migrate.command()
-def verify(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def verify(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Check that the database still is what its migrations made of it."""
     root = _project(project)
     files, _ = _files(root, "")
-    with _connected(database_url, root, "migrate verify") as (conn, _):
+    with _connected(database_url, root, "migrate verify", env) as (conn, _):
         applied = history.read(conn)
         history.require_clean(history.compare(files, applied))
         known = history.last_snapshot(conn)
@@ -507,6 +546,7 @@ def repair(
     version: Annotated[str, typer.Argument(help="The version whose row to mend.")],
     to: Annotated[str, typer.Argument(help="With rename: the version of its file.")] = "",
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     yes: Yes = False,
     json: Json = False,
@@ -525,7 +565,7 @@ def repair(
     root = _project(project)
     files, _ = _files(root, "")
     with (
-        _connected(database_url, root, "migrate repair") as (conn, _),
+        _connected(database_url, root, "migrate repair", env, writes=True) as (conn, _),
         apply.lock(conn, 10, output.say),
     ):
         if action == "rehash":
@@ -555,6 +595,7 @@ def _show_difference(conn: Connection, files: list[Migration], version: str) -> 
 def work_command(
     topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing is ready.")] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
@@ -575,7 +616,7 @@ def work_command(
 
     endpoint = shop_url_template or work.ENDPOINT
     settings = work.Settings(topic, batch, lease, timeout, endpoint)
-    with _connected(database_url, _project(project), "work") as (conn, _):
+    with _connected(database_url, _project(project), "work", env, writes=True) as (conn, _):
         worker = work.Worker(conn, settings, output.say, _show_work)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
@@ -594,9 +635,14 @@ def _show_work(done: int, failed: int) -> None:
 
 
 @app.command()
-def tick(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def tick(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Do what is due by the clock; for where pg_cron does not. As often as you like."""
-    with _connected(database_url, _project(project), "tick") as (conn, _):
+    with _connected(database_url, _project(project), "tick", env, writes=True) as (conn, _):
         row = conn.execute("select app.tick()").fetchone()
     done: dict[str, Any] = dict(row[0]) if row and isinstance(row[0], dict) else {}
     output.result(
@@ -616,21 +662,33 @@ def env_mark(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write into the database which environment it is."""
-    with _connected(database_url, _project(project), "env mark") as (conn, dsn):
-        before = environment.read(conn)
+    """Write into the database which environment it is; outside dev, guard its history."""
+    root = _project(project)
+    settings = environment.load(root, env)
+    with _connected(database_url, root, "env mark", env) as (conn, dsn):
+        before = environment.says(conn)
         if before not in (None, env):
             _confirm(f"{database.describe(dsn)} is {before}: make it {env}?", yes)
-        environment.mark(conn, env)
+        environment.mark(conn, settings)
     output.result({"env": env}, f"this database is {env}")
 
 
 @env_app.command("show")
-def env_show(project: Project = None, database_url: Url = None, json: Json = False) -> None:
-    """Say which environment the database calls itself."""
-    with _connected(database_url, _project(project), "env show") as (conn, _):
-        env = environment.read(conn)
-    output.result({"env": env}, env or "not marked")
+def env_show(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Say which environment the database calls itself, since when, and by whom."""
+    with _connected(database_url, _project(project), "env show", env) as (conn, _):
+        identity = environment.read(conn)
+    if identity is None:
+        output.result({"env": None}, "not marked")
+        return
+    known = {"env": identity.name, **asdict(identity)} | {"env": identity.name}
+    text = f"{identity.name}, marked {identity.marked_at[:16]} by {identity.marked_by}"
+    output.result(known, text + f" as {identity.env} elsewhere" * identity.copied)
 
 
 @app.command()
