@@ -698,6 +698,9 @@ def version(json: Json = False) -> None:
 
 
 def main(run: Callable[[], object] = app) -> None:
+    from bakehouse import cli_recovery  # here: it is built on what is above
+
+    assert cli_recovery
     try:
         run()
     except BakehouseError as error:

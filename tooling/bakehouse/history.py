@@ -46,16 +46,16 @@ BLOCKING = {"edited", "unknown", "out of order"}
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history where they are missing."""
-    if not _exists(conn, "bakehouse.snapshots"):
+    if not exists(conn, "bakehouse.snapshots"):
         conn.execute(package_files("bakehouse").joinpath("sql/history.sql").read_bytes())
 
 
 def read(conn: Connection) -> list[Applied]:
     """The versions in the database, in their order; to_jsonb copes with any age of the table."""
-    if not _exists(conn, "supabase_migrations.schema_migrations"):
+    if not exists(conn, "supabase_migrations.schema_migrations"):
         return []
     rows = conn.cursor(row_factory=dict_row)
-    if not _exists(conn, "bakehouse.migrations"):
+    if not exists(conn, "bakehouse.migrations"):
         rows.execute(
             "select h.version, to_jsonb(h) ->> 'name' as name,"
             " to_jsonb(h) -> 'statements' as statements"
@@ -200,7 +200,7 @@ def snapshot(conn: Connection) -> None:
 
 def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
     """The chain head and the objects of the last snapshot."""
-    if not _exists(conn, "bakehouse.snapshots"):
+    if not exists(conn, "bakehouse.snapshots"):
         return None
     row = conn.execute("select chain_head, objects from bakehouse.snapshots").fetchone()
     return (str(row[0]), cast("dict[str, str]", row[1])) if row else None
@@ -213,17 +213,18 @@ def wipe(conn: Connection) -> None:
         if owner.fetchone():
             conn.execute("drop owned by bakehouse_owner cascade")
         conn.execute("drop schema if exists bakehouse cascade")
-        if _exists(conn, "supabase_migrations.schema_migrations"):
+        if exists(conn, "supabase_migrations.schema_migrations"):
             conn.execute("delete from supabase_migrations.schema_migrations where true")
 
 
-def _exists(conn: Connection, table: str) -> bool:
+def exists(conn: Connection, table: str) -> bool:
     row = conn.execute("select to_regclass(%s) is not null", (table,)).fetchone()
     return bool(row and row[0])
 
 
 def delete(conn: Connection, version: str) -> None:
-    """Take a version out of both histories."""
+    """Take a version out of both histories, in the caller's transaction."""
+    conn.execute("select set_config('bakehouse.guard', 'off', true)")
     conn.execute("delete from bakehouse.migrations where version = %s", (version,))
     conn.execute("delete from supabase_migrations.schema_migrations where version = %s", (version,))
 

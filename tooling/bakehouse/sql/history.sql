@@ -37,6 +37,11 @@ create table if not exists bakehouse.repairs (
   version text not null,
   detail jsonb not null
 );
+create table if not exists bakehouse.backups (
+  number bigint generated always as identity primary key,
+  file text not null unique,
+  facts jsonb not null
+);
 create table if not exists bakehouse.snapshots (
   chain_head text primary key,
   taken_at timestamptz not null default clock_timestamp(),
@@ -45,4 +50,5 @@ create table if not exists bakehouse.snapshots (
 alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
+alter table bakehouse.backups enable row level security;
 alter table bakehouse.snapshots enable row level security;

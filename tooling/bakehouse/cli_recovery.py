@@ -1,0 +1,81 @@
+"""The commands for going back: backups, and the way down."""
+
+from dataclasses import asdict
+
+import typer
+
+from bakehouse import apply, backup, dump, environment, output
+from bakehouse.cli import Env, Json, LockWait, Project, Url, _connected, _project, app
+from bakehouse.errors import BakehouseError
+
+backup_app = typer.Typer(help="Take backups, and see that they are good.", no_args_is_help=True)
+app.add_typer(backup_app, name="backup")
+
+
+@backup_app.command("take")
+def backup_take(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Dump the database and its roles, check the dump, and put it on record."""
+    root = _project(project)
+    settings = environment.load(root, env or "dev")
+    with _connected(database_url, root, "backup take", env, writes=True) as (conn, dsn):
+        done = dump.take(conn, dsn, settings, root)
+    size = f"{done.bytes / 2**20:.1f} MB, {done.rows} rows in {done.tables} tables"
+    output.result(asdict(done), f"{done.file}\n{size}, {done.duration_ms} ms\nsha256 {done.sha256}")
+
+
+@backup_app.command("probe")
+def backup_probe(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Ask every source when its newest backup was taken, and say which is believed."""
+    root = _project(project)
+    settings = environment.load(root, env or "dev")
+    with _connected(database_url, root, "backup probe", env) as (conn, _):
+        found = list(backup.sources(conn, settings, root))
+    believed = backup.newest(found)
+    text = output.table(
+        ("source", "age", "says"),
+        [
+            (
+                one.source,
+                backup.age(one.taken_at) if one.taken_at else "none",
+                f"{one.problem or one.detail}{' (believed)' * (one is believed)}",
+            )
+            for one in found
+        ],
+    )
+    facts = {"sources": [asdict(one) for one in found], "believed": asdict(believed)}
+    if believed.taken_at is None:
+        output.show(text)
+        raise BakehouseError("backup", "no source knows of a backup", "", **facts)
+    output.result(facts, text)
+
+
+@backup_app.command("drill")
+def backup_drill(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Restore the newest of our backups on a server of its own, verify and smoke it there."""
+    root = _project(project)
+    settings = environment.load(root, env or "dev")
+    with _connected(database_url, root, "backup drill", env, writes=True) as (conn, _):
+        done = dump.drill(conn, settings, root)
+    for note in done.notes:
+        output.say(f"note: {note}")
+    output.result(
+        asdict(done),
+        f"restored {done.file.name} in {done.restore_ms} ms: {done.objects} objects and"
+        f" {done.rows} rows as they were, {done.steps} smoke steps passed\n"
+        f"{done.duration_ms} ms in all, and nothing of it is left",
+    )
