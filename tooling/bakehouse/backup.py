@@ -39,15 +39,13 @@ def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup
     """What each source says that bakehouse.toml names; the first two need no setting."""
     yield _ours(conn, root / settings.backup_folder)
     yield _archiver(conn)
-    commands: tuple[tuple[str, tuple[str, ...], _Read], ...] = (
-        ("pgbackrest", ("info", "--output=json"), _pgbackrest),
-        ("supabase", ("backups", "list", "--output", "json"), _supabase),
-        ("probe", (), _probe),
-    )
-    for source, arguments, read in commands:
-        command = getattr(settings, f"backup_{source}")
+    for source, command, read in (
+        ("pgbackrest", settings.backup_pgbackrest, _pgbackrest),
+        ("supabase", settings.backup_supabase, _supabase),
+        ("probe", settings.backup_probe, _probe),
+    ):
         if command:
-            yield _ask(conn, source, [*command, *arguments], read)
+            yield _ask(conn, source, command, read)
 
 
 def _ours(conn: Connection, folder: Path) -> Backup:
@@ -100,7 +98,7 @@ def _archiver(conn: Connection) -> Backup:
 _Read = Callable[[str, Connection], tuple[datetime, str]]
 
 
-def _ask(conn: Connection, source: str, command: list[str], read: _Read) -> Backup:
+def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -> Backup:
     """Run a command and read its answer; whatever is wrong with it is the reason for no backup."""
     try:
         done = subprocess.run(

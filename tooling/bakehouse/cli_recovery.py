@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import typer
 
-from bakehouse import apply, backup, dump, environment, output
-from bakehouse.cli import Env, Json, LockWait, Project, Url, _connected, _project, app
+from bakehouse import backup, dump, environment, output
+from bakehouse.cli import Env, Json, Project, Url, _connected, _project, app
 from bakehouse.errors import BakehouseError
 
 backup_app = typer.Typer(help="Take backups, and see that they are good.", no_args_is_help=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -62,7 +62,7 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
             conn.execute("set transaction isolation level repeatable read, read only")
             row = conn.execute("select pg_export_snapshot()").fetchone()
             snapshot = str(row and row[0])
-            counted = _counts(conn)  # of the same moment as the dump
+            counted, objects = _counts(conn), catalog.read(conn)  # of the same moment as the dump
             _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={dump}")
         # what cannot be in a dump: the owners and grantees, without their passwords
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
@@ -90,7 +90,8 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
         "duration_ms": done.duration_ms,
     }
     conn.execute(
-        "insert into bakehouse.backups (file, facts) values (%s, %s)", (file.name, Jsonb(facts))
+        "insert into bakehouse.backups (file, facts, objects) values (%s, %s, %s)",
+        (file.name, Jsonb(facts), Jsonb(objects)),
     )
     return done
 
@@ -190,6 +191,8 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
     if _sha256(file) != facts["sha256"]:
         raise BakehouseError("backup", f"{file} is not what was taken: its checksum differs")
     binaries = _able(facts["server"])
+    row = conn.execute("select objects from bakehouse.backups where file = %s", (name,)).fetchone()
+    before = cast("dict[str, str]", row and row[0])
     started = time.monotonic()
     with embedded.scratch(binaries) as port:
         server = embedded.superuser_dsn(port)
@@ -202,7 +205,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         restore_ms = _since(started)
         with database.connect(restored, "backup drill") as scratch:
             scratch.execute(sql.SQL("set role {}").format(sql.Identifier(facts["role"])))
-            objects = _require_same(scratch, facts)
+            _require_same(scratch, facts, before)
             steps = list(smoke.walk(scratch))
     failed = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
     if failed:
@@ -211,7 +214,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         file,
         restore_ms,
         _since(started),
-        objects,
+        len(before),
         sum(facts["rows"].values()),
         len(steps),
         [line for line in said.splitlines() if "error:" in line],
@@ -226,18 +229,16 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
     return done
 
 
-def _require_same(scratch: Connection, facts: dict[str, Any]) -> int:
-    """Whether what was restored is what was dumped: objects, history and rows."""
-    known = history.last_snapshot(scratch)
-    objects = catalog.read(scratch)
-    wrong = []
-    if known is None or known[0] != facts["chain_head"]:
+def _require_same(scratch: Connection, facts: dict[str, Any], before: catalog.Objects) -> None:
+    """Whether what was restored is what was dumped: history, objects and rows."""
+    changes = catalog.compare(before, catalog.read(scratch))
+    wrong = [
+        *(f"missing  {name}" for name in changes.gone),
+        *(f"differs  {name}" for name in changes.changed),
+        *(f"added    {name}" for name in changes.added),
+    ]
+    if history.chain_head(history.read(scratch)) != facts["chain_head"]:
         wrong.append("its history is not the one it was taken with")
-    else:
-        changes = catalog.compare(known[1], objects)
-        wrong += [f"missing  {name}" for name in changes.gone]
-        wrong += [f"differs  {name}" for name in changes.changed]
-        wrong += [f"added    {name}" for name in changes.added]
     counted = _counts(scratch)
     wrong += [
         f"{table} had {rows} rows, and has {counted.get(table, 'gone')}"
@@ -247,7 +248,6 @@ def _require_same(scratch: Connection, facts: dict[str, Any]) -> int:
     if wrong:
         lines = "\n  ".join(wrong[:20])
         raise BakehouseError("backup", f"what was restored is not what was taken\n  {lines}")
-    return len(objects)
 
 
 def _since(started: float) -> int:

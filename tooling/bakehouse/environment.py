@@ -26,8 +26,8 @@ class Settings:
     database: str = ""
     secrets: tuple[str, ...] = ()  # variables, or a shop's as store/webhook and store/token
     backup_probe: tuple[str, ...] = ()  # a command that prints when the last backup was taken
-    backup_pgbackrest: tuple[str, ...] = ()  # how to call pgbackrest, with its stanza
-    backup_supabase: tuple[str, ...] = ()  # how to call the Supabase CLI, with its project
+    backup_pgbackrest: tuple[str, ...] = ()  # pgbackrest info --output=json
+    backup_supabase: tuple[str, ...] = ()  # supabase backups list --output=json
     backup_folder: str = "backups"  # where `bakehouse backup take` puts its own
     backup_hours: float = 24
     rehearsal_hours: float = 24

@@ -2,7 +2,7 @@
 -- also in a copy that was restored from a dump.
 -- Left out: what belongs to Postgres, to an extension, to the platform, and to the tool itself.
 -- Only the first branch of a union names its columns.
--- noqa: disable=AL03
+-- noqa: disable=AL03,AM06,RF02
 with
 schemas as (
   select
@@ -46,7 +46,12 @@ objects as (
   select
     'schema ' || s.nspname as object,
     concat_ws(
-      ' ', s.nspowner::regrole, coalesce(s.nspacl, acldefault('n', s.nspowner))
+      ' ', s.nspowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(s.nspacl, acldefault('n', s.nspowner))) as one
+        order by 1
+      )
     ) as definition
   from schemas as s
 
@@ -65,11 +70,16 @@ objects as (
     concat_ws(
       ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
       r.relforcerowsecurity, r.reloptions,
-      coalesce(
-        r.relacl,
-        case
-          when r.relkind = 'S' then acldefault('s', r.relowner) else acldefault('r', r.relowner)
-        end
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from
+          unnest(coalesce(
+            r.relacl,
+            case
+              when r.relkind = 'S' then acldefault('s', r.relowner) else acldefault('r', r.relowner)
+            end
+          )) as one
+        order by 1
       ),
       pg_get_partkeydef(r.oid),
       pg_get_expr(r.relpartbound, r.oid),
@@ -83,7 +93,12 @@ objects as (
     concat_ws(
       ' ', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end,
       nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
-      pg_get_expr(d.adbin, d.adrelid, true), nullif(a.attcollation, 0)::regcollation, a.attacl
+      pg_get_expr(d.adbin, d.adrelid, true), nullif(a.attcollation, 0)::regcollation,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(a.attacl) as one
+        order by 1
+      )
     )
   from relations as r
   inner join pg_attribute as a on r.oid = a.attrelid
@@ -134,7 +149,12 @@ objects as (
   select
     format('function %I.%I(%s)', s.nspname, f.proname, pg_get_function_identity_arguments(f.oid)),
     concat_ws(
-      ' ', f.proowner::regrole, coalesce(f.proacl, acldefault('f', f.proowner)),
+      ' ', f.proowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(f.proacl, acldefault('f', f.proowner))) as one
+        order by 1
+      ),
       case when f.prokind = 'a' then 'aggregate' else pg_get_functiondef(f.oid) end
     )
   from pg_proc as f
@@ -149,7 +169,12 @@ objects as (
   select
     format('type %I.%I', s.nspname, t.typname),
     concat_ws(
-      ' ', t.typowner::regrole, coalesce(t.typacl, acldefault('T', t.typowner)),
+      ' ', t.typowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(t.typacl, acldefault('T', t.typowner))) as one
+        order by 1
+      ),
       format_type(nullif(t.typbasetype, 0), t.typtypmod),
       (
         select string_agg(e.enumlabel, ', ' order by e.enumsortorder)

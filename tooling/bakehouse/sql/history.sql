@@ -40,7 +40,8 @@ create table if not exists bakehouse.repairs (
 create table if not exists bakehouse.backups (
   number bigint generated always as identity primary key,
   file text not null unique,
-  facts jsonb not null
+  facts jsonb not null,
+  objects jsonb not null
 );
 create table if not exists bakehouse.snapshots (
   chain_head text primary key,
