@@ -142,18 +142,23 @@ def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) 
 
 
 def _find(conn: Connection, file: Migration) -> int | None:
-    """Where a file fails, when the server does not say: run it again, one statement at a time."""
+    """Where a file fails, when the server does not say."""
     try:
         conn.execute(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'")
-        for statement in file.body:
-            try:
-                conn.execute(statement.text.encode())
-            except psycopg.Error:
-                return statement.start
+        return failing(conn, file)
     except psycopg.OperationalError:  # the connection is gone, and with it the transaction
         return None
     finally:
         _roll_back(conn)
+
+
+def failing(conn: Connection, file: Migration) -> int | None:
+    """The statement at which a file fails: it is run again, one at a time."""
+    for statement in file.body:
+        try:
+            conn.execute(statement.text.encode())
+        except psycopg.Error:
+            return statement.start
     return None
 
 
@@ -206,7 +211,7 @@ def _step(
         " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
         (file.version, ordinal, fingerprint),
     )
-    index = _index_of(statement)
+    index = index_of(statement)
     if _is_invalid(conn, index):
         tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
         conn.execute(f"drop index concurrently if exists {index}".encode())
@@ -229,7 +234,7 @@ def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
     )
 
 
-def _index_of(statement: sqltext.Statement) -> str:
+def index_of(statement: sqltext.Statement) -> str:
     """The name of the index that a concurrent statement makes or drops; '' for all others."""
     if not runs_alone(statement):
         return ""

@@ -1,8 +1,9 @@
 """The commands: parse, call, print."""
 
+import getpass
 import os
 import signal
-import subprocess
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,18 @@ from bakehouse import (
     apply,
     catalog,
     database,
+    deploy,
     doctor,
     embedded,
     environment,
+    evidence,
+    gates,
     history,
     migrations,
     output,
     platform,
     rehearse,
+    release,
     smoke,
 )
 from bakehouse.database import Connection
@@ -40,8 +45,12 @@ app = typer.Typer(
 )
 migrate = typer.Typer(help="Apply migrations, and see what is applied.", no_args_is_help=True)
 env_app = typer.Typer(help="Which environment a database is.", no_args_is_help=True)
+gate_app = typer.Typer(help="What an environment demands.", no_args_is_help=True)
+release_app = typer.Typer(help="Tag a release, and see whether it is live.", no_args_is_help=True)
 app.add_typer(migrate, name="migrate")
 app.add_typer(env_app, name="env")
+app.add_typer(gate_app, name="gate")
+app.add_typer(release_app, name="release")
 
 
 def _json(value: bool) -> None:
@@ -94,7 +103,22 @@ LockWait = Annotated[
 Port = Annotated[
     int, typer.Option("--port", envvar="BAKEHOUSE_PORT", help="Where the dev server listens.")
 ]
+Proofs = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence",
+        help="prod: staging's evidence, a file or a folder. By default staging itself is asked,"
+        " or the project's evidence/ where its URL is not set.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _accept(gate: str) -> Any:
+    return typer.Option(
+        f"--accept-{gate}", metavar="REASON", help=f"Go on although {gate} refuses; recorded."
+    )
 
 
 def _project(given: Path | None) -> Path:
@@ -164,16 +188,6 @@ def _files(project: Path, skip: str) -> tuple[list[Migration], frozenset[str]]:
     return files, left_out
 
 
-def _git_commit(project: Path) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), "rev-parse", "HEAD"], capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
-
-
 # --- the dev server ---------------------------------------------------------------------------
 
 
@@ -186,7 +200,7 @@ def up(
 ) -> None:
     """Start the dev server, migrate, seed, smoke; print how to connect."""
     root = _project(project)
-    files, left_out = _files(root, skip)
+    work = _work(root, None, skip)
     started = embedded.start(root, port)
     for note in started.notes:
         output.say(note)
@@ -196,16 +210,16 @@ def up(
         if environment.read(conn) is None:
             environment.mark(conn, environment.load(root, "dev"))
         environment.require(conn, environment.load(root, "dev"), "up")
-        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+        done = deploy.up(conn, dsn, work, output.say)
         _run_seed(conn, root)
         rows = [
-            (entry.version, entry.name, "now" if entry.version in applied else entry.state)
-            for entry in history.compare(files, history.read(conn), left_out)
+            (entry.version, entry.name, "now" if entry.version in done.applied else entry.state)
+            for entry in history.compare(work.files, history.read(conn), work.left_out)
         ]
-        steps = _run_smoke(conn)
+        steps = done.smoke or _run_smoke(conn)
     url = f"postgresql://postgres@127.0.0.1:{started.port}/postgres"
     output.result(
-        {"url": url, "applied": applied, "versions": [row[0] for row in rows], "smoke": steps},
+        {"url": url, "applied": done.applied, "versions": [row[0] for row in rows], "smoke": steps},
         output.table(("version", "migration", "applied"), rows)
         + f"\n\nseed   supabase/seed_dev.sql\nsmoke  {len(steps)} steps passed\n\n"
         + f"connect  psql {url}\n"
@@ -236,12 +250,12 @@ def reset(
 ) -> None:
     """Dev only: take all of bakehouse out of the database, then migrate and seed it again."""
     root = _project(project)
-    files, left_out = _files(root, skip)
+    work = _work(root, None, skip)
     with _connected(database_url, root, "reset", writes=True) as (conn, dsn):
         _confirm(f"Delete all bakehouse data in {database.describe(dsn)}?", yes)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
-        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+        applied = deploy.up(conn, dsn, work, output.say).applied
         _run_seed(conn, root)
     output.result({"applied": applied}, f"emptied, {len(applied)} migrations applied, seeded")
 
@@ -339,47 +353,64 @@ def _run_smoke(conn: Connection) -> list[dict[str, Any]]:
 
 @migrate.command("up")
 def migrate_up(
+    context: typer.Context,
     project: Project = None,
     env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     lock_wait: LockWait = 10,
+    proofs: Proofs = None,
+    accept_lint: Annotated[str, _accept("lint")] = "",
+    accept_rehearsal: Annotated[str, _accept("rehearsal")] = "",
+    accept_backup: Annotated[str, _accept("backup")] = "",
+    accept_tag: Annotated[str, _accept("tag")] = "",
+    accept_webhooks: Annotated[str, _accept("webhooks")] = "",
+    accept_traffic: Annotated[str, _accept("traffic")] = "",
+    accept_secrets: Annotated[str, _accept("secrets")] = "",
+    accept_smoke: Annotated[str, _accept("smoke")] = "",
     json: Json = False,
 ) -> None:
-    """Apply what is pending: each file whole or not at all."""
+    """Apply what is pending, if the environment lets it: each file whole or not at all."""
     root = _project(project)
-    files, left_out = _files(root, skip)
+    given = {name.partition("accept_")[2]: reason for name, reason in context.params.items()}
+    accepted = {gate: reason for gate, reason in given.items() if gate and reason}
+    work = _work(root, env, skip, lock_wait, proofs, accepted)
     with _connected(database_url, root, "migrate up", env, writes=True) as (conn, dsn):
-        applied = _apply_pending(conn, dsn, root, files, left_out, lock_wait)
-    text = f"applied {len(applied)} migrations" if applied else "nothing to do"
-    output.result({"applied": applied}, text)
+        done = deploy.up(conn, dsn, work, output.say)
+    text = f"applied {len(done.applied)} migrations" if done.applied else "nothing to do"
+    output.result(asdict(done), text)
 
 
-def _apply_pending(
-    conn: Connection,
-    dsn: str,
+def _work(
     root: Path,
-    files: list[Migration],
-    left_out: frozenset[str],
-    wait: float,
-) -> list[str]:
-    if not _pending(conn, files, left_out):
-        return []
-    applied: list[str] = []
-    with apply.lock(conn, wait, output.say):
-        pending = _pending(conn, files, left_out)  # again: the lock may have been waited for
-        for done in apply.run(conn, dsn, pending, _git_commit(root), output.say):
-            applied.append(done.version)
-            output.say(f"applied {done.label} ({done.duration_ms} ms)")
-        if applied:
-            history.snapshot(conn)
-    return applied
-
-
-def _pending(conn: Connection, files: list[Migration], left_out: frozenset[str]) -> list[Migration]:
-    entries = history.compare(files, history.read(conn), left_out)
-    history.require_clean(entries)
-    return [entry.file for entry in entries if entry.state == "pending" and entry.file]
+    env: str | None,
+    skip: str = "",
+    wait: float = 10,
+    proofs: Path | None = None,
+    accepted: dict[str, str] | None = None,
+) -> deploy.Work:
+    files, left_out = _files(root, skip)
+    settings = environment.load(root, env or "dev")
+    staging = ""
+    if settings.name == "prod":
+        variable = environment.load(root, "staging", required=False).url
+        staging = database.parse(os.environ[variable]) if os.environ.get(variable) else ""
+    return deploy.Work(
+        root,
+        files,
+        left_out,
+        settings,
+        who={
+            "os_user": getpass.getuser(),
+            "machine": socket.gethostname(),
+            "ci": os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_JOB_ID"),
+        },
+        variables=os.environ,
+        accepted=accepted or {},
+        proofs=proofs,
+        staging=staging,
+        wait=wait,
+    )
 
 
 @migrate.command()
@@ -455,12 +486,9 @@ def plan(
     Locks that the files take are held until the rollback, and sequences they use move on.
     """
     root = _project(project)
-    files, left_out = _files(root, skip)
-    with (
-        _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _),
-        apply.lock(conn, lock_wait, output.say),
-    ):
-        report = rehearse.rehearse(conn, _pending(conn, files, left_out))
+    work = _work(root, env, skip, lock_wait)
+    with _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _):
+        report = deploy.plan(conn, work, output.say)
     output.result(
         {"migrations": [asdict(one) for one in report]},
         "\n".join(_rehearsal_lines(report)) or "nothing to do",
@@ -472,6 +500,7 @@ def _rehearsal_lines(report: list[rehearse.Rehearsal]) -> Iterator[str]:
         yield f"{one.label}  {one.duration_ms} ms"
         for word, things in (
             ("note", one.notes),
+            ("breaking", one.breaking),
             ("locks", one.locks),
             ("rewrites", one.rewrites),
             ("gone", one.changes.gone),
@@ -686,9 +715,147 @@ def env_show(
     if identity is None:
         output.result({"env": None}, "not marked")
         return
-    known = {"env": identity.name, **asdict(identity)} | {"env": identity.name}
-    text = f"{identity.name}, marked {identity.marked_at[:16]} by {identity.marked_by}"
-    output.result(known, text + f" as {identity.env} elsewhere" * identity.copied)
+    when = identity.marked_at[:16].replace("T", " ")
+    text = f"{identity.name}, marked {when} by {identity.marked_by}"
+    text += f" as {identity.env} elsewhere" * identity.copied
+    output.result(asdict(identity) | {"env": identity.name}, text)
+
+
+# --- the gate ---------------------------------------------------------------------------------
+
+
+@gate_app.command("check")
+def gate_check(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    proofs: Proofs = None,
+    json: Json = False,
+) -> None:
+    """Print the checklist that `migrate up` enforces; exit 0 when it would go ahead."""
+    root = _project(project)
+    work = _work(root, env, skip, proofs=proofs)
+    with _connected(database_url, root, "gate check", env) as (conn, _):
+        facts = deploy.gather(conn, work)
+    verdicts = gates.check(facts, {})
+    text = output.table(
+        ("gate", "verdict", "reason"), [(v.gate, v.verdict, v.reason) for v in verdicts]
+    )
+    output.show(text)
+    gates.require(verdicts)
+    output.result({"gates": [asdict(verdict) for verdict in verdicts]})
+
+
+@app.command()
+def resume(
+    project: Project = None, env: Env = None, database_url: Url = None, json: Json = False
+) -> None:
+    """Let webhooks in again before their pause ends by itself."""
+    root = _project(project)
+    with _connected(database_url, root, "resume", env, writes=True) as (conn, _):
+        done = deploy.resume(conn, _work(root, env))
+    output.result({"resumed": done}, "webhooks come in" if done else "webhooks were not paused")
+
+
+@app.command("log")
+def log_command(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    save: Annotated[bool, typer.Option("--save", help="Write the files that are missing.")] = False,
+    json: Json = False,
+) -> None:
+    """Show every run on record, oldest first, and check that the record was not edited."""
+    root = _project(project)
+    folder = root / "evidence"
+    with _connected(database_url, root, "log", env) as (conn, _):
+        entries = evidence.entries(conn)
+    told = evidence.runs(entries)
+    problems = evidence.broken(entries)
+    if env and folder.is_dir():
+        known = {entry.hash for entry in entries}
+        lost = [entry for entry in evidence.load(folder, env) if entry.hash not in known]
+        problems += [f"a file has {entry.hash[:8]}, the database has not" for entry in lost]
+    facts: dict[str, Any] = {"runs": [asdict(run) for run in told], "problems": problems}
+    text = output.table(
+        ("opened", "run", "env", "by", "files", "head", "outcome"),
+        [
+            (
+                run.opened["at"][:16],
+                run.kind,
+                run.opened["env"],
+                run.opened["by"]["database_user"],
+                len(run.opened.get("files", ())),
+                (run.head or "")[:8],
+                run.outcome,
+            )
+            for run in told
+        ],
+    )
+    if problems:
+        output.show(text)
+        raise BakehouseError("drift", "the record was edited\n  " + "\n  ".join(problems), **facts)
+    written = evidence.save(folder, entries) if save else []
+    output.result(facts | {"written": written}, text if told else "no run is on record")
+
+
+@release_app.command("verify")
+def release_verify(
+    tag: Annotated[str, typer.Argument(help="The tag of the release, such as v1.2.0.")],
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Say whether the files of a tag, and nothing else, are what the database has."""
+    root = _project(project)
+    with (
+        release.files_of(root, tag) as files,
+        _connected(database_url, root, "release verify", env) as (conn, _),
+    ):
+        migrations.select(files, _milestones(skip))
+        applied = history.read(conn)
+        entries = history.compare(files, applied, _milestones(skip))
+        problems = evidence.broken(evidence.entries(conn))
+    wrong = [e for e in entries if e.state not in ("applied", "reformatted", "skipped")]
+    problems += [f"{e.version} {e.name}: {e.state} {e.detail}".rstrip() for e in wrong]
+    head = history.chain_head(applied)
+    facts: dict[str, Any] = {"tag": tag, "chain_head": head, "problems": problems}
+    if problems:
+        raise BakehouseError("drift", f"{tag} is not live\n  " + "\n  ".join(problems), **facts)
+    output.result(facts, f"{tag} is live: {len(applied)} files\nchain head  {head}")
+
+
+@release_app.command("prepare")
+def release_prepare(
+    tag: Annotated[str, typer.Argument(help="The tag to be, such as v1.2.0.")],
+    project: Project = None,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Check the tree, write the list of migrations, and say which commands to type."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    before, new = release.prepare(root, tag, files)
+    head = history.head_after([], migrations.select(files, left_out))
+    notes = root / "evidence" / f"{tag}.txt"
+    notes.parent.mkdir(exist_ok=True)
+    listed = [file.path.name for file in new] or ["none"]
+    lines = [tag, "", f"Migrations since {before or 'the beginning'}:", *listed]
+    notes.write_text("\n".join([*lines, "", f"Chain head {head}", ""]))
+    commands = [
+        f"git tag -a {tag} -F {notes.relative_to(root)}",
+        "bakehouse migrate plan --env staging",
+        "bakehouse migrate up --env staging",
+        "bakehouse gate check --env prod",
+        "bakehouse migrate up --env prod",
+        f"bakehouse release verify {tag} --env prod",
+        f"git push origin {tag}",
+    ]
+    facts = {"since": before, "migrations": listed, "chain_head": head, "commands": commands}
+    output.result(facts, notes.read_text() + "\nNow type:\n  " + "\n  ".join(commands))
 
 
 @app.command()

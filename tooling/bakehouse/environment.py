@@ -72,8 +72,8 @@ _HERE = (
 )
 
 
-def load(project: Path, name: str) -> Settings:
-    """The settings of an environment; only dev can do without an entry in bakehouse.toml."""
+def load(project: Path, name: str, required: bool = True) -> Settings:
+    """The settings of an environment; to be worked on, all but dev must be in bakehouse.toml."""
     if name not in ENVIRONMENTS:
         raise BakehouseError(
             "usage", f"no environment is called '{name}'", f"One of: {', '.join(ENVIRONMENTS)}."
@@ -83,7 +83,7 @@ def load(project: Path, name: str) -> Settings:
         table = tomllib.loads(path.read_text()).get(name) if path.is_file() else None
     except tomllib.TOMLDecodeError as error:
         raise BakehouseError("usage", f"bakehouse.toml cannot be read: {error}") from None
-    if table is None and name == "dev":
+    if table is None and (name == "dev" or not required):
         return Settings(name)
     if not isinstance(table, dict):
         raise BakehouseError(

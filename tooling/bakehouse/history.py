@@ -46,7 +46,7 @@ BLOCKING = {"edited", "unknown", "out of order"}
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history where they are missing."""
-    if not exists(conn, "bakehouse.snapshots"):
+    if not exists(conn, "bakehouse.evidence"):
         conn.execute(package_files("bakehouse").joinpath("sql/history.sql").read_bytes())
 
 
@@ -91,6 +91,12 @@ def chain_head(applied: Collection[Applied]) -> str | None:
             return None
         head = hashlib.sha256(f"{head}{row.version}{row.sql_hash}".encode()).hexdigest()
     return head
+
+
+def head_after(applied: Collection[Applied], pending: Collection[Migration]) -> str | None:
+    """The chain head that the history will have once these files are applied."""
+    ahead = [Applied(file.version, file.name, file.sql_hash) for file in pending]
+    return chain_head(sorted([*applied, *ahead], key=lambda row: row.version))
 
 
 def compare(
@@ -186,7 +192,7 @@ def record(conn: Connection, file: Migration, duration_ms: int, commit: str | No
     )
 
 
-def snapshot(conn: Connection) -> None:
+def snapshot(conn: Connection, objects: catalog.Objects) -> None:
     """Remember the objects of the database as they are, under the history that made them."""
     head = chain_head(read(conn))
     if head is not None:
@@ -194,7 +200,7 @@ def snapshot(conn: Connection) -> None:
             conn.execute("delete from bakehouse.snapshots where chain_head is not null")
             conn.execute(
                 "insert into bakehouse.snapshots (chain_head, objects) values (%s, %s)",
-                (head, Jsonb(catalog.read(conn))),
+                (head, Jsonb(objects)),
             )
 
 
@@ -254,7 +260,7 @@ def repair(
             "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
             (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
         )
-        snapshot(conn)
+        snapshot(conn, catalog.read(conn))
     return done
 
 

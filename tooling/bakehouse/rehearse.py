@@ -30,6 +30,7 @@ from pg_locks as l
 join unnest(array['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock'])
   with ordinality as strength (mode, rank) on strength.mode = l.mode
 where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.granted
+  and l.relation = any(%s::oid[])
 order by l.relation, strength.rank
 """
 
@@ -43,6 +44,9 @@ class Rehearsal:
     locks: list[str] = field(default_factory=list)
     rewrites: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    breaking: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)  # the tables of locks and rewrites, by name
+    rewritten: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,7 +74,7 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     done: list[Rehearsal] = []
     tables = _tables(conn)
     held: set[tuple[int, str]] = set()
-    objects = catalog.read(conn)
+    objects, promises = catalog.read(conn), catalog.promises(conn)
     for file in files:
         if not file.transactional:
             note = "not rehearsed: it cannot run in a transaction"
@@ -80,7 +84,12 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
         notes = _run(conn, file)
         duration = round((time.monotonic() - started) * 1000)
         before, objects = objects, catalog.read(conn)
-        locked = {(oid, mode) for oid, mode in _locks(conn) if oid in tables} - held
+        changes = catalog.compare(before, objects)
+        breaking: list[str] = []
+        if changes.gone or changes.changed:  # what is only added breaks nobody
+            counted_on, promises = promises, catalog.promises(conn)
+            breaking = catalog.breaking(changes, counted_on, promises)
+        locked = set(_locks(conn, tables)) - held
         now = _tables(conn)
         rewritten = [oid for oid in tables.keys() & now.keys() if tables[oid].file != now[oid].file]
         done.append(
@@ -89,7 +98,10 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
                 duration,
                 sorted(f"{mode} on {_size(tables[oid])}" for oid, mode in locked),
                 sorted(_size(tables[oid]) for oid in rewritten),
-                catalog.compare(before, objects),
+                changes,
+                breaking,
+                sorted(tables[oid].name for oid, _ in locked),
+                sorted(tables[oid].name for oid in rewritten),
                 notes,
             )
         )
@@ -101,14 +113,14 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
 
 
 def _run(conn: Connection, file: Migration) -> list[str]:
-    place = 0
+    start, end = file.span
+    prologue = "savepoint file;"
     try:
-        with conn.transaction():
-            for statement in file.body:
-                place = statement.start
-                conn.execute(statement.text.encode())
-            conn.execute("reset role")
+        # one message: a round trip for every statement would cost more than most statements
+        text = f"{prologue}{file.text[start:end]};reset role;release savepoint file"
+        conn.execute(text.encode())
     except errors.UnsafeNewEnumValueUsage:
+        conn.execute("rollback to savepoint file")
         return [
             "needs a commit boundary: it uses an enum value that an earlier file adds;"
             " this file and those after it were not rehearsed"
@@ -120,8 +132,12 @@ def _run(conn: Connection, file: Migration) -> list[str]:
             "Rolled back. Someone works on the same tables; try again.",
         ) from None
     except psycopg.Error as error:
+        place: int | None = None
         if error.diag.statement_position:
-            place = statement.offset + int(error.diag.statement_position) - 1
+            place = start - len(prologue) + int(error.diag.statement_position) - 1
+        elif not conn.closed:
+            conn.execute("rollback to savepoint file")
+            place = apply.failing(conn, file)
         raise apply.explain(error, file, place, "failed", "Rolled back: a rehearsal.") from None
     return []
 
@@ -131,8 +147,9 @@ def _tables(conn: Connection) -> dict[int, _Table]:
     return {int(str(r[0])): _Table(str(r[1]), int(str(r[2])), int(str(r[3]))) for r in rows}
 
 
-def _locks(conn: Connection) -> list[tuple[int, str]]:
-    return [(int(str(oid)), str(mode)) for oid, mode in conn.execute(_LOCKS).fetchall()]
+def _locks(conn: Connection, tables: Iterable[int]) -> list[tuple[int, str]]:
+    rows = conn.execute(_LOCKS, (list(tables),)).fetchall()
+    return [(int(str(oid)), str(mode)) for oid, mode in rows]
 
 
 def _size(table: _Table) -> str:

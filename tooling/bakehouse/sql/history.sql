@@ -48,8 +48,17 @@ create table if not exists bakehouse.snapshots (
   taken_at timestamptz not null default clock_timestamp(),
   objects jsonb not null
 );
+-- Who ran what, when and how it ended: an entry opens a run before its first change, another closes
+-- it. Each is hashed with the one before, so that none can be edited or left out unnoticed.
+create table if not exists bakehouse.evidence (
+  number bigint generated always as identity primary key,
+  previous text not null unique,
+  hash text not null unique,
+  body json not null -- not jsonb: the hash is of this text
+);
 alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
 alter table bakehouse.backups enable row level security;
 alter table bakehouse.snapshots enable row level security;
+alter table bakehouse.evidence enable row level security;
