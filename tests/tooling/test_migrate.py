@@ -9,19 +9,13 @@ import psycopg
 import pytest
 
 from bakehouse.apply import LOCK_TRIES
-from projects import NOWHERE, Project
+from projects import NOWHERE, Project, query
 from servers import Server
 
 TABLE = "begin;\ncreate table public.cakes (id int, name text);\ncommit;\n"
 FIRST = "20260101000000_M0_cakes.sql"
 SECOND = "20260101000001_M0_icing.sql"
 THIRD = "20260101000002_M1_cherry.sql"
-
-
-def query(dsn: str, text: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        done = conn.execute(text.encode())
-        return done.fetchall() if done.description else []
 
 
 def versions(dsn: str) -> list[object]:

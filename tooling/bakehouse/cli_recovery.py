@@ -1,11 +1,14 @@
 """The commands for going back: backups, and the way down."""
 
+import sys
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from bakehouse import backup, dump, environment, output
-from bakehouse.cli import Env, Json, Project, Url, _connected, _project, app
+from bakehouse import backup, down, dump, environment, output
+from bakehouse.cli import Env, Json, LockWait, Project, Skip, Url, _connected, _project, _work, app
+from bakehouse.cli import migrate as migrate_app
 from bakehouse.errors import BakehouseError
 
 backup_app = typer.Typer(help="Take backups, and see that they are good.", no_args_is_help=True)
@@ -78,4 +81,33 @@ def backup_drill(
         f"restored {done.file.name} in {done.restore_ms} ms: {done.objects} objects and"
         f" {done.rows} rows as they were, {done.steps} smoke steps passed\n"
         f"{done.duration_ms} ms in all, and nothing of it is left",
+    )
+
+
+@migrate_app.command("down")
+def migrate_down(
+    version: Annotated[str, typer.Argument(help="The newest version, which is to be taken back.")],
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    confirm: Annotated[
+        str, typer.Option("--confirm", metavar="NAME", help="Outside dev: the database's name.")
+    ] = "",
+    lock_wait: LockWait = 10,
+    json: Json = False,
+) -> None:
+    """Take the newest migration back with its down script; say first which data that loses."""
+    root = _project(project)
+    work = _work(root, env, skip, lock_wait)
+    with _connected(database_url, root, "migrate down", env, writes=True) as (conn, dsn):
+        plan = down.look(conn, work, version)
+        for line in plan.lost:
+            output.say(f"would be lost: {line}")
+        if not (work.in_dev or confirm or plan.refusals) and sys.stdin.isatty():
+            confirm = typer.prompt("The name of the database, to go on", err=True)
+        lost = down.take_back(conn, dsn, work, plan, confirm, output.say)
+    output.result(
+        {"version": version, "lost": lost},
+        f"took {plan.script.label} back" + "".join(f"\nlost {line}" for line in lost),
     )

@@ -157,7 +157,7 @@ def _look_further(conn: Connection, work: Work, facts: Facts) -> Facts:
         rows={str(name): int(str(count)) for name, count in rows},
         backup=backup.newest(backup.sources(conn, settings, work.root)),
         tag=release.read(work.root),
-        pausable=_can_pause(conn),
+        pausable=can_pause(conn),
         holders=tuple(_column(conn, _HOLDERS, touched, settings.transaction_seconds)),
         missing_secrets=tuple(_missing_secrets(conn, settings, work.variables)),
     )
@@ -216,7 +216,7 @@ def _union(*parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for part in parts for one in part))
 
 
-def _can_pause(conn: Connection) -> bool:
+def can_pause(conn: Connection) -> bool:
     found = "select to_regprocedure('app.pause_ingest(timestamptz, text)') is not null"
     return conn.execute(found).fetchone() == (True,)
 
@@ -261,15 +261,15 @@ def plan(conn: Connection, work: Work, tell: Tell) -> list[rehearse.Rehearsal]:
             run = evidence.open_run(
                 conn,
                 "rehearsal",
-                **_circumstances(conn, work),
+                **circumstances(conn, work),
                 files=[file.label for file in pending],
                 head=history.head_after(applied, pending),
-                before=_state(history.chain_head(applied), objects),
+                before=state(history.chain_head(applied), objects),
                 observed=asdict(_seen(report, pending)),
                 report=[asdict(one) for one in report],
             )
             evidence.close(conn, run, outcome="done", after=run.opened["before"])
-            _save(conn, work, [run.id])
+            save(conn, work, [run.id])
         return report
 
 
@@ -291,7 +291,7 @@ def _only_builds_indexes(file: Migration) -> bool:
     return all(runs_alone(s) and s.begins("create") and apply.index_of(s) for s in file.body)
 
 
-def _circumstances(conn: Connection, work: Work) -> dict[str, Any]:
+def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
     row = conn.execute(
         "select session_user::text, current_database()::text,"
         " (select system_identifier::text from pg_control_system())"
@@ -306,11 +306,11 @@ def _circumstances(conn: Connection, work: Work) -> dict[str, Any]:
     }
 
 
-def _state(head: str | None, objects: catalog.Objects) -> dict[str, Any]:
+def state(head: str | None, objects: catalog.Objects) -> dict[str, Any]:
     return {"head": head, "fingerprint": catalog.fingerprint(objects)}
 
 
-def _save(conn: Connection, work: Work, runs: list[str]) -> None:
+def save(conn: Connection, work: Work, runs: list[str]) -> None:
     if not work.in_dev:
         evidence.save(work.root / "evidence", evidence.entries(conn), runs)
 
@@ -357,7 +357,7 @@ def _bury(conn: Connection, work: Work, facts: Facts, tell: Tell) -> None:
         )
         after = {"head": None, "fingerprint": facts.fingerprint}
         evidence.close(conn, run, outcome="killed", after=after)
-        _save(conn, work, [run.id])
+        save(conn, work, [run.id])
 
 
 def _carry(
@@ -366,16 +366,16 @@ def _carry(
     pending = [file for file in work.files if file.label in facts.pending]
     promises = catalog.promises(conn)
     objects = catalog.read(conn)
-    circumstances = _circumstances(conn, work)
+    known = circumstances(conn, work)
     run = evidence.open_run(
         conn,
         "up",
-        **circumstances,
+        **known,
         tag=facts.tag.name,
         files=[file.label for file in pending],
         hashes={file.version: [file.byte_hash, file.sql_hash] for file in pending},
         head=facts.head,
-        before=_state(history.chain_head(history.read(conn)), objects),
+        before=state(history.chain_head(history.read(conn)), objects),
         # with nothing to apply there was nothing to see
         observed=asdict(facts.observed or Observed()) if facts.observed or not pending else None,
         backup=asdict(facts.backup),
@@ -386,12 +386,12 @@ def _carry(
     failure: BakehouseError | psycopg.Error | None = None
     try:
         if facts.breaking and facts.pausable:
-            _pause(conn, facts, tell)
-        for done in apply.run(conn, dsn, pending, circumstances["commit"], tell):
+            pause(conn, facts.settings, tell)
+        for done in apply.run(conn, dsn, pending, known["commit"], tell):
             applied.append(done)
             tell(f"applied {done.label} ({done.duration_ms} ms)")
-        steps += _walk(conn, work)
-        _require_smoke(conn, work, facts, steps)
+        steps += walk(conn, work)
+        require_smoke(conn, work, facts, steps)
     except (BakehouseError, psycopg.Error) as error:
         failure = error
     if not conn.closed:  # else the record stays open, and the next run explains
@@ -399,33 +399,33 @@ def _carry(
         if applied:
             history.snapshot(conn, after)
         if failure is None or not applied:
-            _resume(conn)
+            end_pause(conn)
         evidence.close(
             conn,
             run,
             outcome=getattr(failure, "kind", "unexpected") if failure else "done",
             error=str(failure) if failure else None,
             applied=[asdict(done) for done in applied],
-            after=_state(history.chain_head(history.read(conn)), after),
+            after=state(history.chain_head(history.read(conn)), after),
             breaking=catalog.breaking(
                 catalog.compare(objects, after), promises, catalog.promises(conn)
             ),
             smoke={"steps": len(steps), "failed": [step.name for step in steps if not step.ok]},
         )
-        _save(conn, work, [run.id])
+        save(conn, work, [run.id])
     if failure:
         raise failure
     return Done([done.version for done in applied], [asdict(step) for step in steps], run.id)
 
 
-def _walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
+def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
     """The smoke walk, where the files make what it walks through."""
     if not any(file.name == "M0_orders" for file in work.files):
         return []
     return list(smoke.walk(conn))
 
 
-def _require_smoke(conn: Connection, work: Work, facts: Facts, steps: list[smoke.Outcome]) -> None:
+def require_smoke(conn: Connection, work: Work, facts: Facts, steps: list[smoke.Outcome]) -> None:
     failed = tuple(f"{step.name}: {step.detail}" for step in steps if not step.ok)
     verdict = gates.judge(gates.smoke, replace(facts, smoke=failed), work.accepted, lenient=False)
     if verdict.verdict == "refused":
@@ -440,8 +440,8 @@ def _require_smoke(conn: Connection, work: Work, facts: Facts, steps: list[smoke
 # --- webhooks ---------------------------------------------------------------------------------
 
 
-def _pause(conn: Connection, facts: Facts, tell: Tell) -> None:
-    minutes = facts.settings.pause_minutes
+def pause(conn: Connection, settings: Settings, tell: Tell) -> None:
+    minutes = settings.pause_minutes
     try:
         with conn.transaction():
             conn.execute("set local lock_timeout = '10s'")  # deliveries under way are waited for
@@ -453,7 +453,7 @@ def _pause(conn: Connection, facts: Facts, tell: Tell) -> None:
     tell(f"webhooks are paused until {_paused_until(conn)}")
 
 
-def _resume(conn: Connection) -> None:
+def end_pause(conn: Connection) -> None:
     if history.exists(conn, "app.ingest_pause"):
         conn.execute(_RESUME, (OURS,))
 
@@ -473,9 +473,9 @@ def resume(conn: Connection, work: Work) -> bool:
     if not _paused_until(conn):
         return False
     history.ensure(conn)
-    run = evidence.open_run(conn, "resume", **_circumstances(conn, work))
+    run = evidence.open_run(conn, "resume", **circumstances(conn, work))
     with conn.transaction():
         conn.execute("select app.resume_ingest()")
     evidence.close(conn, run, outcome="done")
-    _save(conn, work, [run.id])
+    save(conn, work, [run.id])
     return True

@@ -228,6 +228,11 @@ def exists(conn: Connection, table: str) -> bool:
     return bool(row and row[0])
 
 
+def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+    """Take the version of a down script out of both histories, in the caller's transaction."""
+    delete(conn, script.version)
+
+
 def delete(conn: Connection, version: str) -> None:
     """Take a version out of both histories, in the caller's transaction."""
     conn.execute("select set_config('bakehouse.guard', 'off', true)")

@@ -81,7 +81,7 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
             done.append(Rehearsal(file.label, notes=[note]))
             continue
         started = time.monotonic()
-        notes = _run(conn, file)
+        notes = run(conn, file)
         duration = round((time.monotonic() - started) * 1000)
         before, objects = objects, catalog.read(conn)
         changes = catalog.compare(before, objects)
@@ -112,7 +112,7 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     return done
 
 
-def _run(conn: Connection, file: Migration) -> list[str]:
+def run(conn: Connection, file: Migration) -> list[str]:
     start, end = file.span
     prologue = "savepoint file;"
     try:
