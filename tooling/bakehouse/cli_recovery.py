@@ -6,8 +6,20 @@ from typing import Annotated
 
 import typer
 
-from bakehouse import backup, down, dump, environment, output
-from bakehouse.cli import Env, Json, LockWait, Project, Skip, Url, _connected, _project, _work, app
+from bakehouse import backup, compensate, down, dump, environment, migrations, output
+from bakehouse.cli import (
+    Env,
+    Json,
+    LockWait,
+    Project,
+    Skip,
+    Url,
+    _connected,
+    _files,
+    _project,
+    _work,
+    app,
+)
 from bakehouse.cli import migrate as migrate_app
 from bakehouse.errors import BakehouseError
 
@@ -110,4 +122,23 @@ def migrate_down(
     output.result(
         {"version": version, "lost": lost},
         f"took {plan.script.label} back" + "".join(f"\nlost {line}" for line in lost),
+    )
+
+
+@migrate_app.command("compensate")
+def migrate_compensate(
+    version: Annotated[str, typer.Argument(help="The version that dropped something.")],
+    project: Project = None,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Write a migration that adds back what another one drops; no database is needed."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    written = compensate.write(root, migrations.select(files, left_out), version, output.say)
+    names = [str(path.relative_to(root)) for path in written.paths]
+    lines = [*names, *(f"  again    {name}" for name in written.again)]
+    lines += [f"  by hand  {text}" for text in written.by_hand]
+    output.result(
+        {"files": names, "again": written.again, "by_hand": written.by_hand}, "\n".join(lines)
     )
