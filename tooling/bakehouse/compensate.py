@@ -5,9 +5,11 @@ they drop it, nor where they have been applied.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
+
+import psycopg
 
 from bakehouse import apply, catalog, database, embedded, migrations
 from bakehouse.apply import Tell
@@ -35,6 +37,7 @@ class _Object:
     table: str | None
     new: str
     kept: str
+    how: str = ""
 
     @property
     def statement(self) -> str:
@@ -58,12 +61,14 @@ def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Writt
         list(apply.run(conn, embedded.dsn(port), done[-1:], None, tell))
         after = {one.name for one in _read(conn)}
         left = catalog.read(conn)
-    gone = [one for one in before if one.name not in after]
+        gone = [one for one in before if one.name not in after]
+        dropped = {one.table for one in gone if one.name == f"table {one.table}"}
+        wanted = [_settled(one, one.table in dropped) for one in gone]
+        again, stuck = _in_order(conn, [one for one in wanted if one.how == "run"])
     names = {one.name for one in before}
     unknown = sorted(name for name in known.keys() - left.keys() - names if name.startswith(_KINDS))
-    dropped = {one.table for one in gone if one.name == f"table {one.table}"}
-    again = [one for one in gone if (one.new if one.table in dropped else one.kept) == "run"]
-    by_hand = [one.again for one in gone if one.table not in dropped and one.kept == "hand"]
+    by_hand = [one.again for one in wanted if one.how == "hand"]
+    by_hand += [one.again for one in stuck]
     by_hand += [f"{name} is gone too" for name in unknown]
     if not again and not by_hand:
         raise BakehouseError("usage", f"{done[-1].label} drops nothing that could be added back")
@@ -90,6 +95,33 @@ def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Writt
         f"{title}, taken away\n\n{head}\n" + "".join(f"{away};\n" for away in aways) + "\ncommit;\n"
     )
     return Written(paths, [one.name for one in again], by_hand)
+
+
+def _settled(one: _Object, anew: bool) -> _Object:
+    """The object with what is to be done about it, in a table that is made anew or was kept."""
+    how = one.new if anew else one.kept
+    if how == "not valid":
+        return replace(one, again=f"{one.again} not valid", how="run")
+    return replace(one, how=how)
+
+
+def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], list[_Object]]:
+    """The objects in an order in which they can be made, found by making them; and what cannot."""
+    ordered: list[_Object] = []
+    conn.execute("set check_function_bodies = off")
+    while wanted:
+        stuck = []
+        for one in wanted:
+            try:
+                with conn.transaction():
+                    conn.execute(one.statement.encode())
+                ordered.append(one)
+            except psycopg.Error:  # it may need one that comes later
+                stuck.append(one)
+        if len(stuck) == len(wanted):
+            break
+        wanted = stuck
+    return ordered, wanted
 
 
 def _stands_alone(one: _Object, dropped: set[str | None]) -> bool:
