@@ -3,8 +3,8 @@
 -- guard     what must be true for it to run, where its grammar has no `if not exists`
 -- part_of   the table that it goes with; null for what stands alone
 -- new       in a table that is made again: 'run' it, or 'skip' it, as the table has it already
--- kept      in a table that was kept: 'run' it, 'not valid' for the rows that are there, or leave it
---           to a 'hand'
+-- kept      in a table that was kept: 'run' it, 'not valid' for the rows that are there, or leave
+--           it to a 'hand'
 -- noqa: disable=AL03,AL08,RF02
 with
 schemas as (
