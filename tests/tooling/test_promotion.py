@@ -1,110 +1,19 @@
 """The same bytes from dev to staging to prod, on three real databases, past every gate."""
 
-import shutil
-import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-import pytest
-from psycopg.conninfo import conninfo_to_dict
 
-from projects import Project, Ran
-from servers import Server
+from estate import DROP, MAKE, Estate
 from support import value
-
-ROOT = Path(__file__).parents[2]
-FILE = (
-    "-- M9 leftover\n--\n-- Needs: M0 M2\n\nbegin;\nset local role bakehouse_owner;\n"
-    "{}\nselect app.assert_grants();\ncommit;\n"
-)
-MAKE = FILE.format(
-    "create table app.leftover ();\nalter table app.leftover enable row level security;"
-)
-DROP = FILE.format("drop table app.leftover;")
 
 FORGE = (
     "update bakehouse.evidence set body = replace(body::text, '\"{}\"', '\"{}\"')::json"
     " where number = 1"
 )
-
-
-@dataclass(frozen=True)
-class Estate:
-    """A project under git, and its databases."""
-
-    project: Project
-    urls: dict[str, str]
-
-    def run(self, *arguments: str, env: str) -> Ran:
-        return self.project.run(*arguments, "--env", env)
-
-    def git(self, *arguments: str) -> None:
-        who = ("-c", "user.name=Release", "-c", "user.email=release@example.com")
-        command = ["git", "-C", str(self.project.root), *who, *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    def commit(self) -> None:
-        self.git("add", "--all")
-        self.git("commit", "--message", "A change")
-
-    def back_up(self, hours_ago: float = 0) -> None:
-        taken = datetime.now(UTC) - timedelta(hours=hours_ago)
-        (self.project.root / "taken").write_text(taken.isoformat())
-
-    def refused(self, reason: str, code: int = 5) -> None:
-        """Prod refuses for this reason and no other; nothing is changed; `check` says the same."""
-        before = self.query("prod", "select count(*) from bakehouse.evidence")
-        ran = self.run("migrate", "up", "--json", env="prod")
-        said = [gate["reason"] for gate in ran.json["gates"] if gate["verdict"] == "refused"]
-        checked = self.run("gate", "check", "--json", env="prod")
-
-        assert ran.code == code, ran.err
-        assert len(said) == 1, said
-        assert reason in said[0], said
-        assert (checked.code, judged(checked)) == (code, judged(ran))
-        assert self.query("prod", "select count(*) from bakehouse.evidence") == before
-
-    def query(self, env: str, text: str) -> object:
-        with psycopg.connect(self.urls[env], autocommit=True) as conn:
-            done = conn.execute(text.encode())
-            row = done.fetchone() if done.description else None
-            return row[0] if row else None
-
-
-@pytest.fixture
-def estate(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Estate]:
-    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
-    (tmp_path / ".gitignore").write_text("evidence/\ntaken\n")
-    project = Project(tmp_path)
-    urls = {env: server.dsn(server.copy(blank_template)) for env in ("dev", "staging", "prod")}
-    probe = f'backup_probe = ["cat", "{tmp_path}/taken"]'
-    project = project.settle("dev", urls["dev"])
-    project = project.settle("staging", urls["staging"], probe)
-    secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
-    project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 0.2")
-    estate = Estate(project, urls)
-    estate.git("init", "--quiet")
-    project.write("20990101000000_M9_leftover.sql", MAKE)
-    estate.commit()
-    for env in urls:
-        assert estate.project.run("env", "mark", env).code == 0
-    with server.one_at_a_time():
-        yield estate
-    for url in urls.values():
-        server.drop(str(conninfo_to_dict(url)["dbname"]))
-
-
-def with_key(estate: Estate) -> Estate:
-    variables = {**estate.project.variables, "PAGER_KEY": "known"}
-    return Estate(Project(estate.project.root, variables), estate.urls)
-
-
-def judged(ran: Ran) -> list[tuple[str, str]]:
-    return [(gate["gate"], gate["verdict"]) for gate in ran.json["gates"]]
 
 
 @contextmanager
@@ -149,7 +58,7 @@ def test_the_whole_promotion(estate: Estate) -> None:
     estate.query(
         "prod", "select app.keep_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
     )
-    estate = with_key(estate)
+    estate = estate.knowing("PAGER_KEY")
 
     # the second release takes a table away
     estate.project.write("20990101000001_M9_gone.sql", DROP)
@@ -196,6 +105,7 @@ def test_the_whole_promotion(estate: Estate) -> None:
     assert (wrong.code, "this database is staging, not prod" in wrong.err) == (11, True)
     with psycopg.connect(estate.urls["prod"]) as conn:
         conn.execute("select from app.leftover")
+        time.sleep(2)
         estate.refused("has been at app.leftover for")
     estate.query("staging", FORGE.format("opened", "Opened"))
     estate.refused("the evidence of staging cannot be used: entry 1")

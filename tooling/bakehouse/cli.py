@@ -488,10 +488,14 @@ def plan(
     root = _project(project)
     work = _work(root, env, skip, lock_wait)
     with _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _):
-        report = deploy.plan(conn, work, output.say)
+        report, reads = deploy.plan(conn, work, output.say)
+    lines = [
+        *_rehearsal_lines(report),
+        *(f"read {read.duration_ms} ms  {' '.join(read.text.split())[-70:]}" for read in reads),
+    ]
     output.result(
-        {"migrations": [asdict(one) for one in report]},
-        "\n".join(_rehearsal_lines(report)) or "nothing to do",
+        {"migrations": [asdict(one) for one in report], "reads": [asdict(one) for one in reads]},
+        "\n".join(lines) or "nothing to do",
     )
 
 

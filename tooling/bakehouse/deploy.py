@@ -247,15 +247,21 @@ def _column(conn: Connection, query: LiteralString, *parameters: object) -> list
 # --- rehearse ---------------------------------------------------------------------------------
 
 
-def plan(conn: Connection, work: Work, tell: Tell) -> list[rehearse.Rehearsal]:
+def plan(
+    conn: Connection, work: Work, tell: Tell
+) -> tuple[list[rehearse.Rehearsal], list[rehearse.Read]]:
     """Rehearse what is pending; outside dev, put on record what was seen."""
+    path = work.root / "supabase" / "heavy_reads.sql"
+    reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
     with apply.lock(conn, work.wait, tell):
         applied = history.read(conn)
         entries = history.compare(work.files, applied, work.left_out)
         history.require_clean(entries)
         pending = [entry.file for entry in entries if entry.state == "pending" and entry.file]
-        report = rehearse.rehearse(conn, pending)
-        if not work.in_dev and pending:
+        if not pending:
+            return [], []
+        report, seen = rehearse.rehearse(conn, pending, reads)
+        if not work.in_dev:
             history.ensure(conn)
             objects = catalog.read(conn)
             run = evidence.open_run(
@@ -267,10 +273,11 @@ def plan(conn: Connection, work: Work, tell: Tell) -> list[rehearse.Rehearsal]:
                 before=state(history.chain_head(applied), objects),
                 observed=asdict(_seen(report, pending)),
                 report=[asdict(one) for one in report],
+                heavy_reads=[asdict(one) for one in seen],
             )
             evidence.close(conn, run, outcome="done", after=run.opened["before"])
             save(conn, work, [run.id])
-        return report
+        return report, seen
 
 
 def _seen(report: list[rehearse.Rehearsal], files: list[Migration]) -> Observed:
@@ -396,9 +403,10 @@ def _carry(
         failure = error
     if not conn.closed:  # else the record stays open, and the next run explains
         after = catalog.read(conn)
-        if applied:
+        if applied or evidence.unfinished(facts.own):
             history.snapshot(conn, after)
-        if failure is None or not applied:
+        untouched = pending and not applied and not evidence.unfinished(facts.own)
+        if failure is None or untouched:
             end_pause(conn)
         evidence.close(
             conn,

@@ -101,7 +101,7 @@ def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
     previous = ""
     for number, entry in enumerate(found, 1):
         said = f"entry {number} ({entry.hash[:8]})"
-        if _hash(entry.previous, entry.text) != entry.hash:
+        if hash_of(entry.previous, entry.text) != entry.hash:
             problems.append(f"{said} is not what was written")
         if whole and entry.previous != previous:
             problems.append(f"{said} does not follow the one before it")
@@ -130,13 +130,13 @@ def _append(conn: Connection, body: Facts) -> Facts:
         previous = str(row[0]) if row else ""
         conn.execute(
             "insert into bakehouse.evidence (previous, hash, body) values (%s, %s, %s)",
-            (previous, _hash(previous, text), text),
+            (previous, hash_of(previous, text), text),
         )
     done: Facts = json.loads(text)
     return done
 
 
-def _hash(previous: str, text: str) -> str:
+def hash_of(previous: str, text: str) -> str:
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 

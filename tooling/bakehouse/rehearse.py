@@ -1,7 +1,7 @@
 """Rehearse pending files: run them, look at what they did, roll it all back."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -51,23 +51,50 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
+class Read:
+    """How a heavy read goes once the files have run."""
+
+    text: str
+    duration_ms: int
+    plan: list[str]
+
+
+@dataclass(frozen=True)
 class _Table:
     name: str
     file: int
     rows: int
 
 
-def rehearse(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
-    """Run the files in one transaction that ends in a rollback."""
+def rehearse(
+    conn: Connection, files: Iterable[Migration], reads: Migration | None = None
+) -> tuple[list[Rehearsal], list[Read]]:
+    """Run the files, then the reads, in one transaction that ends in a rollback."""
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
             f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
         )
-        return _all(conn, files)
+        report = _all(conn, files)
+        seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
+        return report, seen
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
+
+
+def _explain(conn: Connection, reads: Migration | None) -> Iterator[Read]:
+    for statement in reads.body if reads else ():
+        started = time.monotonic()
+        try:
+            rows = conn.execute(f"explain (analyze, buffers) {statement.text}".encode()).fetchall()
+        except psycopg.Error as error:
+            assert reads
+            raise apply.explain(
+                error, reads, statement.start, "failed", "Rolled back: a rehearsal."
+            ) from None
+        duration = round((time.monotonic() - started) * 1000)
+        yield Read(statement.text, duration, [str(row[0]) for row in rows])
 
 
 def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
