@@ -490,7 +490,7 @@ def plan(
     with _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _):
         report, reads = deploy.plan(conn, work, output.say)
     lines = [
-        *_rehearsal_lines(report),
+        *_rehearsal_lines(report, work.settings.large_rows),
         *(f"read {read.duration_ms} ms  {' '.join(read.text.split())[-70:]}" for read in reads),
     ]
     output.result(
@@ -499,12 +499,13 @@ def plan(
     )
 
 
-def _rehearsal_lines(report: list[rehearse.Rehearsal]) -> Iterator[str]:
+def _rehearsal_lines(report: list[rehearse.Rehearsal], large: int) -> Iterator[str]:
     for one in report:
         yield f"{one.label}  {one.duration_ms} ms"
         for word, things in (
             ("note", one.notes),
             ("breaking", one.breaking),
+            ("lint", [f"{finding.level(large)}: {finding}" for finding in one.findings]),
             ("locks", one.locks),
             ("rewrites", one.rewrites),
             ("gone", one.changes.gone),

@@ -19,6 +19,7 @@ from bakehouse import (
     evidence,
     gates,
     history,
+    lint,
     rehearse,
     release,
     smoke,
@@ -147,14 +148,21 @@ def _look_further(conn: Connection, work: Work, facts: Facts) -> Facts:
     else:
         plans = [run for run in facts.own if run.kind == "rehearsal" and run.head == facts.head]
         observed = _observed([run for run in plans[-1:] if run.before == facts.fingerprint])
+    findings = [lint.Finding(**one) for one in observed.findings] if observed else []
     touched = [*observed.locked, *observed.rewritten] if observed else []
-    rows = conn.execute(_ROWS, (touched,)).fetchall()
+    found = conn.execute(_ROWS, ([*touched, *(one.table for one in findings)],)).fetchall()
+    rows = {str(name): int(str(count)) for name, count in found}
     return replace(
         facts,
         proofs=tuple(proofs),
         proofs_problem=problem,
         observed=observed,
-        rows={str(name): int(str(count)) for name, count in rows},
+        rows=rows,
+        findings=tuple(
+            str(one)
+            for one in findings
+            if one.level(settings.large_rows, rows.get(one.table, 0)) == "error"
+        ),
         backup=backup.newest(backup.sources(conn, settings, work.root)),
         tag=release.read(work.root),
         pausable=can_pause(conn),
@@ -209,6 +217,7 @@ def _observed(runs: list[Run]) -> Observed | None:
         rewritten=_union(*(one.rewritten for one in seen)),
         # once applied for real, what a rehearsal could not show has been seen
         unseen=_union(*(one.unseen for one in seen if runs[-1].kind == "rehearsal")),
+        findings=tuple(finding for one in seen for finding in one.findings),
     )
 
 
@@ -291,6 +300,7 @@ def _seen(report: list[rehearse.Rehearsal], files: list[Migration]) -> Observed:
             for file in files
             if noted.get(file.label, True) and not _only_builds_indexes(file)
         ),
+        findings=tuple(asdict(finding) for one in report for finding in one.findings),
     )
 
 

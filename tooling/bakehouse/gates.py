@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from bakehouse import evidence
 from bakehouse.backup import Backup
@@ -20,6 +21,7 @@ class Observed:
     locked: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()  # files that could not be rehearsed
+    findings: tuple[dict[str, Any], ...] = ()  # of the lint, whatever the size of the table
 
     def severe(self, rows: Mapping[str, int], large: int) -> list[str]:
         """What makes a deploy breaking, on tables of this size."""

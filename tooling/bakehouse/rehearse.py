@@ -8,10 +8,11 @@ from typing import LiteralString
 import psycopg
 from psycopg import errors
 
-from bakehouse import apply, catalog
+from bakehouse import apply, catalog, lint
 from bakehouse.catalog import Changes
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
+from bakehouse.lint import Finding
 from bakehouse.migrations import Migration
 
 LOCK_TIMEOUT = "2s"
@@ -47,6 +48,7 @@ class Rehearsal:
     breaking: list[str] = field(default_factory=list)
     locked: list[str] = field(default_factory=list)  # the tables of locks and rewrites, by name
     rewritten: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -101,6 +103,8 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     done: list[Rehearsal] = []
     tables = _tables(conn)
     held: set[tuple[int, str]] = set()
+    in_use = {oid: table.rows for oid, table in tables.items()}
+    known = lint.see(conn, in_use)
     objects, promises = catalog.read(conn), catalog.promises(conn)
     for file in files:
         if not file.transactional:
@@ -110,6 +114,14 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
         started = time.monotonic()
         notes = run(conn, file)
         duration = round((time.monotonic() - started) * 1000)
+        seen, known = known, lint.see(conn, in_use)
+        findings: list[Finding] = []
+        if notes or lint.compare(seen, known):
+            conn.execute("rollback to savepoint file")
+            findings += lint.locate(conn, file, in_use, seen)
+        if notes:
+            conn.execute("rollback to savepoint file")
+        conn.execute("release savepoint file")
         before, objects = objects, catalog.read(conn)
         changes = catalog.compare(before, objects)
         breaking: list[str] = []
@@ -129,6 +141,7 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
                 breaking,
                 sorted(tables[oid].name for oid, _ in locked),
                 sorted(tables[oid].name for oid in rewritten),
+                findings,
                 notes,
             )
         )
@@ -140,16 +153,17 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
 
 
 def run(conn: Connection, file: Migration) -> list[str]:
+    """The file from a savepoint on, which is left to the caller; and why it has no end."""
     start, end = file.span
     prologue = "savepoint file;"
     try:
         # one message: a round trip for every statement would cost more than most statements
-        text = f"{prologue}{file.text[start:end]};reset role;release savepoint file"
+        text = f"{prologue}{file.text[start:end]};reset role"
         conn.execute(text.encode())
     except errors.UnsafeNewEnumValueUsage:
         conn.execute("rollback to savepoint file")
         return [
-            "needs a commit boundary: it uses an enum value that an earlier file adds;"
+            "needs a commit boundary: it uses an enum value that was added just now;"
             " this file and those after it were not rehearsed"
         ]
     except errors.LockNotAvailable as error:
