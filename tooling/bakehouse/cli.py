@@ -491,7 +491,7 @@ def plan(
         report, reads = deploy.plan(conn, work, output.say)
     lines = [
         *_rehearsal_lines(report, work.settings.large_rows),
-        *(f"read {read.duration_ms} ms  {' '.join(read.text.split())[-70:]}" for read in reads),
+        *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),
     ]
     output.result(
         {"migrations": [asdict(one) for one in report], "reads": [asdict(one) for one in reads]},
@@ -597,15 +597,15 @@ def repair(
             "usage", f"no repair is called '{action}'", f"One of: {', '.join(history.ACTIONS)}."
         )
     root = _project(project)
-    files, _ = _files(root, "")
+    work = _work(root, env)
     with (
         _connected(database_url, root, "migrate repair", env, writes=True) as (conn, _),
         apply.lock(conn, 10, output.say),
     ):
         if action == "rehash":
-            _show_difference(conn, files, version)
+            _show_difference(conn, work.files, version)
         _confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
-        done = history.repair(conn, action, version, files, to)
+        done = deploy.repair(conn, work, action, version, to)
     output.result({"action": action, "version": version}, done)
 
 

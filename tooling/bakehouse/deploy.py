@@ -455,6 +455,18 @@ def require_smoke(conn: Connection, work: Work, facts: Facts, steps: list[smoke.
         )
 
 
+def repair(conn: Connection, work: Work, action: str, version: str, to: str) -> str:
+    """Mend one row of the history, and put it on record: both or neither."""
+    history.ensure(conn)
+    with conn.transaction():
+        facts = {"action": action, "version": version, "to": to}
+        run = evidence.open_run(conn, "repair", **_circumstances(conn, work), **facts)
+        done = history.repair(conn, action, version, work.files, to)
+        evidence.close(conn, run, outcome="done", said=done)
+    _save(conn, work, [run.id])
+    return done
+
+
 # --- webhooks ---------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from bakehouse.errors import BakehouseError
 from bakehouse.evidence import Run
 from bakehouse.release import Tag
 
+_SKEW = 0.1  # hours by which two clocks may differ
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -65,6 +67,9 @@ class Facts:
 
     def age(self, then: datetime) -> str:
         hours = (self.now - then) / timedelta(hours=1)
+        if hours < -_SKEW:
+            return "in the future"
+        hours = max(hours, 0)
         return f"{hours:.0f} h old" if hours >= 1 else f"{hours * 60:.0f} min old"
 
 
@@ -149,8 +154,8 @@ def traffic(facts: Facts) -> tuple[bool, str]:
 
 def secrets(facts: Facts) -> tuple[bool, str]:
     missing = ", ".join(facts.missing_secrets)
-    count = len(facts.settings.secrets)
-    return not missing, f"missing: {missing}" if missing else f"all {count} are there"
+    there = ", ".join(facts.settings.secrets) or "none is asked for"
+    return not missing, f"missing: {missing}" if missing else there
 
 
 def smoke(facts: Facts) -> tuple[bool, str]:
@@ -160,7 +165,7 @@ def smoke(facts: Facts) -> tuple[bool, str]:
 
 
 def _young(facts: Facts, then: datetime, hours: float) -> bool:
-    return facts.now - then <= timedelta(hours=hours)
+    return -_SKEW <= (facts.now - then) / timedelta(hours=1) <= hours
 
 
 Gate = Callable[[Facts], tuple[bool, str]]

@@ -56,6 +56,7 @@ class Rehearsal:
 class Read:
     """How a heavy read goes once the files have run."""
 
+    name: str
     text: str
     duration_ms: int
     plan: list[str]
@@ -96,7 +97,9 @@ def _explain(conn: Connection, reads: Migration | None) -> Iterator[Read]:
                 error, reads, statement.start, "failed", "Rolled back: a rehearsal."
             ) from None
         duration = round((time.monotonic() - started) * 1000)
-        yield Read(statement.text, duration, [str(row[0]) for row in rows])
+        above = statement.text[: statement.start - statement.offset].strip().splitlines()
+        name = above[-1].lstrip("- ") if above else statement.text[:60]
+        yield Read(name, statement.text, duration, [str(row[0]) for row in rows])
 
 
 def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:

@@ -203,4 +203,3 @@ select
   o.object,
   md5(replace(o.definition, quote_ident(current_user), 'migration_role')) as definition
 from objects as o
-
