@@ -460,10 +460,10 @@ def repair(conn: Connection, work: Work, action: str, version: str, to: str) -> 
     history.ensure(conn)
     with conn.transaction():
         facts = {"action": action, "version": version, "to": to}
-        run = evidence.open_run(conn, "repair", **_circumstances(conn, work), **facts)
+        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **facts)
         done = history.repair(conn, action, version, work.files, to)
         evidence.close(conn, run, outcome="done", said=done)
-    _save(conn, work, [run.id])
+    save(conn, work, [run.id])
     return done
 
 
