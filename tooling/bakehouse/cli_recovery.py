@@ -39,7 +39,7 @@ def backup_take(
     settings = environment.load(root, env or "dev")
     with _connected(database_url, root, "backup take", env, writes=True) as (conn, dsn):
         done = dump.take(conn, dsn, settings, root)
-    size = f"{done.bytes / 2**20:.1f} MB, {done.rows} rows in {done.tables} tables"
+    size = f"{done.bytes / 1024:.0f} kB, {done.rows} rows in {done.tables} tables"
     output.result(asdict(done), f"{done.file}\n{size}, {done.duration_ms} ms\nsha256 {done.sha256}")
 
 
