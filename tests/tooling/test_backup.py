@@ -13,10 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import database, embedded, environment
+from bakehouse import database, dump, embedded, environment
 from bakehouse.backup import Backup, newest
 from bakehouse.embedded import Binaries
 from bakehouse.environment import Settings
+from bakehouse.errors import BakehouseError
 from projects import Project
 
 PGBACKREST = shutil.which("pgbackrest")
@@ -53,15 +54,15 @@ def said(project: Project, source: str) -> Backup:
 
 
 def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
-    (dump,) = dumps(dumped)
-    listed = subprocess.run(["sha256sum", "-c", dump.with_suffix(".sha256")], cwd=dump.parent)
-    roles = dump.with_suffix(".roles.sql").read_text()
+    (file,) = dumps(dumped)
+    listed = subprocess.run(["sha256sum", "-c", file.with_suffix(".sha256")], cwd=file.parent)
+    roles = file.with_suffix(".roles.sql").read_text()
     known = said(dumped, OURS)
 
     assert listed.returncode == 0
     assert "CREATE ROLE bakehouse_owner" in roles
     assert "PASSWORD" not in roles
-    assert {path.stat().st_mode & 0o777 for path in dump.parent.iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in file.parent.iterdir()} == {0o600}
     assert known.taken_at
     assert datetime.now(UTC) - known.taken_at < timedelta(minutes=1)
 
@@ -69,8 +70,8 @@ def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda dump: dump.unlink(), "is gone"),
-        (lambda dump: dump.write_bytes(b"PGDMP"), "is not of the"),
+        (lambda file: file.unlink(), "is gone"),
+        (lambda file: file.write_bytes(b"PGDMP"), "is not of the"),
     ],
 )
 def test_a_backup_that_is_gone_or_cut_short_does_not_count(
@@ -120,11 +121,19 @@ def test_a_drill_finds_rows_and_objects_that_did_not_come_back(
     assert "differs" not in ran.err
 
 
+def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> None:
+    newest_here = max(binaries.version for binaries in embedded.installed())
+
+    assert dump.able(newest_here).version == newest_here
+    with pytest.raises(BakehouseError, match=f"the database is Postgres {newest_here + 1}"):
+        dump.able(newest_here + 1)
+
+
 def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
-    (dump,) = dumps(dumped)
-    content = bytearray(dump.read_bytes())
+    (file,) = dumps(dumped)
+    content = bytearray(file.read_bytes())
     content[-9] ^= 1
-    dump.write_bytes(content)
+    file.write_bytes(content)
 
     ran = dumped.run("backup", "drill")
 

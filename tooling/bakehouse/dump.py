@@ -51,7 +51,7 @@ class Drill:
 def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
     """Dump the database and its roles, check the dump, and put it on record."""
     history.ensure(conn)
-    binaries = _able(conn.info.server_version // 10000)
+    binaries = able(conn.info.server_version // 10000)
     folder = root / settings.backup_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     started = time.monotonic()
@@ -62,11 +62,13 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
             conn.execute("set transaction isolation level repeatable read, read only")
             row = conn.execute("select pg_export_snapshot()").fetchone()
             snapshot = str(row and row[0])
-            counted, objects = _counts(conn), catalog.read(conn)  # of the same moment as the dump
+            # of the same moment as the dump
+            counted, objects = _counts(conn), catalog.read(conn)
+            head = history.chain_head(history.read(conn))
             _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={dump}")
         # what cannot be in a dump: the owners and grantees, without their passwords
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
-        _require_listed(binaries, dump)
+        _require_restorable(binaries, dump)
         checksum = _sha256(dump)
         sums.write_text(
             f"{checksum}  {file.name}\n{_sha256(roles)}  {file.with_suffix('.roles.sql').name}\n"
@@ -85,7 +87,7 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
         "sha256": checksum,
         "server": conn.info.server_version // 10000,
         "role": conn.info.user,
-        "chain_head": history.chain_head(history.read(conn)),
+        "chain_head": head,
         "rows": counted,
         "duration_ms": done.duration_ms,
     }
@@ -112,7 +114,7 @@ def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
             path.unlink(missing_ok=True)
 
 
-def _able(major: int) -> Binaries:
+def able(major: int) -> Binaries:
     """The oldest binaries that can dump or restore this major: none can do a later one's."""
     able = [one for one in embedded.installed() if one.version >= major]
     if not able:
@@ -142,7 +144,7 @@ def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bo
     return done.stderr
 
 
-def _require_listed(binaries: Binaries, dump: Path) -> None:
+def _require_restorable(binaries: Binaries, dump: Path) -> None:
     """Whether pg_restore can read the dump to its end, every table's data among it."""
     done = subprocess.run(
         [binaries.tool("pg_restore"), "--file=/dev/null", str(dump)], capture_output=True, text=True
@@ -190,7 +192,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         raise BakehouseError("backup", f"{file} is gone", "Where it was moved to, nobody knows.")
     if _sha256(file) != facts["sha256"]:
         raise BakehouseError("backup", f"{file} is not what was taken: its checksum differs")
-    binaries = _able(facts["server"])
+    binaries = able(facts["server"])
     row = conn.execute("select objects from bakehouse.backups where file = %s", (name,)).fetchone()
     before = cast("dict[str, str]", row and row[0])
     started = time.monotonic()
@@ -205,7 +207,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         restore_ms = _since(started)
         with database.connect(restored, "backup drill") as scratch:
             scratch.execute(sql.SQL("set role {}").format(sql.Identifier(facts["role"])))
-            _require_same(scratch, facts, before)
+            absent = _require_same(scratch, facts, before)
             steps = list(smoke.walk(scratch)) if history.exists(scratch, "public.orders") else []
     failed = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
     if failed:
@@ -217,7 +219,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         len(before),
         sum(facts["rows"].values()),
         len(steps),
-        [line for line in said.splitlines() if "error:" in line],
+        [*absent, *(line for line in said.splitlines() if "error:" in line)],
     )
     conn.execute(
         "update bakehouse.backups set facts = facts || %s where file = %s",
@@ -229,11 +231,15 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
     return done
 
 
-def _require_same(scratch: Connection, facts: dict[str, Any], before: catalog.Objects) -> None:
-    """Whether what was restored is what was dumped: history, objects and rows."""
+def _require_same(scratch: Connection, facts: dict[str, Any], before: catalog.Objects) -> list[str]:
+    """Whether what was restored is what was dumped; returns the extensions that are not here."""
     changes = catalog.compare(before, catalog.read(scratch))
+    here = scratch.execute("select 'extension ' || name from pg_available_extensions").fetchall()
+    absent = [
+        name for name in changes.gone if name.startswith("extension ") and (name,) not in here
+    ]
     wrong = [
-        *(f"missing  {name}" for name in changes.gone),
+        *(f"missing  {name}" for name in changes.gone if name not in absent),
         *(f"differs  {name}" for name in changes.changed),
         *(f"added    {name}" for name in changes.added),
     ]
@@ -248,6 +254,7 @@ def _require_same(scratch: Connection, facts: dict[str, Any], before: catalog.Ob
     if wrong:
         lines = "\n  ".join(wrong[:20])
         raise BakehouseError("backup", f"what was restored is not what was taken\n  {lines}")
+    return [f"{name} is not installed on this machine" for name in absent]
 
 
 def _since(started: float) -> int:
