@@ -89,6 +89,34 @@ def test_a_restored_copy_is_a_copy_until_it_is_marked(
     server.drop(str(conninfo_to_dict(copy)["dbname"]))
 
 
+@pytest.mark.parametrize(
+    "wipe",
+    [
+        "truncate supabase_migrations.schema_migrations",
+        "delete from supabase_migrations.schema_migrations where version = '20260101000000'",
+        "delete from supabase_migrations.schema_migrations where false",
+    ],
+)
+def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
+    project: Project, blank: str, wipe: str
+) -> None:
+    project.write("20260101000000_M0_one.sql", "select 1;\n")
+    assert project.run("migrate", "up", url=blank).code == 0
+    prod = project.settle("prod", blank)
+    assert prod.run("env", "mark", "prod", "--yes").code == 0
+
+    with (
+        psycopg.connect(blank) as conn,
+        pytest.raises(psycopg.errors.RaiseException, match="The history of this prod database"),
+    ):
+        conn.execute(wipe.encode())
+    mended = prod.run("migrate", "repair", "forget", "20260101000000", "--yes", "--env", "prod")
+
+    assert mended.code == 0, mended.err
+    log = prod.run("log", "--env", "prod", "--json").json
+    assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
+
+
 def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 

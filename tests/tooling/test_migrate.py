@@ -207,7 +207,7 @@ def test_a_lock_that_is_not_to_be_had_is_tried_again_and_names_the_blocker(
     assert project.run("migrate", "up", url=blank).code == 0
     project.write(
         SECOND,
-        "begin;\nset local lock_timeout = '400ms';\nalter table public.cakes add x int;\ncommit;",
+        "begin;\nset local lock_timeout = '800ms';\nalter table public.cakes add x int;\ncommit;",
     )
 
     with psycopg.connect(blank) as blocker:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from estate import DROP, MAKE, Estate
+from projects import Project
 from support import value
 
 FORGE = (
@@ -137,7 +138,51 @@ def test_the_whole_promotion(estate: Estate) -> None:
     assert log["problems"] == []
     assert len(list((root / "evidence").glob("prod-*.json"))) == 2
 
+    (root / "evidence" / "v1.0.0.txt").unlink()
+    files = sorted((root / "evidence").glob("prod-*.json"))
+    texts = [file.read_text() for file in files]
+    files[0].unlink()
+    assert estate.run("log", "--save", env="prod").code == 0
+    assert [file.read_text() for file in files] == texts
+
     # and what is on record stays as it was
     estate.query("prod", FORGE.format("opened", "Opened"))
     forged = estate.run("log", env="prod")
     assert (forged.code, "entry 1" in forged.err) == (4, True)
+    estate.query("prod", FORGE.format("Opened", "opened"))
+    assert estate.run("log", env="prod").code == 0
+    estate.query("prod", "delete from bakehouse.evidence where number > 2")  # whole to itself
+    cut = estate.run("log", env="prod")
+    assert (cut.code, cut.err.count("a file has")) == (4, 2)
+
+
+def test_only_a_clean_tree_becomes_a_release(project: Project) -> None:
+    estate = Estate(project, {})
+    project.write("20260101000000_M0_one.sql", "select 1;\n")
+    prepare = ("release", "prepare")
+
+    loose = project.run(*prepare, "v1.0.0")
+    estate.git("init", "--quiet")
+    estate.commit()
+    (project.root / "bakehouse.toml").write_text("")
+    dirty = project.run(*prepare, "v1.0.0")
+    estate.commit()
+    odd = project.run(*prepare, "1.0.0")
+    first = project.run(*prepare, "v1.0.0", "--json")
+    estate.git("tag", "-a", "v1.0.0", "-m", "v1.0.0")
+    taken = project.run(*prepare, "v1.0.0")
+    project.write("20260101000001_M0_two.sql", "select 2;\n")
+    (project.root / ".gitignore").write_text("evidence/\n")
+    estate.commit()
+    second = project.run(*prepare, "v1.1.0", "--json")
+
+    assert [ran.code for ran in (loose, dirty, odd, taken)] == [5, 5, 5, 5]
+    assert "no git checkout" in loose.err
+    assert "not committed: bakehouse.toml" in dirty.err
+    assert "'1.0.0' is no release" in odd.err
+    assert "v1.0.0 exists" in taken.err
+    assert first.json["migrations"] == ["20260101000000_M0_one.sql"]
+    assert (second.json["since"], second.json["migrations"]) == (
+        "v1.0.0",
+        ["20260101000001_M0_two.sql"],
+    )
