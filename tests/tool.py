@@ -5,9 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 NOWHERE = "postgresql://someone:s3cret-word@127.0.0.1:1/nowhere"
@@ -30,6 +34,16 @@ class Project:
     """A folder with migrations, and the command run in it."""
 
     root: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def settle(self, env: str, url: str, *settings: str) -> "Project":
+        """The project with one more environment in its bakehouse.toml."""
+        place, variable = conninfo_to_dict(url), f"BAKEHOUSE_{env.upper()}_URL"
+        lines = [f"[{env}]", f'url = "{variable}"', f'host = "{place["host"]}"']
+        lines += [f'database = "{place["dbname"]}"', *settings, ""]
+        with (self.root / "bakehouse.toml").open("a") as toml:
+            toml.write("\n".join(lines))
+        return replace(self, variables={**self.variables, variable: url})
 
     def write(self, name: str, sql: str) -> Path:
         path = self.root / "supabase" / "migrations" / name
@@ -38,6 +52,7 @@ class Project:
 
     def start(self, *arguments: str, url: str = "") -> "subprocess.Popen[str]":
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BAKEHOUSE")}
+        environment |= self.variables
         if url:
             environment["BAKEHOUSE_DATABASE_URL"] = url
         return subprocess.Popen(
@@ -61,3 +76,9 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def query(dsn: str, text: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        done = conn.execute(text.encode())
+        return done.fetchall() if done.description else []

@@ -113,7 +113,7 @@ def test_dev_data_waits_for_projects_to_be_there(blank: str) -> None:
     seed = servers.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
     paths = sorted(servers.MIGRATIONS.glob("*.sql"))
     with psycopg.connect(blank, autocommit=True) as conn:
-        environment.mark(conn, "dev")
+        environment.mark(conn, environment.Settings("dev"))
         for family in ("M", "V"):
             for path in paths:
                 if path.name.split("_")[1].startswith(family):

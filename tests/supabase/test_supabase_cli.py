@@ -169,6 +169,7 @@ def test_lint_finds_nothing_where_plpgsql_check_is_installed(
     try:
         with psycopg.connect(embedded.superuser_dsn(port), autocommit=True) as conn:
             conn.execute("create extension plpgsql_check with schema extensions")
+        assert project.run("env", "mark", "dev", url=project.url).code == 0
         assert project.run("migrate", "up", url=project.url).code == 0
         linted = project.supabase(
             "db",
@@ -186,3 +187,64 @@ def test_lint_finds_nothing_where_plpgsql_check_is_installed(
 
     assert linted.returncode == 0, linted.stdout + linted.stderr
     assert json.loads(linted.stdout) is not None
+
+
+@pytest.fixture
+def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
+    """The same database as another project sees it: not its local one, and as on a hosted
+    project the role that migrates may empty the platform's tables, which the CLI's wipe does."""
+    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
+    assert both.run("seed").code == 0
+    as_superuser(both, "grant truncate on all tables in schema auth, storage to postgres")
+    yield SupabaseProject(tmp_path, {"BAKEHOUSE_DATABASE_URL": both.url})
+    as_superuser(both, "revoke truncate on all tables in schema auth, storage from postgres")
+    assert both.run("env", "mark", "dev", "--yes").code == 0
+
+
+def as_superuser(both: SupabaseProject, statement: str) -> None:
+    with psycopg.connect(both.url, user=embedded.SUPERUSER) as conn:
+        conn.execute(statement.encode())
+
+
+def data(both: SupabaseProject) -> object:
+    with psycopg.connect(both.url) as conn:
+        return conn.execute(
+            "select (select count(*) from public.orders),"
+            " (select count(*) from supabase_migrations.schema_migrations),"
+            " to_regclass('bakehouse.migrations') is not null"
+        ).fetchone()
+
+
+REVERT = ("migration", "repair", "--status", "reverted")
+
+
+@pytest.mark.parametrize("env", ["dev", "staging", "prod"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("db", "reset"),
+        ("migration", "down", "--last", "1"),
+        (*REVERT, "20260101000410"),
+        (*REVERT, "20990101000000"),
+        REVERT,
+    ],
+    ids=" ".join,
+)
+def test_a_marked_database_is_wiped_in_dev_only(
+    both: SupabaseProject, hosted: SupabaseProject, env: str, command: tuple[str, ...]
+) -> None:
+    marked = hosted.settle(env, both.url)
+    assert marked.run("env", "mark", env, "--yes").code == 0
+    before = data(both), both.objects()
+
+    ran = hosted.supabase(*command, "--yes", f"--remote={both.url}")
+
+    if env == "dev":
+        assert "is guarded" not in ran.stdout + ran.stderr
+        assert ran.returncode == 0, ran.stderr
+        assert (data(both) == before[0]) == ("20990101000000" in command)
+    else:
+        assert ran.returncode == 1
+        assert f"The history of this {env} database is guarded against" in ran.stdout + ran.stderr
+        assert (data(both), both.objects()) == before
+        assert marked.run("migrate", "status", "--check", "--env", env).code == 0

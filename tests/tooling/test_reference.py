@@ -26,7 +26,7 @@ def seeded(server: Server, template: str) -> Iterator[Connection]:
     """A migrated database with the dev data."""
     name = server.copy(template)
     with psycopg.connect(server.dsn(name), autocommit=True) as conn:
-        environment.mark(conn, "dev")
+        environment.mark(conn, environment.Settings("dev"))
         conn.execute((ROOT / "supabase" / "seed_dev.sql").read_bytes())
         yield conn
     server.drop(name)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg import errors
@@ -29,6 +30,7 @@ where a.pid = any(pg_blocking_pids(%s))
 """
 
 Tell = Callable[[str], None]
+Record = Callable[[Connection, Migration, int], None]  # what the history is told of a file
 
 LOCK_TIMEOUT = "3s"
 LOCK_TRIES = 5
@@ -86,21 +88,28 @@ def run(
 ) -> Iterator[Done]:
     """Run the files in turn and record each."""
     history.ensure(conn)
+    record = partial(history.record, commit=commit)
     with Watch(conn, dsn, tell) as watch:
         for file in files:
             if file.transactional:
-                yield _with_retries(conn, file, commit, tell, watch)
+                yield _with_retries(conn, file, record, tell, watch)
             else:
                 yield _step_by_step(conn, file, commit, tell)
 
 
+def take_back(conn: Connection, dsn: str, script: Migration, tell: Tell) -> Done:
+    """Run the down script of a version and forget that version, together."""
+    with Watch(conn, dsn, tell) as watch:
+        return _with_retries(conn, script, history.forget, tell, watch)
+
+
 def _with_retries(
-    conn: Connection, file: Migration, commit: str | None, tell: Tell, watch: "Watch"
+    conn: Connection, file: Migration, record: Record, tell: Tell, watch: "Watch"
 ) -> Done:
     for attempt in range(1, LOCK_TRIES + 1):
         try:
             with watch.over(file.label):
-                return _whole(conn, file, commit, attempt)
+                return _whole(conn, file, record, attempt)
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
             time.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 jitter, not a secret
@@ -112,7 +121,7 @@ def _with_retries(
     )
 
 
-def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) -> Done:
+def _whole(conn: Connection, file: Migration, record: Record, attempt: int) -> Done:
     """The file in one message, so that a small file costs little more than its commit."""
     start, end = file.span
     prologue = f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
@@ -122,7 +131,7 @@ def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) 
         conn.execute(f"{prologue}{file.text[start:end]};reset role".encode())
         ran = True
         duration = _since(started)
-        history.record(conn, file, duration, commit)
+        record(conn, file, duration)
         conn.execute("commit; reset all; reset role")
     except (errors.LockNotAvailable, errors.DeadlockDetected):
         _roll_back(conn)
@@ -142,18 +151,23 @@ def _whole(conn: Connection, file: Migration, commit: str | None, attempt: int) 
 
 
 def _find(conn: Connection, file: Migration) -> int | None:
-    """Where a file fails, when the server does not say: run it again, one statement at a time."""
+    """Where a file fails, when the server does not say."""
     try:
         conn.execute(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'")
-        for statement in file.body:
-            try:
-                conn.execute(statement.text.encode())
-            except psycopg.Error:
-                return statement.start
+        return failing(conn, file)
     except psycopg.OperationalError:  # the connection is gone, and with it the transaction
         return None
     finally:
         _roll_back(conn)
+
+
+def failing(conn: Connection, file: Migration) -> int | None:
+    """The statement at which a file fails: it is run again, one at a time."""
+    for statement in file.body:
+        try:
+            conn.execute(statement.text.encode())
+        except psycopg.Error:
+            return statement.start
     return None
 
 
@@ -206,7 +220,7 @@ def _step(
         " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
         (file.version, ordinal, fingerprint),
     )
-    index = _index_of(statement)
+    index = index_of(statement)
     if _is_invalid(conn, index):
         tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
         conn.execute(f"drop index concurrently if exists {index}".encode())
@@ -229,7 +243,7 @@ def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
     )
 
 
-def _index_of(statement: sqltext.Statement) -> str:
+def index_of(statement: sqltext.Statement) -> str:
     """The name of the index that a concurrent statement makes or drops; '' for all others."""
     if not runs_alone(statement):
         return ""

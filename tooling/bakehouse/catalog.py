@@ -8,6 +8,7 @@ from importlib.resources import files
 from bakehouse.database import Connection
 
 _QUERY = files("bakehouse").joinpath("sql/catalog.sql").read_bytes()
+_PROMISES = files("bakehouse").joinpath("sql/promises.sql").read_bytes()
 
 Objects = Mapping[str, str]  # what it is called -> a hash of its definition
 
@@ -29,6 +30,22 @@ def read(conn: Connection) -> dict[str, str]:
         rows = conn.execute(_QUERY).fetchall()
         conn.execute("reset search_path")
     return {str(name): str(definition) for name, definition in rows}
+
+
+def promises(conn: Connection) -> set[str]:
+    """What callers may count on, a sentence each."""
+    with conn.transaction():
+        conn.execute("set local search_path = pg_catalog")
+        rows = conn.execute(_PROMISES).fetchall()
+        conn.execute("reset search_path")
+    return {f"{object_} {promise}" for object_, promise in rows}
+
+
+def breaking(changes: Changes, before: set[str], after: set[str]) -> list[str]:
+    """What callers could count on and no longer can; of an object that is gone, only that."""
+    gone = tuple(f"{name} " for name in changes.gone)
+    ended = sorted(one for one in before - after if not one.startswith(gone))
+    return [f"{name} is gone" for name in changes.gone] + [f"no longer: {one}" for one in ended]
 
 
 def compare(before: Objects, after: Objects) -> Changes:

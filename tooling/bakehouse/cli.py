@@ -1,7 +1,9 @@
 """The commands: parse, call, print."""
 
+import getpass
+import os
 import signal
-import subprocess
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +20,12 @@ from bakehouse import (
     apply,
     catalog,
     database,
+    deploy,
     doctor,
     embedded,
     environment,
+    evidence,
+    gates,
     history,
     label,
     migrations,
@@ -28,6 +33,7 @@ from bakehouse import (
     platform,
     reference,
     rehearse,
+    release,
     smoke,
 )
 from bakehouse.database import Connection
@@ -43,8 +49,12 @@ app = typer.Typer(
 migrate = typer.Typer(help="Apply migrations, and see what is applied.", no_args_is_help=True)
 env_app = typer.Typer(help="Which environment a database is.", no_args_is_help=True)
 docs = typer.Typer(help="Write what can be read off the database.", no_args_is_help=True)
+gate_app = typer.Typer(help="What an environment demands.", no_args_is_help=True)
+release_app = typer.Typer(help="Tag a release, and see whether it is live.", no_args_is_help=True)
 app.add_typer(migrate, name="migrate")
 app.add_typer(env_app, name="env")
+app.add_typer(gate_app, name="gate")
+app.add_typer(release_app, name="release")
 app.add_typer(docs, name="docs")
 
 
@@ -78,6 +88,14 @@ Url = Annotated[
         show_envvar=True,
     ),
 ]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        help="staging or prod, as bakehouse.toml has it; never assumed. Without it: dev.",
+        show_default=False,
+    ),
+]
 Skip = Annotated[
     str,
     typer.Option(
@@ -90,7 +108,22 @@ LockWait = Annotated[
 Port = Annotated[
     int, typer.Option("--port", envvar="BAKEHOUSE_PORT", help="Where the dev server listens.")
 ]
+Proofs = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence",
+        help="prod: staging's evidence, a file or a folder. By default staging itself is asked,"
+        " or the project's evidence/ where its URL is not set.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _accept(gate: str) -> Any:
+    return typer.Option(
+        f"--accept-{gate}", metavar="REASON", help=f"Go on although {gate} refuses; recorded."
+    )
 
 
 def _project(given: Path | None) -> Path:
@@ -105,9 +138,17 @@ def _project(given: Path | None) -> Path:
     )
 
 
-def _dsn(url: str | None, project: Path) -> str:
+def _dsn(url: str | None, project: Path, env: str | None = None) -> str:
+    settings = environment.load(project, env or "dev")
+    url = url or os.environ.get(settings.url)
     if url:
         return database.parse(url)
+    if settings.name != "dev":
+        raise BakehouseError(
+            "usage",
+            f"{settings.url}, which holds the URL of {settings.name}, is not set",
+            "bakehouse.toml names the variable.",
+        )
     server = embedded.status(project)
     if server is None or server.port is None:
         raise BakehouseError(
@@ -119,12 +160,16 @@ def _dsn(url: str | None, project: Path) -> str:
 
 
 @contextmanager
-def _connected(url: str | None, project: Path, purpose: str) -> Iterator[tuple[Connection, str]]:
+def _connected(
+    url: str | None, project: Path, purpose: str, env: str | None = None, writes: bool = False
+) -> Iterator[tuple[Connection, str]]:
     """The one door to a database: every command that talks to one comes through here."""
-    dsn = _dsn(url, project)
+    dsn = _dsn(url, project, env)
     with database.connect(dsn, purpose) as conn:
-        output.say(f"{environment.read(conn) or 'unmarked'} database at {database.describe(dsn)}")
+        output.say(f"{environment.says(conn) or 'unmarked'} database at {database.describe(dsn)}")
         conn.add_notice_handler(_on_notice)
+        if writes:
+            environment.require(conn, environment.load(project, env or "dev"), purpose)
         yield conn, dsn
 
 
@@ -148,16 +193,6 @@ def _files(project: Path, skip: str) -> tuple[list[Migration], frozenset[str]]:
     return files, left_out
 
 
-def _git_commit(project: Path) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), "rev-parse", "HEAD"], capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
-
-
 # --- the dev server ---------------------------------------------------------------------------
 
 
@@ -170,7 +205,7 @@ def up(
 ) -> None:
     """Start the dev server, migrate, seed, smoke; print how to connect."""
     root = _project(project)
-    files, left_out = _files(root, skip)
+    work = _work(root, None, skip)
     started = embedded.start(root, port)
     for note in started.notes:
         output.say(note)
@@ -178,19 +213,25 @@ def up(
     with database.connect(dsn, "up") as conn:
         conn.add_notice_handler(_on_notice)
         if environment.read(conn) is None:
-            environment.mark(conn, "dev")
-        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+            environment.mark(conn, environment.load(root, "dev"))
+        environment.require(conn, environment.load(root, "dev"), "up")
+        done = deploy.up(conn, dsn, work, output.say)
         _run_seed(conn, root)
         rows = [
-            (entry.version, entry.name, "now" if entry.version in applied else entry.state)
-            for entry in history.compare(files, history.read(conn), left_out)
+            (entry.version, entry.name, "now" if entry.version in done.applied else entry.state)
+            for entry in history.compare(work.files, history.read(conn), work.left_out)
         ]
-        steps, walked = _run_smoke(conn)
+        steps = done.steps or _run_smoke(conn)
     url = f"postgresql://postgres@127.0.0.1:{started.port}/postgres"
     output.result(
-        {"url": url, "applied": applied, "versions": [row[0] for row in rows], "smoke": steps},
+        {
+            "url": url,
+            "applied": done.applied,
+            "versions": [row[0] for row in rows],
+            "smoke": [asdict(step) for step in steps],
+        },
         output.table(("version", "migration", "applied"), rows)
-        + f"\n\nseeded with supabase/seed_dev.sql\n\n{walked}\n\n"
+        + f"\n\nseeded with supabase/seed_dev.sql\n\n{_walked(steps)}\n\n"
         + f"connect  psql {url}\n"
         + "         the password is the same as the user's name; API roles: set role authenticated",
     )
@@ -219,13 +260,12 @@ def reset(
 ) -> None:
     """Dev only: take all of bakehouse out of the database, then migrate and seed it again."""
     root = _project(project)
-    files, left_out = _files(root, skip)
-    with _connected(database_url, root, "reset") as (conn, dsn):
-        environment.require_dev(conn, "reset")
+    work = _work(root, None, skip)
+    with _connected(database_url, root, "reset", writes=True) as (conn, dsn):
         _confirm(f"Delete all bakehouse data in {database.describe(dsn)}?", yes)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
-        applied = _apply_pending(conn, dsn, root, files, left_out, 10)
+        applied = deploy.up(conn, dsn, work, output.say).applied
         _run_seed(conn, root)
     output.result({"applied": applied}, f"emptied, {len(applied)} migrations applied, seeded")
 
@@ -234,8 +274,7 @@ def reset(
 def seed(project: Project = None, database_url: Url = None, json: Json = False) -> None:
     """Dev only: run supabase/seed_dev.sql, which changes nothing the second time."""
     root = _project(project)
-    with _connected(database_url, root, "seed") as (conn, _):
-        environment.require_dev(conn, "seed")
+    with _connected(database_url, root, "seed", writes=True) as (conn, _):
         _run_seed(conn, root)
     output.result({}, "seeded")
 
@@ -243,6 +282,7 @@ def seed(project: Project = None, database_url: Url = None, json: Json = False) 
 @app.command("smoke")
 def smoke_command(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", help="Write the steps here as JUnit XML, for CI.")
@@ -251,9 +291,9 @@ def smoke_command(
 ) -> None:
     """Walk an order from webhook to box, in a transaction that is rolled back."""
     root = _project(project)
-    with _connected(database_url, root, "smoke") as (conn, _):
-        steps, text = _run_smoke(conn, junit)
-    output.result({"smoke": steps}, text)
+    with _connected(database_url, root, "smoke", env, writes=True) as (conn, _):
+        steps = _run_smoke(conn, junit)
+    output.result({"smoke": [asdict(step) for step in steps]}, _walked(steps))
 
 
 @app.command("label")
@@ -275,12 +315,16 @@ def label_command(
         typer.Option("--paper", help="Its width, if not as the store's settings have it."),
     ] = None,
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     json: Json = False,
 ) -> None:
     """Print an order's barcode into a file, as print_barcode does for that account."""
     path = out or Path(f"{order_id}.{format}")
-    with _connected(database_url, _project(project), "label") as (conn, _), conn.transaction():
+    with (
+        _connected(database_url, _project(project), "label", env, writes=True) as (conn, _),
+        conn.transaction(),
+    ):
         facts, settings = label.fetch(conn, account, order_id)
         made = label.arrange(facts, label.WIDTHS[paper or settings["ticketSize"]])
         data = label.png(made) if format == "png" else label.zpl(made, settings["copies"])
@@ -289,10 +333,16 @@ def label_command(
 
 
 @app.command("doctor")
-def doctor_command(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def doctor_command(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Look for what would stop the other commands, and say how to mend it."""
     root = _project(project)
-    checks = [asdict(check) for check in doctor.examine(root, lambda: _dsn(database_url, root))]
+    found = doctor.examine(root, lambda: _dsn(database_url, root, env))
+    checks = [asdict(check) for check in found]
     rows = [(check["state"], check["name"], check["detail"]) for check in checks]
     text = output.table(("state", "check", "found"), rows)
     if any(check["state"] == "bad" for check in checks):
@@ -338,20 +388,23 @@ def _run_seed(conn: Connection, root: Path) -> None:
             raise apply.explain(error, file, place, "failed", "The seed was rolled back.") from None
 
 
-def _run_smoke(conn: Connection, junit: Path | None = None) -> tuple[list[dict[str, Any]], str]:
-    """The steps as facts and as a table; a walk that fails is shown and raised."""
-    outcomes = list(smoke.walk(conn))
+def _run_smoke(conn: Connection, junit: Path | None = None) -> list[smoke.Outcome]:
+    """Walk; a walk that fails is shown and raised."""
+    steps = list(smoke.walk(conn))
     if junit:
-        junit.write_bytes(smoke.junit(outcomes))
-    rows = [
-        (f"{one.duration_ms:7.1f} ms", one.role or "-", " ".join((one.name, one.detail)))
-        for one in outcomes
-    ]
-    text = output.table(("   time", "as", "smoke step"), rows)
-    if failed := [f"{one.name}: {one.detail}" for one in outcomes if not one.ok]:
-        output.show(text)
+        junit.write_bytes(smoke.junit(steps))
+    if failed := [f"{step.name}: {step.detail}" for step in steps if not step.ok]:
+        output.show(_walked(steps))
         raise BakehouseError("smoke", "the smoke walk failed\n  " + "\n  ".join(failed))
-    return [asdict(one) for one in outcomes], text
+    return steps
+
+
+def _walked(steps: list[smoke.Outcome]) -> str:
+    rows = [
+        (f"{step.duration_ms:7.1f} ms", step.role or "-", " ".join((step.name, step.detail)))
+        for step in steps
+    ]
+    return output.table(("   time", "as", "smoke step"), rows)
 
 
 # --- migrations -------------------------------------------------------------------------------
@@ -359,51 +412,70 @@ def _run_smoke(conn: Connection, junit: Path | None = None) -> tuple[list[dict[s
 
 @migrate.command("up")
 def migrate_up(
+    context: typer.Context,
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     lock_wait: LockWait = 10,
+    proofs: Proofs = None,
+    accept_lint: Annotated[str, _accept("lint")] = "",
+    accept_rehearsal: Annotated[str, _accept("rehearsal")] = "",
+    accept_backup: Annotated[str, _accept("backup")] = "",
+    accept_tag: Annotated[str, _accept("tag")] = "",
+    accept_webhooks: Annotated[str, _accept("webhooks")] = "",
+    accept_traffic: Annotated[str, _accept("traffic")] = "",
+    accept_secrets: Annotated[str, _accept("secrets")] = "",
+    accept_smoke: Annotated[str, _accept("smoke")] = "",
     json: Json = False,
 ) -> None:
-    """Apply what is pending: each file whole or not at all."""
+    """Apply what is pending, if the environment lets it: each file whole or not at all."""
     root = _project(project)
-    files, left_out = _files(root, skip)
-    with _connected(database_url, root, "migrate up") as (conn, dsn):
-        applied = _apply_pending(conn, dsn, root, files, left_out, lock_wait)
-    text = f"applied {len(applied)} migrations" if applied else "nothing to do"
-    output.result({"applied": applied}, text)
+    given = {name.partition("accept_")[2]: reason for name, reason in context.params.items()}
+    accepted = {gate: reason for gate, reason in given.items() if gate and reason}
+    work = _work(root, env, skip, lock_wait, proofs, accepted)
+    with _connected(database_url, root, "migrate up", env, writes=True) as (conn, dsn):
+        done = deploy.up(conn, dsn, work, output.say)
+    text = f"applied {len(done.applied)} migrations" if done.applied else "nothing to do"
+    output.result(asdict(done), text)
 
 
-def _apply_pending(
-    conn: Connection,
-    dsn: str,
+def _work(
     root: Path,
-    files: list[Migration],
-    left_out: frozenset[str],
-    wait: float,
-) -> list[str]:
-    if not _pending(conn, files, left_out):
-        return []
-    applied: list[str] = []
-    with apply.lock(conn, wait, output.say):
-        pending = _pending(conn, files, left_out)  # again: the lock may have been waited for
-        for done in apply.run(conn, dsn, pending, _git_commit(root), output.say):
-            applied.append(done.version)
-            output.say(f"applied {done.label} ({done.duration_ms} ms)")
-        if applied:
-            history.snapshot(conn)
-    return applied
-
-
-def _pending(conn: Connection, files: list[Migration], left_out: frozenset[str]) -> list[Migration]:
-    entries = history.compare(files, history.read(conn), left_out)
-    history.require_clean(entries)
-    return [entry.file for entry in entries if entry.state == "pending" and entry.file]
+    env: str | None,
+    skip: str = "",
+    wait: float = 10,
+    proofs: Path | None = None,
+    accepted: dict[str, str] | None = None,
+) -> deploy.Work:
+    files, left_out = _files(root, skip)
+    settings = environment.load(root, env or "dev")
+    staging = ""
+    if settings.name == "prod":
+        variable = environment.load(root, "staging", required=False).url
+        staging = database.parse(os.environ[variable]) if os.environ.get(variable) else ""
+    return deploy.Work(
+        root,
+        files,
+        left_out,
+        settings,
+        who={
+            "os_user": getpass.getuser(),
+            "machine": socket.gethostname(),
+            "ci": os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_JOB_ID"),
+        },
+        variables=os.environ,
+        accepted=accepted or {},
+        proofs=proofs,
+        staging=staging,
+        wait=wait,
+    )
 
 
 @migrate.command()
 def status(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     check: Annotated[
@@ -414,7 +486,7 @@ def status(
     """Show every version: in the files, in the database, and whether they agree."""
     root = _project(project)
     files, left_out = _files(root, skip)
-    with _connected(database_url, root, "migrate status") as (conn, _):
+    with _connected(database_url, root, "migrate status", env) as (conn, _):
         applied = history.read(conn)
     entries = history.compare(files, applied, left_out)
     head = history.chain_head(applied)
@@ -462,6 +534,7 @@ def _entry_facts(entry: history.Entry) -> dict[str, Any]:
 @migrate.command()
 def plan(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     skip: Skip = "",
     lock_wait: LockWait = 10,
@@ -472,23 +545,26 @@ def plan(
     Locks that the files take are held until the rollback, and sequences they use move on.
     """
     root = _project(project)
-    files, left_out = _files(root, skip)
-    with (
-        _connected(database_url, root, "migrate plan") as (conn, _),
-        apply.lock(conn, lock_wait, output.say),
-    ):
-        report = rehearse.rehearse(conn, _pending(conn, files, left_out))
+    work = _work(root, env, skip, lock_wait)
+    with _connected(database_url, root, "migrate plan", env, writes=True) as (conn, _):
+        report, reads = deploy.plan(conn, work, output.say)
+    lines = [
+        *_rehearsal_lines(report, work.settings.large_rows),
+        *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),
+    ]
     output.result(
-        {"migrations": [asdict(one) for one in report]},
-        "\n".join(_rehearsal_lines(report)) or "nothing to do",
+        {"migrations": [asdict(one) for one in report], "reads": [asdict(one) for one in reads]},
+        "\n".join(lines) or "nothing to do",
     )
 
 
-def _rehearsal_lines(report: list[rehearse.Rehearsal]) -> Iterator[str]:
+def _rehearsal_lines(report: list[rehearse.Rehearsal], large: int) -> Iterator[str]:
     for one in report:
         yield f"{one.label}  {one.duration_ms} ms"
         for word, things in (
             ("note", one.notes),
+            ("breaking", one.breaking),
+            ("lint", [f"{finding.level(large)}: {finding}" for finding in one.findings]),
             ("locks", one.locks),
             ("rewrites", one.rewrites),
             ("gone", one.changes.gone),
@@ -515,11 +591,16 @@ def new(
 
 
 @migrate.command()
-def verify(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def verify(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Check that the database still is what its migrations made of it."""
     root = _project(project)
     files, _ = _files(root, "")
-    with _connected(database_url, root, "migrate verify") as (conn, _):
+    with _connected(database_url, root, "migrate verify", env) as (conn, _):
         applied = history.read(conn)
         history.require_clean(history.compare(files, applied))
         known = history.last_snapshot(conn)
@@ -558,6 +639,7 @@ def repair(
     version: Annotated[str, typer.Argument(help="The version whose row to mend.")],
     to: Annotated[str, typer.Argument(help="With rename: the version of its file.")] = "",
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     yes: Yes = False,
     json: Json = False,
@@ -574,15 +656,15 @@ def repair(
             "usage", f"no repair is called '{action}'", f"One of: {', '.join(history.ACTIONS)}."
         )
     root = _project(project)
-    files, _ = _files(root, "")
+    work = _work(root, env)
     with (
-        _connected(database_url, root, "migrate repair") as (conn, _),
+        _connected(database_url, root, "migrate repair", env, writes=True) as (conn, _),
         apply.lock(conn, 10, output.say),
     ):
         if action == "rehash":
-            _show_difference(conn, files, version)
+            _show_difference(conn, work.files, version)
         _confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
-        done = history.repair(conn, action, version, files, to)
+        done = deploy.repair(conn, work, action, version, to)
     output.result({"action": action, "version": version}, done)
 
 
@@ -606,6 +688,7 @@ def _show_difference(conn: Connection, files: list[Migration], version: str) -> 
 def work_command(
     topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing is ready.")] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
@@ -626,7 +709,7 @@ def work_command(
 
     endpoint = shop_url_template or work.ENDPOINT
     settings = work.Settings(topic, batch, lease, timeout, endpoint)
-    with _connected(database_url, _project(project), "work") as (conn, _):
+    with _connected(database_url, _project(project), "work", env, writes=True) as (conn, _):
         worker = work.Worker(conn, settings, output.say, _show_work)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
@@ -645,9 +728,14 @@ def _show_work(done: int, failed: int) -> None:
 
 
 @app.command()
-def tick(project: Project = None, database_url: Url = None, json: Json = False) -> None:
+def tick(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
     """Do what is due by the clock; for where pg_cron does not. As often as you like."""
-    with _connected(database_url, _project(project), "tick") as (conn, _):
+    with _connected(database_url, _project(project), "tick", env, writes=True) as (conn, _):
         row = conn.execute("select app.tick()").fetchone()
     done: dict[str, Any] = dict(row[0]) if row and isinstance(row[0], dict) else {}
     output.result(
@@ -667,21 +755,171 @@ def env_mark(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write into the database which environment it is."""
-    with _connected(database_url, _project(project), "env mark") as (conn, dsn):
-        before = environment.read(conn)
+    """Write into the database which environment it is; outside dev, guard its history."""
+    root = _project(project)
+    settings = environment.load(root, env)
+    with _connected(database_url, root, "env mark", env) as (conn, dsn):
+        before = environment.says(conn)
         if before not in (None, env):
             _confirm(f"{database.describe(dsn)} is {before}: make it {env}?", yes)
-        environment.mark(conn, env)
+        environment.mark(conn, settings)
     output.result({"env": env}, f"this database is {env}")
 
 
 @env_app.command("show")
-def env_show(project: Project = None, database_url: Url = None, json: Json = False) -> None:
-    """Say which environment the database calls itself."""
-    with _connected(database_url, _project(project), "env show") as (conn, _):
-        env = environment.read(conn)
-    output.result({"env": env}, env or "not marked")
+def env_show(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    json: Json = False,
+) -> None:
+    """Say which environment the database calls itself, since when, and by whom."""
+    with _connected(database_url, _project(project), "env show", env) as (conn, _):
+        identity = environment.read(conn)
+    if identity is None:
+        output.result({"env": None}, "not marked")
+        return
+    when = identity.marked_at[:16].replace("T", " ")
+    text = f"{identity.name}, marked {when} by {identity.marked_by}"
+    text += f" as {identity.env} elsewhere" * identity.copied
+    output.result(asdict(identity) | {"env": identity.name}, text)
+
+
+# --- the gate ---------------------------------------------------------------------------------
+
+
+@gate_app.command("check")
+def gate_check(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    proofs: Proofs = None,
+    json: Json = False,
+) -> None:
+    """Print the checklist that `migrate up` enforces; exit 0 when it would go ahead."""
+    root = _project(project)
+    work = _work(root, env, skip, proofs=proofs)
+    with _connected(database_url, root, "gate check", env) as (conn, _):
+        facts = deploy.gather(conn, work)
+    verdicts = gates.check(facts, {})
+    text = output.table(
+        ("gate", "verdict", "reason"), [(v.gate, v.verdict, v.reason) for v in verdicts]
+    )
+    output.show(text)
+    gates.require(verdicts)
+    output.result({"gates": [asdict(verdict) for verdict in verdicts]})
+
+
+@app.command()
+def resume(
+    project: Project = None, env: Env = None, database_url: Url = None, json: Json = False
+) -> None:
+    """Let webhooks in again before their pause ends by itself."""
+    root = _project(project)
+    with _connected(database_url, root, "resume", env, writes=True) as (conn, _):
+        done = deploy.resume(conn, _work(root, env))
+    output.result({"resumed": done}, "webhooks come in" if done else "webhooks were not paused")
+
+
+@app.command("log")
+def log_command(
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    save: Annotated[bool, typer.Option("--save", help="Write the files that are missing.")] = False,
+    json: Json = False,
+) -> None:
+    """Show every run on record, oldest first, and check that the record was not edited."""
+    root = _project(project)
+    folder = root / "evidence"
+    with _connected(database_url, root, "log", env) as (conn, _):
+        entries = evidence.entries(conn)
+    told = evidence.runs(entries)
+    problems = evidence.broken(entries)
+    if env and folder.is_dir():
+        known = {entry.hash for entry in entries}
+        lost = [entry for entry in evidence.load(folder, env) if entry.hash not in known]
+        problems += [f"a file has {entry.hash[:8]}, the database has not" for entry in lost]
+    facts: dict[str, Any] = {"runs": [asdict(run) for run in told], "problems": problems}
+    text = output.table(
+        ("opened", "run", "env", "by", "files", "head", "outcome"),
+        [
+            (
+                run.opened["at"][:16],
+                run.kind,
+                run.opened["env"],
+                run.opened["by"]["database_user"],
+                len(run.opened.get("files", ())),
+                (run.head or "")[:8],
+                run.outcome,
+            )
+            for run in told
+        ],
+    )
+    if problems:
+        output.show(text)
+        raise BakehouseError("drift", "the record was edited\n  " + "\n  ".join(problems), **facts)
+    written = evidence.save(folder, entries) if save else []
+    output.result(facts | {"written": written}, text if told else "no run is on record")
+
+
+@release_app.command("verify")
+def release_verify(
+    tag: Annotated[str, typer.Argument(help="The tag of the release, such as v1.2.0.")],
+    project: Project = None,
+    env: Env = None,
+    database_url: Url = None,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Say whether the files of a tag, and nothing else, are what the database has."""
+    root = _project(project)
+    with (
+        release.files_of(root, tag) as files,
+        _connected(database_url, root, "release verify", env) as (conn, _),
+    ):
+        migrations.select(files, _milestones(skip))
+        applied = history.read(conn)
+        entries = history.compare(files, applied, _milestones(skip))
+        problems = evidence.broken(evidence.entries(conn))
+    wrong = [e for e in entries if e.state not in ("applied", "reformatted", "skipped")]
+    problems += [f"{e.version} {e.name}: {e.state} {e.detail}".rstrip() for e in wrong]
+    head = history.chain_head(applied)
+    facts: dict[str, Any] = {"tag": tag, "chain_head": head, "problems": problems}
+    if problems:
+        raise BakehouseError("drift", f"{tag} is not live\n  " + "\n  ".join(problems), **facts)
+    output.result(facts, f"{tag} is live: {len(applied)} files\nchain head  {head}")
+
+
+@release_app.command("prepare")
+def release_prepare(
+    tag: Annotated[str, typer.Argument(help="The tag to be, such as v1.2.0.")],
+    project: Project = None,
+    skip: Skip = "",
+    json: Json = False,
+) -> None:
+    """Check the tree, write the list of migrations, and say which commands to type."""
+    root = _project(project)
+    files, left_out = _files(root, skip)
+    before, new = release.prepare(root, tag, files)
+    head = history.head_after([], migrations.select(files, left_out))
+    notes = root / "evidence" / f"{tag}.txt"
+    notes.parent.mkdir(exist_ok=True)
+    listed = [file.path.name for file in new] or ["none"]
+    lines = [tag, "", f"Migrations since {before or 'the beginning'}:", *listed]
+    notes.write_text("\n".join([*lines, "", f"Chain head {head}", ""]))
+    commands = [
+        f"git tag -a {tag} -F {notes.relative_to(root)}",
+        "bakehouse migrate plan --env staging",
+        "bakehouse migrate up --env staging",
+        "bakehouse gate check --env prod",
+        "bakehouse migrate up --env prod",
+        f"bakehouse release verify {tag} --env prod",
+        f"git push origin {tag}",
+    ]
+    facts = {"since": before, "migrations": listed, "chain_head": head, "commands": commands}
+    output.result(facts, notes.read_text() + "\nNow type:\n  " + "\n  ".join(commands))
 
 
 # --- documentation ----------------------------------------------------------------------------
@@ -690,6 +928,7 @@ def env_show(project: Project = None, database_url: Url = None, json: Json = Fal
 @docs.command("rpc")
 def docs_rpc(
     project: Project = None,
+    env: Env = None,
     database_url: Url = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 4 when the file is stale.")] = False,
     json: Json = False,
@@ -697,7 +936,7 @@ def docs_rpc(
     """Write docs/rpc.md: every function that can be called, from the database and the examples."""
     root = _project(project)
     path = root / "docs" / "rpc.md"
-    with _connected(database_url, root, "docs rpc") as (conn, _):
+    with _connected(database_url, root, "docs rpc", env) as (conn, _):
         page = reference.render(reference.read(conn, root / "docs" / "examples"))
     stale = not path.is_file() or path.read_text() != page
     if stale and check:
@@ -714,6 +953,9 @@ def version(json: Json = False) -> None:
 
 
 def main(run: Callable[[], object] = app) -> None:
+    from bakehouse import cli_recovery  # here: it is built on what is above
+
+    assert cli_recovery
     try:
         run()
     except BakehouseError as error:

@@ -75,7 +75,7 @@ def _database(conn: Connection, project: Path) -> Iterator[Check]:
         "good" if ready else "bad",
         "API roles and auth.users are there" if ready else "missing: run `bakehouse bootstrap`",
     )
-    env = environment.read(conn)
+    env = environment.says(conn)
     yield Check("environment", "good" if env else "note", env or "not marked: `bakehouse env mark`")
     files = migrations.discover(project / "supabase" / "migrations")
     entries = history.compare(files, history.read(conn))

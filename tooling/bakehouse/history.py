@@ -46,16 +46,16 @@ BLOCKING = {"edited", "unknown", "out of order"}
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history where they are missing."""
-    if not _exists(conn, "bakehouse.snapshots"):
+    if not exists(conn, "bakehouse.evidence"):
         conn.execute(package_files("bakehouse").joinpath("sql/history.sql").read_bytes())
 
 
 def read(conn: Connection) -> list[Applied]:
     """The versions in the database, in their order; to_jsonb copes with any age of the table."""
-    if not _exists(conn, "supabase_migrations.schema_migrations"):
+    if not exists(conn, "supabase_migrations.schema_migrations"):
         return []
     rows = conn.cursor(row_factory=dict_row)
-    if not _exists(conn, "bakehouse.migrations"):
+    if not exists(conn, "bakehouse.migrations"):
         rows.execute(
             "select h.version, to_jsonb(h) ->> 'name' as name,"
             " to_jsonb(h) -> 'statements' as statements"
@@ -91,6 +91,12 @@ def chain_head(applied: Collection[Applied]) -> str | None:
             return None
         head = hashlib.sha256(f"{head}{row.version}{row.sql_hash}".encode()).hexdigest()
     return head
+
+
+def head_after(applied: Collection[Applied], pending: Collection[Migration]) -> str | None:
+    """The chain head that the history will have once these files are applied."""
+    ahead = [Applied(file.version, file.name, file.sql_hash) for file in pending]
+    return chain_head(sorted([*applied, *ahead], key=lambda row: row.version))
 
 
 def compare(
@@ -186,7 +192,7 @@ def record(conn: Connection, file: Migration, duration_ms: int, commit: str | No
     )
 
 
-def snapshot(conn: Connection) -> None:
+def snapshot(conn: Connection, objects: catalog.Objects) -> None:
     """Remember the objects of the database as they are, under the history that made them."""
     head = chain_head(read(conn))
     if head is not None:
@@ -194,13 +200,13 @@ def snapshot(conn: Connection) -> None:
             conn.execute("delete from bakehouse.snapshots where chain_head is not null")
             conn.execute(
                 "insert into bakehouse.snapshots (chain_head, objects) values (%s, %s)",
-                (head, Jsonb(catalog.read(conn))),
+                (head, Jsonb(objects)),
             )
 
 
 def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
     """The chain head and the objects of the last snapshot."""
-    if not _exists(conn, "bakehouse.snapshots"):
+    if not exists(conn, "bakehouse.snapshots"):
         return None
     row = conn.execute("select chain_head, objects from bakehouse.snapshots").fetchone()
     return (str(row[0]), cast("dict[str, str]", row[1])) if row else None
@@ -213,17 +219,23 @@ def wipe(conn: Connection) -> None:
         if owner.fetchone():
             conn.execute("drop owned by bakehouse_owner cascade")
         conn.execute("drop schema if exists bakehouse cascade")
-        if _exists(conn, "supabase_migrations.schema_migrations"):
+        if exists(conn, "supabase_migrations.schema_migrations"):
             conn.execute("delete from supabase_migrations.schema_migrations where true")
 
 
-def _exists(conn: Connection, table: str) -> bool:
+def exists(conn: Connection, table: str) -> bool:
     row = conn.execute("select to_regclass(%s) is not null", (table,)).fetchone()
     return bool(row and row[0])
 
 
+def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+    """Take the version of a down script out of both histories, in the caller's transaction."""
+    delete(conn, script.version)
+
+
 def delete(conn: Connection, version: str) -> None:
-    """Take a version out of both histories."""
+    """Take a version out of both histories, in the caller's transaction."""
+    conn.execute("select set_config('bakehouse.guard', 'off', true)")
     conn.execute("delete from bakehouse.migrations where version = %s", (version,))
     conn.execute("delete from supabase_migrations.schema_migrations where version = %s", (version,))
 
@@ -253,7 +265,7 @@ def repair(
             "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
             (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
         )
-        snapshot(conn)
+        snapshot(conn, catalog.read(conn))
     return done
 
 

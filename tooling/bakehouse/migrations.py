@@ -172,6 +172,26 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
             yield 1, "begin and commit around a statement that cannot run in a transaction"
 
 
+def down_of(migration: Migration, folder: Path) -> Migration:
+    """The script that takes a migration back: the file of the same name in the other folder."""
+    path = folder / migration.path.name
+    if not path.is_file():
+        raise BakehouseError(
+            "usage",
+            f"{migration.label} has no way back: there is no {path.parent.name}/{path.name}",
+            "Write a migration that goes forward; `migrate compensate` starts one.",
+        )
+    script = Migration(migration.version, migration.name, path, path.read_text())
+    findings = [
+        f"{path.parent.name}/{path.name}:{line}: {what}" for line, what in _problems(script, ())
+    ]
+    if not script.transactional:
+        findings.append(f"{path.parent.name}/{path.name}:1: cannot run in a transaction")
+    if findings:
+        raise BakehouseError("lint", "\n".join(findings), "Nothing was run.", findings=findings)
+    return script
+
+
 def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:
     """The migrations without the milestones to leave out; nobody may need what is left out."""
     unknown = sorted(set(skip) - {migration.milestone for migration in migrations})

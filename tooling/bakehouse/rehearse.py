@@ -1,17 +1,18 @@
 """Rehearse pending files: run them, look at what they did, roll it all back."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
 from psycopg import errors
 
-from bakehouse import apply, catalog
+from bakehouse import apply, catalog, lint
 from bakehouse.catalog import Changes
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
+from bakehouse.lint import Finding
 from bakehouse.migrations import Migration
 
 LOCK_TIMEOUT = "2s"
@@ -30,6 +31,7 @@ from pg_locks as l
 join unnest(array['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock'])
   with ordinality as strength (mode, rank) on strength.mode = l.mode
 where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.granted
+  and l.relation = any(%s::oid[])
 order by l.relation, strength.rank
 """
 
@@ -43,7 +45,21 @@ class Rehearsal:
     locks: list[str] = field(default_factory=list)
     rewrites: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    breaking: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)  # the tables of locks and rewrites, by name
+    rewritten: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Read:
+    """How a heavy read goes once the files have run."""
+
+    name: str
+    text: str
+    duration_ms: int
+    plan: list[str]
 
 
 @dataclass(frozen=True)
@@ -53,34 +69,69 @@ class _Table:
     rows: int
 
 
-def rehearse(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
-    """Run the files in one transaction that ends in a rollback."""
+def rehearse(
+    conn: Connection, files: Iterable[Migration], reads: Migration | None = None
+) -> tuple[list[Rehearsal], list[Read]]:
+    """Run the files, then the reads, in one transaction that ends in a rollback."""
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
             f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
         )
-        return _all(conn, files)
+        report = _all(conn, files)
+        seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
+        return report, seen
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
+
+
+def _explain(conn: Connection, reads: Migration | None) -> Iterator[Read]:
+    for statement in reads.body if reads else ():
+        started = time.monotonic()
+        try:
+            rows = conn.execute(f"explain (analyze, buffers) {statement.text}".encode()).fetchall()
+        except psycopg.Error as error:
+            assert reads
+            raise apply.explain(
+                error, reads, statement.start, "failed", "Rolled back: a rehearsal."
+            ) from None
+        duration = round((time.monotonic() - started) * 1000)
+        above = statement.text[: statement.start - statement.offset].strip().splitlines()
+        name = above[-1].lstrip("- ") if above else statement.text[:60]
+        yield Read(name, statement.text, duration, [str(row[0]) for row in rows])
 
 
 def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     done: list[Rehearsal] = []
     tables = _tables(conn)
     held: set[tuple[int, str]] = set()
-    objects = catalog.read(conn)
+    in_use = {oid: table.rows for oid, table in tables.items()}
+    known = lint.see(conn, in_use)
+    objects, promises = catalog.read(conn), catalog.promises(conn)
     for file in files:
         if not file.transactional:
             note = "not rehearsed: it cannot run in a transaction"
             done.append(Rehearsal(file.label, notes=[note]))
             continue
         started = time.monotonic()
-        notes = _run(conn, file)
+        notes = run(conn, file)
         duration = round((time.monotonic() - started) * 1000)
+        seen, known = known, lint.see(conn, in_use)
+        findings: list[Finding] = []
+        if notes or lint.compare(seen, known):
+            conn.execute("rollback to savepoint file")
+            findings += lint.locate(conn, file, in_use, seen)
+        if notes:
+            conn.execute("rollback to savepoint file")
+        conn.execute("release savepoint file")
         before, objects = objects, catalog.read(conn)
-        locked = {(oid, mode) for oid, mode in _locks(conn) if oid in tables} - held
+        changes = catalog.compare(before, objects)
+        breaking: list[str] = []
+        if changes.gone or changes.changed:  # what is only added breaks nobody
+            counted_on, promises = promises, catalog.promises(conn)
+            breaking = catalog.breaking(changes, counted_on, promises)
+        locked = set(_locks(conn, tables)) - held
         now = _tables(conn)
         rewritten = [oid for oid in tables.keys() & now.keys() if tables[oid].file != now[oid].file]
         done.append(
@@ -89,7 +140,11 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
                 duration,
                 sorted(f"{mode} on {_size(tables[oid])}" for oid, mode in locked),
                 sorted(_size(tables[oid]) for oid in rewritten),
-                catalog.compare(before, objects),
+                changes,
+                breaking,
+                sorted(tables[oid].name for oid, _ in locked),
+                sorted(tables[oid].name for oid in rewritten),
+                findings,
                 notes,
             )
         )
@@ -100,17 +155,18 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     return done
 
 
-def _run(conn: Connection, file: Migration) -> list[str]:
-    place = 0
+def run(conn: Connection, file: Migration) -> list[str]:
+    """The file from a savepoint on, which is left to the caller; and why it has no end."""
+    start, end = file.span
+    prologue = "savepoint file;"
     try:
-        with conn.transaction():
-            for statement in file.body:
-                place = statement.start
-                conn.execute(statement.text.encode())
-            conn.execute("reset role")
+        # one message: a round trip for every statement would cost more than most statements
+        text = f"{prologue}{file.text[start:end]};reset role"
+        conn.execute(text.encode())
     except errors.UnsafeNewEnumValueUsage:
+        conn.execute("rollback to savepoint file")
         return [
-            "needs a commit boundary: it uses an enum value that an earlier file adds;"
+            "needs a commit boundary: it uses an enum value that was added just now;"
             " this file and those after it were not rehearsed"
         ]
     except errors.LockNotAvailable as error:
@@ -120,8 +176,12 @@ def _run(conn: Connection, file: Migration) -> list[str]:
             "Rolled back. Someone works on the same tables; try again.",
         ) from None
     except psycopg.Error as error:
+        place: int | None = None
         if error.diag.statement_position:
-            place = statement.offset + int(error.diag.statement_position) - 1
+            place = start - len(prologue) + int(error.diag.statement_position) - 1
+        elif not conn.closed:
+            conn.execute("rollback to savepoint file")
+            place = apply.failing(conn, file)
         raise apply.explain(error, file, place, "failed", "Rolled back: a rehearsal.") from None
     return []
 
@@ -131,8 +191,9 @@ def _tables(conn: Connection) -> dict[int, _Table]:
     return {int(str(r[0])): _Table(str(r[1]), int(str(r[2])), int(str(r[3]))) for r in rows}
 
 
-def _locks(conn: Connection) -> list[tuple[int, str]]:
-    return [(int(str(oid)), str(mode)) for oid, mode in conn.execute(_LOCKS).fetchall()]
+def _locks(conn: Connection, tables: Iterable[int]) -> list[tuple[int, str]]:
+    rows = conn.execute(_LOCKS, (list(tables),)).fetchall()
+    return [(int(str(oid)), str(mode)) for oid, mode in rows]
 
 
 def _size(table: _Table) -> str:

@@ -1,7 +1,8 @@
--- Every object that migrations may make, with a definition that is equal where the objects are.
+-- Every object that migrations may make, with a definition that is equal where the objects are,
+-- also in a copy that was restored from a dump.
 -- Left out: what belongs to Postgres, to an extension, to the platform, and to the tool itself.
 -- Only the first branch of a union names its columns.
--- noqa: disable=AL03
+-- noqa: disable=AL03,AM06,RF02
 with
 schemas as (
   select
@@ -44,7 +45,14 @@ relations as (
 objects as (
   select
     'schema ' || s.nspname as object,
-    concat_ws(' ', s.nspowner::regrole, s.nspacl) as definition
+    concat_ws(
+      ' ', s.nspowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(s.nspacl, acldefault('n', s.nspowner))) as one
+        order by 1
+      )
+    ) as definition
   from schemas as s
 
   union all
@@ -61,9 +69,21 @@ objects as (
     end || ' ' || r.label,
     concat_ws(
       ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
-      r.relforcerowsecurity, r.reloptions, r.relacl, pg_get_partkeydef(r.oid),
+      r.relforcerowsecurity, r.reloptions,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from
+          unnest(coalesce(
+            r.relacl,
+            case
+              when r.relkind = 'S' then acldefault('s', r.relowner) else acldefault('r', r.relowner)
+            end
+          )) as one
+        order by 1
+      ),
+      pg_get_partkeydef(r.oid),
       pg_get_expr(r.relpartbound, r.oid),
-      case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid) end
+      case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid, true) end
     )
   from relations as r
 
@@ -72,8 +92,13 @@ objects as (
     format('column %s.%I', r.label, a.attname),
     concat_ws(
       ' ', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end,
-      nullif(a.attidentity, ''), nullif(a.attgenerated, ''), pg_get_expr(d.adbin, d.adrelid),
-      nullif(a.attcollation, 0)::regcollation, a.attacl
+      nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
+      pg_get_expr(d.adbin, d.adrelid, true), nullif(a.attcollation, 0)::regcollation,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(a.attacl) as one
+        order by 1
+      )
     )
   from relations as r
   inner join pg_attribute as a on r.oid = a.attrelid
@@ -83,14 +108,20 @@ objects as (
   union all
   select
     'index ' || i.indexrelid::regclass,
-    concat_ws(' ', pg_get_indexdef(i.indexrelid), case when not i.indisvalid then 'invalid' end)
+    concat_ws(
+      ' ', pg_get_indexdef(i.indexrelid, 0, true),
+      case when not i.indisvalid then 'invalid' end
+    )
   from relations as r
   inner join pg_index as i on r.oid = i.indrelid
 
   union all
   select
     format('constraint %I on %s', k.conname, r.label),
-    concat_ws(' ', pg_get_constraintdef(k.oid), case when not k.convalidated then 'not valid' end)
+    concat_ws(
+      ' ', pg_get_constraintdef(k.oid, true),
+      case when not k.convalidated then 'not valid' end
+    )
   from relations as r
   inner join pg_constraint as k on r.oid = k.conrelid
   where k.contype <> 'n' -- Postgres 18 lists not-null constraints too; columns have them here
@@ -98,7 +129,7 @@ objects as (
   union all
   select
     format('trigger %I on %s', t.tgname, r.label),
-    concat(pg_get_triggerdef(t.oid), t.tgenabled)
+    concat(pg_get_triggerdef(t.oid, true), t.tgenabled)
   from relations as r
   inner join pg_trigger as t on r.oid = t.tgrelid
   where not t.tgisinternal
@@ -108,7 +139,8 @@ objects as (
     format('policy %I on %s', p.polname, r.label),
     concat_ws(
       ' ', p.polcmd, p.polpermissive, p.polroles::regrole[],
-      pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
+      pg_get_expr(p.polqual, p.polrelid, true),
+      pg_get_expr(p.polwithcheck, p.polrelid, true)
     )
   from relations as r
   inner join pg_policy as p on r.oid = p.polrelid
@@ -117,7 +149,12 @@ objects as (
   select
     format('function %I.%I(%s)', s.nspname, f.proname, pg_get_function_identity_arguments(f.oid)),
     concat_ws(
-      ' ', f.proowner::regrole, f.proacl,
+      ' ', f.proowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(f.proacl, acldefault('f', f.proowner))) as one
+        order by 1
+      ),
       case when f.prokind = 'a' then 'aggregate' else pg_get_functiondef(f.oid) end
     )
   from pg_proc as f
@@ -132,14 +169,20 @@ objects as (
   select
     format('type %I.%I', s.nspname, t.typname),
     concat_ws(
-      ' ', t.typowner::regrole, t.typacl, format_type(nullif(t.typbasetype, 0), t.typtypmod),
+      ' ', t.typowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(t.typacl, acldefault('T', t.typowner))) as one
+        order by 1
+      ),
+      format_type(nullif(t.typbasetype, 0), t.typtypmod),
       (
         select string_agg(e.enumlabel, ', ' order by e.enumsortorder)
         from pg_enum as e
         where e.enumtypid = t.oid
       ),
       (
-        select string_agg(pg_get_constraintdef(k.oid), ' ' order by k.conname)
+        select string_agg(pg_get_constraintdef(k.oid, true), ' ' order by k.conname)
         from pg_constraint as k
         where k.contypid = t.oid
       )
@@ -160,4 +203,3 @@ select
   o.object,
   md5(replace(o.definition, quote_ident(current_user), 'migration_role')) as definition
 from objects as o
-order by o.object collate "C" -- noqa: RF03

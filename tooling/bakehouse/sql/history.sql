@@ -37,12 +37,28 @@ create table if not exists bakehouse.repairs (
   version text not null,
   detail jsonb not null
 );
+create table if not exists bakehouse.backups (
+  number bigint generated always as identity primary key,
+  file text not null unique,
+  facts jsonb not null,
+  objects jsonb not null
+);
 create table if not exists bakehouse.snapshots (
   chain_head text primary key,
   taken_at timestamptz not null default clock_timestamp(),
   objects jsonb not null
 );
+-- Who ran what, when and how it ended: an entry opens a run before its first change, another closes
+-- it. Each is hashed with the one before, so that none can be edited or left out unnoticed.
+create table if not exists bakehouse.evidence (
+  number bigint generated always as identity primary key,
+  previous text not null unique,
+  hash text not null unique,
+  body json not null -- not jsonb: the hash is of this text
+);
 alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
+alter table bakehouse.backups enable row level security;
 alter table bakehouse.snapshots enable row level security;
+alter table bakehouse.evidence enable row level security;

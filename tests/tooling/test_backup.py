@@ -1,0 +1,338 @@
+"""Backups: who is believed about the last one, and whether one of ours can be restored."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bakehouse import database, dump, embedded, environment
+from bakehouse.backup import Backup, newest
+from bakehouse.embedded import Binaries
+from bakehouse.environment import Settings
+from bakehouse.errors import BakehouseError
+from tool import Project
+
+PGBACKREST = shutil.which("pgbackrest")
+INFO = ("info", "--output=json")
+OURS = "bakehouse backup take"
+FIRST = "20260101000000_M0_cakes.sql"
+CAKES = """begin;
+create table public.cakes (id int primary key, name text, check (id > 0 and id < 9 and id <> 5));
+insert into public.cakes values (1, 'plum'), (2, 'nut');
+commit;
+"""
+
+
+@pytest.fixture
+def dumped(project: Project, clone: str) -> Project:
+    """A migrated database of which a backup was taken."""
+    settled = project.settle("dev", clone)
+    ran = settled.run("backup", "take")
+    assert ran.code == 0, ran.err
+    return settled
+
+
+def dumps(project: Project) -> list[Path]:
+    return sorted((project.root / "backups").glob("*.dump"))
+
+
+def said(project: Project, source: str) -> Backup:
+    """What a source says of the last backup, through the command."""
+    answered = project.run("backup", "probe", "--json").json["sources"]
+    facts = next(one for one in answered if one["source"] == source)
+    if facts["taken_at"]:
+        facts["taken_at"] = datetime.fromisoformat(facts["taken_at"])
+    return Backup(**facts)
+
+
+def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
+    (file,) = dumps(dumped)
+    listed = subprocess.run(["sha256sum", "-c", file.with_suffix(".sha256")], cwd=file.parent)
+    roles = file.with_suffix(".roles.sql").read_text()
+    known = said(dumped, OURS)
+
+    assert listed.returncode == 0
+    assert "CREATE ROLE bakehouse_owner" in roles
+    assert "PASSWORD" not in roles
+    assert {path.stat().st_mode & 0o777 for path in file.parent.iterdir()} == {0o600}
+    assert known.taken_at
+    assert datetime.now(UTC) - known.taken_at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda file: file.unlink(), "is gone"),
+        (lambda file: file.write_bytes(b"PGDMP"), "is not of the"),
+    ],
+)
+def test_a_backup_that_is_gone_or_cut_short_does_not_count(
+    dumped: Project, damage: Callable[[Path], object], why: str
+) -> None:
+    damage(dumps(dumped)[0])
+
+    known = said(dumped, OURS)
+    drill = dumped.run("backup", "drill")
+
+    assert (known.taken_at, why in known.problem) == (None, True)
+    assert drill.code == 1
+
+
+def test_a_drill_restores_the_newest_backup_and_leaves_nothing(dumped: Project, clone: str) -> None:
+    ran = dumped.run("backup", "drill", "--json")
+
+    assert ran.code == 0, ran.err
+    assert ran.json["rows"] > 0
+    assert ran.json["objects"] > 100
+    assert 0 < ran.json["restore_ms"] < ran.json["duration_ms"]
+    assert ran.json["notes"] == []
+    assert "restored on" in said(dumped, OURS).detail
+    with psycopg.connect(clone) as conn:
+        row = conn.execute("select facts -> 'drill_ms' from bakehouse.backups").fetchone()
+    assert row == (ran.json["duration_ms"],)
+
+
+def test_a_drill_finds_rows_and_objects_that_did_not_come_back(
+    project: Project, blank: str
+) -> None:
+    project.write(FIRST, CAKES)
+    settled = project.settle("dev", blank)
+    assert settled.run("migrate", "up").code in (0, 9)  # there is no order to walk with
+    assert settled.run("backup", "take").code == 0
+    with psycopg.connect(blank) as conn:
+        conn.execute(
+            "update bakehouse.backups set facts = jsonb_set(facts, '{rows,public.cakes}', '3'),"
+            ' objects = objects || \'{"table public.pies": ""}\''
+        )
+
+    ran = settled.run("backup", "drill")
+
+    assert ran.code == 1
+    assert "missing  table public.pies" in ran.err
+    assert "public.cakes had 3 rows, and has 2" in ran.err
+    assert "differs" not in ran.err
+
+
+def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> None:
+    newest_here = max(binaries.version for binaries in embedded.installed())
+
+    assert dump.able(newest_here).version == newest_here
+    with pytest.raises(BakehouseError, match=f"the database is Postgres {newest_here + 1}"):
+        dump.able(newest_here + 1)
+
+
+def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
+    (file,) = dumps(dumped)
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+
+    ran = dumped.run("backup", "drill")
+
+    assert (ran.code, "its checksum differs" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("echo 2026-01-02T03:04:05Z", ""),
+        ("echo 1767323045", ""),
+        ("echo yesterday", "Invalid isoformat"),
+        ("echo 2026-01-02T03:04:05", "has no time zone"),
+        ("echo 2999-01-02T03:04:05Z", "is yet to come"),
+        ("echo no permission >&2; exit 3", "exit 3: no permission"),
+    ],
+)
+def test_a_probe_prints_a_time_or_the_reason_is_shown(
+    project: Project, blank: str, answer: str, why: str
+) -> None:
+    command = json.dumps(["sh", "-c", answer])
+
+    known = said(project.settle("dev", blank, f"backup_probe = {command}"), "probe")
+
+    if why:
+        assert (known.taken_at, why in known.problem) == (None, True)
+    else:
+        assert known.taken_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -> None:
+    settled = project.settle("dev", blank, 'backup_pgbackrest = ["./no-such-program"]')
+
+    ran = settled.run("backup", "probe")
+
+    assert ran.code == 1
+    assert "`./no-such-program`: No such file or directory" in ran.out
+    assert "no source knows of a backup" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"backups": [], "pitr_enabled": False}, "has no completed backup"),
+        ({"message": "no such project"}, "in a form that is not known"),
+        (
+            {
+                "pitr_enabled": False,
+                "backups": [
+                    {"status": "COMPLETED", "inserted_at": "2026-01-02T03:00:00.000Z"},
+                    {"status": "FAILED", "inserted_at": "2026-01-03T03:00:00.000Z"},
+                ],
+                "physical_backup_data": {},
+            },
+            datetime(2026, 1, 2, 3, tzinfo=UTC),
+        ),
+        (
+            {
+                "pitr_enabled": True,
+                "backups": [{"status": "COMPLETED", "inserted_at": "2026-01-02T03:00:00.000Z"}],
+                "physical_backup_data": {"latest_physical_backup_date_unix": 1767323045},
+            },
+            datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        ),
+    ],
+)
+def test_what_the_supabase_cli_answers_is_read(
+    project: Project, blank: str, facts: dict[str, object], expected: str | datetime
+) -> None:
+    (project.root / "answer.json").write_text(json.dumps(facts))
+    command = json.dumps(["sh", "-c", f"cat {project.root}/answer.json"])
+
+    known = said(project.settle("dev", blank, f"backup_supabase = {command}"), "supabase")
+
+    if isinstance(expected, str):
+        assert (known.taken_at, expected in known.problem) == (None, True)
+    else:
+        assert known.taken_at == expected
+
+
+def test_the_newest_backup_is_believed_and_without_one_every_reason_is_told() -> None:
+    old, new = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
+    none = Backup("a", problem="is off")
+
+    assert newest([none, Backup("b", old), Backup("c", new)]) == Backup("c", new)
+    assert newest([none, Backup("d", problem="is gone")]).problem == "a: is off; d: is gone"
+
+
+# Servers that archive their WAL
+
+
+@contextmanager
+def archiving(
+    project: Project, binaries: Binaries, command: Callable[[str, int], str]
+) -> Iterator[Project]:
+    """The project on a server with this archive_command, which knows the data and the port."""
+    account = embedded.unprivileged()
+    with embedded.scratch(binaries) as port:
+        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+            shown = conn.execute("show data_directory").fetchone()
+            data = str(shown and shown[0])
+            text = command(data, port).replace("'", "''")
+            conn.execute("alter system set archive_mode = on")
+            conn.execute(f"alter system set unix_socket_directories = '{data}'".encode())
+            conn.execute(f"alter system set archive_command = '{text}'".encode())
+        restart = [binaries.tool("pg_ctl"), "restart", "-w", "-D", data, "-l", f"{data}/log"]
+        subprocess.run(account.command(restart), check=True, capture_output=True, cwd="/")
+        with database.connect(embedded.dsn(port), "tests") as conn:
+            environment.mark(conn, Settings("dev"))
+        yield project.settle("dev", embedded.dsn(port).replace(" connect_timeout=10", ""))
+
+
+def switch_wal(port: int, query: str) -> None:
+    """Let the server archive a file, and wait for what the query says about it."""
+    with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+        conn.execute("create table public.traffic ()")
+        conn.execute("select pg_switch_wal()")
+        deadline = time.monotonic() + 20
+        while conn.execute(query.encode()).fetchone() != (True,):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def port_of(project: Project) -> int:
+    found = re.search(r"port=(\d+)", project.variables["BAKEHOUSE_DEV_URL"])
+    assert found
+    return int(found[1])
+
+
+def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> None:
+    keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
+    with archiving(project, embedded.find_binaries(), lambda data, _: keep.format(data)) as settled:
+        port = port_of(settled)
+        before = said(settled, "pg_stat_archiver")
+        switch_wal(port, "select archived_count > 0 from pg_stat_archiver")
+        after = said(settled, "pg_stat_archiver")
+        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+            conn.execute("drop table public.traffic")
+            conn.execute("copy (select 1) to program 'touch broken'")
+        switch_wal(port, "select last_failed_time > last_archived_time from pg_stat_archiver")
+        broken = said(settled, "pg_stat_archiver")
+
+    assert before.problem == "no WAL has been archived"
+    assert after.taken_at
+    assert datetime.now(UTC) - after.taken_at < timedelta(minutes=1)
+    assert (broken.taken_at, broken.problem.startswith("archiving 0")) == (None, True)
+
+
+def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> None:
+    with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as settled:
+        switch_wal(port_of(settled), "select archived_count > 0 from pg_stat_archiver")
+
+        assert said(settled, "pg_stat_archiver").problem == "archive_command keeps nothing"
+
+
+@pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
+def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project) -> None:
+    binaries = embedded.system_binaries(other_than=0)
+    if binaries is None:
+        pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")
+    account = embedded.unprivileged()
+    calls: list[list[str]] = []
+
+    def push(data: str, port: int) -> str:
+        Path(data, "pgbackrest.conf").write_text(
+            f"[global]\nrepo1-path={data}/repo\nrepo1-retention-full=1\nlog-path={data}\n"
+            f"lock-path={data}/locks\n[cakes]\npg1-path={data}\npg1-port={port}\n"
+            f"pg1-socket-path={data}\npg1-user={embedded.SUPERUSER}\n"
+        )
+        calls.append([str(PGBACKREST), f"--config={data}/pgbackrest.conf", "--stanza=cakes"])
+        return " ".join([*calls[0], "archive-push", "%p"])
+
+    def pgbackrest(*arguments: str) -> None:
+        command = [
+            str(shutil.which("env")),
+            f"PGPASSWORD={embedded.PASSWORD}",
+            *calls[0],
+            *arguments,
+        ]
+        ran = subprocess.run(account.command(command), cwd="/", capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    with archiving(project, binaries, push) as settled:
+        setting = f"backup_pgbackrest = {json.dumps(account.command([*calls[0], *INFO]))}\n"
+        (settled.root / "bakehouse.toml").open("a").write(setting)
+        none = said(settled, "pgbackrest")
+        pgbackrest("stanza-create")
+        empty = said(settled, "pgbackrest")
+        pgbackrest("backup", "--type=full", "--start-fast")
+        full = said(settled, "pgbackrest")
+        with embedded.scratch(binaries) as port:
+            with database.connect(embedded.dsn(port), "tests") as conn:
+                environment.mark(conn, Settings("dev"))
+            shown = settled.run("backup", "probe", url=embedded.dsn(port))
+
+    assert none.taken_at is None
+    assert "no valid backups" in empty.problem
+    assert full.taken_at
+    assert datetime.now(UTC) - full.taken_at < timedelta(minutes=2)
+    assert full.detail.endswith("F of stanza cakes")
+    assert shown.code == 1
+    assert "cakes is of another server than this one" in shown.out

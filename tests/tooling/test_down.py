@@ -1,0 +1,164 @@
+"""Taking the newest migration back: what is lost is counted, and prod wants proof of intent."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tool import Project, query
+
+FIRST = "20260101000000_M0_cakes.sql"
+SECOND = "20260101000001_M0_icing.sql"
+CAKES = """begin;
+create table public.cakes (id int, name text, price int);
+insert into public.cakes values (1, 'plum', 9), (2, 'nut', null), (3, 'lemon', 7);
+commit;
+"""
+ICING = """begin;
+alter table public.cakes add column icing text;
+update public.cakes set icing = 'white' where id > 1;
+create table public.tins (id int);
+insert into public.tins values (1), (2), (3), (4);
+commit;
+"""
+SCRAPE = """begin;
+drop table public.tins;
+alter table public.cakes drop column icing;
+commit;
+"""
+
+
+@pytest.fixture
+def baked(project: Project, blank: str) -> Project:
+    """Two migrations applied in dev, the second with a way back."""
+    (project.root / "supabase" / "down").mkdir()
+    project.write(FIRST, CAKES)
+    project.write(SECOND, ICING)
+    way_back(project, SCRAPE)
+    settled = project.settle("dev", blank)
+    assert settled.run("migrate", "up").code == 0
+    return settled
+
+
+def way_back(project: Project, text: str, name: str = SECOND) -> Path:
+    path = project.root / "supabase" / "down" / name
+    path.write_text(text)
+    return path
+
+
+def url(project: Project) -> str:
+    return project.variables["BAKEHOUSE_DEV_URL"]
+
+
+@pytest.fixture
+def prod(baked: Project) -> Project:
+    settled = baked.settle("prod", url(baked))
+    assert settled.run("env", "mark", "prod", "--yes", url=url(baked)).code == 0
+    return settled
+
+
+def test_the_newest_is_taken_back_and_can_come_again(baked: Project) -> None:
+    ran = baked.run("migrate", "down", "20260101000001")
+
+    assert ran.code == 0, ran.err
+    assert ran.out == (
+        "took 20260101000001_M0_icing back\n"
+        "lost column public.cakes.icing: 2 values\nlost table public.tins: 4 rows\n"
+    )
+    assert baked.run("migrate", "status", "--check").code == 3
+    assert baked.run("migrate", "verify").code == 0
+    assert baked.run("migrate", "up").out == "applied 1 migrations\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "lost"),
+    [
+        ("delete from public.cakes where id < 3", ["table public.cakes: 2 of 3 rows"]),
+        ("truncate public.cakes", ["table public.cakes: 3 of 3 rows"]),
+        ("update public.cakes set price = null", ["column public.cakes.price: 2 values"]),
+        ("do $$ begin execute 'drop table public.tins'; end $$", ["table public.tins: 4 rows"]),
+        ("create index on public.cakes (id)", []),
+    ],
+)
+def test_what_would_be_lost_is_counted_however_it_is_lost(
+    baked: Project, script: str, lost: list[str]
+) -> None:
+    way_back(baked, f"begin;\n{script};\ncommit;\n")
+
+    assert baked.run("migrate", "down", "20260101000001", "--json").json["lost"] == lost
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"),
+    [
+        ("20260101000000", 2, "the newest is 20260101000001 M0_icing"),
+        ("20990101000000", 2, "the newest is 20260101000001 M0_icing"),
+    ],
+)
+def test_only_the_newest_is_taken_back(baked: Project, version: str, code: int, said: str) -> None:
+    ran = baked.run("migrate", "down", version)
+
+    assert (ran.code, said in ran.err) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        (None, 2, "has no way back"),
+        (
+            "begin;\ndrop table public.tins;\ndrop table public.pies;\ncommit;\n",
+            7,
+            "M0_icing.sql:3",
+        ),
+        ("drop table public.tins;\ncommit;\n", 6, "has no begin"),
+        ("drop index concurrently public.i;\n", 6, "cannot run in a transaction"),
+    ],
+)
+def test_a_script_that_does_not_work_changes_nothing(
+    baked: Project, script: str | None, code: int, said: str
+) -> None:
+    path = way_back(baked, script or "")
+    if script is None:
+        path.unlink()
+
+    ran = baked.run("migrate", "down", "20260101000001")
+
+    assert (ran.code, said in ran.err) == (code, True), ran.err
+    assert query(url(baked), "select count(*) from public.tins") == [(4,)]
+    assert baked.run("migrate", "status", "--check").code == 0
+
+
+def test_prod_wants_a_fresh_backup_and_its_name_and_hears_what_is_lost(prod: Project) -> None:
+    name = str(conninfo_to_dict(url(prod))["dbname"])
+    command = ("migrate", "down", "20260101000001", "--env", "prod")
+
+    bare = prod.run(*command, "--json")
+    assert prod.run("backup", "take", "--env", "prod").code == 0
+    nameless = prod.run(*command)
+    wrong = prod.run(*command, "--confirm", "postgres")
+    untouched = query(url(prod), "select count(*) from public.tins")
+    meant = prod.run(*command, "--confirm", name)
+
+    assert (bare.code, bare.json["lost"][1]) == (5, "table public.tins: 4 rows")
+    assert "backup: " in bare.json["error"]
+    assert "name: " in bare.json["error"]
+    assert (nameless.code, "backup: " in nameless.err, "name: " in nameless.err) == (5, False, True)
+    assert "would be lost: table public.tins: 4 rows" in nameless.err
+    assert (wrong.code, untouched) == (5, [(4,)])
+    assert meant.code == 0, meant.err
+    assert "down" in prod.run("log", "--env", "prod").out
+
+
+def test_a_backup_that_is_too_old_is_refused(prod: Project) -> None:
+    assert prod.run("backup", "take", "--env", "prod").code == 0
+    with psycopg.connect(url(prod)) as conn:
+        conn.execute(
+            "update bakehouse.backups set facts = jsonb_set(facts, '{taken_at}',"
+            " to_jsonb(clock_timestamp() - interval '25 hours'))"
+        )
+    name = str(conninfo_to_dict(url(prod))["dbname"])
+
+    ran = prod.run("migrate", "down", "20260101000001", "--env", "prod", "--confirm", name)
+
+    assert (ran.code, "25 h old, says bakehouse backup take (limit 24 h)" in ran.err) == (5, True)

@@ -1,0 +1,174 @@
+"""Which environment a database is, and what a command does that takes it for another."""
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from bakehouse.environment import Identity, Settings, mismatch
+from servers import Server
+from tool import Project
+
+WRITING = (
+    ("seed",),
+    ("reset", "--yes"),
+    ("smoke",),
+    ("tick",),
+    ("work", "--topic", "x", "--once"),
+    ("migrate", "up"),
+    ("migrate", "plan"),
+    ("migrate", "repair", "forget", "20260101000000", "--yes"),
+)
+PROD = Identity("prod", "dba", "2026-11-21T09:00:00", "7", 5, copied=False)
+
+
+@pytest.fixture
+def prod(project: Project, unmarked: str) -> Project:
+    settled = project.settle("prod", unmarked)
+    assert settled.run("env", "mark", "prod").code == 0
+    return settled
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_a_database_that_is_not_marked_is_not_written_to(
+    project: Project, unmarked: str, command: tuple[str, ...]
+) -> None:
+    ran = project.run(*command, url=unmarked)
+
+    assert (ran.code, "this database is not marked" in ran.err) == (11, True)
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_production_is_written_to_only_by_its_name(prod: Project, command: tuple[str, ...]) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+
+    ran = prod.run(*command, url=url)
+
+    assert ran.code == 11
+    assert "this database is prod, not dev" in ran.err
+    assert "name it: --env prod" in ran.err
+
+
+def test_the_name_of_the_environment_must_be_what_the_database_says(
+    prod: Project, unmarked: str
+) -> None:
+    settled = prod.settle("staging", unmarked)
+
+    ran = settled.run("migrate", "up", "--env", "staging")
+
+    assert (ran.code, "this database is prod, not staging" in ran.err) == (11, True)
+    assert settled.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
+
+
+def test_a_mark_says_who_and_when(prod: Project) -> None:
+    shown = prod.run("env", "show", "--env", "prod", "--json").json
+    said = prod.run("env", "show", "--env", "prod").out
+
+    assert shown["env"] == "prod"
+    assert shown["marked_by"] in said
+    assert shown["marked_at"][:10] in said
+    assert int(shown["system_identifier"]) > 0
+    assert shown["database_oid"] > 0
+
+
+def test_a_restored_copy_is_a_copy_until_it_is_marked(
+    prod: Project, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+    copy = server.dsn(server.copy(str(conninfo_to_dict(url)["dbname"])))
+
+    shown = prod.run("env", "show", url=copy).out
+    refused = prod.run("migrate", "up", "--env", "prod", url=copy)
+    asked = prod.run("env", "mark", "dev", url=copy)
+    marked = prod.run("env", "mark", "dev", "--yes", url=copy)
+
+    assert shown.startswith("copy, marked ")
+    assert (refused.code, asked.code, marked.code) == (11, 2, 0)
+    assert "a copy of one that is prod" in refused.err
+    with psycopg.connect(copy) as conn:  # what guards prod does not stay in dev
+        conn.execute("truncate supabase_migrations.schema_migrations")
+    server.drop(str(conninfo_to_dict(copy)["dbname"]))
+
+
+@pytest.mark.parametrize(
+    "wipe",
+    [
+        "truncate supabase_migrations.schema_migrations",
+        "delete from supabase_migrations.schema_migrations where version = '20260101000000'",
+        "delete from supabase_migrations.schema_migrations where false",
+    ],
+)
+def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
+    project: Project, blank: str, wipe: str
+) -> None:
+    project.write("20260101000000_M0_one.sql", "select 1;\n")
+    assert project.run("migrate", "up", url=blank).code == 0
+    prod = project.settle("prod", blank)
+    assert prod.run("env", "mark", "prod", "--yes").code == 0
+
+    with (
+        psycopg.connect(blank) as conn,
+        pytest.raises(psycopg.errors.RaiseException, match="The history of this prod database"),
+    ):
+        conn.execute(wipe.encode())
+    mended = prod.run("migrate", "repair", "forget", "20260101000000", "--yes", "--env", "prod")
+
+    assert mended.code == 0, mended.err
+    log = prod.run("log", "--env", "prod", "--json").json
+    assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
+
+
+def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+
+    assert prod.run("env", "mark", "dev", url=url).code == 2
+    assert prod.run("env", "mark", "production", url=url).code == 2
+    assert prod.run("env", "mark", "dev", "--yes", url=url).code == 0
+
+
+def test_only_the_database_that_bakehouse_toml_names_is_marked(
+    project: Project, server: Server, unmarked: str
+) -> None:
+    settled = project.settle("prod", make_conninfo(unmarked, dbname="elsewhere"))
+
+    ran = settled.run("env", "mark", "prod", url=unmarked)
+
+    assert (ran.code, "bakehouse.toml expects elsewhere" in ran.err) == (11, True)
+    assert settled.run("env", "show", url=unmarked).out == "not marked\n"
+
+
+@pytest.mark.parametrize(
+    ("identity", "settings", "why"),
+    [
+        (None, Settings("prod"), "this database is not marked"),
+        (PROD, Settings("staging"), "this database is prod, not staging"),
+        (
+            Identity("prod", "dba", "", "7", 5, copied=True),
+            Settings("prod"),
+            "this database is a copy of one that is prod",
+        ),
+        (PROD, Settings("prod", host="b"), "its host is a, and bakehouse.toml expects b"),
+        (PROD, Settings("prod", database="y"), "its database is x, and bakehouse.toml expects y"),
+        (PROD, Settings("prod", host="a", database="x"), ""),
+    ],
+)
+def test_a_mismatch_has_a_reason(identity: Identity | None, settings: Settings, why: str) -> None:
+    assert mismatch(identity, settings, "a", "x") == why
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("", "bakehouse.toml has no [prod]"),
+        ("[prod\n", "bakehouse.toml cannot be read"),
+        ('[prod]\nurl = "X"\n', "[prod] does not say host, database"),
+        ('[prod]\npassword = "X"\n', "[prod] has no setting 'password'"),
+        ('[prod]\nbackup_hours = "X"\n', "[prod] backup_hours cannot be 'X'"),
+        ('[prod]\nurl = "X"\nhost = "h"\ndatabase = "d"\n', "X, which holds the URL of prod"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(project: Project, toml: str, said: str) -> None:
+    (project.root / "bakehouse.toml").write_text(toml)
+
+    ran = project.run("migrate", "status", "--env", "prod")
+
+    assert (ran.code, said in ran.err) == (2, True), ran.err

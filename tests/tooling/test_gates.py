@@ -1,0 +1,298 @@
+"""Each gate alone: from facts to a verdict with a reason. And what a rehearsal sees as breaking."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bakehouse import evidence, gates
+from bakehouse.backup import Backup
+from bakehouse.environment import Settings
+from bakehouse.evidence import Run
+from bakehouse.gates import Facts, Observed
+from bakehouse.release import Tag
+from estate import Estate
+from tool import Project
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SEEN: dict[str, list[str]] = {"breaking": [], "locked": [], "rewritten": [], "unseen": []}
+
+
+def run(
+    kind: str = "up",
+    head: str = "h2",
+    before: str = "f1",
+    after: str = "f2",
+    outcome: str = "done",
+    hours: float = 1,
+    observed: Any = SEEN,
+    failed: tuple[str, ...] = (),
+) -> Run:
+    at = (NOW - timedelta(hours=hours)).isoformat()
+    opened = {"run": f"{before}{after}{hours}", "kind": kind, "at": at, "head": head}
+    return Run(
+        opened | {"before": {"fingerprint": before}, "observed": observed},
+        {
+            "at": at,
+            "outcome": outcome,
+            "after": {"fingerprint": after},
+            "smoke": {"failed": failed},
+        },
+    )
+
+
+FACTS = Facts(
+    settings=Settings("prod", secrets=("KEY",)),
+    now=NOW,
+    pending=("20260101000000_M0_x",),
+    head="h2",
+    fingerprint="f1",
+    proofs=(run(),),
+    backup=Backup("probe", NOW - timedelta(hours=23)),
+    tag=Tag("v1", "c0ffee"),
+    observed=Observed(),
+    pausable=True,
+)
+CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
+    (gates.identity, {}, True, "the database says it is prod"),
+    (gates.identity, {"mismatch": "this is a copy"}, False, "this is a copy"),
+    (gates.history, {}, True, "files and database agree, 1 pending"),
+    (gates.history, {"disagreements": ("a", "b")}, False, "a; b"),
+    (gates.lint, {}, True, "no findings"),
+    (gates.lint, {"findings": ("x.sql:1: no",)}, False, "x.sql:1: no"),
+    (gates.rehearsal, {}, False, "these files were not rehearsed: migrate plan --env prod"),
+    (gates.rehearsal, {"own": (run("rehearsal"),)}, True, "rehearsed, 1 h old"),
+    (gates.rehearsal, {"own": (run("rehearsal", hours=25),)}, False, "rehearsed, 25 h old"),
+    (gates.rehearsal, {"own": (run("rehearsal", head="h3"),)}, False, "these files were not"),
+    (gates.rehearsal, {"own": (run("rehearsal", before="f0"),)}, False, "the database has changed"),
+    (gates.backup, {}, True, "the newest is 23 h old, says probe (limit 24 h)"),
+    (gates.backup, {"backup": Backup("none", problem="no probe")}, False, "no probe"),
+    (gates.backup, {"backup": Backup("x", NOW - timedelta(days=2))}, False, "the newest is 48 h"),
+    (gates.backup, {"backup": Backup("x", NOW + timedelta(days=2))}, False, "the newest is in the"),
+    (gates.promotion, {}, True, "proved on staging, 1 h old"),
+    (gates.promotion, {"proofs": ()}, False, "staging has not applied these files"),
+    (gates.promotion, {"proofs_problem": "forged"}, False, "forged"),
+    (gates.promotion, {"proofs": (run(hours=200),)}, False, "proved on staging, 200 h old"),
+    (gates.promotion, {"proofs": (run(head="h3"),)}, False, "staging has not applied"),
+    (gates.promotion, {"proofs": (run(before="f0"),)}, False, "staging applied these files to a"),
+    (
+        gates.promotion,
+        {"proofs": (run(outcome="smoke"),)},
+        False,
+        "these files did not get through",
+    ),
+    (gates.promotion, {"proofs": (run(observed=None),)}, False, "staging applied these files, but"),
+    (gates.promotion, {"proofs": (run(failed=("x",)),)}, False, "staging applied these files, but"),
+    (  # two releases on staging, one on prod
+        gates.promotion,
+        {"proofs": (run(head="h1", after="f5", hours=3), run(before="f5"))},
+        True,
+        "proved on staging",
+    ),
+    (  # prod stopped on its way, and goes on
+        gates.promotion,
+        {"fingerprint": "f7", "own": (run(after="f7", outcome="failed"),)},
+        True,
+        "proved on staging",
+    ),
+    (  # prod has moved since it stopped
+        gates.promotion,
+        {"fingerprint": "f8", "own": (run(after="f7", outcome="failed"),)},
+        False,
+        "staging applied these files to a catalogue that is not the one here",
+    ),
+    (gates.tag, {}, True, "this is v1, to the byte"),
+    (gates.tag, {"tag": Tag(None, None, ("no git", "dirty"))}, False, "no git; dirty"),
+    (gates.webhooks, {}, True, "nothing breaking: they stay on"),
+    (
+        gates.webhooks,
+        {"observed": Observed(("x is gone",))},
+        True,
+        "will be paused for up to 15 min",
+    ),
+    (
+        gates.webhooks,
+        {"observed": Observed(("x is gone",)), "pausable": False},
+        False,
+        "they cannot",
+    ),
+    (gates.webhooks, {"observed": None}, True, "will be paused for up to 15 min: nothing was"),
+    (gates.webhooks, {"observed": Observed(unseen=("f",))}, True, "will be paused"),
+    (gates.webhooks, {"observed": Observed(locked=("t",)), "rows": {"t": 9}}, True, "nothing"),
+    (
+        gates.webhooks,
+        {"observed": Observed(locked=("t",)), "rows": {"t": 100_000}},
+        True,
+        "will be paused for up to 15 min: locks t (100000 rows)",
+    ),
+    (gates.traffic, {}, True, "no old transaction in the way"),
+    (gates.traffic, {"holders": ("pid 7",)}, False, "pid 7"),
+    (gates.secrets, {}, True, "KEY"),
+    (gates.secrets, {"missing_secrets": ("KEY",)}, False, "missing: KEY"),
+    (gates.smoke, {}, True, "walks after the last file"),
+    (gates.smoke, {"smoke": ()}, True, "every step passed"),
+    (gates.smoke, {"smoke": ("a step: no",)}, False, "a step: no"),
+)
+
+
+@pytest.mark.parametrize(("gate", "facts", "ok", "reason"), CASES)
+def test_a_gate_judges_by_the_facts(
+    gate: gates.Gate, facts: dict[str, Any], ok: bool, reason: str
+) -> None:
+    judged, said = gate(replace(FACTS, **facts))
+
+    assert (judged, said[: len(reason)]) == (ok, reason)
+
+
+def test_every_gate_is_judged_both_ways() -> None:
+    for gate, _ in gates.DEMANDS:
+        assert {ok for tried, _, ok, _ in CASES if tried is gate} == {True, False}, gate
+
+
+@pytest.mark.parametrize(
+    ("env", "refused", "warned"),
+    [
+        ("dev", {"identity", "history", "smoke"}, {"lint"}),
+        (
+            "staging",
+            {"identity", "history", "lint", "rehearsal", "backup", "secrets", "smoke"},
+            {"tag", "webhooks", "traffic"},
+        ),
+        (
+            "prod",
+            {"identity", "history", "lint", "backup", "promotion", "tag", "webhooks", "traffic"}
+            | {"secrets", "smoke"},
+            set(),
+        ),
+    ],
+)
+def test_what_an_environment_demands(env: str, refused: set[str], warned: set[str]) -> None:
+    bad = Facts(
+        Settings(env), NOW, "no", ("no",), ("f",), "h", "f", ("no",), observed=Observed(("x",)),
+        tag=Tag(None, None, ("no",)), holders=("no",), missing_secrets=("no",), smoke=("no",),
+    )  # fmt: skip
+    every = dict.fromkeys([gate.__name__ for gate, _ in gates.DEMANDS], "because")
+
+    verdicts = gates.check(bad, {})
+    accepted = {v.gate for v in gates.check(bad, every) if v.verdict == "accepted"}
+
+    assert {v.gate for v in verdicts if v.verdict == "refused"} == refused
+    assert {v.gate for v in verdicts if v.verdict == "warning"} == warned
+    assert accepted == refused - {"identity", "history", "promotion"}
+
+
+def test_with_nothing_pending_only_the_database_itself_is_judged() -> None:
+    idle = Facts(Settings("prod"), NOW)
+
+    assert {
+        v.reason for v in gates.check(idle, {}) if v.gate not in ("identity", "history", "smoke")
+    } == {"nothing is pending"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "breaks"),
+    [
+        ("drop table public.t cascade", "table public.t is gone"),
+        ("do $$ begin execute 'alter table public.t drop a'; end; $$", "column public.t.a is gone"),
+        ("alter table public.t alter b type bigint", "no longer: column public.t.b is integer"),
+        ("alter table public.t alter b set not null", "no longer: column public.t.b may be null"),
+        ("alter table public.t disable row level security", "public.t has row level security"),
+        ("drop policy p on public.t", "policy p on public.t is gone"),
+        ("revoke select on public.t from authenticated", "gives SELECT to authenticated"),
+        ("revoke execute on function public.f from authenticated", "executed by authenticated"),
+        (
+            "drop function public.f(int, int); create function public.f(a int, b int) returns text"
+            " language sql as 'select null'; grant execute on function public.f to authenticated",
+            "returns integer",
+        ),
+        ("alter type public.e rename value 'x' to 'y'", "type public.e has the value x"),
+        (
+            "drop function public.f(int, int); create function public.f(a int, b int) returns int"
+            " language sql as 'select 1'; grant execute on function public.f to authenticated",
+            "can be called with 1 arguments",
+        ),
+        ("alter table public.t add c int", ""),
+        ("alter table public.t alter c2 drop not null", ""),
+        (
+            "create or replace function public.f(a int, b int default 2) returns int"
+            " language sql as 'select 2'",
+            "",
+        ),
+        ("alter type public.e add value 'z'", ""),
+        ("create index on public.t (a)", ""),
+    ],
+)
+def test_a_breaking_change_is_seen_whatever_words_made_it(
+    project: Project, blank: str, sql: str, breaks: str
+) -> None:
+    project.write(
+        "20260101000000_M0_t.sql",
+        "create type public.e as enum ('x');\n"
+        "create table public.t (a int, b int, c2 int not null);\n"
+        "alter table public.t enable row level security;\n"
+        "create policy p on public.t for select to authenticated using (true);\n"
+        "grant select on public.t to authenticated;\n"
+        "create function public.f(a int, b int default 1) returns int language sql as 'select 1';\n"
+        "grant execute on function public.f to authenticated;\n",
+    )
+    assert project.run("migrate", "up", url=blank).code == 0
+    project.write("20260101000001_M0_change.sql", f"{sql};\n")
+
+    (seen,) = project.run("migrate", "plan", "--json", url=blank).json["migrations"]
+
+    if breaks:
+        assert any(breaks in one for one in seen["breaking"]), seen["breaking"]
+    else:
+        assert seen["breaking"] == []
+
+
+def test_a_record_that_was_edited_moved_or_cut_is_found() -> None:
+    chain: list[evidence.Entry] = []
+    for number in range(4):
+        previous, text = chain[-1].hash if chain else "", f'{{"run": "{number}"}}'
+        chain.append(evidence.Entry(previous, evidence.hash_of(previous, text), text))
+
+    assert evidence.broken(chain) == []
+    for forged in (
+        [chain[0], replace(chain[1], text='{"run": "9"}'), *chain[2:]],
+        [chain[0], *chain[2:]],
+        chain[1:],
+        [chain[1], chain[0], *chain[2:]],
+    ):
+        assert evidence.broken(forged)
+
+
+def test_a_failed_smoke_walk_keeps_webhooks_out_until_somebody_lets_them_in(
+    estate: Estate,
+) -> None:
+    estate.launch()
+    estate.project.write(
+        "20990101000002_M9_only_in_prod.sql",
+        "do $$ begin if supabase_migrations.bakehouse_identity() ->> 'env' = 'prod' then\n"
+        "grant select on public.orders to anon; end if; end; $$;\n",
+    )
+    estate.commit()
+    estate.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    estate.prove()
+    del (variables := dict(estate.project.variables))["BAKEHOUSE_STAGING_URL"]
+    alone = replace(estate, project=replace(estate.project, variables=variables))
+    accept = ("--accept-secrets", "no shop yet", "--env", "prod")
+
+    failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
+    paused = estate.query("prod", "select app.ingest_paused()")
+    again = alone.project.run("migrate", "up", *accept)
+    resumed = alone.run("resume", env="prod")
+    taken = alone.project.run("migrate", "up", *accept, "--accept-smoke", "anon may look")
+
+    assert (failed.code, again.code, taken.code) == (9, 9, 0), failed.err + again.err + taken.err
+    assert "anon reads no order: expected 42501" in failed.err
+    assert "`bakehouse resume` lets them in" in failed.err
+    assert (paused, resumed.out) == (True, "webhooks come in\n")
+    log = alone.run("log", "--json", env="prod").json
+    assert [run["closed"]["outcome"] for run in log["runs"]][1:] == [
+        "smoke",
+        "smoke",
+        "done",
+        "done",
+    ]

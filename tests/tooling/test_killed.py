@@ -1,0 +1,109 @@
+"""A deploy that is killed, wherever it is: the next one finishes it, or says why not."""
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from bakehouse import catalog, evidence, history
+from estate import Estate, mark, wait_for
+from servers import Server
+from tool import Project
+
+# The tool, as it is, killed from inside just before the nth statement that writes.
+KILLED = """
+import os, re, signal, sys
+import psycopg
+from bakehouse import cli
+
+left = int(sys.argv.pop(1))
+execute = psycopg.Connection.execute
+
+def counted(conn, query, *arguments, **options):
+    global left
+    text = query.decode() if isinstance(query, bytes) else str(query)
+    left -= bool(re.match("insert|update|delete|with|begin|commit|create (index|schema)", text))
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return execute(conn, query, *arguments, **options)
+
+psycopg.Connection.execute = counted
+cli.main()
+"""
+FILES = {
+    "20260101000000_M0_log.sql": "begin;\ncreate table public.log (file int);\ncommit;\n",
+    "20260101000001_M0_row.sql": "begin;\ninsert into public.log values (1);\ncommit;\n",
+    "20260101000002_M0_index.sql": (
+        "create index concurrently log_file_idx on public.log (file);\n"
+        "create index concurrently log_idx on public.log (file);\n"
+    ),
+    "20260101000003_M0_last.sql": "insert into public.log values (3);\n",
+}
+
+
+def write(project: Project) -> None:
+    for name, text in FILES.items():
+        project.write(name, text)
+
+
+def killed(project: Project, url: str, before: int) -> int:
+    command = [sys.executable, "-c", KILLED, str(before), "migrate", "up", "--database-url", url]
+    return subprocess.run(command, cwd=project.root, capture_output=True).returncode
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
+    project: Project, server: Server, blank: str, first: int
+) -> None:
+    for name, text in FILES.items():
+        project.write(name, text)
+    template = str(conninfo_to_dict(blank)["dbname"])
+    before, ended = first, False
+
+    while not ended:
+        url = server.dsn(server.copy(template))
+        mark(url)
+        ended = killed(project, url, before) == 0
+        again = project.run("migrate", "up", url=url)
+        with psycopg.connect(url) as conn:
+            files = conn.execute("select file from public.log order by file").fetchall()
+            invalid = conn.execute("select from pg_index where not indisvalid").fetchall()
+            entries = evidence.entries(conn)
+            known, objects = history.last_snapshot(conn), catalog.read(conn)
+            head = history.chain_head(history.read(conn))
+
+        assert again.code == 0, (before, again.err)
+        assert (files, invalid) == ([(1,), (3,)], [])
+        assert known == (head, objects), before
+        assert evidence.broken(entries) == []
+        outcomes = [run.outcome for run in evidence.runs(entries)]
+        assert outcomes in (["done"], ["killed", "done"]), before
+        assert ("did not come to its end" in again.err) == ("killed" in outcomes)
+        server.drop(str(conninfo_to_dict(url)["dbname"]))
+        before += 4
+    assert before > 16  # as many writes there are, at the least
+
+
+def test_prod_killed_midway_goes_on_and_lets_webhooks_in(estate: Estate) -> None:
+    estate.launch()
+    accept = ("--accept-secrets", "no shop yet")
+    with psycopg.connect(estate.urls["prod"]) as blocker:
+        blocker.execute("select from app.leftover")  # young enough for the gate, until it is not
+        running = estate.project.start("migrate", "up", "--env", "prod", *accept)
+        wait_for(estate.urls["prod"], "select count(*) from pg_locks where not granted")
+        running.kill()
+        running.communicate()
+    until = estate.query("prod", "select until - now() from app.ingest_pause")
+    unfinished = estate.run("log", env="prod")
+    again = estate.run("migrate", "up", *accept, env="prod")
+
+    assert isinstance(until, timedelta)
+    assert timedelta(minutes=10) < until < timedelta(minutes=15)
+    assert "unfinished" in unfinished.out
+    assert again.code == 0, again.err
+    assert "0 of 1 files are applied; going on from there" in again.err
+    assert estate.query("prod", "select count(*) from app.ingest_pause") == 0
+    assert estate.query("prod", "select to_regclass('app.leftover')") is None
