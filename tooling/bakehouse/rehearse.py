@@ -117,21 +117,23 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
         started = time.monotonic()
         notes = run(conn, file)
         duration = round((time.monotonic() - started) * 1000)
-        seen, known = known, lint.see(conn, in_use)
-        findings: list[Finding] = []
+        before, objects = objects, catalog.read(conn)
+        changes = catalog.compare(before, objects)
+        locks = set(_locks(conn, tables))
+        seen, findings = known, list[Finding]()
+        if locks or changes.changed:  # else nothing happened to a table that was there before
+            known = lint.see(conn, in_use)
         if notes or lint.compare(seen, known):
             conn.execute("rollback to savepoint file")
             findings += lint.locate(conn, file, in_use, seen)
         if notes:
             conn.execute("rollback to savepoint file")
         conn.execute("release savepoint file")
-        before, objects = objects, catalog.read(conn)
-        changes = catalog.compare(before, objects)
         breaking: list[str] = []
         if changes.gone or changes.changed:  # what is only added breaks nobody
             counted_on, promises = promises, catalog.promises(conn)
             breaking = catalog.breaking(changes, counted_on, promises)
-        locked = set(_locks(conn, tables)) - held
+        locked = locks - held
         now = _tables(conn)
         rewritten = [oid for oid in tables.keys() & now.keys() if tables[oid].file != now[oid].file]
         done.append(
