@@ -1,7 +1,7 @@
 """The catalogue of a database as data: what is there, and what changed between two looks."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
@@ -41,11 +41,16 @@ def promises(conn: Connection) -> set[str]:
     return {f"{object_} {promise}" for object_, promise in rows}
 
 
-def breaking(changes: Changes, before: set[str], after: set[str]) -> list[str]:
-    """What callers could count on and no longer can; of an object that is gone, only that."""
+def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:
+    """What callers could count on and no longer can; of an object that is gone, only that.
+
+    `had` is what was there when the run began: what the run itself has made breaks nobody.
+    """
     gone = tuple(f"{name} " for name in changes.gone)
     ended = sorted(one for one in before - after if not one.startswith(gone))
-    return [f"{name} is gone" for name in changes.gone] + [f"no longer: {one}" for one in ended]
+    return [f"{name} is gone" for name in changes.gone if name in had] + [
+        f"no longer: {one}" for one in ended
+    ]
 
 
 def compare(before: Objects, after: Objects) -> Changes:

@@ -437,7 +437,8 @@ def migrate_up(
     with _connected(database_url, root, "migrate up", env, writes=True) as (conn, dsn):
         done = deploy.up(conn, dsn, work, output.say)
     text = f"applied {len(done.applied)} migrations" if done.applied else "nothing to do"
-    output.result(asdict(done), text)
+    steps = [asdict(step) for step in done.steps]
+    output.result({"applied": done.applied, "smoke": steps, "run": done.run}, text)
 
 
 def _work(

@@ -426,7 +426,7 @@ def _carry(
             applied=[asdict(done) for done in applied],
             after=state(history.chain_head(history.read(conn)), after),
             breaking=catalog.breaking(
-                catalog.compare(objects, after), promises, catalog.promises(conn)
+                catalog.compare(objects, after), promises, catalog.promises(conn), objects
             ),
             smoke={"steps": len(steps), "failed": [step.name for step in steps if not step.ok]},
         )

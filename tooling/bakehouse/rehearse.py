@@ -109,6 +109,7 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
     in_use = {oid: table.rows for oid, table in tables.items()}
     known = lint.see(conn, in_use)
     objects, promises = catalog.read(conn), catalog.promises(conn)
+    had, at_first = objects.keys(), promises
     for file in files:
         if not file.transactional:
             note = "not rehearsed: it cannot run in a transaction"
@@ -131,8 +132,8 @@ def _all(conn: Connection, files: Iterable[Migration]) -> list[Rehearsal]:
         conn.execute("release savepoint file")
         breaking: list[str] = []
         if changes.gone or changes.changed:  # what is only added breaks nobody
-            counted_on, promises = promises, catalog.promises(conn)
-            breaking = catalog.breaking(changes, counted_on, promises)
+            counted_on, promises = promises & at_first, catalog.promises(conn)
+            breaking = catalog.breaking(changes, counted_on, promises, had)
         locked = locks - held
         now = _tables(conn)
         rewritten = [oid for oid in tables.keys() & now.keys() if tables[oid].file != now[oid].file]

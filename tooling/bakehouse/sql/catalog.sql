@@ -119,7 +119,10 @@ objects as (
   select
     format('constraint %I on %s', k.conname, r.label),
     concat_ws(
-      ' ', pg_get_constraintdef(k.oid, true),
+      ' ',
+      regexp_replace(
+        pg_get_constraintdef(k.oid, true), '::(text|character varying)(\[])?', '', 'g'
+      ),
       case when not k.convalidated then 'not valid' end
     )
   from relations as r
@@ -182,7 +185,13 @@ objects as (
         where e.enumtypid = t.oid
       ),
       (
-        select string_agg(pg_get_constraintdef(k.oid, true), ' ' order by k.conname)
+        select
+          string_agg(
+            regexp_replace(
+              pg_get_constraintdef(k.oid, true), '::(text|character varying)(\[])?', '', 'g'
+            ),
+            ' ' order by k.conname
+          )
         from pg_constraint as k
         where k.contypid = t.oid
       )
