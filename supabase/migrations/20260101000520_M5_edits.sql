@@ -157,8 +157,8 @@ declare
   v_order public.orders := app.lock_order(p_order_id);
   v_was jsonb := to_jsonb(v_order);
   v_next public.orders;
-  v_gone text[] := '{}';
-  v_come text[] := '{}';
+  v_gone text[] := array[]::text[];
+  v_come text[] := array[]::text[];
 begin
   v_next := jsonb_populate_record(v_order, v_fields);
   if v_next.storage is distinct from v_order.storage and v_next.storage is not null
@@ -592,16 +592,17 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_caller app.caller := app.require_order('Admin', p_order_id, p_store);
-  v_reason text := app.checked_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
   v_store text := split_part(p_order_id, '-', 1);
-  v_gid text := (
-    select orders.shopify_order_gid
-    from public.orders as orders
-    where orders.store = v_store and orders.id = p_order_id
-  );
+  v_reason text;
+  v_gid text;
   v_order public.orders;
 begin
+  perform app.require_order('Admin', p_order_id, p_store);
+  v_reason := app.checked_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
+  select orders.shopify_order_gid into v_gid
+  from public.orders as orders
+  where orders.store = v_store and orders.id = p_order_id;
+
   -- its siblings too: one of them may have to carry what this one does
   perform from public.shopify_orders as heads
   where heads.store = v_store and heads.gid = v_gid

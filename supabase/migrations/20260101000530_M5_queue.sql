@@ -116,7 +116,7 @@ begin
         jsonb_build_object('stage', p_stage)
       );
     end if;
-    v_stage := p_stage;
+    v_stage := p_stage::public.stage_type;
   end if;
   if p_priority <> '' then
     select (4 - ranks.rank)::text into v_priority
