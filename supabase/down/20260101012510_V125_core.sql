@@ -9,7 +9,7 @@ app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_se
 app.move_selection(), app.record_selection() cascade;
 do $$
 begin
-  if to_regprocedure('app.has_status(public.projects, text)') is not null then
+  if to_regclass('public.projects') is not null then
     create or replace function app.has_status(p_project public.projects, p_status text)
     returns boolean
     language sql

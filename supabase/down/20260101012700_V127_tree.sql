@@ -211,11 +211,7 @@ comment on function app.settle_changed_rows() is
   drop constraint if exists project_assignments_estimate_check,
   drop constraint if exists project_assignments_slider_check,
   drop column if exists child_project_uuid; -- with its constraints and indexes
-  if to_regprocedure('app.add_up(public.project_assignments[], public.project_assignments[])')
-    is not null
-  then
-    drop function app.add_up(public.project_assignments[], public.project_assignments[]);
-  end if;
+  drop function if exists app.add_up(public.project_assignments[], public.project_assignments[]);
   if to_regclass('app.error_codes') is not null then
     delete from app.error_codes as codes
     where codes.code in (
