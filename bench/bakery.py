@@ -1,39 +1,14 @@
-"""What the benches of the order workflow share: a server of their own, and a bakery full of orders.
+"""What the benches of the order workflow share: a bakery full of orders.
 
 Both stores, one order in ten of two cakes, and forty members of staff; the newest orders are open.
 """
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from bakehouse import embedded
 from bakehouse.database import Connection
+from bench_server import PROJECT
 
-PROJECT = Path(__file__).parents[1]
-BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 MIGRATIONS = PROJECT / "supabase" / "migrations"
 DOWN = PROJECT / "supabase" / "down"
 FOLLOWERS = sorted(MIGRATIONS.glob("*_M0_tally.sql")) + sorted(MIGRATIONS.glob("*_M0_search.sql"))
-
-
-@contextmanager
-def migrated(port: int) -> Iterator[str]:
-    """The DSN of a migrated database on a durable server that is removed at the end."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        embedded.start(home, port)
-        try:
-            dsn = embedded.dsn(port)
-            migrate = [BAKEHOUSE, "migrate", "up", "--project", str(PROJECT)]
-            subprocess.run([*migrate, "--database-url", dsn], check=True, capture_output=True)
-            yield dsn
-        finally:
-            embedded.remove(home)
 
 
 def load(conn: Connection, total: int, open_: int) -> None:

@@ -11,19 +11,14 @@ import hashlib
 import hmac
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 
 from bakehouse import embedded
+from bench_server import migrated
 
-ROOT = Path(__file__).parents[1]
-BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 PORT = 54496
 ROUNDS = 400
 WARM_UP = 50
@@ -32,33 +27,20 @@ SECRET = "bench-secret-of-the-webhooks"
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        project = Path(folder)
-        project.chmod(0o755)
-        embedded.start(project, PORT)
-        try:
-            with prepared() as conn:
-                plain, small = measure(conn, 1)
-                report("plain insert of the payload", plain)
-                report("signed webhook, no orders yet", small, plain)
-                fill(conn)
-                plain, large = measure(conn, 2_000_001)
-                report("plain insert of the payload", plain)
-                report(f"signed webhook, {ORDERS:,} orders", large, plain)
-                growth = statistics.median(large) / statistics.median(small)
-                print(f"{ORDERS:,} orders against none: x {growth:.2f}")
-        finally:
-            embedded.remove(project)
+    with migrated(PORT) as dsn, prepared(dsn) as conn:
+        plain, small = measure(conn, 1)
+        report("plain insert of the payload", plain)
+        report("signed webhook, no orders yet", small, plain)
+        fill(conn)
+        plain, large = measure(conn, 2_000_001)
+        report("plain insert of the payload", plain)
+        report(f"signed webhook, {ORDERS:,} orders", large, plain)
+        growth = statistics.median(large) / statistics.median(small)
+        print(f"{ORDERS:,} orders against none: x {growth:.2f}")
 
 
-def prepared() -> psycopg.Connection:
-    """Migrated, with a secret, an accessory in stock and a table to compare with."""
-    dsn = embedded.dsn(PORT, "postgres")
-    subprocess.run(
-        [BAKEHOUSE, "migrate", "up", "--project", str(ROOT), "--database-url", dsn],
-        check=True,
-        capture_output=True,
-    )
+def prepared(dsn: str) -> psycopg.Connection:
+    """With a secret, an accessory in stock and a table to compare with."""
     conn = psycopg.connect(dsn, autocommit=True)
     conn.execute("create table public.plain (id bigint generated always as identity, body jsonb)")
     conn.execute("grant insert on public.plain to service_role")

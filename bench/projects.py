@@ -7,23 +7,18 @@ Both sides of a ratio run in turn on the same durable server, so that it holds o
 
 import json
 import statistics as stats
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import LiteralString, TypeVar
 
 import psycopg
 
-from bakehouse import embedded
 from bakehouse.database import Connection
+from bench_server import migrated
 
 Answer = TypeVar("Answer")
 
-ROOT = Path(__file__).parents[1]
-BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 PORT = 54494
 ACCOUNT = "00000000-0000-4000-8000-0000000000be"
 
@@ -100,28 +95,15 @@ COPY: LiteralString = "select public.create_project_from_template(%s, 'Copy')"
 
 def main() -> None:
     wanted = sys.argv[1:] or list(SECTIONS)
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        project = Path(folder)
-        project.chmod(0o755)
-        embedded.start(project, PORT)
-        try:
-            dsn = embedded.dsn(PORT, "postgres")
-            subprocess.run(
-                [BAKEHOUSE, "migrate", "up", "--project", str(ROOT), "--database-url", dsn],
-                check=True,
-                capture_output=True,
-            )
-            with psycopg.connect(dsn, autocommit=True) as conn:
-                conn.execute(
-                    "insert into public.staff_shared (user_id, full_name, role, approved) "
-                    "values (%s, 'Bench', 'Admin', true)",
-                    (ACCOUNT,),
-                )
-                for section in wanted:
-                    print(section)
-                    SECTIONS[section](conn)
-        finally:
-            embedded.remove(project)
+    with migrated(PORT) as dsn, psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(
+            "insert into public.staff_shared (user_id, full_name, role, approved) "
+            "values (%s, 'Bench', 'Admin', true)",
+            (ACCOUNT,),
+        )
+        for section in wanted:
+            print(section)
+            SECTIONS[section](conn)
 
 
 def statuses(conn: Connection) -> None:

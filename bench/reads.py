@@ -18,6 +18,7 @@ import psycopg
 import bakery
 from bakehouse import embedded
 from bakehouse.database import Connection
+from bench_server import migrated
 
 PORT = 54495
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 60
@@ -59,7 +60,7 @@ OTHERS: tuple[tuple[str, LiteralString], ...] = (
 
 
 def main() -> None:
-    with bakery.migrated(PORT):
+    with migrated(PORT):
         with psycopg.connect(embedded.superuser_dsn(PORT, "template1"), autocommit=True) as conn:
             conn.execute("create database few template postgres")
         with connect("few") as few, connect("postgres") as many:

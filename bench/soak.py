@@ -13,23 +13,19 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from ctypes import c_int
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 
 from bakehouse import embedded
+from bench_server import migrated
 
-ROOT = Path(__file__).parents[1]
-BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 PORT = 54497
 DELIVERIES = 10_000
 SENDERS = 4
@@ -49,22 +45,16 @@ Delivery = tuple[str, str, str]  # id, topic, body
 def main() -> None:
     random.seed(7)
     deliveries = shuffled(plan())
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        project = Path(folder)
-        project.chmod(0o755)
-        embedded.start(project, PORT)
-        try:
-            prepare()
-            started = time.perf_counter()
-            kills, resent = run(deliveries)
-            took = time.perf_counter() - started
-            print(
-                f"{len(deliveries):,} deliveries in {took:.0f} s, {resent} sent again; "
-                f"{kills['sender']} senders and {kills['worker']} workers killed"
-            )
-            sys.exit(0 if balanced(deliveries) else 1)
-        finally:
-            embedded.remove(project)
+    with migrated(PORT):
+        prepare()
+        started = time.perf_counter()
+        kills, resent = run(deliveries)
+        took = time.perf_counter() - started
+        print(
+            f"{len(deliveries):,} deliveries in {took:.0f} s, {resent} sent again; "
+            f"{kills['sender']} senders and {kills['worker']} workers killed"
+        )
+        sys.exit(0 if balanced(deliveries) else 1)
 
 
 # The deliveries
@@ -129,11 +119,6 @@ def shuffled(made: list[Delivery]) -> list[Delivery]:
 
 
 def prepare() -> None:
-    subprocess.run(
-        [BAKEHOUSE, "migrate", "up", "--project", str(ROOT), "--database-url", dsn()],
-        check=True,
-        capture_output=True,
-    )
     with psycopg.connect(dsn(), autocommit=True) as conn:
         conn.execute("select app.keep_shop_secret('bannos', 'webhook', %s)", (SECRET,))
         conn.execute(

@@ -21,6 +21,7 @@ import psycopg
 import bakery
 from bakehouse import embedded
 from bakehouse.database import Connection
+from bench_server import migrated
 
 PORT = 54497
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -62,7 +63,7 @@ CLAIMS = json.dumps({"role": "authenticated", "sub": STAFF}, separators=(",", ":
 
 
 def main() -> None:
-    with bakery.migrated(PORT) as dsn:
+    with migrated(PORT) as dsn:
         with psycopg.connect(dsn, autocommit=True) as conn:
             bakery.load(conn, TOTAL - OURS, max(TOTAL // 20 - OURS, 0))
             conn.execute(OPEN, (STAFF, FIRST, FIRST + OURS - 1))

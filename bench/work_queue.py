@@ -7,21 +7,17 @@ Both sides run in turn on the same durable server, so that the ratios hold on a 
 
 import multiprocessing
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 
 from bakehouse import embedded
 from bakehouse.database import Connection
+from bench_server import migrated
 
-BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
-PROJECT = Path(__file__).parents[1]
 PORT = 54498
 JOBS = 20_000
 ARCHIVED = 1_000_000
@@ -62,24 +58,14 @@ from public.complete_and_claim_work(%s, %s, '{bench}', 'bench', %s)
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        embedded.start(home, PORT)
-        try:
-            migrate = [BAKEHOUSE, "migrate", "up", "--project", str(PROJECT)]
-            dsn = embedded.dsn(PORT)
-            subprocess.run([*migrate, "--database-url", dsn], check=True, capture_output=True)
-            with connect() as conn:
-                conn.execute(LEAST)
-                bulk(conn)
-                for workers in (1, 4):
-                    for batch in (10, 100):
-                        drains(conn, workers, batch)
-                claims(conn)
-                bloat(conn)
-        finally:
-            embedded.remove(home)
+    with migrated(PORT), connect() as conn:
+        conn.execute(LEAST)
+        bulk(conn)
+        for workers in (1, 4):
+            for batch in (10, 100):
+                drains(conn, workers, batch)
+        claims(conn)
+        bloat(conn)
 
 
 def connect() -> Connection:

@@ -1,0 +1,30 @@
+"""The server that a bench has to itself: durable, migrated, marked as dev, gone at the end."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bakehouse import embedded
+
+PROJECT = Path(__file__).parents[1]
+BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
+
+
+@contextmanager
+def migrated(port: int) -> Iterator[str]:
+    """The DSN of its database."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        embedded.start(home, port)
+        try:
+            dsn = embedded.dsn(port)
+            where = ["--project", str(PROJECT), "--database-url", dsn]
+            for command in (["env", "mark", "dev"], ["migrate", "up"]):
+                subprocess.run([BAKEHOUSE, *command, *where], check=True, capture_output=True)
+            yield dsn
+        finally:
+            embedded.remove(home)
