@@ -360,6 +360,7 @@ volatile
 set search_path = ''
 as $$
 declare
+  v_items uuid[];
   v_item record;
   v_used boolean;
   v_restocked integer := 0;
@@ -373,17 +374,20 @@ begin
     where orders.store = p_store and orders.shopify_order_gid = p_order_gid
     and orders.stage = 'Complete'
   );
+  -- first the ids, then the locks: a row that others changed meanwhile is looked at again when its
+  -- lock is had, and would not be found again through a subquery
+  v_items := array(
+    select txn.item_id from public.inventory_txn as txn
+    where txn.store = p_store and txn.order_gid = p_order_gid
+    union
+    select holds.item_id from public.reservation_holds as holds
+    where holds.store = p_store and holds.order_gid = p_order_gid
+  );
 
   for v_item in
     select items.id
     from public.inventory_items as items
-    where items.id in (
-      select txn.item_id from public.inventory_txn as txn
-      where txn.store = p_store and txn.order_gid = p_order_gid
-      union all
-      select holds.item_id from public.reservation_holds as holds
-      where holds.store = p_store and holds.order_gid = p_order_gid
-    )
+    where items.id = any(v_items)
     order by items.sku
     for no key update
   loop
