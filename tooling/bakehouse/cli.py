@@ -393,7 +393,7 @@ def _run_smoke(conn: Connection, junit: Path | None = None) -> list[smoke.Outcom
     steps = list(smoke.walk(conn))
     if junit:
         junit.write_bytes(smoke.junit(steps))
-    if failed := [f"{step.name}: {step.detail}" for step in steps if not step.ok]:
+    if failed := smoke.failures(steps):
         output.show(_walked(steps))
         raise BakehouseError("smoke", "the smoke walk failed\n  " + "\n  ".join(failed))
     return steps

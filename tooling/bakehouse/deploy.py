@@ -444,7 +444,7 @@ def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
 
 
 def require_smoke(conn: Connection, work: Work, facts: Facts, steps: list[smoke.Outcome]) -> None:
-    failed = tuple(f"{step.name}: {step.detail}" for step in steps if not step.ok)
+    failed = tuple(smoke.failures(steps))
     verdict = gates.judge(gates.smoke, replace(facts, smoke=failed), work.accepted, lenient=False)
     if verdict.verdict == "refused":
         until = _paused_until(conn)

@@ -209,8 +209,7 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
             scratch.execute(sql.SQL("set role {}").format(sql.Identifier(facts["role"])))
             absent = _require_same(scratch, facts, before)
             steps = list(smoke.walk(scratch)) if history.exists(scratch, "public.orders") else []
-    failed = [f"{step.name}: {step.detail}" for step in steps if not step.ok]
-    if failed:
+    if failed := smoke.failures(steps):
         raise BakehouseError("backup", "the smoke walk failed\n  " + "\n  ".join(failed))
     done = Drill(
         file,

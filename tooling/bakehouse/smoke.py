@@ -11,7 +11,7 @@ import json
 import re
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -182,6 +182,11 @@ def walk(conn: Connection) -> Iterator[Outcome]:
         yield Outcome("prepare", "", False, 0, str(error).splitlines()[0])
     finally:
         conn.execute("rollback")
+
+
+def failures(outcomes: Iterable[Outcome]) -> list[str]:
+    """The steps that went wrong, in words."""
+    return [f"{one.name}: {one.detail}" for one in outcomes if not one.ok]
 
 
 def _take(conn: Connection, step: Step) -> Outcome:
