@@ -52,7 +52,7 @@ comment on function app.write_attrs(uuid, jsonb) is
 'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
 
 create or replace function app.insert_project(
-  p_name text, p_attrs jsonb, p_template public.projects default null
+  p_name text, p_attrs jsonb, p_template public.projects
 )
 returns public.projects
 language plpgsql
@@ -240,7 +240,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Supervisor');
-  v_project := app.insert_project(p_name, p_attrs);
+  v_project := app.insert_project(p_name, p_attrs, null);
   perform app.record_activity(
     case when v_project.is_template then 'template_created' else 'project_created' end,
     'project', v_project.uuid, jsonb_build_object('name', v_project.name)

@@ -147,6 +147,21 @@ def names_in_public_are_not_overloaded(db: Connection) -> list[str]:
     )
 
 
+def row_types_have_no_default(db: Connection) -> list[str]:
+    """A default of a table's row type blocks ALTER TABLE on that table since Postgres 15.20."""
+    return values(
+        db,
+        """
+        select fun.oid::regprocedure::text from pg_proc as fun
+        cross join unnest(fun.proargtypes[fun.pronargs - fun.pronargdefaults:]) as defaults (type)
+        inner join pg_type as typ on typ.oid = defaults.type
+        inner join pg_class as rel on rel.oid = typ.typrelid and rel.relkind <> 'c'
+        where fun.pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and fun.pronargdefaults > 0
+        """,
+    )
+
+
 def refusals_are_listed(db: Connection) -> list[str]:
     """Every code that a body hands to app.fail, and every PTxxx it raises by itself."""
     return values(
@@ -308,6 +323,7 @@ RULES: tuple[Rule, ...] = (
     everything_has_a_comment,
     foreign_keys_have_an_index,
     names_in_public_are_not_overloaded,
+    row_types_have_no_default,
     refusals_are_listed,
     writes_have_a_where,
     roles_are_as_the_comment_says,

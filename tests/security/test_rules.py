@@ -55,6 +55,11 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             "create function public.bad(int) returns int language sql as 'select 1'",
         ),
         (
+            rules.row_types_have_no_default,
+            "create function public.bad(p_store public.stores, p_row public.stores default null)"
+            " returns int language sql as 'select 1'",
+        ),
+        (
             rules.refusals_are_listed,
             HEAD + "as $$ begin perform app.fail('NO_SUCH_CODE', 'No.'); end $$",
         ),
