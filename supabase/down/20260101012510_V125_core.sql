@@ -14,7 +14,7 @@ begin
     returns boolean
     language sql
     stable
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
       select p_status is null;
     $body$;

@@ -25,7 +25,7 @@ begin
     returns jsonb
     language sql
     volatile
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
       select p_attrs;
     $body$;

@@ -43,7 +43,7 @@ create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   -- later the snapshot would be older than the lock, and a check after it would see the past
@@ -122,7 +122,7 @@ create or replace function app.is_archived(p_project public.projects)
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   return p_project.archived_at is not null;
@@ -135,7 +135,7 @@ create or replace function app.settle_projects(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_change record;
@@ -168,7 +168,7 @@ comment on function app.settle_projects(uuid[]) is
 create or replace function app.settle_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   perform app.settle_projects(array(select distinct rows.project_uuid from rows));
@@ -181,7 +181,7 @@ comment on function app.settle_rows() is
 create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_projects uuid[] := array(

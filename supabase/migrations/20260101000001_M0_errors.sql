@@ -39,7 +39,7 @@ create or replace function app.fail(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sqlstate text := (

@@ -24,7 +24,7 @@ create or replace function app.now()
 returns timestamptz
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- a transaction that has written nothing has set no clock, and mostly that is so

@@ -39,7 +39,7 @@ on conflict (code) do nothing;
 create or replace function app.set_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := app.now();
@@ -52,7 +52,7 @@ create or replace function app.today(p_store text)
 returns date
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_zone text := (select stores.time_zone from public.stores as stores where stores.code = p_store);

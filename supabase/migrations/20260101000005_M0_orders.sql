@@ -27,7 +27,7 @@ create or replace function app.size_rank(p_size text)
 returns smallint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return
@@ -50,7 +50,7 @@ create or replace function app.priority_rank(p_due date, p_today date)
 returns smallint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when p_due - p_today <= 1 then 3 when p_due - p_today <= 3 then 2 else 1 end;
@@ -65,7 +65,7 @@ create or replace function app.priority_label(p_rank smallint)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case p_rank when 1 then 'Low' when 2 then 'Medium' when 3 then 'High' end;
@@ -78,7 +78,7 @@ create or replace function app.day_key(p_day date)
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -93,7 +93,7 @@ create or replace function app.moment_key(p_moment timestamptz)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(to_char(p_moment at time zone 'UTC', 'YYYYMMDDHH24MISSUS'), '');
@@ -229,7 +229,7 @@ comment on column public.orders.created_by is 'The account that made the row. Nu
 create or replace function app.set_priority()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.priority := coalesce(
@@ -244,7 +244,7 @@ comment on function app.set_priority() is
 create or replace function app.set_queue_key()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.queue_key := concat_ws(
@@ -260,7 +260,7 @@ comment on function app.set_queue_key() is
 create or replace function app.keep_identity()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(

@@ -18,7 +18,7 @@ begin
     language sql
     volatile
     security definer
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
       select realtime.send(p_payload, p_topic, 'bakehouse', true);
     $body$;
@@ -28,7 +28,7 @@ begin
     returns void
     language sql
     volatile
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
       select;
     $body$;
@@ -108,7 +108,7 @@ comment on column public.audit_log.subject is 'What was changed, as an id.';
 create or replace function app.append_only()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
@@ -125,7 +125,7 @@ create or replace function app.emit(p_topic text, p_payload jsonb)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_notify(
@@ -145,7 +145,7 @@ create or replace function app.audit(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();

@@ -13,7 +13,7 @@ create or replace function app.assert_grants()
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_offences text;
@@ -100,10 +100,10 @@ begin
     where rel.relkind = 'v'
     and not coalesce('security_invoker=true' = any(rel.reloptions), false)
     union all
-    select format('%s has no empty search_path', scoped.name)
+    select format('%s has another search_path than pg_catalog, pg_temp', scoped.name)
     from scoped
     inner join pg_proc as fun on fun.oid = scoped.oid and scoped.kind = 'function'
-    where not coalesce('search_path=""' = any(fun.proconfig), false)
+    where not coalesce('search_path=pg_catalog, pg_temp' = any(fun.proconfig), false)
   )
   select string_agg(offences.offence, E'\n' order by offences.offence) into v_offences
   from offences;
@@ -116,7 +116,7 @@ $$;
 comment on function app.assert_grants() is
 'Ends every migration: raises, with the whole list, unless the rights are as they should be.
 
-Nothing for anon and PUBLIC, no write and no sequence for any API role, nobody in private; row level security on every table; every function with an empty search_path; one owner.';
+Nothing for anon and PUBLIC, no write and no sequence for any API role, nobody in private; row level security on every table; every function with the search path pg_catalog, pg_temp; one owner.';
 
 -- Grants
 revoke all on function app.assert_grants() from public, anon, authenticated, service_role;

@@ -32,7 +32,7 @@ comment on column app.order_tally.orders is 'So many more, or fewer.';
 create or replace function app.tally_order()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin -- each a plain insert: of a stage move, this is what costs
   if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
@@ -61,7 +61,7 @@ create or replace function app.fold_tally()
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer := 0;

@@ -36,7 +36,7 @@ comment on table app.order_words_done is
 create or replace function app.keep_words()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_words text := lower(concat_ws(
@@ -61,7 +61,7 @@ create or replace function app.search_pattern(p_search text)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_search text := ltrim(lower(btrim(p_search)), '#');
@@ -76,7 +76,7 @@ create or replace function app.find_ids(p_pattern text, p_is_open boolean, p_mos
 returns text[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare

@@ -163,7 +163,7 @@ create or replace function app.require_for(p_role text, p_store text)
 returns app.caller
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require(p_role, p_store);
@@ -186,7 +186,7 @@ create or replace function app.setting(p_store text, p_key text)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_value jsonb;
@@ -222,7 +222,7 @@ create or replace function app.check_setting(p_key text, p_value jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key app.setting_keys;
@@ -263,7 +263,7 @@ returns jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', nullif(p_store, 'global'));
@@ -283,7 +283,7 @@ returns table (store text, key text, value jsonb, created_at timestamptz)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', nullif(p_store, 'global'));
@@ -307,7 +307,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'global');
@@ -347,7 +347,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'global');
@@ -378,7 +378,7 @@ returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.get_setting(p_store, 'printing_settings');
 $$;
@@ -392,7 +392,7 @@ returns boolean
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.set_setting(p_store, 'printing_settings', p_settings);
 $$;
@@ -406,7 +406,7 @@ returns text
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.get_setting(p_store, 'monitor.density') #>> '{}';
 $$;
@@ -420,7 +420,7 @@ returns boolean
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
 $$;
@@ -434,7 +434,7 @@ returns text[]
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
 $$;
@@ -448,7 +448,7 @@ returns boolean
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
 $$;
@@ -462,7 +462,7 @@ returns text[]
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
 $$;
@@ -476,7 +476,7 @@ returns boolean
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
 $$;
@@ -490,7 +490,7 @@ returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'defaultDue', public.get_setting(p_store, 'dueDates.defaultDue'),
@@ -508,7 +508,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_for('Admin', nullif(p_store, 'global'));

@@ -54,7 +54,7 @@ begin
     returns text
     language plpgsql
     stable
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
     begin
       return (
@@ -69,7 +69,7 @@ begin
     returns void
     language plpgsql
     volatile
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
     declare
       v_name text := format('bakehouse_%s_%s', p_store, p_kind);
@@ -89,7 +89,7 @@ begin
     returns text
     language plpgsql
     stable
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
     begin
       return (
@@ -103,7 +103,7 @@ begin
     returns void
     language plpgsql
     volatile
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
     begin
       insert into private.shop_tokens (store, kind, secret)
@@ -124,7 +124,7 @@ create or replace function app.is_secret(p_text text)
 returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
@@ -137,7 +137,7 @@ create or replace function app.set_shop_secret(p_store text, p_kind text, p_secr
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', p_store);
@@ -157,7 +157,7 @@ create or replace function app.ingest_paused()
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('bakehouse ingest'));
@@ -173,7 +173,7 @@ create or replace function app.pause_ingest(p_until timestamptz, p_reason text)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock(hashtext('bakehouse ingest'));
@@ -194,7 +194,7 @@ create or replace function app.resume_ingest()
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from app.ingest_pause where only_row;
@@ -211,7 +211,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.set_shop_secret(p_store, 'token', p_token);
@@ -227,7 +227,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.set_shop_secret(p_store, 'webhook', p_secret);

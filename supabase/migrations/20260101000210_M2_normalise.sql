@@ -23,7 +23,7 @@ create or replace function app.shopify_text(p_text text)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(btrim(
@@ -40,7 +40,7 @@ create or replace function app.shopify_number(
 returns numeric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := nullif(btrim(p_text), '');
@@ -68,7 +68,7 @@ create or replace function app.shopify_id(p_text text, p_kind text)
 returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix text := 'gid://shopify/' || p_kind || '/';
@@ -89,7 +89,7 @@ create or replace function app.shopify_list(p_field text, p_value jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_list jsonb := coalesce(p_value -> 'edges', p_value -> 'nodes', p_value);
@@ -123,7 +123,7 @@ create or replace function app.shopify_pairs(p_field text, p_value jsonb)
 returns jsonb[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_list jsonb := p_value;
@@ -161,7 +161,7 @@ create or replace function app.shopify_values(p_pairs jsonb[], p_name text)
 returns text[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair jsonb;
@@ -183,7 +183,7 @@ create or replace function app.shopify_due_date(p_text text)
 returns date
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := btrim(
@@ -237,7 +237,7 @@ create or replace function app.shopify_due(
 returns record
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tags jsonb := app.shopify_list('tags', case jsonb_typeof(p_tags)
@@ -293,7 +293,7 @@ create or replace function app.shopify_moment(p_text text)
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_text ~ (
@@ -314,7 +314,7 @@ create or replace function app.shopify_suffix(p_unit integer)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rest integer := p_unit;
@@ -334,7 +334,7 @@ create or replace function app.shopify_title(p_item jsonb)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name'));
@@ -346,7 +346,7 @@ create or replace function app.shopify_variant(p_item jsonb)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(app.shopify_text(coalesce(
@@ -361,7 +361,7 @@ create or replace function app.shopify_kind(p_title text)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := lower(p_title);
@@ -380,7 +380,7 @@ create or replace function app.shopify_line(p_item jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := app.shopify_title(p_item);
@@ -431,7 +431,7 @@ create or replace function app.shopify_lines(p_payload jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items jsonb := app.shopify_list(
@@ -452,7 +452,7 @@ create or replace function app.shopify_cake(p_item jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pairs jsonb[] := app.shopify_pairs(
@@ -490,7 +490,7 @@ create or replace function app.shopify_units(p_items jsonb, p_lines jsonb, p_tot
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_line jsonb;
@@ -546,7 +546,7 @@ create or replace function app.shopify_order(p_payload jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id bigint := coalesce(

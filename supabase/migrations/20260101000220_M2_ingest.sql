@@ -85,7 +85,7 @@ create or replace function app.read_json(p_body text)
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_body::jsonb;
@@ -103,7 +103,7 @@ create or replace function app.attention(p_order jsonb)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -120,7 +120,7 @@ create or replace function app.reconsider(p_attention text, p_gone text[], p_com
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -142,7 +142,7 @@ create or replace function app.line_id(p_item jsonb)
 returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(app.shopify_id(p_item ->> 'id', 'LineItem'), 0);
@@ -155,7 +155,7 @@ create or replace function app.add_units(p_store text, p_order jsonb, p_units js
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -212,7 +212,7 @@ create or replace function app.cancel_units(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -247,7 +247,7 @@ create or replace function app.move_lead(p_store text, p_gid text)
 returns text
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_lead text := (
@@ -280,7 +280,7 @@ create or replace function app.unit_view(p_order jsonb, p_line bigint, p_lead bo
 returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_order
@@ -304,7 +304,7 @@ create or replace function app.edit_units(p_store text, p_old jsonb, p_new jsonb
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- what an order may change: nothing of stage, times, assignee, storage and urgency
@@ -470,7 +470,7 @@ create or replace function app.ingest_order(p_store text, p_topic text, p_payloa
 returns text
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order jsonb := app.shopify_order(p_payload);
@@ -554,7 +554,7 @@ create or replace function app.process_delivery(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_outcome text;
@@ -587,7 +587,7 @@ create or replace function app.purge_deliveries()
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_purged integer;
@@ -615,7 +615,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off -- it takes longer to compile these short statements than to run them
 as $$
 declare
@@ -675,7 +675,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Admin', p_store, true);
@@ -706,7 +706,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Admin', null, true);

@@ -113,7 +113,7 @@ create or replace function app.checked_quantity(p_quantity numeric)
 returns numeric
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_quantity is not null
@@ -133,7 +133,7 @@ comment on function app.checked_quantity(numeric) is
 create or replace function app.push_stock()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.enqueue('inventory_push', jsonb_build_object('sku', new.sku), new.sku);
@@ -151,7 +151,7 @@ create or replace function app.move_stock(
 returns numeric
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -211,7 +211,7 @@ create or replace function app.adjust_stock(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before numeric;
@@ -251,7 +251,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -279,7 +279,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -309,7 +309,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -332,7 +332,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -360,7 +360,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -393,7 +393,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -430,7 +430,7 @@ returns table (sku text, available integer, shopify_variant_id text, shopify_pro
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role');
@@ -455,7 +455,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count record;

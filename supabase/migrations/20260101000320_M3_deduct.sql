@@ -41,7 +41,7 @@ create or replace function app.match_item(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := lower(btrim(p_line ->> 'title'));
@@ -121,7 +121,7 @@ create or replace function app.find_bom(p_store text, p_line jsonb)
 returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -150,7 +150,7 @@ create or replace function app.mark_blocked(
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_blocked boolean := exists (
@@ -188,7 +188,7 @@ create or replace function app.fill_holds(p_item_id uuid default null)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold record;
@@ -256,7 +256,7 @@ create or replace function app.deduct_order(p_store text, p_order_gid text, p_li
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_recipes boolean := (app.setting(p_store, 'inventory_tracking_enabled'))::boolean;
@@ -357,7 +357,7 @@ create or replace function app.restock_order(p_store text, p_order_gid text)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items uuid[];
@@ -440,7 +440,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order jsonb;
@@ -485,7 +485,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store);

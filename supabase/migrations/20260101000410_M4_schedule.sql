@@ -26,7 +26,7 @@ create or replace function app.refresh_priorities(p_store text)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_today date := app.today(p_store);
@@ -59,7 +59,7 @@ create or replace function app.tick()
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_due record;

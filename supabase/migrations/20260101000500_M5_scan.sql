@@ -19,7 +19,7 @@ create or replace function app.performer(p_role text, p_store text, p_performed_
 returns app.caller
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require(p_role, p_store, p_performed_by is not null);
@@ -54,7 +54,7 @@ create or replace function app.require_order(
 returns app.caller
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);
@@ -85,7 +85,7 @@ create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- to plan for each call takes ten times as long
 as $$
 declare
@@ -210,7 +210,7 @@ create or replace function public.get_order_for_scan(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -19,7 +19,7 @@ create or replace function app.order_answer(p_order public.orders, p_already_don
 returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object(
@@ -37,7 +37,7 @@ create or replace function app.record_change(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
@@ -57,7 +57,7 @@ create or replace function app.checked_fields(p_fields jsonb)
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fields jsonb := (
@@ -118,7 +118,7 @@ create or replace function app.lock_order(p_order_id text, p_live boolean defaul
 returns public.orders
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order public.orders;
@@ -150,7 +150,7 @@ create or replace function app.edit_order(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fields jsonb := app.checked_fields(p_fields);
@@ -222,7 +222,7 @@ create or replace function app.set_assignee(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_note text := app.checked_fields(jsonb_build_object('note', p_note)) ->> 'note';
@@ -272,7 +272,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_assignee(
@@ -292,7 +292,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_assignee(
@@ -312,7 +312,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Supervisor', p_store);
@@ -354,7 +354,7 @@ returns integer
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select public.assign_staff_bulk(p_order_ids, p_store, p_staff_id);
 $$;
@@ -371,7 +371,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -392,7 +392,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -413,7 +413,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
@@ -444,7 +444,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -471,7 +471,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
@@ -519,7 +519,7 @@ returns text
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Supervisor', p_store);
@@ -589,7 +589,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);

@@ -23,7 +23,7 @@ create or replace function app.check_page(
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wrong text[] := array_remove(array[
@@ -77,7 +77,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 set random_page_cost = 0.01 -- open orders are in memory: what costs is how many are looked at
 set seq_page_cost = 0.01
@@ -246,7 +246,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', p_store, true);
@@ -269,7 +269,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -321,7 +321,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 as $$
 declare
@@ -456,7 +456,7 @@ returns table (
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -498,7 +498,7 @@ returns table (stage text, count bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -526,7 +526,7 @@ returns table (user_id uuid, order_count bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', null, true);

@@ -44,7 +44,7 @@ create or replace function app.translate(
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_language is null or p_translations = '{}' then
@@ -76,7 +76,7 @@ create or replace function app.slugify(p_text text, p_fallback text)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_roman constant jsonb := '{
@@ -113,7 +113,7 @@ create or replace function app.check_attrs(p_attrs jsonb, variadic p_allowed tex
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(p_attrs) is distinct from 'object' then
@@ -134,7 +134,7 @@ create or replace function app.refuse_row(p_sqlstate text, p_constraint text, p_
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
@@ -155,7 +155,7 @@ create or replace function app.record_activity(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.activities (
@@ -177,7 +177,7 @@ create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- later the snapshot would be older than the lock, and a check after it would see the past
@@ -198,7 +198,7 @@ create or replace function app.lock_project(p_project_uuid uuid)
 returns public.projects
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -221,7 +221,7 @@ create or replace function app.lock_row(p_row_uuid uuid)
 returns public.project_assignments
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -243,7 +243,7 @@ create or replace function app.find_project(p_project_uuid uuid)
 returns public.projects
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -267,7 +267,7 @@ create or replace function app.duration_hours(
 returns numeric
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(case
@@ -293,7 +293,7 @@ create or replace function app.row_hours(
 returns numeric
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -368,7 +368,7 @@ create or replace function app.is_archived(p_project public.projects)
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.archived_at is not null;
@@ -381,7 +381,7 @@ create or replace function app.project_state(p_project public.projects)
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -402,7 +402,7 @@ create or replace function app.has_status(p_project public.projects, p_status te
 returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select p_status is null;
 $$;
@@ -414,7 +414,7 @@ create or replace function app.settle_projects(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_change record;
@@ -447,7 +447,7 @@ comment on function app.settle_projects(uuid[]) is
 create or replace function app.settle_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.settle_projects(array(select distinct rows.project_uuid from rows));
@@ -460,7 +460,7 @@ comment on function app.settle_rows() is
 create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_projects uuid[] := array(
@@ -488,7 +488,7 @@ comment on function app.settle_changed_rows() is
 create or replace function app.forbid_cycles()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.lock_project_trees(array(select made.project_uuid from made));
@@ -514,7 +514,7 @@ comment on function app.forbid_cycles() is
 create or replace function app.forbid_task_cycles()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -545,7 +545,7 @@ create or replace function app.check_order(p_uuids uuid[])
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_uuids is null or cardinality(p_uuids) > 1000 then
@@ -563,7 +563,7 @@ create or replace function app.check_strategy(p_strategy text)
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_strategy is null or p_strategy not in (
@@ -582,7 +582,7 @@ create or replace function app.take_places(p_wanted uuid[], p_found uuid[], p_po
 returns table (uuid uuid, place integer)
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select ordered.uuid, places.position
   from (

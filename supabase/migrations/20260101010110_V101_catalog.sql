@@ -33,7 +33,7 @@ create or replace function app.catalog_on()
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.setting(null, 'entities_enabled')::boolean;
@@ -45,7 +45,7 @@ create or replace function app.require_catalog(p_role text)
 returns app.caller
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require(p_role);
@@ -63,7 +63,7 @@ create or replace function app.free_slug(p_slug text, p_taken text[])
 returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select p_slug || case when numbers.n > 1 then '-' || numbers.n else '' end
   from generate_series(1, cardinality(p_taken) + 1) as numbers (n)
@@ -78,7 +78,7 @@ create or replace function app.lock_entity(p_entity_uuid uuid)
 returns public.entities
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities;
@@ -101,7 +101,7 @@ create or replace function app.lock_record(p_record_uuid uuid)
 returns public.entity_data
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_record public.entity_data;
@@ -131,7 +131,7 @@ create or replace function app.set_entity_status(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities := app.lock_entity(p_entity_uuid);
@@ -157,7 +157,7 @@ create or replace function app.set_record_status(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_record public.entity_data := app.lock_record(p_record_uuid);
@@ -192,7 +192,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -225,7 +225,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -276,7 +276,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.entities;
@@ -324,7 +324,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -361,7 +361,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -380,7 +380,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -399,7 +399,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities;
@@ -432,7 +432,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -460,7 +460,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -519,7 +519,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.entity_data;
@@ -563,7 +563,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -603,7 +603,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -622,7 +622,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');

@@ -19,7 +19,7 @@ create or replace function app.describe_project(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sums record;
@@ -44,7 +44,7 @@ create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select p_attrs;
 $$;
@@ -57,7 +57,7 @@ create or replace function app.insert_project(
 returns public.projects
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_attrs jsonb := p_attrs;
@@ -106,7 +106,7 @@ create or replace function app.update_project(p_project_uuid uuid, p_attrs jsonb
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.projects := app.lock_project(p_project_uuid);
@@ -149,7 +149,7 @@ create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
@@ -171,7 +171,7 @@ create or replace function app.find_projects(
 returns setof public.projects
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_search text := lower(btrim(coalesce(p_search, '')));
@@ -204,7 +204,7 @@ create or replace function app.place_projects(p_uuids uuid[])
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -234,7 +234,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -260,7 +260,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -282,7 +282,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -321,7 +321,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -347,7 +347,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -375,7 +375,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -392,7 +392,7 @@ returns jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -425,7 +425,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_desc boolean := lower(p_dir) is not distinct from 'desc';
@@ -461,7 +461,7 @@ returns bigint
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -480,7 +480,7 @@ returns jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -534,7 +534,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -560,7 +560,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuids uuid[];

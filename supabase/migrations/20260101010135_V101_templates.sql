@@ -13,7 +13,7 @@ create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   -- one statement: foreign keys, cycles and completion are seen to once, when all of it is there
   with pairs as materialized (
@@ -51,7 +51,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_template public.projects;

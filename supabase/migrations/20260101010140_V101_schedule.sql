@@ -17,7 +17,7 @@ create or replace function app.working_seconds(p_at timestamptz)
 returns numeric
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   -- since Monday 1970-01-05; a week has 432000 seconds of working days among its 604800
   select floor(since.seconds / 604800) * 432000
@@ -33,7 +33,7 @@ create or replace function app.end_of_work(
 returns timestamptz
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_target numeric;
@@ -59,7 +59,7 @@ create or replace function app.work_hours(
 returns numeric
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_counts_weekends then extract(epoch from p_to - p_from) / 3600
@@ -77,7 +77,7 @@ returns timestamptz
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -96,7 +96,7 @@ returns jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;

@@ -25,7 +25,7 @@ create or replace function app.safe_color(p_data jsonb)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return substring(p_data ->> 'color' from '^#[0-9A-Fa-f]{3,8}$');
@@ -38,7 +38,7 @@ create or replace function app.default_list()
 returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select defaults.status_entity_uuid from app.project_defaults as defaults);
@@ -53,7 +53,7 @@ create or replace function app.statuses_of(
 returns setof public.project_status_value
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_default uuid := app.default_list();
@@ -102,7 +102,7 @@ create or replace function app.has_status(p_project public.projects, p_status te
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.current_status_slug is not distinct from p_status;
@@ -116,7 +116,7 @@ create or replace function app.copy_statuses(p_project_uuid uuid)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_copied integer;
@@ -178,7 +178,7 @@ create or replace function app.recement(p_project_uuid uuid)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_copied integer;
@@ -203,7 +203,7 @@ comment on function app.recement(uuid) is
 create or replace function app.inherit_statuses()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'INSERT' then
@@ -230,7 +230,7 @@ comment on function app.inherit_statuses() is
 create or replace function app.cement_project()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.started_at is not null then
@@ -260,7 +260,7 @@ comment on function app.cement_project() is
 create or replace function app.require_started()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if exists (
@@ -281,7 +281,7 @@ comment on function app.require_started() is
 create or replace function app.drop_selection()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.projects as projects set current_status_slug = null
@@ -296,7 +296,7 @@ comment on function app.drop_selection() is
 create or replace function app.move_selection()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.projects as projects set current_status_slug = made.slug
@@ -312,7 +312,7 @@ comment on function app.move_selection() is
 create or replace function app.record_selection()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.record_activity(

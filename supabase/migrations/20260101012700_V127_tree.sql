@@ -101,7 +101,7 @@ create or replace function app.lock_forest(p_alone boolean)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_key constant bigint := hashtextextended('public.project_assignments.child_project_uuid', 0);
@@ -125,7 +125,7 @@ create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuid uuid;
@@ -158,7 +158,7 @@ create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -180,7 +180,7 @@ create or replace function app.is_archived(p_project public.projects)
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.archived_at is not null or exists (
@@ -196,7 +196,7 @@ comment on function app.is_archived(public.projects) is
 create or replace function app.check_subprojects()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cycle boolean;
@@ -325,7 +325,7 @@ comment on view app.project_summaries is
 create or replace function app.roll_up()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_child record;
@@ -376,7 +376,7 @@ create or replace function app.settle_projects(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
@@ -412,7 +412,7 @@ create or replace function app.add_up(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update app.project_sums as sums
@@ -476,7 +476,7 @@ comment on function app.add_up(public.project_assignments[], public.project_assi
 create or replace function app.settle_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rows public.project_assignments[] := array(
@@ -503,7 +503,7 @@ comment on function app.settle_rows() is
 create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
@@ -546,7 +546,7 @@ create or replace function app.recount_projects(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into app.project_sums as sums (
@@ -577,7 +577,7 @@ comment on function app.recount_projects(uuid[]) is
 create or replace function app.recount_changed_tasks()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tasks uuid[] := array(
@@ -606,7 +606,7 @@ comment on function app.recount_changed_tasks() is
 create or replace function app.recount_changed_projects()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.lock_project_trees(array[new.uuid]);

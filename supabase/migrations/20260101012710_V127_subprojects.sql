@@ -15,7 +15,7 @@ create or replace function app.insert_link(p_event text, p_parent uuid, p_child 
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row_uuid uuid;
@@ -41,7 +41,7 @@ create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old uuid[];
@@ -112,7 +112,7 @@ create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
@@ -159,7 +159,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
@@ -191,7 +191,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
@@ -239,7 +239,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -273,7 +273,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -307,7 +307,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -336,7 +336,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -373,7 +373,7 @@ returns setof jsonb
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');

@@ -61,13 +61,13 @@ def anon_can_do_nothing(db: Connection) -> list[str]:
     )
 
 
-def functions_pin_an_empty_search_path(db: Connection) -> list[str]:
+def functions_pin_their_search_path(db: Connection) -> list[str]:
     return values(
         db,
         """
         select oid::regprocedure::text from pg_proc
         where pronamespace::regnamespace::text in ('public', 'app', 'private')
-        and not coalesce('search_path=""' = any(proconfig), false)
+        and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)
         """,
     )
 
@@ -318,7 +318,7 @@ RULES: tuple[Rule, ...] = (
     tables_have_row_security,
     api_roles_write_nothing,
     anon_can_do_nothing,
-    functions_pin_an_empty_search_path,
+    functions_pin_their_search_path,
     one_role_owns_everything,
     everything_has_a_comment,
     foreign_keys_have_an_index,

@@ -27,7 +27,7 @@ from support import value
         ("create view public.bad as select 1 as one", "public.bad reads with the rights"),
         (
             "create function app.bad() returns int language sql as 'select 1'",
-            "app.bad() has no empty search_path",
+            "app.bad() has another search_path than pg_catalog, pg_temp",
         ),
         (
             "reset role; create table public.bad (id int)",
@@ -35,7 +35,8 @@ from support import value
         ),
         (
             "alter default privileges grant execute on functions to public;"
-            "create function app.bad() returns int language sql set search_path = '' as 'select 1'",
+            "create function app.bad() returns int language sql"
+            " set search_path = pg_catalog, pg_temp as 'select 1'",
             "public may execute app.bad()",
         ),
     ],
