@@ -58,9 +58,4 @@ comment on function app.fail(text, text, jsonb) is
 
 Never returns. Volatile, because the planner may call an immutable function early.';
 
--- Grants
-revoke all on table app.error_codes from public, anon, authenticated, service_role;
-revoke all on function app.fail(text, text, jsonb)
-from public, anon, authenticated, service_role;
-
 commit;

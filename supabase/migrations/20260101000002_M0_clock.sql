@@ -40,8 +40,4 @@ $$;
 comment on function app.now() is
 'The moment this transaction works with: its start, unless it has set app.clock.';
 
--- Grants
-revoke all on table app.clock from public, anon, authenticated, service_role;
-revoke all on function app.now() from public, anon, authenticated, service_role;
-
 commit;

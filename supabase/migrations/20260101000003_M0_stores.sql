@@ -75,9 +75,6 @@ before update on public.stores
 for each row execute function app.set_updated_at();
 
 -- Grants. The policy that lets staff read comes with staff.
-revoke all on table public.stores from public, anon, authenticated, service_role;
-revoke all on function app.set_updated_at(), app.today(text)
-from public, anon, authenticated, service_role;
 grant select on table public.stores to authenticated;
 
 commit;

@@ -215,12 +215,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.staff_shared, private.staff_pay
-from public, anon, authenticated, service_role;
-revoke all on function
-app.uid(), app.actor(), app.require(text, text, boolean), app.is_staff(public.staff_role),
-app.my_stores()
-from public, anon, authenticated, service_role;
 grant select on table public.staff_shared to authenticated;
 grant execute on function app.uid(), app.is_staff(public.staff_role), app.my_stores()
 to authenticated;

@@ -302,14 +302,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table
-public.orders, public.orders_bannos, public.orders_flourlane, public.orders_default
-from public, anon, authenticated, service_role;
-revoke all on function
-app.size_rank(text), app.priority_rank(date, date), app.priority_label(smallint),
-app.day_key(date), app.moment_key(timestamptz), app.set_priority(),
-app.set_queue_key(), app.keep_identity()
-from public, anon, authenticated, service_role;
 grant select (
   store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
   customer_name, product_title, flavour, size, size_rank, notes, cake_writing, product_image,

@@ -189,13 +189,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.stage_events, public.audit_log
-from public, anon, authenticated, service_role;
-revoke all on sequence public.stage_events_id_seq, public.audit_log_id_seq
-from public, anon, authenticated, service_role;
-revoke all on function
-app.append_only(), app.emit(text, jsonb), app.audit(text, text, text, jsonb)
-from public, anon, authenticated, service_role;
 grant select on table public.stage_events, public.audit_log to authenticated;
 
 commit;

@@ -119,11 +119,6 @@ where
   and not exists (select from app.order_tally)
 group by 1, 2, 3, 4, 5;
 
--- Grants
-revoke all on table app.order_tally from public, anon, authenticated, service_role;
-revoke all on function app.tally_order(), app.fold_tally()
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

@@ -122,13 +122,6 @@ where not exists (select from app.order_words);
 create index if not exists order_words_words_idx -- after the rows: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
 
--- Grants
-revoke all on table app.order_words, app.order_words_open, app.order_words_done
-from public, anon, authenticated, service_role;
-revoke all on function
-app.keep_words(), app.search_pattern(text), app.find_ids(text, boolean, integer)
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

@@ -548,18 +548,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table app.setting_keys, public.settings
-from public, anon, authenticated, service_role;
-revoke all on function
-app.require_for(text, text), app.setting(text, text), app.check_setting(text, jsonb),
-public.get_setting(text, text), public.get_settings(text),
-public.set_setting(text, text, jsonb), public.reset_setting(text, text),
-public.get_printing_settings(text), public.set_printing_settings(text, jsonb),
-public.get_monitor_density(text), public.set_monitor_density(text, text),
-public.get_flavours(text), public.set_flavours(text, text[]),
-public.get_storage_locations(text), public.set_storage_locations(text, text[]),
-public.get_due_date_settings(text), public.set_due_date_settings(text, jsonb)
-from public, anon, authenticated, service_role;
 grant select on table public.settings to authenticated;
 grant execute on function
 public.get_setting(text, text), public.get_settings(text),

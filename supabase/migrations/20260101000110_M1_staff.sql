@@ -324,13 +324,6 @@ Somebody new needs a name and a store, is Staff unless p_role says more, and has
 Role: Admin. Errors: BAD_INPUT, CONFLICT (the email is taken).';
 
 -- Grants
-revoke all on function
-app.staff_facts(uuid),
-app.save_staff(uuid, boolean, text, text, text, text, text, boolean, boolean, numeric),
-public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
-public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),
-public.upsert_staff_member(uuid, text, text, text, text, text, boolean)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
 public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),

@@ -239,13 +239,6 @@ comment on function public.set_webhook_secret(text, text) is
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 
 -- Grants
-revoke all on table private.shop_tokens, app.ingest_pause
-from public, anon, authenticated, service_role;
-revoke all on function
-app.shop_secret(text, text), app.keep_shop_secret(text, text, text), app.is_secret(text),
-app.set_shop_secret(text, text, text), app.ingest_paused(), app.pause_ingest(timestamptz, text),
-app.resume_ingest(), public.set_shop_token(text, text), public.set_webhook_secret(text, text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.set_shop_token(text, text), public.set_webhook_secret(text, text)
 to authenticated;

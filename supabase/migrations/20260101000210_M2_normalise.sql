@@ -669,17 +669,6 @@ comment on function app.shopify_order(jsonb) is
 
 Pure: the same payload gives the same answer, and everything in it fits public.orders. Money is in the currency of the shop, never in the customer''s. needs_attention lists what a person has to look at. Raises BAD_INPUT without an order id, and where the payload is not what Shopify sends.';
 
--- Grants
-revoke all on function
-app.shopify_text(text), app.shopify_number(text, text, numeric, integer),
-app.shopify_id(text, text), app.shopify_list(text, jsonb), app.shopify_pairs(text, jsonb),
-app.shopify_values(jsonb[], text), app.shopify_due_date(text), app.shopify_due(jsonb[], jsonb),
-app.shopify_moment(text), app.shopify_suffix(integer), app.shopify_title(jsonb),
-app.shopify_variant(jsonb), app.shopify_kind(text), app.shopify_line(jsonb),
-app.shopify_lines(jsonb), app.shopify_cake(jsonb), app.shopify_units(jsonb, jsonb, numeric),
-app.shopify_order(jsonb)
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

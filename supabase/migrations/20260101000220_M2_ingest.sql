@@ -751,19 +751,6 @@ before update on public.webhook_deliveries
 for each row execute function app.set_updated_at();
 
 -- Grants
-revoke all on table public.shopify_orders, public.webhook_deliveries
-from public, anon, authenticated, service_role;
-revoke all on sequence public.webhook_deliveries_id_seq
-from public, anon, authenticated, service_role;
-revoke all on function
-app.read_json(text), app.attention(jsonb), app.reconsider(text, text[], text[]),
-app.line_id(jsonb), app.add_units(text, jsonb, jsonb),
-app.cancel_units(text, text[], text, text), app.move_lead(text, text),
-app.unit_view(jsonb, bigint, boolean), app.edit_units(text, jsonb, jsonb),
-app.ingest_order(text, text, jsonb), app.process_delivery(bigint, text, text, text),
-app.purge_deliveries(), public.ingest_shopify_webhook(text, text, text, text, text),
-public.get_webhook_deliveries(text, text, integer, bigint), public.replay_webhook_delivery(bigint)
-from public, anon, authenticated, service_role;
 grant execute on function public.ingest_shopify_webhook(text, text, text, text, text)
 to service_role;
 grant execute on function

@@ -241,13 +241,6 @@ comment on function public.import_shopify_order(text, jsonb) is
 Role: service_role. Errors: BAD_INPUT, CONFLICT (another order has its number).';
 
 -- Grants
-revoke all on table public.sync_runs from public, anon, authenticated, service_role;
-revoke all on function
-public.start_sync_run(text, text),
-public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text),
-public.get_sync_log(text, integer), public.test_admin_token(text, text),
-public.sync_shopify_orders(text), public.import_shopify_order(text, jsonb)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text),
 public.import_shopify_order(text, jsonb)

@@ -543,20 +543,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.inventory_items, public.inventory_txn
-from public, anon, authenticated, service_role;
-revoke all on sequence public.inventory_txn_id_seq from public, anon, authenticated, service_role;
-revoke all on function
-app.checked_quantity(numeric), app.push_stock(),
-app.move_stock(uuid, numeric, text, text, text, text, text, text),
-app.adjust_stock(text, uuid, numeric, text, text, text),
-public.adjust_component_stock(uuid, numeric, text, text, text),
-public.adjust_accessory_stock(uuid, numeric, text, text, text),
-public.adjust_cake_topper_stock(uuid, numeric, text, text, text),
-public.set_stock_buffer(uuid, numeric), public.get_inventory_status(text),
-public.get_stock_transactions(text, uuid, integer), public.get_push_items(text[]),
-public.apply_reconcile(jsonb)
-from public, anon, authenticated, service_role;
 grant select on table public.inventory_items to authenticated;
 grant execute on function
 public.adjust_component_stock(uuid, numeric, text, text, text),

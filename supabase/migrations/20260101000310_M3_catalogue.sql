@@ -762,23 +762,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.accessory_keywords, public.boms, public.bom_items
-from public, anon, authenticated, service_role;
-revoke all on function
-app.save_item(text, uuid, jsonb), app.lock_bom(uuid),
-public.upsert_component(uuid, text, text, text, text, numeric, text, boolean),
-public.upsert_accessory(uuid, text, text, text, text, numeric, boolean, text),
-public.upsert_cake_topper(uuid, text, text, numeric, text, text, boolean, text),
-public.delete_component(uuid), public.soft_delete_accessory(uuid),
-public.soft_delete_cake_topper(uuid), public.get_components(text, boolean, text),
-public.get_low_stock_components(), public.get_accessories(text, boolean),
-public.get_accessories_needing_sync(), public.get_cake_toppers(boolean),
-public.get_accessory_keywords(text, boolean),
-public.upsert_accessory_keyword(text, uuid, uuid, integer, text, boolean),
-public.get_boms(text, boolean, text),
-public.upsert_bom(uuid, text, text, text, boolean, text, text),
-public.save_bom_items(uuid, jsonb), public.delete_bom(uuid)
-from public, anon, authenticated, service_role;
 grant select on table public.accessory_keywords, public.boms, public.bom_items to authenticated;
 grant execute on function
 public.upsert_component(uuid, text, text, text, text, numeric, text, boolean),

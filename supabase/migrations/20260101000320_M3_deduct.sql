@@ -514,12 +514,6 @@ comment on function public.get_shortages(text) is
 Role: Staff. Errors: BAD_INPUT (no such store).';
 
 -- Grants
-revoke all on table public.reservation_holds from public, anon, authenticated, service_role;
-revoke all on function
-app.match_item(jsonb), app.find_bom(text, jsonb), app.mark_blocked(text, text, jsonb),
-app.fill_holds(uuid), app.deduct_order(text, text, jsonb), app.restock_order(text, text),
-public.deduct_on_order_create(text, jsonb), public.get_shortages(text)
-from public, anon, authenticated, service_role;
 grant select (inventory_blocked) on table public.orders to authenticated;
 grant execute on function public.deduct_on_order_create(text, jsonb) to service_role;
 grant execute on function public.get_shortages(text) to authenticated;

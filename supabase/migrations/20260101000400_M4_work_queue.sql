@@ -769,24 +769,6 @@ comment on function public.get_work_queue_stats(text) is
 Role: Admin or service_role.';
 
 -- Grants
-revoke all on table
-public.work_queue, public.work_dead, public.work_archive, app.work_status
-from public, anon, authenticated, service_role;
-revoke all on sequence public.work_queue_id_seq from public, anon, authenticated, service_role;
-revoke all on function
-app.enqueue_many(text, jsonb[], text[], smallint, interval, smallint),
-app.enqueue(text, jsonb, text, smallint, interval, smallint),
-app.give_up_work(bigint[], text, interval),
-app.reap_work(integer), app.purge_work(interval, integer),
-public.enqueue_work(text, jsonb, text, smallint, interval, smallint),
-public.enqueue_work_many(text, jsonb[], text[], smallint, interval, smallint),
-public.claim_work(text[], text, integer, interval), public.complete_work(uuid, bigint[]),
-public.fail_work(uuid, bigint[], text, interval),
-public.extend_work_lease(uuid, bigint[], interval),
-public.complete_and_claim_work(uuid, bigint[], text[], text, integer, interval),
-public.reap_work(integer), public.requeue_dead_work(bigint[]),
-public.get_dead_work(text, bigint, integer), public.get_work_queue_stats(text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.enqueue_work(text, jsonb, text, smallint, interval, smallint),
 public.enqueue_work_many(text, jsonb[], text[], smallint, interval, smallint),

@@ -107,11 +107,6 @@ comment on function app.tick() is
 
 Meant to be called every minute, by pg_cron or bakehouse tick. As often as one likes is fine, and so is twice at once: the second finds the first at work and does nothing.';
 
--- Grants
-revoke all on table app.schedule from public, anon, authenticated, service_role;
-revoke all on function app.refresh_priorities(text), app.tick()
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 reset role;

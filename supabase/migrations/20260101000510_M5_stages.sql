@@ -553,15 +553,6 @@ Its event is the completion of that stage, with the context that it was forced. 
 Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 
 -- Grants
-revoke all on table app.stage_transitions from public, anon, authenticated, service_role;
-revoke all on function
-app.advance_order(text, app.caller, text, text, jsonb), public.print_barcode(text, text),
-public.handle_print_barcode(text, text, uuid, jsonb), public.complete_filling(text, text, text),
-public.start_covering(text, text), public.complete_covering(text, text, text),
-public.start_decorating(text, text), public.complete_decorating(text, text, text),
-public.start_packing(text, text, uuid), public.complete_packing(text, text, text),
-public.qc_return_to_decorating(text, text, text), public.mark_order_complete(text, text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.print_barcode(text, text), public.handle_print_barcode(text, text, uuid, jsonb),
 public.complete_filling(text, text, text), public.start_covering(text, text),

@@ -647,22 +647,6 @@ Of a split order this one cake: the next takes over its accessories and total. W
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, INVALID_STAGE.';
 
 -- Grants
-revoke all on function
-app.order_answer(public.orders, boolean),
-app.record_change(app.caller, public.orders, public.event_type, jsonb),
-app.checked_fields(jsonb), app.lock_order(text, boolean),
-app.edit_order(app.caller, text, jsonb),
-app.set_assignee(app.caller, text, public.event_type, uuid, text),
-public.assign_staff(text, text, uuid, text), public.unassign_staff(text, text),
-public.assign_staff_bulk(text[], text, uuid), public.bulk_assign(text, text[], uuid),
-public.set_storage(text, text, text), public.update_order_notes(text, text, text),
-public.update_order_priority(text, text, text), public.update_order_due_date(text, text, date),
-public.update_order_core(
-  text, text, text, text, text, text, date, text, text, integer, text, text, text[]
-),
-public.create_manual_order(text, text, text, text, text, text, date, text, text, text),
-public.cancel_order(text, text, text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.assign_staff(text, text, uuid, text), public.unassign_staff(text, text),
 public.assign_staff_bulk(text[], text, uuid), public.bulk_assign(text, text[], uuid),

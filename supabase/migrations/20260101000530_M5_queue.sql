@@ -546,16 +546,6 @@ comment on function public.get_staff_order_counts() is
 Role: Staff or service_role.';
 
 -- Grants
-revoke all on function
-app.check_page(integer, integer, text, text[], text, text),
-public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-),
-public.get_unassigned_list(text, text, integer, integer),
-public.get_orders_for_dashboard(text, text),
-public.get_complete(text, date, date, text, integer, integer, text, text, text, text),
-public.get_queue_stats(text), public.get_unassigned_counts(text), public.get_staff_order_counts()
-from public, anon, authenticated, service_role;
 grant execute on function
 public.get_queue(
   text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean

@@ -248,10 +248,6 @@ seconds_in_stage counts from entered_at, when the order came to the stage, to th
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 
 -- Grants
-revoke all on function
-public.find_order(text), public.get_order_v2(text, text), public.get_order(text, text),
-public.get_order_history(text, text)
-from public, anon, authenticated, service_role;
 grant execute on function public.find_order(text) to authenticated, service_role;
 grant execute on function
 public.get_order_v2(text, text), public.get_order(text, text), public.get_order_history(text, text)

@@ -340,13 +340,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table
-public.entities, public.entity_data, public.project_tasks, public.project_task_dependencies,
-public.projects, public.project_assignments, public.project_dependencies, public.activities
-from public, anon, authenticated, service_role;
-revoke all on sequence
-public.entities_position_seq, public.project_tasks_position_seq, public.projects_position_seq
-from public, anon, authenticated, service_role;
 grant select on table
 public.entities, public.entity_data, public.project_tasks, public.project_task_dependencies,
 public.projects, public.project_assignments, public.project_dependencies, public.activities

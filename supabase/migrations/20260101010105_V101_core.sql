@@ -628,22 +628,6 @@ create or replace trigger project_task_dependencies_keep
 before update on public.project_task_dependencies
 for each statement execute function app.append_only();
 
--- Grants
-revoke all on table app.root_projects, app.project_rows, app.project_summaries
-from public, anon, authenticated, service_role;
-revoke all on function
-app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs(jsonb, text[]),
-app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
-app.take_places(uuid[], uuid[], integer[]),
-app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
-app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid),
-app.duration_hours(numeric, text, boolean),
-app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
-app.project_state(public.projects), app.has_status(public.projects, text),
-app.settle_projects(uuid[]), app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
-app.forbid_task_cycles()
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

@@ -637,18 +637,6 @@ comment on function public.restore_entity_data(uuid) is
 Role: Admin. Errors: NOT_FOUND, CONFLICT (its slug has been taken since), CATALOG_UNAVAILABLE.';
 
 -- Grants
-revoke all on table app.published_records from public, anon, authenticated, service_role;
-revoke all on function
-app.catalog_on(), app.require_catalog(text), app.free_slug(text, text[]), app.lock_entity(uuid),
-app.lock_record(uuid), app.set_entity_status(uuid, text[], text, text),
-app.set_record_status(uuid, text[], text, text), public.list_entities(text, text),
-public.create_entity(text, text, jsonb), public.update_entity(uuid, jsonb),
-public.reorder_entities(uuid[]), public.trash_entity(uuid), public.restore_entity(uuid),
-public.delete_entity(uuid), public.list_entity_data(uuid, text, text),
-public.create_entity_data(uuid, text, jsonb), public.update_entity_data(uuid, jsonb),
-public.reorder_entity_data(uuid, uuid[]), public.trash_entity_data(uuid),
-public.restore_entity_data(uuid)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.list_entities(text, text),
 public.create_entity(text, text, jsonb), public.update_entity(uuid, jsonb),

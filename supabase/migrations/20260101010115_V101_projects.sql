@@ -592,18 +592,6 @@ p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
 Role: Supervisor. Errors: BAD_INPUT.';
 
 -- Grants
-revoke all on function
-app.describe_project(public.projects, text), app.write_attrs(uuid, jsonb),
-app.insert_project(text, jsonb, public.projects), app.update_project(uuid, jsonb),
-app.delete_project_tree(uuid), app.find_projects(boolean, text, text, text),
-app.place_projects(uuid[]), public.create_project(text, jsonb),
-public.update_project(uuid, jsonb), public.start_project(uuid, timestamptz),
-public.archive_project(uuid), public.unarchive_project(uuid), public.delete_project(uuid),
-public.get_project(uuid, text),
-public.list_projects(boolean, text, text, text, text, text, integer, text),
-public.count_projects(boolean, text, text, text), public.project_buckets(text),
-public.reorder_projects(uuid[], boolean), public.reorder_projects_by(text, uuid[], boolean)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.create_project(text, jsonb),
 public.update_project(uuid, jsonb), public.start_project(uuid, timestamptz),

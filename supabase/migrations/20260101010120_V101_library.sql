@@ -410,13 +410,6 @@ comment on function public.remove_task_dependency(uuid, uuid) is
 Role: Supervisor. Errors: NOT_FOUND.';
 
 -- Grants
-revoke all on function
-app.lock_task(uuid), app.archive_task(uuid, timestamptz), app.place_tasks(uuid[]),
-public.list_tasks(text, text, text), public.create_task(text, jsonb),
-public.update_task(uuid, jsonb), public.archive_task(uuid), public.unarchive_task(uuid),
-public.delete_task(uuid), public.reorder_tasks(uuid[]), public.reorder_tasks_by(text, uuid[]),
-public.add_task_dependency(uuid, uuid), public.remove_task_dependency(uuid, uuid)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.list_tasks(text, text, text), public.create_task(text, jsonb),
 public.update_task(uuid, jsonb), public.archive_task(uuid), public.unarchive_task(uuid),

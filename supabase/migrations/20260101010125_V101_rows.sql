@@ -580,18 +580,6 @@ p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 
 -- Grants
-revoke all on function
-app.insert_row(uuid, uuid, jsonb, boolean), app.wire_rows(uuid, uuid[], uuid[], uuid[]),
-app.set_progress(uuid, text, integer), app.place_rows(uuid, uuid[]),
-public.list_assignments(uuid, text), public.create_assignment(uuid, uuid, jsonb),
-public.create_assignment_from_task(uuid, uuid, jsonb),
-public.create_assignment_with_closure(uuid, uuid, uuid[], jsonb),
-public.update_assignment(uuid, jsonb), public.complete_assignment(uuid),
-public.reopen_assignment(uuid), public.start_assignment(uuid),
-public.set_assignment_progress(uuid, integer), public.delete_assignment(uuid),
-public.move_assignment(uuid, uuid), public.reorder_assignments(uuid, uuid[]),
-public.reorder_assignments_by(uuid, text, uuid[])
-from public, anon, authenticated, service_role;
 grant execute on function
 public.list_assignments(uuid, text), public.create_assignment(uuid, uuid, jsonb),
 public.create_assignment_from_task(uuid, uuid, jsonb),

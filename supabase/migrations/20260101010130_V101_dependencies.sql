@@ -110,10 +110,6 @@ comment on function public.apply_template_dependencies(uuid) is
 Role: Supervisor. Errors: NOT_FOUND, WOULD_CREATE_CYCLE.';
 
 -- Grants
-revoke all on function
-public.add_dependency(uuid, uuid), public.remove_dependency(uuid, uuid),
-public.apply_template_dependencies(uuid)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.add_dependency(uuid, uuid), public.remove_dependency(uuid, uuid),
 public.apply_template_dependencies(uuid)

@@ -84,9 +84,6 @@ Attributes: as create_project but is_template. Name, text, schedule and person a
 Role: Supervisor. Errors: NOT_FOUND (no such template), BAD_INPUT.';
 
 -- Grants
-revoke all on function
-app.clone_rows(uuid, uuid), public.create_project_from_template(uuid, text, jsonb)
-from public, anon, authenticated, service_role;
 grant execute on function public.create_project_from_template(uuid, text, jsonb) to authenticated;
 
 select app.assert_grants();

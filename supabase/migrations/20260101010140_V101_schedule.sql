@@ -181,11 +181,6 @@ planned_end and expected_pct are null before the start, both percentages where n
 Role: Staff. Errors: NOT_FOUND.';
 
 -- Grants
-revoke all on function
-app.working_seconds(timestamptz), app.end_of_work(timestamptz, numeric, boolean),
-app.work_hours(timestamptz, timestamptz, boolean),
-public.end_of_work(timestamptz, numeric, boolean), public.get_project_schedule(uuid, text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.end_of_work(timestamptz, numeric, boolean), public.get_project_schedule(uuid, text)
 to authenticated;

@@ -151,8 +151,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.project_statuses, app.project_defaults
-from public, anon, authenticated, service_role;
 grant select on table public.project_statuses to authenticated;
 
 select app.assert_grants();

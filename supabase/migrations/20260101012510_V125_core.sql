@@ -369,14 +369,6 @@ after delete on public.project_statuses
 referencing old table as gone
 for each statement execute function app.drop_selection();
 
--- Grants
-revoke all on function
-app.safe_color(jsonb), app.default_list(), app.statuses_of(uuid[], text, boolean),
-app.copy_statuses(uuid), app.recement(uuid),
-app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
-app.move_selection(), app.record_selection()
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

@@ -550,19 +550,6 @@ comment on function public.recement_project_statuses(uuid) is
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started), NO_STATUS_ENTITY (the list is empty).';
 
 -- Grants
-revoke all on function
-app.write_attrs(uuid, jsonb), app.default_vocabulary(),
-app.make_status_list(text, text, text, uuid), app.describe_change(public.projects),
-app.cement_again(uuid, boolean), public.statuses_available(), public.default_entity_base(),
-public.default_statuses(), public.per_project_entity_name(uuid),
-public.create_default_status_entity(), public.ensure_project_status_entity(uuid),
-public.list_catalog_statuses(uuid, text), public.shared_catalog_statuses(text),
-public.list_status_source_entities(text), public.reverse_reference_count(uuid),
-public.global_default_status_entity_uuid(), public.set_default_status_entity(uuid),
-public.resolve_catalog_entity_uuid(uuid), public.update_project_with_statuses(uuid, jsonb),
-public.set_status_entity(uuid, uuid), public.cement_project_statuses(uuid),
-public.recement_project_statuses(uuid)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.statuses_available(), public.default_entity_base(),
 public.default_statuses(), public.per_project_entity_name(uuid),

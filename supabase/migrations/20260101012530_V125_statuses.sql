@@ -455,17 +455,6 @@ comment on function public.set_global_use_status_translations(boolean) is
 Role: Admin. Errors: BAD_INPUT (null).';
 
 -- Grants
-revoke all on function
-app.lock_status(uuid), app.status_value(uuid), public.project_started(uuid),
-public.statuses_for(uuid, text), public.current_status(uuid, text),
-public.list_project_statuses(uuid, text), public.get_project_status(uuid, uuid, text),
-public.statuses_for_projects(uuid[], text), public.selected_statuses(text),
-public.set_current_status(uuid, text), public.add_project_status(uuid, text, jsonb),
-public.update_project_status_row(uuid, jsonb), public.remove_project_status(uuid),
-public.global_use_status_translations(), public.use_status_translations(uuid, boolean),
-public.set_use_status_translations(uuid, boolean),
-public.set_global_use_status_translations(boolean)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.project_started(uuid),
 public.statuses_for(uuid, text), public.current_status(uuid, text),

@@ -110,10 +110,6 @@ comment on function public.create_project_from_order(text, uuid) is
 Role: Supervisor. Errors: NOT_FOUND (no such order, no such template), BAD_INPUT (no such store), CONFLICT (the order is cancelled).';
 
 -- Grants
-revoke all on function
-app.order_project(text), public.get_project_for_order(text, text),
-public.create_project_from_order(text, uuid)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.get_project_for_order(text, text), public.create_project_from_order(text, uuid)
 to authenticated;

@@ -645,18 +645,6 @@ execute function app.recount_changed_projects();
 
 select app.recount_projects(array(select projects.uuid from public.projects as projects));
 
--- Grants
-revoke all on table app.project_sums, app.root_projects, app.project_rows, app.project_summaries
-from public, anon, authenticated, service_role;
-revoke all on function
-app.lock_forest(boolean), app.lock_project_trees(uuid[]), app.project_lineage(uuid),
-app.is_archived(public.projects), app.check_subprojects(), app.roll_up(),
-app.settle_projects(uuid[]),
-app.add_up(public.project_assignments[], public.project_assignments[]), app.settle_rows(),
-app.settle_changed_rows(), app.recount_projects(uuid[]), app.recount_changed_tasks(),
-app.recount_changed_projects()
-from public, anon, authenticated, service_role;
-
 select app.assert_grants();
 
 commit;

@@ -395,13 +395,6 @@ comment on function public.project_breadcrumbs(uuid, text) is
 Role: Staff. Errors: NOT_FOUND.';
 
 -- Grants
-revoke all on function
-app.insert_link(text, uuid, uuid), app.clone_rows(uuid, uuid),
-app.delete_project_tree(uuid), public.create_subproject(uuid, text, jsonb),
-public.link_subproject(uuid, uuid), public.detach_subproject(uuid),
-public.delete_assignment(uuid), public.available_projects_to_link(uuid, text),
-public.project_tree(uuid, text), public.project_breadcrumbs(uuid, text)
-from public, anon, authenticated, service_role;
 grant execute on function
 public.create_subproject(uuid, text, jsonb), public.link_subproject(uuid, uuid),
 public.detach_subproject(uuid), public.delete_assignment(uuid),

@@ -22,6 +22,7 @@ from support import value
         ("grant usage on sequence public.audit_log_id_seq to authenticated", "may usage"),
         ("grant select on public.stores to anon", "anon may select public.stores"),
         ("grant execute on function app.uid() to public", "public may execute app.uid()"),
+        ("grant execute on function app.now() to authenticated", "may execute app.now()"),
         ("grant select on private.staff_pay to authenticated", "may select private.staff_pay"),
         ("create table app.bad (id int)", "app.bad has no row level security"),
         ("create view public.bad as select 1 as one", "public.bad reads with the rights"),
