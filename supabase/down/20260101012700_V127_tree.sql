@@ -5,8 +5,7 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.check_subprojects(), app.roll_up(), app.recount_changed_tasks(),
-app.recount_changed_projects() cascade;
+app.check_subprojects, app.roll_up, app.recount_changed_tasks, app.recount_changed_projects cascade;
 do $$
 declare
   v_row record;
@@ -211,7 +210,7 @@ comment on function app.settle_changed_rows() is
   drop constraint if exists project_assignments_estimate_check,
   drop constraint if exists project_assignments_slider_check,
   drop column if exists child_project_uuid; -- with its constraints and indexes
-  drop function if exists app.add_up(public.project_assignments[], public.project_assignments[]);
+  drop function if exists app.add_up;
   if to_regclass('app.error_codes') is not null then
     delete from app.error_codes as codes
     where codes.code in (
@@ -221,8 +220,7 @@ comment on function app.settle_changed_rows() is
   end if;
 end;
 $$;
-drop function if exists
-app.recount_projects(uuid[]), app.project_lineage(uuid), app.lock_forest(boolean);
+drop function if exists app.recount_projects, app.project_lineage, app.lock_forest;
 drop table if exists app.project_sums;
 
 commit;

@@ -101,9 +101,7 @@ Role: Supervisor. Errors: NOT_FOUND.';
 end;
 $$;
 drop function if exists
-public.project_breadcrumbs(uuid, text), public.project_tree(uuid, text),
-public.available_projects_to_link(uuid, text), public.detach_subproject(uuid),
-public.link_subproject(uuid, uuid), public.create_subproject(uuid, text, jsonb),
-app.insert_link(text, uuid, uuid);
+public.project_breadcrumbs, public.project_tree, public.available_projects_to_link,
+public.detach_subproject, public.link_subproject, public.create_subproject, app.insert_link;
 
 commit;

@@ -1,8 +1,6 @@
 -- M0 guard: the rights as they should be, or no migration.
 --
--- Creates: app.assert_grants
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -11,9 +9,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.assert_grants()
 returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_offences text;
@@ -115,7 +111,7 @@ begin
   end if;
 end;
 $$;
-comment on function app.assert_grants() is
+comment on function app.assert_grants is
 'Ends every migration. Raises the whole list of offences unless the rights are as they must be.
 
 anon and PUBLIC may do nothing. No API role may write a table, use a sequence, look into private, or execute a function outside public that no policy calls. Every table has row level security, every function the search path pg_catalog, pg_temp, and everything one owner.';

@@ -1,11 +1,6 @@
 -- V101 tables: projects, their rows and what waits for what; the library of tasks; the catalog.
 --
--- Creates: public.translations, public.slug, public.duration_unit, public.entities,
---          public.entity_data, public.project_tasks, public.project_task_dependencies,
---          public.projects, public.project_assignments, public.project_dependencies,
---          public.activities
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 --
 -- What V125 and V127 build on, and what they replace, is listed at the top of V101_core.
 

@@ -137,12 +137,13 @@ def foreign_keys_have_an_index(db: Connection) -> list[str]:
     )
 
 
-def names_in_public_are_not_overloaded(db: Connection) -> list[str]:
+def names_are_not_overloaded(db: Connection) -> list[str]:
     return values(
         db,
         """
-        select proname::text from pg_proc where pronamespace = 'public'::regnamespace
-        group by proname having count(*) > 1
+        select format('%s.%s', pronamespace::regnamespace, proname) from pg_proc
+        where pronamespace::regnamespace::text in ('public', 'app', 'private')
+        group by pronamespace, proname having count(*) > 1
         """,
     )
 
@@ -322,7 +323,7 @@ RULES: tuple[Rule, ...] = (
     one_role_owns_everything,
     everything_has_a_comment,
     foreign_keys_have_an_index,
-    names_in_public_are_not_overloaded,
+    names_are_not_overloaded,
     row_types_have_no_default,
     refusals_are_listed,
     writes_have_a_where,

@@ -50,9 +50,13 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             "create index on public.bad (store) where id > 0",
         ),
         (
-            rules.names_in_public_are_not_overloaded,
+            rules.names_are_not_overloaded,
             "create function public.bad() returns int language sql as 'select 1';"
             "create function public.bad(int) returns int language sql as 'select 1'",
+        ),
+        (
+            rules.names_are_not_overloaded,
+            "create function app.now(int) returns int language sql as 'select 1'",
         ),
         (
             rules.row_types_have_no_default,
