@@ -54,4 +54,18 @@ comment on function app.fail is
 
 Never returns. Volatile, because the planner may call an immutable function early.';
 
+create or replace function app.not_found(p_what text, p_key text, p_id anyelement)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.fail(
+    'NOT_FOUND', format('No %s %s.', p_what, coalesce(p_id::text, 'given')),
+    jsonb_build_object(p_key, p_id)
+  );
+end;
+$$;
+comment on function app.not_found is
+'Raises NOT_FOUND: "No order bannos-1.", with the id in DETAIL under the given key.';
+
 commit;

@@ -64,6 +64,17 @@ $$;
 comment on function app.today is
 'The date in a store. Raises BAD_INPUT when there is no such store.';
 
+create or replace function app.store_of(p_order_id text)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return split_part(p_order_id, '-', 1);
+end;
+$$;
+comment on function app.store_of is
+'Returns the store that an order id begins with. The store may not exist.';
+
 -- Triggers
 create or replace trigger stores_set_updated_at
 before update on public.stores
