@@ -261,6 +261,8 @@ begin
 end;
 $$;
 
+select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
+
 select app.assert_grants();
 
 commit;

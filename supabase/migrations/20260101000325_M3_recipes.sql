@@ -226,6 +226,34 @@ comment on function public.delete_bom is
 Role: Admin. Errors: NOT_FOUND.';
 grant execute on function public.delete_bom to authenticated;
 
+create or replace function app.forbid_retiring_part()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_recipes jsonb := (
+    select jsonb_agg(distinct boms.product_title)
+    from public.bom_items as parts
+    inner join public.boms as boms on boms.id = parts.bom_id
+    where parts.component_id = new.id and boms.is_active
+  );
+begin
+  if v_recipes is not null then
+    perform app.fail(
+      'CONFLICT', format('A recipe needs %s. Change or retire the recipe first.', new.title),
+      jsonb_build_object('id', new.id, 'recipes', v_recipes)
+    );
+  end if;
+  return null;
+end;
+$$;
+comment on function app.forbid_retiring_part is
+'Trigger: an item that an active recipe needs stays active. Raises CONFLICT.';
+
+create or replace trigger inventory_items_forbid_retiring_part
+after update of is_active on public.inventory_items
+for each row when (old.is_active and not new.is_active)
+execute function app.forbid_retiring_part();
 create or replace trigger boms_set_updated_at
 before update on public.boms
 for each row execute function app.set_updated_at();

@@ -417,6 +417,56 @@ comment on function app.restock_order is
 
 For the whole order: call it with its last unit cancelled, the units locked in the order of their ids.';
 
+create or replace function app.settle_stock(p_store text, p_order text)
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- else the partitions are planned anew for each call
+as $$
+declare
+  v_lines jsonb;
+  v_is_over boolean;
+begin
+  select
+    heads.lines,
+    heads.cancelled_at is not null or units.has_cancelled and not units.has_open
+  into v_lines, v_is_over
+  from public.shopify_orders as heads
+  cross join lateral (
+    select
+      bool_or(orders.cancelled_at is not null) as has_cancelled,
+      bool_or(orders.cancelled_at is null and orders.stage <> 'Complete') as has_open
+    from public.orders as orders
+    where orders.store = p_store and orders.shopify_order_gid = p_order
+  ) as units
+  where heads.store = p_store and heads.gid = p_order;
+  if not found then -- a manual order takes nothing
+    return 0;
+  end if;
+  if v_is_over then
+    return app.restock_order(p_store, p_order);
+  end if;
+  return jsonb_array_length(app.deduct_order(p_store, p_order, v_lines) -> 'deducted');
+end;
+$$;
+comment on function app.settle_stock is
+'Listener of app.order_changed: takes what a Shopify order needs, or gives it back once no unit is left to make. Returns the number of items moved.';
+
+create or replace function app.fill_waiting()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from public.inventory_items as items where items.id = new.item_id and items.reserved > 0
+  ) then
+    perform app.fill_holds(new.item_id);
+  end if;
+  return null;
+end;
+$$;
+comment on function app.fill_waiting is
+'Trigger: stock that comes in goes first to the orders that wait for it.';
+
 create or replace function public.get_shortages(p_store text default null)
 returns table (
   store text, order_gid text, order_id text, item_id uuid, sku text, title text, quantity numeric,
@@ -451,6 +501,14 @@ comment on function public.get_shortages is
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_shortages to authenticated;
 grant select (inventory_blocked) on table public.orders to authenticated;
+
+create or replace trigger inventory_txn_fill_waiting
+after insert on public.inventory_txn
+for each row when (new.change_amount > 0)
+execute function app.fill_waiting();
+
+select app.register_task('fill_holds', 'tick', 'fill_holds'); -- of orders locked when stock came
+select app.register_hook('order_changed', 1, 'settle_stock');
 
 select app.assert_grants();
 

@@ -17,6 +17,25 @@ $$;
 comment on function app.push_stock is
 'Trigger: the shops have to hear how much of an item there is to sell. One waiting job per SKU; the worker reads the quantity when it runs.';
 
+create or replace function app.enqueue_reconcile(p_store text)
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select from public.stores as stores
+    where stores.code = p_store and stores.shop_domain is not null
+  ) then
+    return null;
+  end if;
+  return coalesce(
+    app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0
+  );
+end;
+$$;
+comment on function app.enqueue_reconcile is
+'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the job, 0 when one waits already, or null for a store without a shop.';
+
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -109,6 +128,8 @@ after update of on_hand, reserved, buffer on public.inventory_items
 for each row
 when (old.ats is distinct from new.ats and new.kind <> 'component' and new.is_active)
 execute function app.push_stock();
+
+select app.register_task('reconcile', 'day', 'enqueue_reconcile');
 
 select app.assert_grants();
 

@@ -224,6 +224,9 @@ comment on function public.get_work_queue_stats is
 Role: Admin or service_role.';
 grant execute on function public.get_work_queue_stats to authenticated, service_role;
 
+select app.register_task('reap_work', 'tick', 'reap_work');
+select app.register_task('purge_work', 'tick', 'purge_work');
+
 select app.assert_grants();
 
 commit;

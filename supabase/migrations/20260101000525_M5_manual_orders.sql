@@ -62,6 +62,7 @@ begin
     );
   end if;
   perform app.record_change(v_caller, v_order, 'create', '{"source": "manual"}');
+  perform app.order_changed(v_order.store, v_order.id);
   return v_order.id;
 end;
 $$;
@@ -112,13 +113,7 @@ begin
 
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
   perform app.move_lead(v_store, v_gid);
-  if v_gid is not null and not exists (
-    select from public.orders as units
-    where units.store = v_store and units.shopify_order_gid = v_gid
-    and units.cancelled_at is null and units.stage <> 'Complete'
-  ) then
-    perform app.restock_order(v_store, v_gid);
-  end if;
+  perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
   perform app.emit(
     'orders', jsonb_build_object(
       'store', v_store, 'order_id', p_order_id, 'event', 'cancel', 'stage', v_order.stage
