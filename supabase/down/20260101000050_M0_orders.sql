@@ -11,7 +11,7 @@ end;
 $$;
 drop function if exists app.refresh_priorities;
 drop table if exists public.stage_events, public.orders;
-drop function if exists app.keep_identity;
+drop function if exists app.forbid_identity_change;
 drop type if exists public.event_type;
 drop type if exists public.stage_type;
 

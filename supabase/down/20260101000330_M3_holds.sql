@@ -13,7 +13,7 @@ $$;
 drop trigger if exists inventory_txn_fill_waiting on public.inventory_txn;
 drop function if exists
 app.fill_waiting, app.settle_stock, public.get_shortages, app.restock_order, app.deduct_order,
-app.fill_holds, app.mark_blocked, app.find_bom, app.match_item;
+app.fill_holds, app.update_inventory_blocked, app.find_recipe, app.match_item;
 drop table if exists public.reservation_holds;
 alter table if exists public.orders drop column if exists inventory_blocked;
 

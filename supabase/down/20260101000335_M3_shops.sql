@@ -9,8 +9,8 @@ begin
   end if;
 end;
 $$;
-drop trigger if exists inventory_items_push_stock on public.inventory_items;
+drop trigger if exists inventory_items_enqueue_stock_push on public.inventory_items;
 drop function if exists public.apply_reconcile, public.get_push_items, app.enqueue_reconcile;
-drop function if exists app.push_stock;
+drop function if exists app.enqueue_stock_push;
 
 commit;

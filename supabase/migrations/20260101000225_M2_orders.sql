@@ -100,7 +100,7 @@ begin
       );
     else
       v_old := app.shopify_order(v_known.payload);
-      if app.edit_units(p_store, v_old, v_order) then
+      if app.apply_order_changes(p_store, v_old, v_order) then
         v_outcome := 'updated';
       end if;
       v_relined := v_old -> 'lines' is distinct from v_order -> 'lines';

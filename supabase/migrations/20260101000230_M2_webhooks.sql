@@ -110,7 +110,7 @@ declare
   v_delivery record;
 begin
   perform app.require('service_role');
-  if app.ingest_paused() then
+  if app.is_ingest_paused() then
     perform app.fail('PAUSED', 'Webhooks are held back for now.');
   end if;
   select stores.code into v_store

@@ -99,7 +99,7 @@ comment on column public.inventory_txn.matched_by is
 comment on column public.inventory_txn.actor_id is
 'The account. Null: the service or scheduled work.';
 
-create or replace function app.checked_quantity(p_quantity numeric)
+create or replace function app.check_quantity(p_quantity numeric)
 returns numeric
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -115,7 +115,7 @@ begin
   return p_quantity;
 end;
 $$;
-comment on function app.checked_quantity is
+comment on function app.check_quantity is
 'The quantity, or null. Raises BAD_INPUT when it is none that public.stock_quantity could hold.';
 
 create or replace function app.move_stock(

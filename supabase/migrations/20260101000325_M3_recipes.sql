@@ -44,7 +44,7 @@ comment on table public.bom_items is 'What a recipe takes, and at which stage it
 comment on column public.bom_items.is_optional is 'When there is none, the cake is made without.';
 grant select on table public.bom_items to authenticated;
 
-create or replace function app.lock_bom(p_id uuid)
+create or replace function app.lock_recipe(p_id uuid)
 returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -59,7 +59,7 @@ begin
   return v_store;
 end;
 $$;
-comment on function app.lock_bom is
+comment on function app.lock_recipe is
 'Lock a recipe for an Admin of its store, and say which that is. Errors: NOT_FOUND, PERMISSION_DENIED.';
 
 create or replace function public.get_boms(
@@ -122,7 +122,7 @@ declare
 begin
   perform app.require('Admin', v_store);
   if p_id is not null then
-    perform app.lock_bom(p_id);
+    perform app.lock_recipe(p_id);
   end if;
   begin
     insert into public.boms as boms (
@@ -172,7 +172,7 @@ declare
   v_store text;
 begin
   perform app.require('Admin');
-  v_store := app.lock_bom(p_bom_id);
+  v_store := app.lock_recipe(p_bom_id);
   if jsonb_typeof(p_items) is distinct from 'array' then
     perform app.fail('BAD_INPUT', 'The items of a recipe are a list.');
   end if;
@@ -215,7 +215,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
-  perform app.audit('delete_bom', app.lock_bom(p_id), p_id::text);
+  perform app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
   update public.boms as boms set is_active = false where boms.id = p_id;
   return true;
 end;

@@ -110,7 +110,7 @@ comment on function app.match_item is
 
 Keywords are the last resort and not for cakes: highest priority, then longest, then SKU. Words are compared as text, so that % and _ are just letters.';
 
-create or replace function app.find_bom(p_store text, p_line jsonb)
+create or replace function app.find_recipe(p_store text, p_line jsonb)
 returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -132,10 +132,10 @@ begin
   );
 end;
 $$;
-comment on function app.find_bom is
+comment on function app.find_recipe is
 'The recipe of a line of an order: by SKU, else product, else its exact title; that of the store before the shared one.';
 
-create or replace function app.mark_blocked(
+create or replace function app.update_inventory_blocked(
   p_store text, p_order_gid text, p_shortages jsonb default '[]'
 )
 returns boolean
@@ -168,7 +168,7 @@ begin
   return v_blocked;
 end;
 $$;
-comment on function app.mark_blocked is
+comment on function app.update_inventory_blocked is
 'Flag the units of an order as long as it waits for stock, with an event on the first of them: ok says whether it has all it needs now.
 
 Lock the units before: their rows are written.';
@@ -228,7 +228,7 @@ begin
       v_hold.item_id, -v_hold.quantity, 'deduct', 'order_create', null, v_hold.store,
       v_hold.order_gid, v_hold.matched_by
     );
-    perform app.mark_blocked(v_hold.store, v_hold.order_gid);
+    perform app.update_inventory_blocked(v_hold.store, v_hold.order_gid);
     v_filled := v_filled + 1;
   end loop;
   return v_filled;
@@ -269,7 +269,7 @@ begin
     with lines as (
       select
         lines.line, (lines.line ->> 'quantity')::numeric as quantity,
-        case when v_recipes then app.find_bom(p_store, lines.line) end as bom_id
+        case when v_recipes then app.find_recipe(p_store, lines.line) end as bom_id
       from jsonb_array_elements(p_lines) as lines (line)
       where (lines.line ->> 'quantity')::numeric > 0
     ),
@@ -326,7 +326,7 @@ begin
     end if;
   end loop;
   if v_shortages <> '[]' then
-    perform app.mark_blocked(p_store, p_order_gid, v_shortages);
+    perform app.update_inventory_blocked(p_store, p_order_gid, v_shortages);
   end if;
   return jsonb_build_object(
     'deducted', v_deducted, 'shortages', v_shortages, 'already_done', v_already

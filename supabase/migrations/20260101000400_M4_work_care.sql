@@ -59,7 +59,7 @@ declare
     for no key update skip locked
   );
 begin
-  perform app.give_up_work(v_ids, 'The worker that had this job did not come back.', null);
+  perform app.retry_or_bury_work(v_ids, 'The worker that had this job did not come back.', null);
   return cardinality(v_ids);
 end;
 $$;
