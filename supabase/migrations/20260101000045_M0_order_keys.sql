@@ -49,6 +49,27 @@ $$;
 comment on function app.priority_label is
 'What people call a priority rank. Sort by the rank, never by this.';
 
+create or replace function app.priority_of(p_label text)
+returns smallint
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rank smallint := (
+    select ranks.rank from unnest('{1,2,3}'::smallint[]) as ranks (rank)
+    where lower(app.priority_label(ranks.rank)) = lower(btrim(p_label))
+  );
+begin
+  if v_rank is null and btrim(p_label) <> '' then
+    perform app.fail(
+      'BAD_INPUT', 'A priority must be High, Medium or Low.', '{"field": "priority"}'
+    );
+  end if;
+  return v_rank;
+end;
+$$;
+comment on function app.priority_of is
+'Returns the rank of a priority by its label. Returns null for a blank. Raises BAD_INPUT for another word.';
+
 create or replace function app.day_key(p_day date)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp

@@ -25,26 +25,14 @@ $$;
 comment on function app.staff_facts is
 'What an Admin decides about a member of staff, pay included. Null: there is nobody of that id.';
 
-create or replace function app.save_staff(
-  p_user_id uuid,
-  p_add boolean,
-  p_full_name text default null,
-  p_role text default null,
-  p_store text default null,
-  p_phone text default null,
-  p_email text default null,
-  p_is_active boolean default null,
-  p_approved boolean default null,
-  p_hourly_rate numeric default null
+create or replace function app.check_staff_fields(
+  p_user_id uuid, p_full_name text, p_role text, p_phone text, p_email text, p_hourly_rate numeric
 )
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wrong text[];
-  v_old jsonb;
-  v_new jsonb;
-  v_changes jsonb;
 begin
   v_wrong := array_remove(array[
     case when p_user_id is null then 'user_id' end,
@@ -65,7 +53,34 @@ begin
       jsonb_build_object('fields', v_wrong)
     );
   end if;
+end;
+$$;
+comment on function app.check_staff_fields is
+'Raises BAD_INPUT with the names of the fields that no member of staff could have. Null means not given.';
 
+create or replace function app.save_staff(
+  p_user_id uuid,
+  p_add boolean,
+  p_full_name text default null,
+  p_role text default null,
+  p_store text default null,
+  p_phone text default null,
+  p_email text default null,
+  p_is_active boolean default null,
+  p_approved boolean default null,
+  p_hourly_rate numeric default null
+)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old jsonb;
+  v_new jsonb;
+  v_changes jsonb;
+begin
+  perform app.check_staff_fields(
+    p_user_id, p_full_name, p_role, p_phone, p_email, p_hourly_rate
+  );
   if p_add and not exists (
     select from public.staff_shared as staff where staff.user_id = p_user_id
   ) then

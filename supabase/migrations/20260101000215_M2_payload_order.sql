@@ -220,6 +220,47 @@ comment on function app.shopify_units is
 
 Accessories and the whole total are on the first, so that sums stay right. Raises BAD_INPUT beyond 200 units, or 64 MB of them.';
 
+create or replace function app.shopify_customer(p_address jsonb, p_customer jsonb)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    app.shopify_text(p_address ->> 'name'),
+    app.shopify_text(p_customer ->> 'name'),
+    app.shopify_text(concat_ws(
+      ' ',
+      app.shopify_text(coalesce(p_customer ->> 'first_name', p_customer ->> 'firstName')),
+      app.shopify_text(coalesce(p_customer ->> 'last_name', p_customer ->> 'lastName'))
+    )),
+    'Customer'
+  );
+end;
+$$;
+comment on function app.shopify_customer is
+'Returns the name on the delivery address, else the name of the customer, else "Customer".';
+
+create or replace function app.shopify_doubts(p_due date, p_due_text text, p_units jsonb)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_jsonb(array_remove(
+    array[
+      case
+        when p_due is not null then null
+        when p_due_text is null then 'No due date'
+        else 'Due date unclear'
+      end,
+      case when jsonb_path_exists(p_units, '$[*] ? (@.flavour == null)') then 'No flavour' end
+    ],
+    null
+  ));
+end;
+$$;
+comment on function app.shopify_doubts is
+'Returns the reasons for which a person must look at an order.';
+
 create or replace function app.shopify_order(p_payload jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -246,7 +287,6 @@ declare
     || app.shopify_pairs('attributes', p_payload -> 'attributes')
     || app.shopify_pairs('customAttributes', p_payload -> 'customAttributes');
   v_address jsonb := coalesce(p_payload -> 'shipping_address', p_payload -> 'shippingAddress');
-  v_customer jsonb := p_payload -> 'customer';
   v_currency text := upper(coalesce(
     app.shopify_text(coalesce(
       p_payload ->> 'currency', p_payload ->> 'currencyCode',
@@ -291,16 +331,7 @@ begin
     'gid', 'gid://shopify/Order/' || v_id,
     'shopify_order_id', v_id,
     'order_number', v_number,
-    'customer_name', coalesce(
-      app.shopify_text(v_address ->> 'name'),
-      app.shopify_text(v_customer ->> 'name'),
-      app.shopify_text(concat_ws(
-        ' ',
-        app.shopify_text(coalesce(v_customer ->> 'first_name', v_customer ->> 'firstName')),
-        app.shopify_text(coalesce(v_customer ->> 'last_name', v_customer ->> 'lastName'))
-      )),
-      'Customer'
-    ),
+    'customer_name', app.shopify_customer(v_address, p_payload -> 'customer'),
     'currency', v_currency,
     'total_amount', v_total,
     'due_date', v_due.due_date,
@@ -321,20 +352,9 @@ begin
     is not null,
     'updated_at',
     app.shopify_moment(coalesce(p_payload ->> 'updated_at', p_payload ->> 'updatedAt')),
-    'needs_attention', to_jsonb(array_remove(
-      array[
-        case
-          when v_is_pos or v_due.due_date is not null then null
-          when v_due.due_date_text is null then 'No due date'
-          else 'Due date unclear'
-        end,
-        case
-          when not v_is_pos and jsonb_path_exists(v_units, '$[*] ? (@.flavour == null)')
-          then 'No flavour'
-        end
-      ],
-      null
-    )),
+    'needs_attention', case
+      when v_is_pos then '[]' else app.shopify_doubts(v_due.due_date, v_due.due_date_text, v_units)
+    end,
     'units', v_units,
     'lines', v_lines
   );

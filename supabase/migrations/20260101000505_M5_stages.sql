@@ -267,9 +267,7 @@ begin
     )
     select moved.to_stage, moved.event into v_stage, v_event from moved;
     if found then
-      perform app.broadcast(
-        'orders', app.order_message(v_store, p_order_id, v_event, v_stage)
-      );
+      perform app.broadcast('orders', app.order_message(v_store, p_order_id, v_event, v_stage));
       return app.order_result(v_store, p_order_id, v_stage, false);
     end if;
     if app.explain_refusal(p_action, p_caller, p_order_id) then

@@ -180,18 +180,9 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
-  v_rank smallint := (
-    select ranks.rank from unnest('{1,2,3}'::smallint[]) as ranks (rank)
-    where lower(app.priority_label(ranks.rank)) = lower(btrim(p_priority))
-  );
 begin
-  if v_rank is null and btrim(p_priority) <> '' then
-    perform app.fail(
-      'BAD_INPUT', 'A priority is High, Medium or Low.', '{"field": "priority"}'
-    );
-  end if;
   return app.edit_order(
-    v_caller, p_order_id, jsonb_build_object('priority_override', v_rank)
+    v_caller, p_order_id, jsonb_build_object('priority_override', app.priority_of(p_priority))
   );
 end;
 $$;

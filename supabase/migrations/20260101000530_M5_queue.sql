@@ -40,6 +40,47 @@ $$;
 comment on function app.check_page is
 'Refuse a page that cannot be: a negative offset, no rows, an unknown sort, or a page_key that belongs to another sort. Raises BAD_INPUT.';
 
+create or replace function app.queue_stage(p_stage text)
+returns public.stage_type
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_stage = 'Complete' or p_stage <> all(enum_range(null::public.stage_type)::text[]) then
+    perform app.fail(
+      'BAD_INPUT',
+      format('The queue has no stage %s. get_complete lists the complete orders.', p_stage),
+      jsonb_build_object('stage', p_stage)
+    );
+  end if;
+  return p_stage::public.stage_type;
+end;
+$$;
+comment on function app.queue_stage is
+'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for a name that is no stage.';
+
+create or replace function app.count_queue(
+  p_stores text[], p_stage public.stage_type, p_priority integer, p_assignee_id uuid,
+  p_unassigned boolean, p_storage text
+)
+returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(tally.orders), 0)
+    from app.order_tally as tally
+    where tally.store = any(p_stores) and tally.stage <> 'Complete'
+    and (p_stage is null or tally.stage = p_stage)
+    and (p_priority is null or tally.priority = p_priority)
+    and (p_assignee_id is null or tally.assignee_id = p_assignee_id)
+    and (p_unassigned is not true or tally.assignee_id is null)
+    and (p_storage is null or tally.storage = p_storage)
+  );
+end;
+$$;
+comment on function app.count_queue is
+'Returns the number of open orders that these filters fit, from the tally. Null filters nothing.';
+
 create or replace function public.get_queue(
   p_store text default null,
   p_stage text default null,
@@ -79,8 +120,8 @@ declare
   v_order text := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
   v_backwards boolean := (v_sort = 'priority') = (v_order = 'ASC'); -- High is first in the queue
   v_after text := substr(p_after, length(v_sort) + 2);
-  v_stage public.stage_type;
-  v_priority text;
+  v_stage public.stage_type := app.queue_stage(nullif(p_stage, ''));
+  v_priority text := 4 - app.priority_of(p_priority);
   v_storage text := nullif(p_storage, '');
   v_pattern text := app.search_pattern(p_search);
   v_from text := case when p_date_from is not null then app.day_key(p_date_from) end;
@@ -97,26 +138,6 @@ begin
     v_offset, v_size, v_sort,
     '{priority, due_date, created_at, customer_name, product_title, size}', v_order, p_after
   );
-  if p_stage <> '' then
-    if p_stage = 'Complete' or p_stage <> all(enum_range(null::public.stage_type)::text[]) then
-      perform app.fail(
-        'BAD_INPUT', format('No stage %s in the queue; get_complete has what is done.', p_stage),
-        jsonb_build_object('stage', p_stage)
-      );
-    end if;
-    v_stage := p_stage::public.stage_type;
-  end if;
-  if p_priority <> '' then
-    select (4 - ranks.rank)::text into v_priority
-    from generate_series(1, 3) as ranks (rank)
-    where lower(app.priority_label(ranks.rank::smallint)) = lower(p_priority);
-    if not found then
-      perform app.fail(
-        'BAD_INPUT', 'A priority is High, Medium or Low.', jsonb_build_object('priority', p_priority)
-      );
-    end if;
-  end if;
-
   if v_pattern is not null then
     v_ids := app.search_order_ids(v_pattern, true, 1000);
     if v_ids is not null then
@@ -124,34 +145,24 @@ begin
       v_most := 1000;
     end if;
   elsif p_after is null and v_to is null then
-    select coalesce(sum(tally.orders), 0) into v_total
-    from app.order_tally as tally
-    where tally.store = any(v_stores) and tally.stage <> 'Complete'
-    and (v_stage is null or tally.stage = v_stage)
-    and (v_priority is null or tally.priority = 4 - v_priority::integer)
-    and (p_assignee_id is null or tally.assignee_id = p_assignee_id)
-    and (p_unassigned is not true or tally.assignee_id is null)
-    and (v_storage is null or tally.storage = v_storage);
+    v_total := app.count_queue(
+      v_stores, v_stage, 4 - v_priority::integer, p_assignee_id, p_unassigned, v_storage
+    );
   end if;
 
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
   return query
   with hits as materialized (
     select
-      keyed.id, keyed.human_id, keyed.shopify_order_id, keyed.shopify_order_number, keyed.suffix,
-      keyed.customer_name, keyed.product_title, keyed.flavour, keyed.notes, keyed.currency,
-      keyed.total_amount, keyed.stage, keyed.priority, keyed.due_date, keyed.delivery_method,
-      keyed.size, keyed.item_qty, keyed.storage, keyed.assignee_id, keyed.store,
-      keyed.created_at, keyed.updated_at, keyed.covering_start_ts, keyed.decorating_start_ts,
-      keyed.cancelled_at, keyed.needs_attention, keyed.sort_key
-    from (
-      select
-        orders.id, orders.human_id, orders.shopify_order_id, orders.shopify_order_number,
-        orders.suffix, orders.customer_name, orders.product_title, orders.flavour, orders.notes,
-        orders.currency, orders.total_amount, orders.stage, orders.priority, orders.due_date,
-        orders.delivery_method, orders.size, orders.item_qty, orders.storage, orders.assignee_id,
-        orders.store, orders.created_at, orders.updated_at, orders.covering_start_ts,
-        orders.decorating_start_ts, orders.cancelled_at, orders.needs_attention,
+      orders.id, orders.human_id, orders.shopify_order_id, orders.shopify_order_number,
+      orders.suffix, orders.customer_name, orders.product_title, orders.flavour, orders.notes,
+      orders.currency, orders.total_amount, orders.stage, orders.priority, orders.due_date,
+      orders.delivery_method, orders.size, orders.item_qty, orders.storage, orders.assignee_id,
+      orders.store, orders.created_at, orders.updated_at, orders.covering_start_ts,
+      orders.decorating_start_ts, orders.cancelled_at, orders.needs_attention, keyed.sort_key
+    from public.orders as orders
+    cross join lateral (
+      values (
         case v_sort
           when 'priority' then orders.queue_key
           when 'due_date' then substr(orders.queue_key, 3)
@@ -161,31 +172,33 @@ begin
             coalesce(lower(orders.customer_name), U&'\+10FFFF') || E'\n' || orders.id
           when 'product_title' then
             coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
-        end collate "C" as sort_key
-      from public.orders as orders
-      where orders.store = any(v_stores) and orders.is_open
-      and (v_stage is null or orders.stage = v_stage)
-      and (p_assignee_id is null or orders.assignee_id = p_assignee_id)
-      and (p_unassigned is not true or orders.assignee_id is null)
-      and (v_storage is null or orders.storage = v_storage)
-      and (v_priority is null or orders.queue_key >= v_priority)
-      and (v_priority is null or orders.queue_key < v_priority || '~')
-      -- few days: find them by the date, and sort; more: they are not far in the queue, after what
-      -- is overdue
-      and (v_from is null or orders.queue_key >= '1 ' || v_from)
-      and (v_to is null or orders.queue_key < '3 ' || v_to)
-      and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
-      and (v_to is null or v_wide or substr(orders.queue_key, 3) < v_to)
-      and (v_from is null or not v_wide or orders.due_date >= p_date_from)
-      and (v_to is null or not v_wide or orders.due_date <= coalesce(p_date_to, 'infinity'))
-      and (v_ids is null or orders.id = any((select v_ids)::text[]))
-      and (v_pattern is null or (
-        select known.words from app.order_words as known
-        where known.store = orders.store and known.id = orders.id and known.is_open
-      ) like v_pattern)
-    ) as keyed
-    where v_after is null
-    or case when v_backwards then keyed.sort_key < v_after else keyed.sort_key > v_after end
+        end collate "C"
+      )
+    ) as keyed (sort_key)
+    where orders.store = any(v_stores) and orders.is_open
+    and (v_stage is null or orders.stage = v_stage)
+    and (p_assignee_id is null or orders.assignee_id = p_assignee_id)
+    and (p_unassigned is not true or orders.assignee_id is null)
+    and (v_storage is null or orders.storage = v_storage)
+    and (v_priority is null or orders.queue_key >= v_priority)
+    and (v_priority is null or orders.queue_key < v_priority || '~')
+    -- few days: find them by the date, and sort; more: they are not far in the queue, after what
+    -- is overdue
+    and (v_from is null or orders.queue_key >= '1 ' || v_from)
+    and (v_to is null or orders.queue_key < '3 ' || v_to)
+    and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
+    and (v_to is null or v_wide or substr(orders.queue_key, 3) < v_to)
+    and (v_from is null or not v_wide or orders.due_date >= p_date_from)
+    and (v_to is null or not v_wide or orders.due_date <= coalesce(p_date_to, 'infinity'))
+    and (v_ids is null or orders.id = any((select v_ids)::text[]))
+    and (v_pattern is null or (
+      select known.words from app.order_words as known
+      where known.store = orders.store and known.id = orders.id and known.is_open
+    ) like v_pattern)
+    and (
+      v_after is null
+      or case when v_backwards then keyed.sort_key < v_after else keyed.sort_key > v_after end
+    )
     order by
       case when v_backwards then keyed.sort_key end desc,
       case when not v_backwards then keyed.sort_key end
