@@ -14,12 +14,12 @@ begin
   end if;
 exception
   when duplicate_object or unique_violation then
-    null; -- roles belong to the server: another of its databases is migrating at the same moment
+    null; -- another database of this server created the role at the same moment
 end;
 $$;
 do $$
 begin
-  -- from Postgres 16 the creator is a member without the right to act as the role: ask for USAGE
+  -- from Postgres 16 the creator of a role is a member but may not act as it: check USAGE
   if not pg_has_role(current_user, 'bakehouse_owner', 'USAGE') then
     grant bakehouse_owner to current_user;
   end if;
@@ -34,11 +34,11 @@ grant usage, create on schema public to bakehouse_owner;
 set local role bakehouse_owner;
 
 comment on schema app is 'Internal functions and tables. Never exposed through the API.';
-comment on schema private is 'Pay and secrets. No API role can look in.';
+comment on schema private is 'Pay and secrets. No API role has access.';
 
 revoke all on schema app, private from public, anon, authenticated, service_role;
 grant usage on schema app to authenticated, service_role; -- policies call helpers there
--- not limited to a schema: the EXECUTE of PUBLIC is a global default
+-- without a schema: PUBLIC gets EXECUTE by a global default, which no schema can take away
 alter default privileges revoke execute on functions from public;
 
 commit;

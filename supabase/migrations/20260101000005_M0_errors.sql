@@ -1,4 +1,4 @@
--- M0 errors: every refusal a caller can meet, and the one way to raise it.
+-- M0 errors: the codes of all errors for callers, and the function that raises them.
 
 begin;
 set local lock_timeout = '5s';
@@ -11,19 +11,19 @@ create table if not exists app.error_codes (
 );
 alter table app.error_codes enable row level security;
 comment on table app.error_codes is
-'Every refusal a caller can meet: the symbol in HINT, and the SQLSTATE that becomes the HTTP status.';
+'Every error that a caller can get: its symbol in HINT, and its SQLSTATE, which becomes the HTTP status.';
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('BAD_INPUT', 'PT400', 'An argument that can never be right.'),
-('NOT_SIGNED_IN', 'PT401', 'The call carries no identity.'),
-('PERMISSION_DENIED', 'PT403', 'Not this caller: unknown, inactive, too low a role, wrong store.'),
-('NOT_FOUND', 'PT404', 'No such row.'),
-('AMBIGUOUS_SCAN', 'PT409', 'The scan fits more than one order; DETAIL lists them.'),
-('APPEND_ONLY', 'PT409', 'A recorded fact is neither changed nor removed.'),
-('CONFLICT', 'PT409', 'Somebody else got there first, or the row is already there.'),
-('INVALID_STAGE', 'PT409', 'The right order at the wrong stage; DETAIL has both stages.'),
-('PAUSED', 'PT503', 'Switched off for now; the same call will work later.')
+('BAD_INPUT', 'PT400', 'An argument is missing or invalid.'),
+('NOT_SIGNED_IN', 'PT401', 'The caller is not signed in.'),
+('PERMISSION_DENIED', 'PT403', 'The caller is unknown, inactive, or lacks the role or store.'),
+('NOT_FOUND', 'PT404', 'The object does not exist, or the caller may not see it.'),
+('AMBIGUOUS_SCAN', 'PT409', 'The scan matches more than one order. DETAIL lists them.'),
+('APPEND_ONLY', 'PT409', 'Rows of this table cannot be changed or deleted.'),
+('CONFLICT', 'PT409', 'The data does not allow this: a duplicate or a change by others.'),
+('INVALID_STAGE', 'PT409', 'The order is not in the stage that the action needs (see DETAIL).'),
+('PAUSED', 'PT503', 'Temporarily switched off. The same call will work later.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -46,9 +46,9 @@ begin
 end;
 $$;
 comment on function app.fail is
-'Refuse: raise the code with a sentence for people and facts for programs.
+'Raises an error: SQLSTATE of the code, message for people, code in HINT, facts for programs in DETAIL.
 
-Never returns. Volatile, because the planner may call an immutable function early.';
+Never returns. Raises an internal error for a code that app.error_codes does not list. Volatile, because the planner may call an immutable function early.';
 
 create or replace function app.not_found(p_what text, p_key text, p_id anyelement)
 returns void

@@ -1,4 +1,4 @@
--- M0 guard: the rights as they must be. Every later file ends by asserting them.
+-- M0 guard: the check of all rights. Every later file ends with this check.
 
 begin;
 set local lock_timeout = '5s';
@@ -11,7 +11,7 @@ as $$
 declare
   v_offences text;
 begin
-  with ours as ( -- relations, their columns, and functions; not what an extension brought
+  with ours as ( -- relations, their columns, and functions
     select
       rel.oid, rel.oid::regclass::text as name, rel.relnamespace as schema, rel.relowner as owner,
       case rel.relkind when 'S' then 'sequence' else 'relation' end as kind,
@@ -33,7 +33,7 @@ begin
       'function', coalesce(fun.proacl, acldefault('f', fun.proowner))
     from pg_proc as fun
   ),
-  scoped as ( -- public may also hold what is not ours: there the owner tells
+  scoped as ( -- without extensions, and in public only what our owner or a member of it owns
     select ours.*, nsp.nspname
     from ours
     inner join pg_namespace as nsp on nsp.oid = ours.schema
@@ -66,7 +66,7 @@ begin
     or scoped.kind = 'sequence'
     or scoped.kind <> 'function' and acl.privilege_type <> 'SELECT'
     or scoped.kind = 'function' and scoped.nspname <> 'public' and not exists (
-      select from pg_depend as dep -- a policy calls it
+      select from pg_depend as dep -- a policy may call the function
       where dep.classid = 'pg_policy'::regclass
       and dep.refclassid = 'pg_proc'::regclass and dep.refobjid = scoped.oid
     )
@@ -74,8 +74,8 @@ begin
     select format('%s belongs to %s', scoped.name, scoped.owner::regrole)
     from scoped
     where scoped.owner <> 'bakehouse_owner'::regrole
-    -- the one function that lends a right of the migration role, where Supabase Realtime is;
-    -- asked of the catalogue, since our owner may not look a name up there
+    -- Where Supabase Realtime exists, this function lends a right of the migration role.
+    -- The query reads pg_proc because our owner may not resolve names in schema realtime.
     and not (
       scoped.name = 'app.broadcast(text,jsonb)' and exists (
         select from pg_proc as fun
@@ -109,9 +109,9 @@ begin
 end;
 $$;
 comment on function app.assert_grants is
-'Ends every migration. Raises the whole list of offences unless the rights are as they must be.
+'Checks all rights at the end of a migration. Raises an error that lists every violation.
 
-anon and PUBLIC may do nothing. No API role may write a table, use a sequence, look into private, or execute a function outside public that no policy calls. Every table has row level security, every function the search path pg_catalog, pg_temp, and everything one owner.';
+anon and PUBLIC may do nothing. No API role may write a table, use a sequence or read schema private. Outside schema public, API roles may execute only functions that a policy calls. Every table must have row level security. Every view must read with the rights of its caller. Every function must have the search path pg_catalog, pg_temp. Everything must belong to bakehouse_owner, except app.broadcast where Supabase Realtime exists.';
 
 select app.assert_grants();
 

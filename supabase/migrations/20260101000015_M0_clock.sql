@@ -10,16 +10,16 @@ create table if not exists app.clock (
 );
 alter table app.clock enable row level security;
 comment on table app.clock is
-'A moment that one transaction takes for now. Empty outside tests; no API role can write it.';
+'The current time that a test sets for its own transaction. Empty outside tests. No API role can write here.';
 comment on column app.clock.xid is
-'The transaction the row speaks for. Never reused, so a row that was committed has no effect.';
+'The transaction that sees this time. Ids are never reused, so a committed row has no effect.';
 
 create or replace function app.now()
 returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- a transaction that has written nothing has set no clock, and mostly that is so
+  -- most transactions have written nothing yet, so they set no clock: skip the query
   if pg_current_xact_id_if_assigned() is null then
     return now();
   end if;
@@ -30,7 +30,7 @@ begin
 end;
 $$;
 comment on function app.now is
-'The moment this transaction works with: its start, unless it has set app.clock.';
+'Returns the current time of this transaction: its start, unless the transaction has set app.clock.';
 
 select app.assert_grants();
 

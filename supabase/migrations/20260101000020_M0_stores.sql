@@ -1,11 +1,11 @@
--- M0 stores: the shops, as data. Another shop is another row.
+-- M0 stores: the cake stores as rows. A new store is a new row.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 create table if not exists public.stores (
-  -- callers say both and global for every store
+  -- both and global are reserved: callers use them for all stores
   code text primary key check (code ~ '^[a-z][a-z0-9_]*$' and code not in ('both', 'global')),
   name text not null,
   scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),
@@ -17,12 +17,14 @@ create table if not exists public.stores (
   updated_at timestamptz not null default app.now()
 );
 alter table public.stores enable row level security;
-comment on table public.stores is 'The cake stores. Everything that differs between them is a column.';
-comment on column public.stores.code is 'How every other table and every call names the store.';
-comment on column public.stores.scan_letter is 'The letter before the number on a docket: B18617.';
+comment on table public.stores is 'The cake stores, one row each.';
+comment on column public.stores.code is
+'The name of the store in every other table and every call.';
+comment on column public.stores.scan_letter is
+'The letter before the order number on a docket, as in B18617.';
 comment on column public.stores.shop_domain is
-'The Shopify domain that webhooks come from. Null: a store without Shopify.';
-comment on column public.stores.time_zone is 'Decides which day it is in the store (app.today).';
+'The Shopify domain that sends the webhooks of the store. Null: the store does not use Shopify.';
+comment on column public.stores.time_zone is 'Decides the current date in the store (app.today).';
 grant select on table public.stores to authenticated;
 
 insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency)
@@ -40,7 +42,7 @@ begin
   return new;
 end;
 $$;
-comment on function app.set_updated_at is 'Trigger: a changed row says when.';
+comment on function app.set_updated_at is 'Trigger: sets updated_at to the time of the change.';
 
 create or replace function app.today(p_store text)
 returns date
@@ -59,7 +61,7 @@ begin
 end;
 $$;
 comment on function app.today is
-'The date in a store. Raises BAD_INPUT when there is no such store.';
+'Returns the current date in a store. Raises BAD_INPUT for an unknown store.';
 
 create or replace function app.store_of(p_order_id text)
 returns text

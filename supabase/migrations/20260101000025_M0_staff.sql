@@ -1,4 +1,4 @@
--- M0 staff: the people who work here, and their pay.
+-- M0 staff: the members of staff, and their pay.
 
 begin;
 set local lock_timeout = '5s';
@@ -12,7 +12,7 @@ begin
 end;
 $$;
 comment on type public.staff_role is
-'What a member of staff may do. Declared in ascending order, so that roles compare.';
+'The roles of staff, in ascending order, so that roles can be compared.';
 
 create table if not exists public.staff_shared (
   user_id uuid primary key,
@@ -31,11 +31,13 @@ create unique index if not exists staff_shared_email_key on public.staff_shared 
 create index if not exists staff_shared_store_idx on public.staff_shared (store);
 alter table public.staff_shared enable row level security;
 comment on table public.staff_shared is
-'Staff of all stores. Somebody counts as staff only while active and approved.';
+'Staff of all stores. Only active and approved staff have any rights.';
 comment on column public.staff_shared.user_id is
-'The account, as auth.users knows it. No foreign key: the person outlives the account, as do their events and hours.';
-comment on column public.staff_shared.store is 'The store they work in. Null: every store.';
-comment on column public.staff_shared.approved is 'An Admin has let them in. Signing up is not enough.';
+'The account in auth.users. No foreign key, so that the person, their events and hours outlive a deleted account.';
+comment on column public.staff_shared.store is
+'The store where the person works. Null: all stores.';
+comment on column public.staff_shared.approved is
+'True after an Admin approved the account. Signing up alone gives no rights.';
 grant select on table public.staff_shared to authenticated;
 
 create table if not exists private.staff_pay (
@@ -45,7 +47,7 @@ create table if not exists private.staff_pay (
 );
 alter table private.staff_pay enable row level security;
 comment on table private.staff_pay is
-'What somebody earns an hour. Apart from staff_shared, because a row policy hides no column.';
+'The hourly pay of staff. A separate table, because a row policy cannot hide a column of staff_shared.';
 
 create or replace trigger staff_shared_set_updated_at
 before update on public.staff_shared

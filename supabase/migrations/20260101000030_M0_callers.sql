@@ -14,7 +14,7 @@ begin
 end;
 $$;
 comment on type app.caller is
-'Who is calling. Kind is staff or service; null is nobody. Stores are those the caller may act on.';
+'The caller of a function. kind is staff or service, or null for an unknown caller. stores are the stores where the caller may act.';
 
 create or replace function app.uid()
 returns uuid
@@ -23,15 +23,15 @@ as $$
 begin
   return (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
 exception
-  -- not JSON, not a uuid, a number too large, nested too deeply: nobody
+  -- not JSON, not a uuid, a number too large, or nested too deeply: an unknown caller
   when data_exception or program_limit_exceeded then
     return null;
 end;
 $$;
 comment on function app.uid is
-'The account in the claims of the request. Null when they name none; never raises.
+'Returns the account in the claims of the request, or null. Never raises.
 
-Our owner role may not call auth.uid(), which also raises on claims it cannot read.';
+Replaces auth.uid(), which our owner role may not call and which raises on invalid claims.';
 grant execute on function app.uid to authenticated;
 
 create or replace function app.actor()
@@ -42,13 +42,13 @@ declare
   v_caller app.caller;
   v_uid uuid;
 begin
-  -- current_user is the owner inside a definer function; the setting is still the caller's role
+  -- inside a definer function current_user is the owner, so read the setting: the caller's role
   if current_setting('role', true) = 'service_role' then
     v_caller.kind := 'service';
     v_caller.stores := array(select stores.code from public.stores as stores order by stores.code);
     return v_caller;
   end if;
-  v_uid := app.uid(); -- once, not for every row of a short table
+  v_uid := app.uid(); -- a variable, because a call in the query runs once per row
   select
     'staff', staff.user_id, staff.role,
     case
@@ -62,7 +62,7 @@ begin
 end;
 $$;
 comment on function app.actor is
-'Who is calling: an active, approved member of staff, the service role, or nobody (all null).';
+'Returns the caller: an active, approved member of staff, or the service role. For anybody else all fields are null.';
 
 create or replace function app.require(
   p_role text, p_store text default null, p_service boolean default false
@@ -83,7 +83,7 @@ begin
       perform app.fail('NOT_SIGNED_IN', 'Sign in first.');
     end if;
     perform app.fail(
-      'PERMISSION_DENIED', 'Your account may not do this.',
+      'PERMISSION_DENIED', format('This action needs an active account of role %s.', p_role),
       jsonb_build_object('needs', p_role, 'role', v_caller.role)
     );
   end if;
@@ -102,9 +102,9 @@ begin
 end;
 $$;
 comment on function app.require is
-'The first line of every RPC: the caller, if they have at least this role and work in this store.
+'Returns the caller, if the caller has at least this role and works in this store. Every RPC must begin with this check.
 
-A null store asks for no store in particular. p_service lets the service role in as well; the role service_role lets in nobody else. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+A null p_store skips the check of the store. p_service admits the service role as well. With p_role service_role, only the service role is admitted. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.require_every_store(p_role text, p_store text)
 returns app.caller
@@ -117,7 +117,7 @@ begin
     select from public.stores as stores where stores.code <> all(v_caller.stores)
   ) then
     perform app.fail(
-      'PERMISSION_DENIED', 'That concerns every store, and your account belongs to one.',
+      'PERMISSION_DENIED', 'This action needs an account of all stores. Yours is of one store.',
       jsonb_build_object('stores', v_caller.stores)
     );
   end if;
@@ -125,7 +125,9 @@ begin
 end;
 $$;
 comment on function app.require_every_store is
-'As app.require, where no store means all of them: whoever belongs to one store cannot decide for every store.';
+'Returns the caller, as app.require does. A null p_store means all stores.
+
+Raises PERMISSION_DENIED if p_store is null and the caller does not work in all stores. Other errors: as app.require.';
 
 create or replace function app.require_performer(p_role text, p_store text, p_performed_by uuid)
 returns app.caller
@@ -146,7 +148,8 @@ begin
   end if;
   if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
     perform app.fail(
-      'PERMISSION_DENIED', 'Nobody works in the name of this account.',
+      'PERMISSION_DENIED',
+      'p_performed_by must be your own account, or from the service active staff of the store.',
       jsonb_build_object('performed_by', p_performed_by)
     );
   end if;
@@ -154,9 +157,9 @@ begin
 end;
 $$;
 comment on function app.require_performer is
-'app.require for who does the work: the caller, who may be named as well; for the service the member of staff that it names, and it has to.
+'Returns the person who does the work, and checks their role and store.
 
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+For staff this is the caller, and p_performed_by must be null or the caller. The service must name a member of staff in p_performed_by. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.is_staff(p_role public.staff_role default 'Staff')
 returns boolean
@@ -167,7 +170,7 @@ begin
 end;
 $$;
 comment on function app.is_staff is
-'For policies: whether the caller is active, approved staff of at least this role.';
+'Returns true if the caller is active, approved staff of at least this role. For policies.';
 grant execute on function app.is_staff to authenticated;
 
 create or replace function app.my_stores()
@@ -179,7 +182,7 @@ begin
 end;
 $$;
 comment on function app.my_stores is
-'For policies: the stores the caller may look into; none for a stranger.';
+'Returns the stores that the caller may see, and none for an unknown caller. For policies.';
 grant execute on function app.my_stores to authenticated;
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

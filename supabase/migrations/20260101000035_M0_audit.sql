@@ -3,8 +3,8 @@
 begin;
 set local lock_timeout = '5s';
 
--- Supabase's realtime.send works only for the migration role, and that right cannot be granted:
--- there app.broadcast belongs to the migration role and lends it. Elsewhere nobody listens.
+-- On Supabase only the migration role may call realtime.send, and this right cannot be granted.
+-- So app.broadcast belongs to the migration role there. Elsewhere app.broadcast does nothing.
 do $$
 begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
@@ -27,7 +27,7 @@ begin
 end;
 $$;
 comment on function app.broadcast is
-'Send to the private channel bakehouse of Supabase Realtime; nothing where there is none.';
+'Sends to the private channel bakehouse of Supabase Realtime. Does nothing where Realtime does not exist.';
 revoke all on function app.broadcast(text, jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;
@@ -48,12 +48,12 @@ create index if not exists audit_log_store_idx on public.audit_log (store, at_ts
 create index if not exists audit_log_subject_idx on public.audit_log (subject, at_ts desc);
 alter table public.audit_log enable row level security;
 comment on table public.audit_log is
-'Who changed what, outside the stages of an order: staff, settings, stock. Append-only.';
-comment on column public.audit_log.actor_kind is 'staff, service, or system: scheduled work.';
+'Changes and their authors, for example of staff, settings and stock. stage_events has the events of orders. Append-only.';
+comment on column public.audit_log.actor_kind is 'staff, service, or system for scheduled work.';
 comment on column public.audit_log.actor_id is
-'The account. No foreign key: the log keeps what it saw.';
-comment on column public.audit_log.store is 'Null: the change concerns every store.';
-comment on column public.audit_log.subject is 'What was changed, as an id.';
+'The account of the author. No foreign key, so that the entry outlives the account.';
+comment on column public.audit_log.store is 'Null: the change concerns all stores.';
+comment on column public.audit_log.subject is 'The id or key of the changed object.';
 grant select on table public.audit_log to authenticated;
 
 create or replace function app.append_only()
@@ -62,14 +62,14 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
-    'APPEND_ONLY', format('%s keeps what was recorded.', tg_table_name),
+    'APPEND_ONLY', format('Rows of %s cannot be changed or deleted.', tg_table_name),
     jsonb_build_object('table', tg_table_name, 'operation', tg_op)
   );
   return null;
 end;
 $$;
 comment on function app.append_only is
-'Trigger: a table that nobody, its owner included, can update, delete from or truncate. Raises APPEND_ONLY.';
+'Trigger: rejects every update, delete and truncate, even by the owner of the table. Raises APPEND_ONLY.';
 
 create or replace function app.emit(p_topic text, p_payload jsonb)
 returns void
@@ -83,9 +83,9 @@ begin
 end;
 $$;
 comment on function app.emit is
-'Tell listeners, once this transaction commits: NOTIFY on channel bakehouse, and Supabase Realtime where present.
+'Notifies listeners when this transaction commits, by NOTIFY on channel bakehouse and by Supabase Realtime where present.
 
-The payload carries ids, never personal data: anyone who can listen reads it.';
+The payload must contain ids, never personal data, because every listener can read the payload.';
 
 create or replace function app.audit(
   p_action text, p_store text, p_subject text, p_meta jsonb default '{}'
@@ -103,7 +103,7 @@ begin
 end;
 $$;
 comment on function app.audit is
-'Write down who is doing what, in the transaction that does it. The system: no caller, as in scheduled work.';
+'Adds an entry to the audit log, in the transaction of the change. Without a caller the author is the system.';
 
 create or replace trigger audit_log_append_only
 before update or delete or truncate on public.audit_log

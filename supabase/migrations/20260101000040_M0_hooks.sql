@@ -1,7 +1,7 @@
--- M0 hooks: work that runs by itself, and what follows a change, as rows.
+-- M0 hooks: scheduled tasks, and functions that a change calls, as rows.
 --
--- A file registers its own task or listener. So an earlier file never names a later one: orders
--- know nothing of stock, and app.tick knows no task.
+-- Each file registers its own tasks and listeners, so that no file names a later one. The code of
+-- orders does not know stock, and app.tick does not know its tasks.
 
 begin;
 set local lock_timeout = '5s';
@@ -13,11 +13,11 @@ create table if not exists app.tasks (
   function text not null
 );
 alter table app.tasks enable row level security;
-comment on table app.tasks is 'The work that app.tick runs. Each file registers its own.';
+comment on table app.tasks is 'The tasks that app.tick runs. Each file registers its own tasks.';
 comment on column app.tasks.period is
-'tick: at every call of app.tick. day: once for each store and day, with the store as argument.';
+'tick: runs at every call of app.tick. day: runs once per store and day, with the store as argument.';
 comment on column app.tasks.function is
-'A function of schema app, by name: a reg* type would stop pg_upgrade.';
+'The name of a function in schema app. Text, because a reg* column would stop pg_upgrade.';
 
 create table if not exists app.task_runs (
   task text not null references app.tasks (name) on delete cascade,
@@ -29,7 +29,7 @@ create table if not exists app.task_runs (
 create index if not exists task_runs_store_idx on app.task_runs (store);
 alter table app.task_runs enable row level security;
 comment on table app.task_runs is 'When each daily task last ran for each store.';
-comment on column app.task_runs.day is 'The day it ran for, by the calendar of the store.';
+comment on column app.task_runs.day is 'The day of the run, in the time zone of the store.';
 
 create table if not exists app.hooks (
   event text not null,
@@ -39,8 +39,8 @@ create table if not exists app.hooks (
 );
 alter table app.hooks enable row level security;
 comment on table app.hooks is
-'The functions that a change calls, in order of position, in the transaction of the change.';
-comment on column app.hooks.function is 'A function of schema app, by name.';
+'The functions that a change calls in its own transaction, in order of position.';
+comment on column app.hooks.function is 'The name of a function in schema app.';
 
 create or replace function app.check_registered(p_function text)
 returns void
@@ -53,7 +53,7 @@ begin
 end;
 $$;
 comment on function app.check_registered is
-'Raises an error unless schema app has a function of this name.';
+'Raises an error unless schema app has exactly one function of this name.';
 
 create or replace function app.register_task(p_name text, p_period text, p_function text)
 returns void
@@ -66,7 +66,9 @@ begin
 end;
 $$;
 comment on function app.register_task is
-'Registers a function for app.tick. A daily one takes the store; each returns a number.';
+'Registers a function of schema app as a task of app.tick. Raises an error if there is no such function.
+
+A daily task must take the store. Every task must return a number.';
 
 create or replace function app.register_hook(p_event text, p_position integer, p_function text)
 returns void
@@ -79,7 +81,9 @@ begin
 end;
 $$;
 comment on function app.register_hook is
-'Registers a function that an event calls with a store and an order. It returns a number.';
+'Registers a function of schema app that an event calls. Raises an error if there is no such function.
+
+The function must take a store and an order, and return a number.';
 
 create or replace function app.call_registered(
   p_function text, p_store text default null, p_order text default null
@@ -121,9 +125,9 @@ begin
 end;
 $$;
 comment on function app.order_changed is
-'Tells every listener that an order changed. A writer calls it once an order, at the end of its write.
+'Calls every listener of a changed order. A writer must call this once per order, at the end of its write.
 
-p_order is the gid of a Shopify order, all its units together, or the id of a manual order.';
+p_order is the gid of a Shopify order, for all its units, or the id of a manual order.';
 
 create or replace function app.tick()
 returns jsonb
@@ -164,13 +168,13 @@ $$;
 comment on function app.tick is
 'Runs every task that is due. Returns the number that each task returned.
 
-pg_cron or `bakehouse tick` calls it every minute. More often does no harm: a second call finds the first at work and does nothing.';
+pg_cron or `bakehouse tick` calls this function every minute. More calls do no harm: a call during another call does nothing.';
 
 select app.assert_grants();
 
 reset role;
 
--- the job runs as the migration role; scheduling it again replaces it
+-- the job runs as the migration role, and scheduling the same name again replaces the job
 do $$
 begin
   if to_regnamespace('cron') is not null then

@@ -21,9 +21,9 @@ begin
 end;
 $$;
 comment on function app.size_rank is
-'Sizes in the order of the bakery: Gift, Small, Small Tall, Medium, Medium Tall, Large, Large Tall, others.
+'Returns the rank of a size, in the order Gift, Small, Small Tall, Medium, Medium Tall, Large, Large Tall, others.
 
-orders.size_rank stores the answer: a change here needs a rewrite of that column.';
+orders.size_rank stores the result, so a change here needs a rewrite of that column.';
 
 create or replace function app.priority_rank(p_due date, p_today date)
 returns smallint
@@ -34,9 +34,9 @@ begin
 end;
 $$;
 comment on function app.priority_rank is
-'How urgent an order is: 3 with at most a day left, 2 with at most three, else 1.
+'Returns the priority of an order: 3 with at most one day left, 2 with at most three, else 1.
 
-An order without a due date is not urgent but in doubt: it ranks 1, and needs_attention says why.';
+Without a due date the priority is 1. orders.needs_attention then reports the missing date.';
 
 create or replace function app.priority_label(p_rank smallint)
 returns text
@@ -47,7 +47,7 @@ begin
 end;
 $$;
 comment on function app.priority_label is
-'What people call a priority rank. Sort by the rank, never by this.';
+'Returns the name of a priority: Low, Medium or High. Sort by the number, never by the name.';
 
 create or replace function app.priority_of(p_label text)
 returns smallint
@@ -81,7 +81,7 @@ begin
   end;
 end;
 $$;
-comment on function app.day_key is 'A day as text that sorts; no day comes last.';
+comment on function app.day_key is 'Returns a date as text that sorts by date. Null sorts last.';
 
 create or replace function app.moment_key(p_moment timestamptz)
 returns text
@@ -92,7 +92,9 @@ begin
 end;
 $$;
 comment on function app.moment_key is
-'A moment as text that sorts; none comes first. An index is built with it.';
+'Returns a time as text that sorts by time. Null sorts first.
+
+orders_complete_idx uses this function, so a change here needs a new build of that index.';
 
 create or replace function app.set_priority()
 returns trigger
@@ -106,7 +108,7 @@ begin
 end;
 $$;
 comment on function app.set_priority is
-'Trigger: the priority of an order follows its override, else its due date.';
+'Trigger: sets the priority of an order to its override, else by its due date.';
 
 create or replace function app.set_queue_key()
 returns trigger
@@ -121,7 +123,9 @@ begin
 end;
 $$;
 comment on function app.set_queue_key is
-'Trigger: the place of an order in the queue follows all that the queue is sorted by. It comes after the priority: triggers run by name.';
+'Trigger: sets the queue key of an order from all columns that sort the queue.
+
+Runs after orders_set_priority, because triggers run in order of their names.';
 
 select app.assert_grants();
 

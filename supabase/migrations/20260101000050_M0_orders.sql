@@ -1,4 +1,4 @@
--- M0 orders: one row per cake, partitioned by store, and everything that happened to it.
+-- M0 orders: one row per cake, partitioned by store, and the events of each order.
 
 begin;
 set local lock_timeout = '5s';
@@ -19,8 +19,8 @@ begin
   end if;
 end;
 $$;
-comment on type public.stage_type is 'Where a cake is, from first filling to packed box.';
-comment on type public.event_type is 'What can happen to an order.';
+comment on type public.stage_type is 'The stages of an order, in the order of the work.';
+comment on type public.event_type is 'The kinds of events of an order.';
 
 create table if not exists public.orders (
   store text not null references public.stores (code),
@@ -92,55 +92,63 @@ alter table public.orders enable row level security;
 alter table public.orders_bannos enable row level security;
 alter table public.orders_flourlane enable row level security;
 alter table public.orders_default enable row level security;
--- one row per unit of a Shopify order: a second delivery of it finds its rows taken
+-- one row per unit of a Shopify order, so that a repeated delivery cannot add the unit again
 create unique index if not exists orders_unit_key
 on public.orders (store, shopify_order_gid, suffix) nulls not distinct
 where shopify_order_gid is not null;
--- the queue and its filters, each in the order of the queue
+-- the queue and its filters, all sorted like the queue
 create index if not exists orders_queue_idx on public.orders (queue_key) where is_open;
 create index if not exists orders_stage_idx on public.orders (stage, queue_key) where is_open;
 create index if not exists orders_assignee_idx on public.orders (assignee_id, is_open, queue_key)
 where assignee_id is not null;
 create index if not exists orders_storage_idx on public.orders (storage, queue_key)
 where is_open and storage is not null;
--- by due date: the queue without its first word, the priority
+-- sorted by due date: the queue key without its first word, the priority
 create index if not exists orders_due_idx on public.orders (substr(queue_key, 3)) where is_open;
--- the finished, by completion
+-- complete orders by time of completion
 create index if not exists orders_complete_idx
 on public.orders ((app.moment_key(packing_complete_ts) || ' ' || id) collate "C")
 where stage = 'Complete' and cancelled_at is null and not is_pos;
 create index if not exists orders_number_idx
 on public.orders (shopify_order_number desc nulls last, id);
 comment on table public.orders is
-'One row per cake, whatever the store. Written by RPCs alone; ids never change.';
-comment on table public.orders_bannos is 'Partition of orders: the store bannos. Read orders.';
-comment on table public.orders_flourlane is 'Partition of orders: the store flourlane. Read orders.';
+'One row per cake, for all stores. Only RPCs write here. Ids never change.';
+comment on table public.orders_bannos is
+'Partition of orders for the store bannos. Read orders instead.';
+comment on table public.orders_flourlane is
+'Partition of orders for the store flourlane. Read orders instead.';
 comment on table public.orders_default is
-'Partition of orders: stores added later, until they get their own. Read orders.';
+'Partition of orders for stores without a partition of their own. Read orders instead.';
 comment on column public.orders.id is
-'The scanner id, what the barcode carries: bannos-12345, or bannos-12345-B for a unit of a split order.';
-comment on column public.orders.row_id is 'A surrogate for links that should not show the number.';
+'The scanner id in the barcode: bannos-12345, or bannos-12345-B for a unit of a split order.';
+comment on column public.orders.row_id is
+'A second id, for links that must not show the order number.';
 comment on column public.orders.shopify_order_number is
-'The number on the docket, of a manual order too; units of a split order share it.';
+'The number on the docket, also for a manual order. All units of a split order have the same number.';
 comment on column public.orders.suffix is
-'Which unit of a split order: A to Z, AA, AB. Null: the order is a single cake.';
-comment on column public.orders.size_rank is 'What to sort sizes by (app.size_rank).';
+'The letter of a unit of a split order: A to Z, then AA, AB. Null: the order is a single cake.';
+comment on column public.orders.size_rank is 'The sort key of the size (app.size_rank).';
 comment on column public.orders.total_amount is
-'The total of the whole order, on its first unit only, so that sums stay right.';
+'The total of the whole order, stored on one unit only, so that sums are right.';
 comment on column public.orders.order_json is
-'The line item the cake was made from, as Shopify sent it: not granted to anyone.';
+'The Shopify line item of the cake, as sent. No API role may read this column.';
 comment on column public.orders.priority is
-'1 Low, 2 Medium, 3 High. Set by a trigger from the override, else from the due date.';
+'1 Low, 2 Medium, 3 High. A trigger sets the value from the override, else from the due date.';
 comment on column public.orders.queue_key is
-'Where the order stands in the queue, as text that sorts: priority (1 is High), due date, size rank, number, id. Set by a trigger.';
-comment on column public.orders.due_date is 'Null when unknown; never guessed.';
-comment on column public.orders.due_date_text is 'What the customer''s order said, word for word.';
-comment on column public.orders.needs_attention is 'Why a person has to look at this order.';
-comment on column public.orders.is_pos is 'Sold over the counter: nothing to make.';
-comment on column public.orders.cancelled_at is 'Cancelled since. The stage stays what it was.';
+'The place in the queue, as text that sorts: priority (1 is High), due date, size rank, number, id. A trigger sets the text.';
+comment on column public.orders.due_date is 'Null if unknown. The date is never guessed.';
+comment on column public.orders.due_date_text is
+'The due date in the exact words of the Shopify order.';
+comment on column public.orders.needs_attention is
+'The reasons why a person must look at this order. Null: no reason.';
+comment on column public.orders.is_pos is
+'True if the order was sold over the counter and needs no work.';
+comment on column public.orders.cancelled_at is
+'The time of the cancellation. The stage does not change.';
 comment on column public.orders.is_open is
-'There is work to do: not complete, not cancelled, not over the counter.';
-comment on column public.orders.created_by is 'The account that made the row. Null: the service.';
+'True if the order needs work: not complete, not cancelled, not sold over the counter.';
+comment on column public.orders.created_by is
+'The account that created the order. Null: the service.';
 
 grant select (
   store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
@@ -173,10 +181,12 @@ create index if not exists stage_events_stage_idx
 on public.stage_events (store, stage, at_ts desc);
 alter table public.stage_events enable row level security;
 comment on table public.stage_events is
-'What happened to each order. Append-only, and the truth about durations: the timestamps of orders are the last round only.';
-comment on column public.stage_events.stage is 'The stage the order was in when it happened.';
-comment on column public.stage_events.staff_id is 'Who did it. Null: the service.';
-comment on column public.stage_events.ok is 'The outcome, where an event has one.';
+'The events of each order. Append-only. Measure durations here, because orders has only the latest timestamps.';
+comment on column public.stage_events.stage is 'The stage of the order at the time of the event.';
+comment on column public.stage_events.staff_id is
+'The member of staff who caused the event. Null: the service.';
+comment on column public.stage_events.ok is
+'The result of the event: true or false. Null: the event has no result.';
 grant select on table public.stage_events to authenticated;
 
 create or replace function app.forbid_identity_change()
@@ -185,14 +195,14 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
-    'BAD_INPUT', format('Order %s keeps its id, its row id and its store.', old.id),
+    'BAD_INPUT', format('Cannot change the id, row id or store of order %s.', old.id),
     jsonb_build_object('order_id', old.id, 'store', old.store)
   );
   return null;
 end;
 $$;
 comment on function app.forbid_identity_change is
-'Trigger: barcodes in the kitchen carry the id, so it never changes. Raises BAD_INPUT.';
+'Trigger: rejects a new id, row id or store, because printed barcodes carry the id. Raises BAD_INPUT.';
 
 create or replace function app.refresh_priorities(p_store text)
 returns integer
@@ -204,7 +214,7 @@ declare
 begin
   update public.orders as orders
   set priority = app.priority_rank(orders.due_date, v_today)
-  from ( -- locked by id, as whoever locks several orders does
+  from ( -- locked in order of id, as every function that locks several orders does
     select dated.id
     from public.orders as dated
     where dated.store = p_store and dated.is_open and dated.priority_override is null
@@ -223,7 +233,9 @@ begin
 end;
 $$;
 comment on function app.refresh_priorities is
-'Rank the open orders of a store by its own today; how many changed. An override stays. Raises BAD_INPUT when there is no such store.';
+'Sets the priority of the open orders of a store for the current date there. Returns how many changed.
+
+Skips orders with an override. Raises BAD_INPUT for an unknown store.';
 
 create or replace trigger orders_forbid_identity_change
 before update of store, id, row_id on public.orders

@@ -1,4 +1,4 @@
--- M0 order access: the way to one order: ask for the caller's right, lock it, record, answer.
+-- M0 order access: check the caller, lock the order, record the event, return the result.
 
 begin;
 set local lock_timeout = '5s';
@@ -11,7 +11,7 @@ returns app.caller
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_store text := split_part(p_order_id, '-', 1);
+  v_store text := app.store_of(p_order_id);
   v_caller app.caller;
 begin
   if v_store is distinct from coalesce(p_store, v_store) or v_store = '' then
@@ -23,7 +23,7 @@ begin
   end;
   if v_store is null then
     perform app.fail(
-      'BAD_INPUT', 'That is not the id of an order of this store.',
+      'BAD_INPUT', 'The order id is missing, or does not belong to this store.',
       jsonb_build_object('order_id', p_order_id, 'store', p_store)
     );
   end if;
@@ -31,25 +31,24 @@ begin
 end;
 $$;
 comment on function app.require_order is
-'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
+'Returns the caller, if the caller has at least this role and works in the store of the order. Every RPC on one order must begin with this check.
 
-Whether there is such an order is not asked here. With p_performed_by it is app.require_performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
+Does not check that the order exists. With p_performed_by, app.require_performer decides. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
 
 create or replace function app.lock_order(p_order_id text, p_live boolean default true)
 returns public.orders
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_store text := app.store_of(p_order_id);
   v_order public.orders;
 begin
   select orders.* into v_order
   from public.orders as orders
-  where orders.store = split_part(p_order_id, '-', 1) and orders.id = p_order_id
+  where orders.store = v_store and orders.id = p_order_id
   for no key update;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
-    );
+    perform app.not_found('order', 'order_id', p_order_id);
   end if;
   if p_live and v_order.cancelled_at is not null then
     perform app.fail(
@@ -61,7 +60,9 @@ begin
 end;
 $$;
 comment on function app.lock_order is
-'An order as it is now and stays until this transaction ends. Errors: NOT_FOUND, CANCELLED (unless p_live is false).';
+'Locks an order until this transaction ends. Returns the order.
+
+Rejects a cancelled order, unless p_live is false. Errors: NOT_FOUND, CANCELLED.';
 
 create or replace function app.order_result(
   p_store text, p_order_id text, p_stage public.stage_type, p_already_done boolean
@@ -75,7 +76,8 @@ begin
   );
 end;
 $$;
-comment on function app.order_result is 'Returns the answer of an RPC that writes to an order.';
+comment on function app.order_result is
+'Returns the result of an RPC that writes to an order: {order_id, store, stage, already_done}.';
 
 create or replace function app.order_message(
   p_store text, p_order_id text, p_event public.event_type, p_stage public.stage_type
@@ -102,7 +104,7 @@ begin
   );
 end;
 $$;
-comment on function app.announce_order is 'Tells listeners that something happened to an order.';
+comment on function app.announce_order is 'Notifies listeners of an event of an order.';
 
 create or replace function app.record_order_event(
   p_caller app.caller, p_order public.orders, p_event public.event_type, p_meta jsonb
@@ -118,7 +120,7 @@ begin
 end;
 $$;
 comment on function app.record_order_event is
-'Records and announces what the caller has just done to an order. Returns the answer for the caller.';
+'Records an event of the caller on an order and notifies listeners. Returns app.order_result.';
 
 select app.assert_grants();
 

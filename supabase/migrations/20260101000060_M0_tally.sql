@@ -1,8 +1,8 @@
--- M0 tally: how many orders stand where, known without counting them.
+-- M0 tally: the number of orders by stage, without counting the orders.
 --
--- A counter that every stage move updates would let one move through at a time. So a move only
--- appends its minus one and its plus one, and a reader adds up. app.tick folds many rows into few.
--- The sum is exact in every snapshot, the transaction's own changes included.
+-- If every stage move updated a counter, moves would wait for each other. So a move appends -1 and
+-- +1, and a reader adds up the rows. app.tick merges many rows into few. The total is exact in
+-- every snapshot and includes the changes of the own transaction.
 
 begin;
 set local lock_timeout = '5s';
@@ -18,16 +18,17 @@ create table if not exists app.order_tally (
 );
 alter table app.order_tally enable row level security;
 comment on table app.order_tally is
-'Orders by where they stand, as changes to add up; without the cancelled and those sold over the counter. No key and no index: it is appended to, and read whole.';
+'The number of orders by stage, as changes to add up. Cancelled orders and orders sold over the counter do not count. Without key and index, because writers append and readers read all rows.';
 comment on column app.order_tally.priority is
-'Like the assignee and the storage of open orders only: the complete are one number a store.';
-comment on column app.order_tally.orders is 'So many more, or fewer.';
+'Set for open orders only, like assignee_id and storage. The complete orders of a store are one group.';
+comment on column app.order_tally.orders is
+'The number of orders that were added, negative for removed orders.';
 
 create or replace function app.tally_order()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-begin -- each a plain insert: of a stage move, this is what costs
+begin -- plain inserts, because every stage move pays for this trigger
   if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
     if old.is_open then
       insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
@@ -48,7 +49,7 @@ begin -- each a plain insert: of a stage move, this is what costs
 end;
 $$;
 comment on function app.tally_order is
-'Trigger: one fewer where the order stood, one more where it stands.';
+'Trigger: appends -1 for the old values of an order and +1 for the new values.';
 
 create or replace function app.fold_tally()
 returns integer
@@ -79,7 +80,9 @@ begin
 end;
 $$;
 comment on function app.fold_tally is
-'Add up the tally, one row for each place where orders stand; how many rows it wrote. It takes only rows that it sees, so moves go on meanwhile, and none is lost or counted twice.';
+'Merges the tally into one row per group. Returns the number of written rows.
+
+Merges only rows that this snapshot sees. Concurrent moves go on, and none is lost or counted twice.';
 
 create or replace trigger orders_tally
 after insert or delete on public.orders
@@ -94,7 +97,7 @@ when ((
 ))
 execute function app.tally_order();
 
--- what was there before: nobody writes orders until the triggers are committed
+-- counts existing orders: create trigger has locked orders against writes until the commit
 insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
 select
   orders.store,

@@ -1,8 +1,8 @@
 -- M0 search: find orders by any part of a name, a product or a number.
 --
--- The words stand apart from orders, because a stage move writes a new version of the row. A
--- trigram index on orders would be written at every move. This one is written when an order
--- arrives, is edited, and is done.
+-- The words are in their own table, because a stage move writes a new version of an order. A
+-- trigram index on orders would be written at every move. This index is written only when an order
+-- arrives, is edited or is done.
 
 begin;
 set local lock_timeout = '5s';
@@ -23,10 +23,10 @@ alter table app.order_words enable row level security;
 alter table app.order_words_open enable row level security;
 alter table app.order_words_done enable row level security;
 comment on table app.order_words is
-'What an order is searched by; those in work apart from all others. A trigger keeps it, without a foreign key.';
-comment on table app.order_words_open is 'Partition of order_words: orders in work.';
+'The search text of each order, with a partition for open orders. A trigger writes the table, so there is no foreign key.';
+comment on table app.order_words_open is 'Partition of order_words: open orders.';
 comment on table app.order_words_done is
-'Partition of order_words: complete, cancelled, or over the counter.';
+'Partition of order_words: complete, cancelled, or sold over the counter.';
 
 create or replace function app.sync_order_words()
 returns trigger
@@ -49,7 +49,7 @@ begin
 end;
 $$;
 comment on function app.sync_order_words is
-'Trigger: order_words follows orders. A line each, so that nothing is found across two of them.';
+'Trigger: copies the search text of an order to order_words. Each field is a line, so that no match spans two fields.';
 
 create or replace function app.search_pattern(p_search text)
 returns text
@@ -62,7 +62,9 @@ begin
 end;
 $$;
 comment on function app.search_pattern is
-'For LIKE on order_words: contains this, whatever letters it is made of. A docket''s # does not count; null when nothing is left.';
+'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters stand for themselves.
+
+A leading # is ignored. Returns null for an empty search.';
 
 create or replace function app.search_order_ids(p_pattern text, p_is_open boolean, p_most integer)
 returns text[]
@@ -81,9 +83,9 @@ begin
 end;
 $$;
 comment on function app.search_order_ids is
-'The orders that a pattern fits, of those in work or of the others. Null when they are more than so many: then read the list in its order, and it will not take long to find enough.
+'Returns the ids of the orders that match a pattern: open orders, or with p_is_open false all others.
 
-Planned for the pattern at hand: the trigram index is for rare ones.';
+Returns null for more than p_most matches. The caller then scans its list in order, which soon finds enough matches. Each pattern gets its own plan, because the trigram index helps only rare patterns.';
 
 create or replace trigger orders_words
 after insert or delete on public.orders
@@ -97,7 +99,7 @@ when (
 )
 execute function app.sync_order_words();
 
--- what was there before: nobody writes orders until the triggers are committed
+-- copies existing orders: create trigger has locked orders against writes until the commit
 insert into app.order_words (store, id, is_open, words)
 select
   orders.store,

@@ -1,4 +1,4 @@
--- M1 settings: what an Admin may decide: each key with its shape and its default.
+-- M1 settings: all settings with shape and default, and the values that Admins set.
 
 begin;
 set local lock_timeout = '5s';
@@ -14,11 +14,12 @@ create table if not exists app.setting_keys (
 );
 alter table app.setting_keys enable row level security;
 comment on table app.setting_keys is
-'Every setting there is. What is not listed cannot be set: no secret ever is.';
-comment on column app.setting_keys.shape is 'What a value has to satisfy; strict, so that [x] is not x.';
-comment on column app.setting_keys.needs is 'The shape in words, for who got it wrong.';
+'All settings. A key that is not listed here cannot be set. A secret is never a setting.';
+comment on column app.setting_keys.shape is
+'The jsonpath that a value must satisfy. Strict mode, so that [x] does not pass as x.';
+comment on column app.setting_keys.needs is 'The shape in words, for error messages.';
 comment on column app.setting_keys.store_defaults is
-'By store, where the default is not that of the others.';
+'The defaults of stores that differ from default_value, by store.';
 
 insert into app.setting_keys (key, shape, needs, default_value, store_defaults, meaning)
 values
@@ -26,7 +27,7 @@ values
   'flavours',
   'strict $.type() == "array" && $.size() > 0 && $.size() <= 100 && !exists($[*] ? (
     @.type() != "string" || !(@ like_regex "^\\S(.{0,98}\\S)?$")))',
-  'a list of 1 to 100 names, none blank or padded',
+  'a list of 1 to 100 names, each of 1 to 100 characters without spaces at the ends',
   '["Vanilla", "Chocolate", "Strawberry"]',
   '{
     "bannos": ["Vanilla", "Chocolate", "Strawberry", "Mango", "Hazelnut", "Pistachio"],
@@ -40,7 +41,7 @@ values
   'storage_locations',
   'strict $.type() == "array" && $.size() > 0 && $.size() <= 100 && !exists($[*] ? (
     @.type() != "string" || !(@ like_regex "^\\S(.{0,98}\\S)?$")))',
-  'a list of 1 to 100 names, none blank or padded',
+  'a list of 1 to 100 names, each of 1 to 100 characters without spaces at the ends',
   '[
     "Store Fridge", "Store Freezer", "Kitchen Coolroom", "Kitchen Freezer", "Basement Coolroom"
   ]',
@@ -48,7 +49,7 @@ values
     "Store Fridge", "Store Freezer", "Kitchen Coolroom", "Kitchen Freezer", "Basement Coolroom",
     "Display Case"
   ]}',
-  'Where a cake may stand.'
+  'The places where a cake can be stored.'
 ),
 (
   'printing_settings',
@@ -64,29 +65,29 @@ values
     || @.key == "copies" && @.value.type() == "number"
       && (@.value == 1 || @.value == 2 || @.value == 3)
   )))',
-  'an object of printer_name, paper_size and barcodePrefix (text), auto_print, print_barcodes and '
-  'print_labels (boolean), orientation (portrait, landscape), ticketSize (58mm, 80mm, custom), '
-  'copies (1 to 3)',
+  'an object with any of printer_name, paper_size, barcodePrefix (text up to 100 characters), '
+  'auto_print, print_barcodes, print_labels (boolean), orientation (portrait or landscape), '
+  'ticketSize (58mm, 80mm or custom), copies (1 to 3)',
   '{
     "printer_name": "", "paper_size": "A4", "orientation": "portrait", "auto_print": false,
     "print_barcodes": true, "print_labels": true, "ticketSize": "80mm", "copies": 1,
     "barcodePrefix": ""
   }',
   '{}',
-  'How tickets are printed. A property left out has its default.'
+  'How tickets are printed. A missing property has its default.'
 ),
 (
   'dueDates.defaultDue',
   'strict $ like_regex "^(today|\\+([1-9]|[1-9][0-9]) days?)$"',
   'today, +1 day, or +2 days up to +99 days',
   '"+1 day"', '{}',
-  'The due date a new order is offered.'
+  'The due date that is suggested for a new order.'
 ),
 (
   'dueDates.allowedDays',
   'strict $.type() == "array" && $.size() == 7 && exists($[*] ? (@ == true))
     && !exists($[*] ? (@.type() != "boolean"))',
-  'seven booleans, Monday to Sunday, at least one of them true',
+  'a list of seven booleans, Monday to Sunday, at least one of them true',
   '[true, true, true, true, true, true, false]', '{}',
   'The days of the week on which orders can be due.'
 ),
@@ -103,19 +104,19 @@ values
   'monitor.density',
   'strict $ == "compact" || $ == "cozy"', 'compact or cozy',
   '"cozy"', '{}',
-  'How closely the kitchen monitors set their rows.'
+  'The row spacing on the kitchen monitors.'
 ),
 (
   'monitor.autoRefresh',
   'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60',
   '30', '{}',
-  'After how many seconds the kitchen monitors read again.'
+  'The refresh interval of the kitchen monitors in seconds.'
 ),
 (
   'inventory_tracking_enabled',
   'strict $.type() == "boolean"', 'true or false',
   'false', '{}',
-  'Whether orders take their parts out of stock.'
+  'Whether orders take their parts from stock.'
 ),
 (
   'photo_required_stages',
@@ -129,7 +130,7 @@ values
   'active_shift_required',
   'strict $.type() == "boolean"', 'true or false',
   'false', '{}',
-  'Whether an order can be assigned only to somebody on shift.'
+  'Whether an order can be assigned only to staff on shift.'
 )
 on conflict (key) do update
   set
@@ -147,9 +148,9 @@ create table if not exists public.settings (
 create index if not exists settings_key_idx on public.settings (key);
 alter table public.settings enable row level security;
 comment on table public.settings is
-'What has been set, and nothing else: read get_setting, which knows the defaults.';
+'The values that were set, without the defaults. Read settings through get_setting.';
 comment on column public.settings.store is
-'Null: every store that has no value of its own. Callers spell it global.';
+'Null: all stores without a value of their own. Callers write global for null.';
 grant select on table public.settings to authenticated;
 
 create or replace function app.setting(p_store text, p_key text)
@@ -174,7 +175,7 @@ begin
   where keys.key = p_key;
   if not found then
     perform app.fail(
-      'BAD_INPUT', 'No such setting.',
+      'BAD_INPUT', 'There is no such setting. DETAIL lists all keys.',
       jsonb_build_object('keys', array(select keys.key from app.setting_keys as keys order by 1))
     );
   end if;
@@ -182,9 +183,9 @@ begin
 end;
 $$;
 comment on function app.setting is
-'The value in force: the store''s own, else the one for every store, else the default. Never null.
+'Returns the value in force: of the store, else of all stores, else the default. Never null.
 
-A null store asks for the value of every store. Raises BAD_INPUT for a key that does not exist.';
+A null store means all stores. Raises BAD_INPUT for an unknown key.';
 
 create or replace function app.check_setting(p_key text, p_value jsonb)
 returns jsonb
@@ -203,7 +204,7 @@ begin
     begin
       v_inner := (p_value #>> '{}')::jsonb;
     exception
-      -- not JSON, a number too large, nested too deeply: no value inside
+      -- not JSON, a number too large, or nested too deeply: no JSON inside
       when data_exception or program_limit_exceeded then
         v_inner := null;
     end;
@@ -211,17 +212,17 @@ begin
       return v_inner;
     end if;
   end if;
-  perform app.setting(null, p_key); -- refuses a key that does not exist
+  perform app.setting(null, p_key); -- rejects an unknown key
   perform app.fail(
-    'BAD_INPUT', format('%s has to be %s.', p_key, v_key.needs), jsonb_build_object('key', p_key)
+    'BAD_INPUT', format('%s must be %s.', p_key, v_key.needs), jsonb_build_object('key', p_key)
   );
   return null;
 end;
 $$;
 comment on function app.check_setting is
-'The value as it may be stored. One that comes as JSON inside a string, as old clients send it, is unwrapped.
+'Returns the value to store. Unwraps JSON inside a string, because old clients send such values.
 
-Raises BAD_INPUT for a key that does not exist and for a value of another shape, null included.';
+Raises BAD_INPUT for an unknown key, a null, or a value of the wrong shape.';
 
 create or replace function public.get_setting(p_store text, p_key text)
 returns jsonb
@@ -230,13 +231,15 @@ as $$
 begin
   perform app.require('Staff', nullif(p_store, 'global'));
   if p_store is null then
-    perform app.fail('BAD_INPUT', 'Say which store, or global.');
+    perform app.fail('BAD_INPUT', 'p_store must be a store, or global for all stores.');
   end if;
   return app.setting(nullif(p_store, 'global'), p_key);
 end;
 $$;
 comment on function public.get_setting is
-'One setting of a store, or of every store (global): what has been set, else the default.
+'Returns a setting of a store, or of all stores (global).
+
+The value is that of the store, else that of all stores, else the default.
 
 Role: Staff. Errors: BAD_INPUT (no such store or key).';
 grant execute on function public.get_setting to authenticated;
@@ -256,9 +259,9 @@ begin
 end;
 $$;
 comment on function public.get_settings is
-'Every setting of a store, or of every store (global), with the value in force.
+'Returns every setting of a store, or of all stores (global), with the value in force.
 
-created_at is null where the store has set nothing itself.
+created_at is null where the store has no value of its own.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_settings to authenticated;
@@ -274,7 +277,7 @@ declare
 begin
   perform app.require_every_store('Admin', v_store);
   if p_store is null then
-    perform app.fail('BAD_INPUT', 'Say which store, or global.');
+    perform app.fail('BAD_INPUT', 'p_store must be a store, or global for all stores.');
   end if;
   v_value := app.check_setting(p_key, p_value);
   -- one writer of a key at a time, so that the audit log has the value that was replaced
@@ -294,9 +297,9 @@ begin
 end;
 $$;
 comment on function public.set_setting is
-'Set a setting for a store, or with global for every store that has no value of its own.
+'Sets a setting for a store, or with global for all stores without a value of their own. Returns true.
 
-For Admins of the store; global for Admins of every store. Audited with the old value, null for none. The same value again changes nothing. Null is refused: reset_setting goes back to the default.
+The caller must be an Admin of the store, for global an Admin of all stores. The audit log gets the old value. Setting the same value again changes nothing. Null is rejected. Call reset_setting to restore the default.
 
 Role: Admin. Errors: BAD_INPUT (no such store or key, wrong shape).';
 grant execute on function public.set_setting to authenticated;
@@ -310,7 +313,7 @@ declare
   v_old jsonb;
 begin
   perform app.require_every_store('Admin', v_store);
-  perform public.get_setting(p_store, p_key); -- refuses a key that does not exist
+  perform public.get_setting(p_store, p_key); -- rejects an unknown key
   perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
   delete from public.settings as settings
   where settings.key = p_key and settings.store is not distinct from v_store
@@ -323,9 +326,9 @@ begin
 end;
 $$;
 comment on function public.reset_setting is
-'Take back what was set for a store, or with global for every store. False: nothing was.
+'Removes the value of a store, or with global the value of all stores. Returns false if there was none.
 
-A store then follows the value for every store, else the default.
+The store then has the value of all stores, else the default.
 
 Role: Admin. Errors: BAD_INPUT (no such store or key).';
 grant execute on function public.reset_setting to authenticated;

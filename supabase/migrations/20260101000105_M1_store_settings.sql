@@ -1,4 +1,4 @@
--- M1 store settings: the ten getters and setters that name one setting.
+-- M1 store settings: a getter and a setter for each setting that apps use by name.
 
 begin;
 set local lock_timeout = '5s';
@@ -11,7 +11,7 @@ as $$
   select public.get_setting(p_store, 'printing_settings');
 $$;
 comment on function public.get_printing_settings is
-'How a store prints tickets, every property present.
+'Returns how a store prints tickets, with every property.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_printing_settings to authenticated;
@@ -23,7 +23,7 @@ as $$
   select public.set_setting(p_store, 'printing_settings', p_settings);
 $$;
 comment on function public.set_printing_settings is
-'Set how a store prints tickets. A property left out goes back to its default.
+'Sets how a store prints tickets. A missing property gets its default. Returns true.
 
 Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_printing_settings to authenticated;
@@ -35,7 +35,7 @@ as $$
   select public.get_setting(p_store, 'monitor.density') #>> '{}';
 $$;
 comment on function public.get_monitor_density is
-'The density of a store''s monitors: compact or cozy.
+'Returns the row spacing on the monitors of a store: compact or cozy.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_monitor_density to authenticated;
@@ -47,7 +47,7 @@ as $$
   select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
 $$;
 comment on function public.set_monitor_density is
-'Set the density of a store''s monitors: compact or cozy.
+'Sets the row spacing on the monitors of a store: compact or cozy. Returns true.
 
 Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_monitor_density to authenticated;
@@ -59,7 +59,7 @@ as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
 $$;
 comment on function public.get_flavours is
-'The flavours of a store, in their order. Never empty.
+'Returns the flavours of a store, in order. Never empty.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_flavours to authenticated;
@@ -71,7 +71,7 @@ as $$
   select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
 $$;
 comment on function public.set_flavours is
-'Set the flavours of a store, at least one.
+'Sets the flavours of a store, at least one. Returns true.
 
 Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_flavours to authenticated;
@@ -83,7 +83,7 @@ as $$
   select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
 $$;
 comment on function public.get_storage_locations is
-'Where a cake may stand in a store, in their order. Never empty.
+'Returns the storage locations of a store, in order. Never empty.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_storage_locations to authenticated;
@@ -95,7 +95,7 @@ as $$
   select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
 $$;
 comment on function public.set_storage_locations is
-'Set where a cake may stand in a store, at least one place.
+'Sets the storage locations of a store, at least one. Returns true.
 
 Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_storage_locations to authenticated;
@@ -111,7 +111,9 @@ as $$
   );
 $$;
 comment on function public.get_due_date_settings is
-'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates.
+'Returns when orders of a store may be due: {defaultDue, allowedDays, blackoutDates}.
+
+allowedDays has seven booleans, Monday to Sunday.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_due_date_settings to authenticated;
@@ -123,9 +125,9 @@ as $$
 begin
   perform app.require_every_store('Admin', nullif(p_store, 'global'));
   if jsonb_typeof(p_settings) is distinct from 'object' then
-    perform app.fail('BAD_INPUT', 'Due date settings have to be an object.');
+    perform app.fail('BAD_INPUT', 'p_settings must be an object.');
   end if;
-  -- in one order, so that two writers of several keys do not wait for each other
+  -- in order of key, so that two callers with several keys cannot deadlock
   perform public.set_setting(p_store, 'dueDates.' || part.name, part.value)
   from (
     select parts.key as name, parts.value from jsonb_each(p_settings) as parts order by parts.key
@@ -134,7 +136,9 @@ begin
 end;
 $$;
 comment on function public.set_due_date_settings is
-'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay.
+'Sets when orders of a store may be due: any of defaultDue, allowedDays, blackoutDates. Returns true.
+
+Sets all given properties or none. Missing properties stay unchanged.
 
 Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_due_date_settings to authenticated;

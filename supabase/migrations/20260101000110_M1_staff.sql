@@ -1,4 +1,4 @@
--- M1 staff: staff: added, approved, paid, listed.
+-- M1 staff: add, approve, change and list staff.
 
 begin;
 set local lock_timeout = '5s';
@@ -23,7 +23,7 @@ begin
 end;
 $$;
 comment on function app.staff_facts is
-'What an Admin decides about a member of staff, pay included. Null: there is nobody of that id.';
+'Returns the fields of a member of staff that an Admin may change, with pay. Returns null for an unknown id.';
 
 create or replace function app.check_staff_fields(
   p_user_id uuid, p_full_name text, p_role text, p_phone text, p_email text, p_hourly_rate numeric
@@ -158,9 +158,9 @@ begin
 end;
 $$;
 comment on function app.save_staff is
-'Change a member of staff, or add one: the part that update_staff_member and upsert_staff_member share.
+'Changes a member of staff, or with p_add adds one. update_staff_member and upsert_staff_member share this part.
 
-Null keeps; an empty phone or email clears. Nobody changes their own role, store, activity or approval, and an Admin of one store changes nobody beyond it. Audited with the old and the new of what changed. Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND, CONFLICT.';
+Null keeps a value. An empty phone or email clears the value. Callers may not change their own role, store, activity or approval. An Admin of one store may change only staff of that store. The audit log gets the old and new values. Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND, CONFLICT.';
 
 create or replace function public.get_staff_member(p_user_id uuid)
 returns table (
@@ -172,7 +172,7 @@ as $$
 declare
   v_caller app.caller := app.require('Staff');
 begin
-  if p_user_id <> v_caller.user_id then -- null is nobody
+  if p_user_id <> v_caller.user_id then -- a null id finds nothing below
     perform app.require('Supervisor');
   end if;
   return query
@@ -183,14 +183,12 @@ begin
   where staff.user_id = p_user_id
   and (staff.store is null or staff.store = any(v_caller.stores));
   if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
-    );
+    perform app.not_found('member of staff', 'user_id', p_user_id);
   end if;
 end;
 $$;
 comment on function public.get_staff_member is
-'One member of staff: oneself, or for Supervisors anyone of their stores. Store both: every store.
+'Returns one member of staff: the caller, or for Supervisors anyone of their stores. Store both means all stores.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_staff_member to authenticated;
@@ -211,7 +209,7 @@ begin
 end;
 $$;
 comment on function public.get_staff_me is
-'Who the caller is. Store both: every store.
+'Returns the caller''s own data. Store both means all stores.
 
 Role: Staff.';
 grant execute on function public.get_staff_me to authenticated;
@@ -230,7 +228,7 @@ declare
   v_caller app.caller := app.require('Supervisor');
 begin
   if p_role <> all(enum_range(null::public.staff_role)::text[]) then
-    perform app.fail('BAD_INPUT', 'A role is Staff, Supervisor or Admin.');
+    perform app.fail('BAD_INPUT', 'p_role must be Staff, Supervisor or Admin.');
   end if;
   return query
   select
@@ -247,9 +245,9 @@ begin
 end;
 $$;
 comment on function public.get_staff_list is
-'The staff of the caller''s stores by name, for Supervisors; hourly_rate is null but for Admins.
+'Returns the staff of the caller''s stores, sorted by name. hourly_rate is null unless the caller is an Admin.
 
-A null role or activity asks for all.
+A null p_role or p_is_active returns all.
 
 Role: Supervisor. Errors: BAD_INPUT (no such role).';
 grant execute on function public.get_staff_list to authenticated;
@@ -275,9 +273,9 @@ begin
 end;
 $$;
 comment on function public.update_staff_member is
-'Change a member of staff, for Admins: let them in (p_approved), promote, pay, deactivate.
+'Changes a member of staff: name, role, pay, activity, approval, phone. Returns nothing.
 
-Null keeps, an empty phone clears it. Nobody changes their own role, activity or approval, so an Admin always remains, also when two demote each other at once. Audited with old and new.
+p_approved true gives a new account its rights. Null keeps a value, and an empty phone clears the phone. Callers may not change their own role, activity or approval. So one Admin always remains, even when two demote each other at once. The audit log gets the old and new values.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.update_staff_member to authenticated;
@@ -304,9 +302,9 @@ begin
 end;
 $$;
 comment on function public.upsert_staff_member is
-'Add the account of somebody who signed up, or change one, for Admins. Store both: every store.
+'Adds a member of staff for an account, or changes one. Returns the account. Store both means all stores.
 
-Somebody new needs a name and a store, is Staff unless p_role says more, and has no rights until update_staff_member approves them. Null keeps, an empty phone or email clears it; else as update_staff_member. The first Admin is a row that the migration role inserts.
+A new member needs a name and a store. The role is Staff unless p_role is given. New members have no rights until update_staff_member approves them. Null keeps a value, and an empty phone or email clears the value. The rules of update_staff_member apply. The migration role must insert the first Admin.
 
 Role: Admin. Errors: BAD_INPUT, CONFLICT (the email is taken).';
 grant execute on function public.upsert_staff_member to authenticated;

@@ -1,10 +1,10 @@
--- M2 secrets: the secrets of the shops, and the pause that holds webhooks back.
+-- M2 secrets: the secrets of the stores, and the pause of webhooks.
 -- Needs: M0 M1
 
 begin;
 set local lock_timeout = '5s';
 
--- Supabase keeps secrets in its Vault: the migration role may use it and lends that to our owner
+-- Supabase keeps secrets in its Vault, so our owner needs the migration role's rights to the Vault
 do $$
 begin
   if to_regclass('vault.decrypted_secrets') is not null then
@@ -28,7 +28,7 @@ create table if not exists private.shop_tokens (
 );
 alter table private.shop_tokens enable row level security;
 comment on table private.shop_tokens is
-'The secret that signs a store''s webhooks, and its Admin API token. Empty where Supabase Vault keeps them.';
+'The webhook secret and the Admin API token of each store. Empty where Supabase Vault keeps the secrets.';
 
 create table if not exists app.ingest_pause (
   only_row boolean primary key default true check (only_row),
@@ -37,8 +37,9 @@ create table if not exists app.ingest_pause (
   since timestamptz not null default app.now()
 );
 alter table app.ingest_pause enable row level security;
-comment on table app.ingest_pause is 'Webhooks are held back while its one row says so.';
-comment on column app.ingest_pause.until is 'When it ends by itself. Null: not before resume_ingest.';
+comment on table app.ingest_pause is 'The pause of webhooks. No row means no pause.';
+comment on column app.ingest_pause.until is
+'The end of the pause. Null: the pause lasts until resume_ingest.';
 
 do $$
 begin
@@ -101,9 +102,11 @@ begin
 end;
 $$;
 comment on function app.shop_secret is
-'A store''s secret of a kind (webhook, token), null when none is set: from Vault under bakehouse_<store>_<kind>, else from private.shop_tokens.';
+'Returns the secret of a store for a kind (webhook, token), or null if none is set.
+
+Reads Supabase Vault under bakehouse_<store>_<kind>, or private.shop_tokens where there is no Vault.';
 comment on function app.store_shop_secret is
-'Keep a store''s secret in place of the one before, where app.shop_secret finds it.';
+'Stores the secret of a store for app.shop_secret, and replaces the previous secret.';
 
 create or replace function app.is_plausible_secret(p_text text)
 returns boolean
@@ -114,7 +117,7 @@ begin
 end;
 $$;
 comment on function app.is_plausible_secret is
-'Whether this could be a secret of Shopify: 20 to 500 visible characters, no spaces.';
+'Returns true if the text can be a Shopify secret: 20 to 500 visible characters, no spaces.';
 
 create or replace function app.set_shop_secret(p_store text, p_kind text, p_secret text)
 returns void
@@ -124,7 +127,7 @@ begin
   perform app.require('Admin', p_store);
   if p_store is null or app.is_plausible_secret(p_secret) is not true then
     perform app.fail(
-      'BAD_INPUT', 'A store, and a secret of 20 to 500 visible characters without spaces.'
+      'BAD_INPUT', 'Name a store and a secret of 20 to 500 visible characters without spaces.'
     );
   end if;
   perform app.store_shop_secret(p_store, p_kind, p_secret);
@@ -132,7 +135,9 @@ begin
 end;
 $$;
 comment on function app.set_shop_secret is
-'The body of the two public setters: an Admin of the store, a plausible secret, and an audit row without it.';
+'Checks the caller and the secret, stores the secret, and adds an entry to the audit log without the secret.
+
+The two public setters share this function. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT.';
 
 create or replace function app.is_ingest_paused()
 returns boolean
@@ -146,7 +151,9 @@ begin
 end;
 $$;
 comment on function app.is_ingest_paused is
-'Whether webhooks are held back. Who asks is waited for by pause_ingest until their transaction ends.';
+'Returns true while webhooks are paused.
+
+Takes a shared lock, so that pause_ingest waits for deliveries in progress.';
 
 create or replace function app.pause_ingest(p_until timestamptz, p_reason text)
 returns void
@@ -163,9 +170,9 @@ begin
 end;
 $$;
 comment on function app.pause_ingest is
-'Hold webhooks back until a moment (null: until resume_ingest), for a reason. Shopify delivers them again later.
+'Pauses webhooks until a time, or until resume_ingest if p_until is null. Shopify delivers them again later.
 
-Waits for deliveries under way: once it commits, none is half done.';
+Waits for deliveries in progress, so that none is half done during the pause.';
 
 create or replace function app.resume_ingest()
 returns void
@@ -178,7 +185,8 @@ begin
   end if;
 end;
 $$;
-comment on function app.resume_ingest is 'Let webhooks in again. Harmless when they are.';
+comment on function app.resume_ingest is
+'Ends the pause of webhooks. Does nothing without a pause.';
 
 create or replace function public.set_shop_token(p_store text, p_token text)
 returns void
@@ -189,7 +197,7 @@ begin
 end;
 $$;
 comment on function public.set_shop_token is
-'Set a store''s Shopify Admin API token. No RPC gives it back.
+'Sets the Shopify Admin API token of a store. No RPC returns the token.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 grant execute on function public.set_shop_token to authenticated;
@@ -203,7 +211,7 @@ begin
 end;
 $$;
 comment on function public.set_webhook_secret is
-'Set the secret that signs a store''s webhooks. No RPC gives it back.
+'Sets the secret that signs the webhooks of a store. No RPC returns the secret.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 grant execute on function public.set_webhook_secret to authenticated;

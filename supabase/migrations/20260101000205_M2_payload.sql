@@ -1,11 +1,13 @@
 -- M2 payload: texts, numbers, ids, lists and pairs of a Shopify payload.
 -- Needs: M0 M1
 --
--- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. An absent
--- value is null. A number that is no number and a list that is no list are BAD_INPUT, which names
--- the field and never its content.
--- Every order passes here, so the bodies are loops: on a few elements a query costs five times as
--- much. They use few regular expressions, because a session remembers only 32 of them.
+-- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. A missing
+-- value is null, and a missing list is empty. A wrong number or list raises BAD_INPUT. The message
+-- names the field but never shows its content.
+--
+-- Every order runs through these functions. Their bodies are loops, because a query on a few
+-- elements costs five times as much. They use few regular expressions, because a session caches
+-- only 32.
 
 begin;
 set local lock_timeout = '5s';
@@ -18,14 +20,14 @@ as $$
 begin
   return p_body::jsonb;
 exception
-  -- cut off, \u0000, a number too large, nested too deeply; Postgres would quote it in the error
+  -- truncated, \u0000, a number too large, or nested too deeply: Postgres would quote the body
   when data_exception or program_limit_exceeded then
-    perform app.fail('BAD_INPUT', 'Not JSON that can be stored.');
+    perform app.fail('BAD_INPUT', 'The body is not JSON that Postgres can store.');
     return null;
 end;
 $$;
 comment on function app.read_json is
-'The body of a webhook as JSON. Raises BAD_INPUT, without quoting it, when it is none.';
+'Returns the body of a webhook as JSON. Raises BAD_INPUT for invalid JSON, without quoting the body.';
 
 create or replace function app.shopify_text(p_text text)
 returns text
@@ -38,7 +40,7 @@ begin
 end;
 $$;
 comment on function app.shopify_text is
-'Text without control characters (tabs and line breaks may stay) and outer blanks; null when nothing is left.';
+'Returns a text without spaces at its ends. Replaces control characters by spaces, except tabs and line breaks. Returns null for an empty text.';
 
 create or replace function app.shopify_number(
   p_field text, p_text text, p_most numeric, p_places integer default 0
@@ -57,16 +59,16 @@ begin
     return round(v_number, p_places);
   end if;
   perform app.fail(
-    'BAD_INPUT', format('%s is not a number from 0 to %s.', p_field, p_most),
+    'BAD_INPUT', format('%s must be a number from 0 to %s.', p_field, p_most),
     jsonb_build_object('field', p_field)
   );
   return null;
 end;
 $$;
 comment on function app.shopify_number is
-'A number from 0 on as Shopify writes it, in JSON or in text; null when absent.
+'Returns a number from 0 to p_most, given as a JSON number or as text. Returns null for a missing number.
 
-Rounded to the places asked for, but a whole number has to be whole. Raises BAD_INPUT for anything else.';
+Rounds to p_places. With 0 places, the number must be whole. Raises BAD_INPUT for anything else.';
 
 create or replace function app.shopify_id(p_text text, p_kind text)
 returns bigint
@@ -85,7 +87,7 @@ begin
 end;
 $$;
 comment on function app.shopify_id is
-'The number in an id, plain or as gid://shopify/<kind>/<number>; null for anything else, as the id of another kind.';
+'Returns the number in an id, given plain or as gid://shopify/<kind>/<number>. Returns null for anything else, such as an id of another kind.';
 
 create or replace function app.shopify_list(p_field text, p_value jsonb)
 returns jsonb
@@ -101,7 +103,7 @@ begin
   if jsonb_typeof(v_list) <> 'array' or jsonb_array_length(v_list) > 1000
   or p_value #>> '{pageInfo,hasNextPage}' = 'true' then
     perform app.fail(
-      'BAD_INPUT', format('%s is not a whole list of at most 1000.', p_field),
+      'BAD_INPUT', format('%s must be a complete list of at most 1000.', p_field),
       jsonb_build_object('field', p_field)
     );
   end if;
@@ -115,9 +117,9 @@ begin
 end;
 $$;
 comment on function app.shopify_list is
-'A list, plain (REST) or in edges or nodes (GraphQL); empty when absent.
+'Returns a list that is plain (REST), or in edges or nodes (GraphQL). Returns an empty list for a missing list.
 
-Raises BAD_INPUT for anything else, and for a page that is not the last one: half an order is none.';
+Raises BAD_INPUT for anything else and for more than 1000 elements. Also rejects a page that is not the last, because an order must be complete.';
 
 create or replace function app.shopify_pairs(p_field text, p_value jsonb)
 returns jsonb[]
@@ -151,7 +153,7 @@ begin
 end;
 $$;
 comment on function app.shopify_pairs is
-'Properties or attributes in their order, as [name in lower case, value]; blank ones and those that plugins keep for themselves left out.
+'Returns properties or attributes in order, as [name in lower case, value]. Skips blank ones and the private ones of plugins.
 
 Reads name/value (REST), key/value (GraphQL), first/last and pairs (Liquid), and an object. Raises BAD_INPUT for anything else.';
 
@@ -172,7 +174,7 @@ begin
 end;
 $$;
 comment on function app.shopify_values is
-'The values of those app.shopify_pairs whose name is like p_name, in order.';
+'Returns the values of the pairs (app.shopify_pairs) with a name like p_name, in order.';
 
 select app.assert_grants();
 

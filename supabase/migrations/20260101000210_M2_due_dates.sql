@@ -1,4 +1,4 @@
--- M2 due dates: when an order is due, read from its words and never guessed.
+-- M2 due dates: the due date of an order, read from its texts and never guessed.
 -- Needs: M0 M1
 
 begin;
@@ -40,7 +40,7 @@ begin
     v_date := make_date(v_part[3]::integer, v_part[2]::integer, 1) + (v_part[1]::integer - 1);
   end if;
   return case
-    when extract(month from v_date) = v_part[2]::integer -- else a day 0 or a 31 February
+    when extract(month from v_date) = v_part[2]::integer -- rejects a day 0 or a 31 February
     and (
       v_weekday is null
       or extract(isodow from v_date)
@@ -51,9 +51,9 @@ begin
 end;
 $$;
 comment on function app.shopify_due_date is
-'The date that a text says, up to "between": 2025-09-16, 08/12/2025 (day first), Sat 8 Nov 2025; DEL: or PICKUP: may stand before it.
+'Returns the date in a text: 2025-09-16, 08/12/2025 (day first) or Sat 8 Nov 2025.
 
-Never a guess: null for anything else, for a day that does not exist and for a weekday that it is not.';
+Skips a leading DEL: or PICKUP:, and ignores everything from the word between on. Never guesses: returns null for anything else, for a day that does not exist, and for a wrong weekday.';
 
 create or replace function app.shopify_due(
   p_attributes jsonb[], p_tags jsonb, out due_date date, out due_date_text text
@@ -107,9 +107,9 @@ begin
 end;
 $$;
 comment on function app.shopify_due is
-'When an order is due by its attributes, else by its tags, and the words that said so.
+'Returns the due date of an order from its attributes, else from its tags, and the text of that date.
 
-The first source that says one date decides. Words without a date are for a person to read. Raises BAD_INPUT.';
+The first source with exactly one date decides. Without a date, the first text found is returned for a person to read. Raises BAD_INPUT for a wrong list of tags.';
 
 create or replace function app.shopify_moment(p_text text)
 returns text
@@ -127,7 +127,7 @@ begin
 end;
 $$;
 comment on function app.shopify_moment is
-'A timestamp in UTC and one notation, so that the texts of two moments sort as the moments do; null for anything else.';
+'Returns a timestamp in UTC as text in one format, so that texts sort by time. Returns null for anything else.';
 
 select app.assert_grants();
 

@@ -1,4 +1,4 @@
--- M2 webhooks: signed deliveries of Shopify, dead letters and their replay.
+-- M2 webhooks: signed deliveries from Shopify, dead letters and their replay.
 -- Needs: M0 M1
 
 begin;
@@ -7,7 +7,7 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('BAD_SIGNATURE', 'PT401', 'Not a webhook of a shop we know, signed with its secret.')
+('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -30,16 +30,17 @@ create index if not exists webhook_deliveries_dead_idx
 on public.webhook_deliveries (id) where status = 'dead';
 alter table public.webhook_deliveries enable row level security;
 comment on table public.webhook_deliveries is
-'Every authentic webhook, once. One that failed for now left nothing: Shopify sends it again.';
+'Every authentic webhook delivery, once. A temporary error leaves no row, and Shopify sends the webhook again.';
 comment on column public.webhook_deliveries.webhook_id is
-'Shopify''s name for the delivery, the same when it is repeated.';
+'The id that Shopify gives a delivery. Repeats have the same id.';
 comment on column public.webhook_deliveries.status is
-'ok, or dead: it can never be applied as it is. A person looks, and may replay it.';
-comment on column public.webhook_deliveries.attempts is 'How often it came or was replayed.';
+'ok, or dead if the webhook cannot be applied. An Admin may remove the cause and replay a dead delivery.';
+comment on column public.webhook_deliveries.attempts is
+'How often the delivery arrived or was replayed.';
 comment on column public.webhook_deliveries.last_error is
-'Why it is dead, as a symbol of app.error_codes; reason is the sentence.';
+'The error of a dead delivery, a symbol of app.error_codes. reason has the message.';
 comment on column public.webhook_deliveries.body is
-'Of a dead one, for its replay; forgotten after 30 days (app.purge_deliveries), as it has personal data.';
+'The body of a dead delivery, for a replay. app.purge_deliveries deletes the body after 30 days, because of personal data.';
 
 create or replace function app.process_delivery(
   p_delivery bigint, p_store text, p_topic text, p_body text
@@ -55,7 +56,7 @@ begin
   begin
     v_outcome := app.ingest_order(p_store, p_topic, app.read_json(p_body));
   exception
-    -- refused by app.fail: sending it again does not help. Anything else is for the caller to retry
+    -- app.fail rejected the payload, so a retry does not help: other errors go to the caller
     when sqlstate 'PT400' or sqlstate 'PT409' then
       get stacked diagnostics v_code = pg_exception_hint, v_reason = message_text;
   end;
@@ -64,7 +65,7 @@ begin
     status = case when v_code is null then 'ok' else 'dead' end,
     last_error = v_code, reason = v_reason, body = case when v_code is not null then p_body end
   where deliveries.id = p_delivery
-  and (v_code is not null or deliveries.status = 'dead'); -- it begins as ok
+  and (v_code is not null or deliveries.status = 'dead'); -- a new row is ok
   return jsonb_build_object(
     'status', case when v_code is null then 'ok' else 'dead_letter' end, 'delivery_id', p_delivery,
     'outcome', v_outcome, 'error', v_code
@@ -72,7 +73,9 @@ begin
 end;
 $$;
 comment on function app.process_delivery is
-'Apply a delivery, or make it a dead letter with nothing else left of it. Failures that may pass are raised.';
+'Applies a delivery. If the payload is rejected, rolls back and marks the delivery as a dead letter.
+
+Returns {status, delivery_id, outcome, error}. Raises any other error, because a later retry can succeed.';
 
 create or replace function app.purge_deliveries()
 returns integer
@@ -92,16 +95,16 @@ begin
 end;
 $$;
 comment on function app.purge_deliveries is
-'Forget the bodies of dead letters after 30 days and every delivery after 90; how many of these went.
+'Deletes bodies of dead letters after 30 days, and all deliveries after 90. Returns the number of deleted deliveries.
 
-Shopify repeats a delivery for two days at most; an older one still finds its order taken.';
+Shopify repeats a delivery for at most two days. A later repeat adds nothing, because its order is known.';
 
 create or replace function public.ingest_shopify_webhook(
   p_shop_domain text, p_topic text, p_webhook_id text, p_hmac text, p_body text
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set jit = off -- it takes longer to compile these short statements than to run them
+set jit = off -- to compile these short statements takes longer than to run them
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -111,7 +114,7 @@ declare
 begin
   perform app.require('service_role');
   if app.is_ingest_paused() then
-    perform app.fail('PAUSED', 'Webhooks are held back for now.');
+    perform app.fail('PAUSED', 'Webhooks are paused. Send this webhook again later.');
   end if;
   select stores.code into v_store
   from public.stores as stores
@@ -122,13 +125,15 @@ begin
     ),
     'base64'
   );
-  -- hashes are compared, so that the time this takes tells nothing about the signature
+  -- compares hashes, so that the duration reveals nothing about the signature
   if (
     length(p_hmac) = length(v_signature)
     and sha256(convert_to(p_hmac, 'UTF8')) = sha256(convert_to(v_signature, 'UTF8'))
     and p_topic <> '' and p_webhook_id <> ''
   ) is not true then
-    perform app.fail('BAD_SIGNATURE', 'Not a webhook of a shop that is known here.');
+    perform app.fail(
+      'BAD_SIGNATURE', 'The webhook is not signed by a known store. Check its webhook secret.'
+    );
   end if;
 
   insert into public.webhook_deliveries as deliveries (store, webhook_id, topic)
@@ -143,9 +148,11 @@ begin
 end;
 $$;
 comment on function public.ingest_shopify_webhook is
-'Take in a Shopify webhook: four headers and the raw body, as text since PostgREST carries JSON; its UTF-8 bytes are what Shopify signed.
+'Takes in a Shopify webhook: four headers and the raw body. Returns {status, delivery_id, outcome, error}.
 
-Nothing is written before the HMAC-SHA256 of the body matches the secret of the shop. Then all of it in one transaction; answers {status, delivery_id, outcome, error}, status being ok, duplicate (came before) or dead_letter (can never be applied; an Admin may replay it). Whatever else fails is raised and leaves nothing, for Shopify to send again.
+p_body is text, because PostgREST carries JSON. The UTF-8 bytes of p_body must be the bytes that Shopify signed. Nothing is written before the HMAC-SHA256 of the body matches the secret of the store.
+
+status is ok, duplicate or dead_letter. A duplicate was applied before. A dead letter cannot be applied, but an Admin may replay it after a fix. Any other error is raised and rolls back everything, so that Shopify sends the webhook again.
 
 Role: service_role. Errors: PAUSED, BAD_SIGNATURE.';
 grant execute on function public.ingest_shopify_webhook to service_role;
@@ -179,9 +186,9 @@ begin
 end;
 $$;
 comment on function public.get_webhook_deliveries is
-'Webhooks that came, newest first, at most 500 at once; the next page is p_before the last id.
+'Returns webhook deliveries, newest first, at most 500. For the next page, pass the last id as p_before.
 
-p_status: ok, dead.
+p_status is ok, dead, or null for both.
 
 Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_webhook_deliveries to authenticated, service_role;
@@ -199,16 +206,14 @@ begin
   where deliveries.id = p_id and deliveries.store = any(v_caller.stores)
   for update;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', format('No delivery %s.', p_id), jsonb_build_object('delivery_id', p_id)
-    );
+    perform app.not_found('delivery', 'delivery_id', p_id);
   end if;
   if v_delivery.status = 'ok' then
     return jsonb_build_object('status', 'duplicate', 'delivery_id', p_id);
   end if;
   if v_delivery.body is null then
     perform app.fail(
-      'CONFLICT', 'The body of this delivery is no longer kept.',
+      'CONFLICT', 'Cannot replay this delivery. Its body was deleted after 30 days.',
       jsonb_build_object('delivery_id', p_id)
     );
   end if;
@@ -220,7 +225,9 @@ begin
 end;
 $$;
 comment on function public.replay_webhook_delivery is
-'Try a dead letter again, once its cause is gone. Answers as ingest_shopify_webhook; duplicate when it is not dead.
+'Applies a dead letter again, after its cause was fixed. Returns the same as ingest_shopify_webhook.
+
+status is duplicate if the delivery is not dead.
 
 Role: Admin or service_role. Errors: NOT_FOUND, CONFLICT (its body is no longer kept).';
 grant execute on function public.replay_webhook_delivery to authenticated, service_role;

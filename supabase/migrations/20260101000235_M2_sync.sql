@@ -1,4 +1,4 @@
--- M2 sync: the log of runs that fetch from Shopify, and orders fetched by hand.
+-- M2 sync: the log of runs that fetch from Shopify, and the import of a fetched order.
 -- Needs: M0 M1
 
 begin;
@@ -25,7 +25,7 @@ on public.sync_runs (store) where status = 'running';
 create index if not exists sync_runs_log_idx on public.sync_runs (store, started_at desc);
 alter table public.sync_runs enable row level security;
 comment on table public.sync_runs is
-'Every time a store was synchronised with Shopify by hand: at most one at once per store.';
+'The runs that synchronise a store with Shopify. At most one run per store is running.';
 
 create or replace function public.start_sync_run(p_store text, p_sync_type text)
 returns uuid
@@ -36,7 +36,7 @@ declare
 begin
   perform app.require('Admin', p_store, true);
   if (p_store is not null and p_sync_type in ('sync_products', 'sync_orders')) is not true then
-    perform app.fail('BAD_INPUT', 'A store, and one of sync_products and sync_orders.');
+    perform app.fail('BAD_INPUT', 'Name a store, and sync_products or sync_orders.');
   end if;
   update public.sync_runs as runs
   set status = 'error', completed_at = app.now(), error_message = 'Never finished.'
@@ -47,7 +47,7 @@ begin
   returning runs.id into v_run;
   if v_run is null then
     perform app.fail(
-      'CONFLICT', format('Store %s is being synchronised already.', p_store),
+      'CONFLICT', format('A run for store %s has not finished. Try again later.', p_store),
       jsonb_build_object('store', p_store)
     );
   end if;
@@ -58,9 +58,9 @@ begin
 end;
 $$;
 comment on function public.start_sync_run is
-'Begin to synchronise a store: sync_products or sync_orders. The run, to be finished with finish_sync_run.
+'Starts a run that synchronises a store: sync_products or sync_orders. Returns the id for finish_sync_run.
 
-A run that is not finished within an hour no longer stands in the way of the next.
+Closes an unfinished run as an error if the run is older than an hour.
 
 Role: Admin or service_role. Errors: BAD_INPUT, CONFLICT (one is running).';
 grant execute on function public.start_sync_run to authenticated, service_role;
@@ -83,7 +83,7 @@ begin
       p_orders_imported, p_orders_skipped, p_products_imported, p_products_skipped, p_errors
     ])
   ) is not true then
-    perform app.fail('BAD_INPUT', 'A status, success or error, and counts of zero or more.');
+    perform app.fail('BAD_INPUT', 'p_status must be success or error, and each count 0 or more.');
   end if;
   update public.sync_runs as runs
   set
@@ -98,13 +98,13 @@ begin
       'finish_sync_run', v_store, p_run_id::text, jsonb_build_object('status', p_status)
     );
   elsif not exists (select from public.sync_runs as runs where runs.id = p_run_id) then
-    perform app.fail('NOT_FOUND', 'No such run.', jsonb_build_object('run_id', p_run_id));
+    perform app.not_found('run', 'run_id', p_run_id);
   end if;
   return v_store is not null;
 end;
 $$;
 comment on function public.finish_sync_run is
-'End a run with its counts; false when it had ended already, and then nothing changes.
+'Ends a run and stores its counts. Returns false if the run had already ended, and changes nothing then.
 
 Role: service_role. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.finish_sync_run to service_role;
@@ -132,7 +132,7 @@ begin
 end;
 $$;
 comment on function public.get_sync_log is
-'The runs of a store (null: of all the caller''s), newest first, at most 500.
+'Returns the runs of a store, newest first, at most 500. A null store means all stores of the caller.
 
 Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_sync_log to authenticated, service_role;
@@ -168,7 +168,9 @@ begin
 end;
 $$;
 comment on function public.test_admin_token is
-'Whether this could be an Admin API token: {valid, run_id, message}. Looks at its form only and keeps nothing.
+'Checks the form of an Admin API token. Returns {valid, run_id, message}.
+
+Does not ask Shopify and does not store the token.
 
 Role: Admin. Errors: BAD_INPUT (no such store).';
 grant execute on function public.test_admin_token to authenticated;
@@ -186,7 +188,9 @@ begin
 end;
 $$;
 comment on function public.import_shopify_order is
-'Take in an order that was fetched, just as its webhook would: created, cancelled, or unchanged when it is known, whatever became of it here.
+'Takes in a fetched order, like an orders/create webhook. Returns created, cancelled or unchanged.
+
+A known order stays unchanged.
 
 Role: service_role. Errors: BAD_INPUT, CONFLICT (another order has its number).';
 grant execute on function public.import_shopify_order to service_role;
