@@ -1,4 +1,4 @@
--- M3 work queue: jobs that survive the worker, each done at least once.
+-- M3 work queue: jobs that outlive their worker. Each job runs at least once.
 -- Needs: M2
 
 begin;
@@ -21,15 +21,14 @@ create table if not exists public.work_queue (
   payload jsonb not null,
   last_error text
 ) with (
-  -- A claim rewrites the row: no index may hold what it writes, and a page must have room for new
-  -- versions of all its rows at once. Only then does it touch no index and hardly any WAL.
+  -- A claim rewrites the row. No index holds the columns that a claim writes, and each page has
+  -- room for new versions of all its rows. So a claim touches no index and writes hardly any WAL.
   fillfactor = 45,
-  -- size says nothing about a table that fills and empties
+  -- a fixed threshold: the size of a table that fills and empties says nothing
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_cost_delay = 0
 );
--- in the order of claims, without the jobs that wait for their time
 create index if not exists work_queue_lane_idx
 on public.work_queue (topic, priority desc, id)
 where next_retry_at is null;
@@ -41,21 +40,20 @@ on public.work_queue (topic, dedupe_key)
 where dedupe_key is not null;
 alter table public.work_queue enable row level security;
 comment on table public.work_queue is
-'Unfinished jobs. app.work_status says how each one stands; who finishes goes to work_archive, who fails for good to work_dead.';
+'Unfinished jobs. app.work_status shows the status of each. Finished jobs move to work_archive, dead ones to work_dead.';
 comment on column public.work_queue.next_retry_at is
-'Not before then: a delayed job, or one that failed. Null: as soon as there is a worker.';
+'The job runs no earlier than this: it was delayed or has failed. Null: it is ready.';
 comment on column public.work_queue.lease_until is
-'Until then the job is its worker''s. Past it, another may take the job over, which counts as a retry.';
+'When the lease of the worker ends. After that another worker may claim the job, which counts as a retry.';
 comment on column public.work_queue.token is
-'The claim that has the job: only its holder may finish, fail or extend it. Null: nobody works on it.';
-comment on column public.work_queue.priority is
-'1 to 9. Higher is more urgent, as with orders.';
+'The claim that leases the job. Completing, failing or extending needs this token. Null: no worker has the job.';
+comment on column public.work_queue.priority is '1 to 9. 9 is the most urgent.';
 comment on column public.work_queue.max_retries is
-'How often a job that failed, or whose worker died, is tried again before it is dead.';
+'How often the job may run again after a failure or the death of its worker.';
 comment on column public.work_queue.again is
-'Asked for once more while a worker was at it: completing it makes it wait again.';
+'True: the job was enqueued again while running. Completing it makes it ready again.';
 comment on column public.work_queue.dedupe_key is
-'What the job is about. At most one unfinished job per topic and key; the first payload stays.';
+'The subject of the job. Each topic and key has at most one unfinished job, which keeps the first payload.';
 comment on column public.work_queue.payload is 'Ids, never personal data.';
 
 create table if not exists public.work_dead (
@@ -74,7 +72,7 @@ create table if not exists public.work_dead (
 create index if not exists work_dead_topic_idx on public.work_dead (topic, id);
 alter table public.work_dead enable row level security;
 comment on table public.work_dead is
-'Jobs that failed too often. They wait for a person: requeue_dead_work.';
+'Jobs that ran out of retries. requeue_dead_work returns them to the queue.';
 
 create table if not exists public.work_archive (
   id bigint not null,
@@ -89,7 +87,7 @@ create table if not exists public.work_archive (
 create index if not exists work_archive_finished_idx on public.work_archive (finished_at);
 alter table public.work_archive enable row level security;
 comment on table public.work_archive is
-'Finished jobs, for as long as app.purge_work keeps them. No claim ever reads it.';
+'Finished jobs, until app.purge_work deletes them. Claims never read this table.';
 
 create or replace function app.enqueue_many(
   p_topic text,
@@ -114,20 +112,20 @@ begin
     and p_max_retries >= 0 and p_delay between '0' and '1 year'
     and cardinality(coalesce(p_dedupe_keys, '{}')) in (0, cardinality(p_payloads)), false
   ) then
-    perform app.fail('BAD_INPUT', 'A job has a topic, a payload and a priority from 1 to 9.');
+    perform app.fail(
+      'BAD_INPUT', 'Check topic, payloads, keys, priority (1-9), retries and delay (0 to 1 year).'
+    );
   end if;
   if exists (
     select from unnest(p_payloads, p_dedupe_keys) as job (payload, dedupe_key)
     where jsonb_typeof(job.payload) is distinct from 'object'
     or job.dedupe_key = '' or length(job.dedupe_key) > 200
   ) then
-    perform app.fail(
-      'BAD_INPUT', 'A payload is an object, and its key, if it has one, 1 to 200 characters.'
-    );
+    perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
 
-  -- Sorted, so that two batches wait for each other in one order. A job that waits is not changed
-  -- but locked: until this transaction commits nobody can claim it and miss what we have changed.
+  -- Sorted, so that two batches cannot deadlock. A job that waits is locked, not changed: no worker
+  -- can claim it before this transaction commits, and so miss the changes of this transaction.
   with made as (
     insert into public.work_queue as job (
       topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
@@ -145,15 +143,15 @@ begin
   select coalesce(array_agg(made.id), '{}') into v_ids from made;
 
   if cardinality(v_ids) > 0 and p_delay = '0' then
-    perform pg_notify('bakehouse_work', p_topic); -- the same words once per transaction
+    perform pg_notify('bakehouse_work', p_topic); -- sent once per transaction and topic
   end if;
   return v_ids;
 end;
 $$;
 comment on function app.enqueue_many is
-'Put jobs of one topic into the queue and wake its workers once this transaction commits: NOTIFY bakehouse_work, the topic.
+'Adds jobs of one topic to the queue. Returns the ids of new jobs and of running jobs that will run again. Raises BAD_INPUT.
 
-Keys go with the payloads, one each; null for jobs that are never the same. A key that waits already is left alone; one that a worker is at will be done again after it. Answers the ids of the jobs made and of those to be done again. Who calls it several times in a transaction does so in the order of the keys. Raises BAD_INPUT.';
+p_dedupe_keys holds one key per payload, or null for a job without a key. If a job with the key waits, nothing changes. If that job is running, it will run again afterwards. The commit wakes the workers: NOTIFY bakehouse_work, with the topic. Several calls in one transaction must follow the order of the keys, or they may deadlock.';
 
 create or replace function app.enqueue(
   p_topic text,
@@ -175,9 +173,7 @@ begin
 end;
 $$;
 comment on function app.enqueue is
-'Put one job into the queue: its id, or that of the running job that will be done again. Null: a job with that key waits already.
-
-See app.enqueue_many. Raises BAD_INPUT.';
+'Adds one job to the queue. Returns the id as app.enqueue_many does, or null when nothing changed. Raises BAD_INPUT.';
 
 create or replace function app.retry_or_bury_work(p_ids bigint[], p_error text, p_delay interval)
 returns void
@@ -215,7 +211,7 @@ begin
 end;
 $$;
 comment on function app.retry_or_bury_work is
-'What failed waits to be tried again: half a minute, 2, 8, up to an hour, half more or less at random; or p_delay. What was tried often enough is dead, unless it was asked for again meanwhile.';
+'Schedules failed jobs to run again. Jobs without retries left move to work_dead. A job that was enqueued again meanwhile starts over with all its retries. The delay is p_delay. By default the delay is 30 seconds, then 2, 8, 32 and at most 60 minutes. A random factor from 0.5 to 1.5 spreads that default.';
 
 create or replace function public.enqueue_work(
   p_topic text,
@@ -234,9 +230,7 @@ begin
 end;
 $$;
 comment on function public.enqueue_work is
-'Put a job into the queue: its id, or that of the running job that will be done again. Null: a job with that key waits already.
-
-Priority 9 is the most urgent.
+'Adds a job to the queue. Returns its id, or the id of the running job that will run again. Returns null when the call changes nothing, because a job with the key is queued already. Priority 9 is the most urgent.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work to service_role;
@@ -260,7 +254,7 @@ begin
 end;
 $$;
 comment on function public.enqueue_work_many is
-'Put many jobs of one topic into the queue; how many there were that did not wait already.
+'Adds many jobs of one topic to the queue. Returns how many are new or will run again.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work_many to service_role;
@@ -275,7 +269,7 @@ returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
--- a plan made while the queue is empty, as it mostly is, would read the whole table for good
+-- the queue is mostly empty: a plan made then would read the whole table ever after
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -293,11 +287,11 @@ begin
     and p_lease between '1 second' and '1 day', false
   ) then
     perform app.fail(
-      'BAD_INPUT', 'A claim names topics and a worker, 1 to 1000 jobs and up to a day.'
+      'BAD_INPUT', 'A claim needs topics, a worker, 1-1000 jobs and a lease of 1 second to 1 day.'
     );
   end if;
 
-  -- here and below not `in (select ... limit)`: a join may run that again and lock more
+  -- an array, here and below: a join may run `in (select ... limit)` again and lock more rows
   update public.work_queue as job
   set next_retry_at = null
   where job.ctid = any(
@@ -341,9 +335,9 @@ begin
 end;
 $$;
 comment on function public.claim_work is
-'Take up to so many jobs and hold them for a while: the topics in the order given, in each the most urgent first, then the oldest.
+'Leases up to p_limit jobs to a worker for p_lease. Returns these jobs.
 
-All jobs of a claim share its token, without which nobody can finish, fail or extend them. A job whose lease has run out is handed out again; that counts as a retry.
+Topics are served in the given order. Within a topic, the most urgent jobs come first, then the oldest. All jobs of a claim share one token. complete_work, fail_work and extend_work_lease need that token. A job whose lease ran out is leased again, which counts as a retry.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.claim_work to service_role;
@@ -361,8 +355,8 @@ declare
   v_again integer;
 begin
   perform app.require('service_role');
-  -- Those that somebody may be asking for again are locked in the order in which they ask, here and
-  -- below, or a worker and an order could each wait for the other.
+  -- Jobs with a key are locked in the order in which app.enqueue_many locks them, here and below.
+  -- Otherwise a worker and an order could each wait for the other.
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
   order by job.topic, job.dedupe_key
@@ -393,9 +387,9 @@ begin
 end;
 $$;
 comment on function public.complete_work is
-'These jobs of the claim are done; how many of them were still the claim''s.
+'Finishes these jobs of the claim. Returns how many still belonged to the claim.
 
-Fewer than were named: the lease had run out, and another worker has taken the rest over. A job that was asked for again meanwhile waits again.
+A lower number than given means that a lease ran out, and the job was taken over or is dead. A job that was enqueued again meanwhile becomes ready again.
 
 Role: service_role.';
 grant execute on function public.complete_work to service_role;
@@ -414,7 +408,7 @@ declare
 begin
   perform app.require('service_role');
   if p_delay not between '0' and '1 year' then
-    perform app.fail('BAD_INPUT', 'A delay is not negative and at most a year.');
+    perform app.fail('BAD_INPUT', 'p_delay must be from 0 to 1 year.');
   end if;
   v_ids := array(
     select job.id from public.work_queue as job
@@ -427,9 +421,9 @@ begin
 end;
 $$;
 comment on function public.fail_work is
-'These jobs of the claim failed: they are tried again later, or are dead after their last retry; how many were still the claim''s.
+'Reports these jobs of the claim as failed. Returns how many still belonged to the claim.
 
-p_delay replaces the growing delay, as when the other side says when to come back. The error is kept: no secret and no personal data.
+Failed jobs run again later. After the last retry they are dead. p_delay replaces the growing delay, for example when the other side names a time. p_error is stored, so it must hold no secret and no personal data.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.fail_work to service_role;
@@ -448,7 +442,7 @@ declare
 begin
   perform app.require('service_role');
   if not coalesce(p_lease between '0' and '1 day', false) then
-    perform app.fail('BAD_INPUT', 'A lease is not negative and at most a day.');
+    perform app.fail('BAD_INPUT', 'p_lease must be from 0 to 1 day.');
   end if;
   update public.work_queue as job
   set
@@ -467,9 +461,7 @@ begin
 end;
 $$;
 comment on function public.extend_work_lease is
-'Hold these jobs of the claim for so long from now; how many were still the claim''s.
-
-A lease of zero gives them back untouched, which is no retry.
+'Extends the lease of these jobs of the claim: p_lease from now. Returns how many still belonged to the claim. A lease of 0 returns the jobs to the queue without counting a retry.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.extend_work_lease to service_role;
@@ -497,7 +489,7 @@ begin
 end;
 $$;
 comment on function public.complete_and_claim_work is
-'complete_work and claim_work in one call and one commit: the loop of a busy worker.
+'Runs complete_work and claim_work in one call and one commit, for the loop of a busy worker.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.complete_and_claim_work to service_role;

@@ -1,4 +1,4 @@
--- M3 items: what is in stock, and the one ledger of how it got there.
+-- M3 items: the items in stock, and the ledger of every change of stock.
 -- Needs: M2
 
 begin;
@@ -14,7 +14,7 @@ begin
 end;
 $$;
 comment on domain public.stock_quantity is
-'How much of something: to the thousandth, never negative, never NaN.';
+'A quantity from 0 to 999999999.999, with three decimals. NaN is not allowed.';
 
 create table if not exists public.inventory_items (
   id uuid primary key default gen_random_uuid(),
@@ -40,25 +40,26 @@ create table if not exists public.inventory_items (
   constraint inventory_items_category_check check (
     kind <> 'accessory' or category in ('topper', 'balloon', 'candle', 'other')
   )
-) with (fillfactor = 70); -- stock changes often, and no index holds it: room for the next version
+) with (fillfactor = 70); -- no index holds stock: its many updates stay on the same page
 create index if not exists inventory_items_variant_idx
 on public.inventory_items (shopify_variant_id)
 where shopify_variant_id is not null;
 alter table public.inventory_items enable row level security;
 comment on table public.inventory_items is
-'Everything counted: components of cakes, accessories sold with them, cake toppers. One stock for all stores.';
+'The items in stock: components of cakes, accessories sold with them, cake toppers. All stores share one stock.';
 comment on column public.inventory_items.sku is
-'What Shopify and the shelf call it. A topper that sells under no SKU of its own has a made-up one.';
+'The SKU in Shopify and on the shelf. A topper without a SKU of its own gets a generated one.';
 comment on column public.inventory_items.alt_title is 'The second name of a topper (name_2).';
 comment on column public.inventory_items.product_match is
-'Words by which a line of an order is known to be this, when neither SKU nor variant tells.';
+'Words that find the item in the title of an order line. app.match_item tries them last, with the keywords.';
 comment on column public.inventory_items.on_hand is
-'What is on the shelf and promised to nobody yet. Always the sum of the ledger; app.move_stock alone writes it.';
+'The stock that no order has taken. The total of the ledger. Only app.move_stock writes this column.';
 comment on column public.inventory_items.reserved is
-'What orders still wait for: the sum of the open reservation_holds.';
-comment on column public.inventory_items.buffer is 'Kept back from the shops.';
+'The total of the open holds: stock that orders still wait for.';
+comment on column public.inventory_items.buffer is
+'Stock that is kept back from the shops.';
 comment on column public.inventory_items.ats is
-'Available to sell. Below zero: so much is missing. The shops are told 0 then.';
+'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
 grant select on table public.inventory_items to authenticated;
 
 create table if not exists public.inventory_txn (
@@ -85,19 +86,19 @@ create table if not exists public.inventory_txn (
   )
 );
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
--- an order takes an item once and gives it back once, whoever asks how often
+-- an order takes an item once and gives it back once, however often a call is repeated
 create unique index if not exists inventory_txn_order_key
 on public.inventory_txn (store, order_gid, item_id, kind)
 where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
-'The ledger: each change of stock, in order. Append-only; the changes of an item add up to its on_hand.';
+'The ledger: every change of stock, in order. Append-only. The changes of an item add up to its on_hand.';
 comment on column public.inventory_txn.kind is
-'adjust: by hand. deduct, restock: taken by an order, given back when it was cancelled. reconcile: to what a shop counts.';
+'adjust: by hand. deduct: taken by an order. restock: given back by a cancelled order. reconcile: corrected to the count of a shop.';
 comment on column public.inventory_txn.matched_by is
-'How the order was known to need it: sku, variant, product, name, keyword or recipe.';
+'How the order was matched to the item: sku, variant, product, name, keyword or recipe.';
 comment on column public.inventory_txn.actor_id is
-'The account. Null: the service or scheduled work.';
+'The account that changed the stock. Null: the service or scheduled work.';
 
 create or replace function app.check_quantity(p_quantity numeric)
 returns numeric
@@ -108,7 +109,7 @@ begin
     and (p_quantity between 0 and 999999999.999 and p_quantity = round(p_quantity, 3)) is not true
   then
     perform app.fail(
-      'BAD_INPUT', 'A quantity is a number from 0 up, to the thousandth.',
+      'BAD_INPUT', 'A quantity must be 0 to 999999999.999, with at most three decimals.',
       jsonb_build_object('quantity', p_quantity::text)
     );
   end if;
@@ -116,7 +117,7 @@ begin
 end;
 $$;
 comment on function app.check_quantity is
-'The quantity, or null. Raises BAD_INPUT when it is none that public.stock_quantity could hold.';
+'Returns the quantity, or null for null. Raises BAD_INPUT when public.stock_quantity cannot hold the exact value.';
 
 create or replace function app.move_stock(
   p_item_id uuid, p_change numeric, p_kind text, p_reason text default null,
@@ -134,7 +135,7 @@ begin
     or abs(p_change) > 999999999.999 -- NaN and infinity too
   then
     perform app.fail(
-      'BAD_INPUT', 'A change of stock is a number other than 0, to the thousandth.',
+      'BAD_INPUT', 'A change of stock must not be 0 and may have at most three decimals.',
       jsonb_build_object('change', p_change::text)
     );
   end if;
@@ -147,10 +148,13 @@ begin
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
     if not found then
-      perform app.fail('NOT_FOUND', 'No such item.', jsonb_build_object('item_id', p_item_id));
+      perform app.not_found('item', 'item_id', p_item_id);
     end if;
     perform app.fail(
-      'CONFLICT', format('There are %s of it: %s more cannot be.', v_after, p_change),
+      'CONFLICT', case
+        when p_change < 0 then format('Only %s in stock; cannot take %s.', v_after, -p_change)
+        else format('%s in stock; adding %s exceeds 999999999.999.', v_after, p_change)
+      end,
       jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
     );
   end if;
@@ -164,7 +168,7 @@ begin
     nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
     coalesce(v_caller.kind, 'system')
   );
-  if p_change > 0 then -- a listener of the ledger may have given it to orders that wait
+  if p_change > 0 then -- the trigger of the ledger may have filled holds
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
   end if;
@@ -172,9 +176,9 @@ begin
 end;
 $$;
 comment on function app.move_stock is
-'The one writer of stock: changes an item and writes the ledger row; answers with the stock there is then.
+'Changes the stock of an item and writes the ledger row. Returns the stock after the change.
 
-Never below zero, never clamped. What comes in goes first to orders that wait for it. To move several items, go in the order of their SKUs, which is the order of the jobs too. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. To change several items, follow the order of their SKUs. Every job does the same, so that none deadlock. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 
 create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
 returns uuid
@@ -222,18 +226,20 @@ begin
         is_active = coalesce(v_new.is_active, items.is_active)
       where items.id = p_id and items.kind = p_kind;
       if not found then
-        perform app.fail('NOT_FOUND', format('No such %s.', p_kind), jsonb_build_object('id', p_id));
+        perform app.not_found(p_kind, 'id', p_id);
       end if;
     end if;
   exception
     when unique_violation then
       perform app.fail(
-        'CONFLICT', 'Another item has this SKU.', jsonb_build_object('sku', v_new.sku)
+        'CONFLICT', 'Another item has this SKU. Choose another SKU.',
+        jsonb_build_object('sku', v_new.sku)
       );
     when integrity_constraint_violation then
       get stacked diagnostics v_constraint = constraint_name;
       perform app.fail(
-        'BAD_INPUT', format('That makes no %s.', p_kind),
+        'BAD_INPUT',
+        format('A field of the %s is missing or invalid. Check SKU, name, unit, category.', p_kind),
         jsonb_build_object('constraint', v_constraint)
       );
   end;
@@ -242,9 +248,11 @@ begin
 end;
 $$;
 comment on function app.save_item is
-'Make an item, or change the one of this id: fields that are null stay, an empty text clears. Never touches stock.
+'Creates an item, or updates the item with this id. Returns its id. Never changes stock.
 
-Errors: NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs what is being retired), BAD_INPUT.';
+A null field stays unchanged. An empty text clears an optional field.
+
+Errors: NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs the item), BAD_INPUT.';
 
 create or replace trigger inventory_items_set_updated_at
 before update on public.inventory_items

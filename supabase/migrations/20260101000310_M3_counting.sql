@@ -1,4 +1,4 @@
--- M3 counting: stock changed by hand, what there is, and what moved.
+-- M3 counting: change stock by hand, and read the stock and the ledger.
 -- Needs: M2
 
 begin;
@@ -17,16 +17,16 @@ declare
   v_alt_title text;
 begin
   if nullif(p_created_by, '') <> (app.actor()).user_id::text then
-    perform app.fail('PERMISSION_DENIED', 'Nobody changes stock in the name of somebody else.');
+    perform app.fail(
+      'PERMISSION_DENIED', 'p_created_by must be your own account. Leave p_created_by out.'
+    );
   end if;
   select items.on_hand, items.title, items.alt_title into v_before, v_title, v_alt_title
   from public.inventory_items as items
   where items.id = p_item_id and items.kind = p_kind
   for no key update;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', format('No such %s.', p_kind), jsonb_build_object('item_id', p_item_id)
-    );
+    perform app.not_found(p_kind, 'item_id', p_item_id);
   end if;
   perform app.move_stock(p_item_id, p_change, 'adjust', p_reason, p_reference);
   return jsonb_build_object(
@@ -36,7 +36,9 @@ begin
 end;
 $$;
 comment on function app.adjust_stock is
-'Change the stock of an item of this kind by hand; after is the stock before orders that wait took theirs.
+'Changes the stock of an item by hand. Returns {success, title, alt_title, before, after, change}.
+
+p_item_id must be an item of p_kind. after is the stock before the holds of waiting orders are filled.
 
 Errors: PERMISSION_DENIED (p_created_by is not the caller), NOT_FOUND, BAD_INPUT, CONFLICT (below zero).';
 
@@ -59,11 +61,11 @@ begin
 end;
 $$;
 comment on function public.adjust_component_stock is
-'Count a component up or down: {success, component, before, after, change}.
+'Changes the stock of a component by hand. Returns {success, component, before, after, change}.
 
-p_created_by may only name the caller.
+p_change is added to the stock. A negative number takes stock away. p_created_by may name only the caller.
 
-Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the stock would go below zero).';
 grant execute on function public.adjust_component_stock to authenticated;
 
 create or replace function public.adjust_accessory_stock(
@@ -87,11 +89,11 @@ begin
 end;
 $$;
 comment on function public.adjust_accessory_stock is
-'Count an accessory up or down: {success, accessory, before, after, change, needs_sync}.
+'Changes the stock of an accessory by hand. Returns {success, accessory, before, after, change, needs_sync}.
 
-needs_sync: it ran out or came back; the push to the shops is on its way in any case.
+needs_sync is true when the accessory ran out or is in stock again. Every change for an active accessory queues a push to the shops. p_created_by may name only the caller.
 
-Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the stock would go below zero).';
 grant execute on function public.adjust_accessory_stock to authenticated;
 
 create or replace function public.adjust_cake_topper_stock(
@@ -113,9 +115,11 @@ begin
 end;
 $$;
 comment on function public.adjust_cake_topper_stock is
-'Count a cake topper up or down: {success, old_stock, new_stock, name_1, name_2}.
+'Changes the stock of a cake topper by hand. Returns {success, old_stock, new_stock, name_1, name_2}.
 
-Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+p_created_by may name only the caller.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the stock would go below zero).';
 grant execute on function public.adjust_cake_topper_stock to authenticated;
 
 create or replace function public.set_stock_buffer(p_item_id uuid, p_buffer numeric)
@@ -128,7 +132,7 @@ begin
   set buffer = coalesce(app.check_quantity(p_buffer), 0)
   where items.id = p_item_id;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such item.', jsonb_build_object('item_id', p_item_id));
+    perform app.not_found('item', 'item_id', p_item_id);
   end if;
   perform app.audit(
     'set_stock_buffer', null, p_item_id::text, jsonb_build_object('buffer', p_buffer)
@@ -136,7 +140,7 @@ begin
 end;
 $$;
 comment on function public.set_stock_buffer is
-'Keep so much of an item back from the shops; null: nothing. Audited.
+'Sets how much of an item is kept back from the shops. Null sets 0. Audited.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.set_stock_buffer to authenticated;
@@ -164,7 +168,9 @@ begin
 end;
 $$;
 comment on function public.get_inventory_status is
-'Stock, what orders wait for, the buffer and what is available to sell, of every active item.
+'Returns every active item with its stock, open holds, buffer and the quantity available to sell.
+
+p_search looks in SKU and names.
 
 Role: Staff.';
 grant execute on function public.get_inventory_status to authenticated;
@@ -183,7 +189,7 @@ begin
   perform app.require('Staff');
   if p_table_name not in ('components', 'accessories', 'cake_toppers') then
     perform app.fail(
-      'BAD_INPUT', 'Stock is of components, accessories or cake_toppers.',
+      'BAD_INPUT', 'p_table_name must be components, accessories or cake_toppers.',
       jsonb_build_object('table_name', p_table_name)
     );
   end if;
@@ -205,7 +211,9 @@ begin
 end;
 $$;
 comment on function public.get_stock_transactions is
-'The ledger, newest first: of one item, of one kind, or of all; at most 1000 rows.
+'Returns the ledger, newest first, at most 1000 rows.
+
+p_item_id limits the list to one item, p_table_name to one kind of item.
 
 Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.get_stock_transactions to authenticated;

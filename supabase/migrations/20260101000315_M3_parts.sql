@@ -22,11 +22,11 @@ begin
 end;
 $$;
 comment on function public.upsert_component is
-'Make a component, or change the one of this id; its id. Never touches stock.
+'Creates a component, or updates the component with this id. Returns its id. Never changes stock.
 
-Audited. Null leaves a field as it is, an empty description clears it. New ones: category other, unit each, min_stock 0.
+Audited. A null field stays unchanged. An empty description clears the description. A new component has category other, unit each and min_stock 0 by default.
 
-Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs the item).';
 grant execute on function public.upsert_component to authenticated;
 
 create or replace function public.upsert_accessory(
@@ -48,11 +48,11 @@ begin
 end;
 $$;
 comment on function public.upsert_accessory is
-'Make an accessory, or change the one of this id; its id. Never touches stock.
+'Creates an accessory, or updates the accessory with this id. Returns its id. Never changes stock.
 
-Audited. Null leaves a field as it is, an empty product_match or variant clears it. New ones: min_stock 5.
+Audited. A null field stays unchanged. An empty product_match or variant clears that field. A new accessory has category other and min_stock 5 by default.
 
-Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs the item).';
 grant execute on function public.upsert_accessory to authenticated;
 
 create or replace function public.upsert_cake_topper(
@@ -74,11 +74,11 @@ begin
 end;
 $$;
 comment on function public.upsert_cake_topper is
-'Make a cake topper, or change the one of this id; its id. Never touches stock.
+'Creates a cake topper, or updates the cake topper with this id. Returns its id. Never changes stock.
 
-Audited. Its names are the titles of the cakes it comes with. Null leaves a field as it is, an empty name_2 or product clears it. New ones: min_stock 5, a SKU of their own unless p_sku gives one.
+Audited. name_1 and name_2 are the titles of the cakes that include the topper. A null field stays unchanged. An empty name_2 or product clears that field. A new topper has min_stock 5 by default. Without p_sku, a new topper gets a generated SKU.
 
-Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs the item).';
 grant execute on function public.upsert_cake_topper to authenticated;
 
 create or replace function public.delete_component(p_id uuid)
@@ -92,9 +92,9 @@ begin
 end;
 $$;
 comment on function public.delete_component is
-'Retire a component: it stays in the ledger and leaves the lists. Audited.
+'Retires a component. The ledger keeps the component, and lists of active items leave the component out. Audited.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs the component).';
 grant execute on function public.delete_component to authenticated;
 
 create or replace function public.soft_delete_accessory(p_id uuid)
@@ -108,9 +108,9 @@ begin
 end;
 $$;
 comment on function public.soft_delete_accessory is
-'Retire an accessory: it stays in the ledger, and orders no longer match it. Audited.
+'Retires an accessory. The ledger keeps the accessory, and orders no longer match it. Audited.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs the accessory).';
 grant execute on function public.soft_delete_accessory to authenticated;
 
 create or replace function public.soft_delete_cake_topper(p_id uuid)
@@ -124,9 +124,9 @@ begin
 end;
 $$;
 comment on function public.soft_delete_cake_topper is
-'Retire a cake topper: it stays in the ledger, and orders no longer match it. Audited.
+'Retires a cake topper. The ledger keeps the topper, and orders no longer match it. Audited.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs the topper).';
 grant execute on function public.soft_delete_cake_topper to authenticated;
 
 create or replace function public.get_components(
@@ -155,7 +155,7 @@ begin
 end;
 $$;
 comment on function public.get_components is
-'Components by name; p_search looks into name and SKU.
+'Returns components, sorted by name. p_search looks in name and SKU.
 
 Role: Staff.';
 grant execute on function public.get_components to authenticated;
@@ -179,7 +179,7 @@ begin
 end;
 $$;
 comment on function public.get_low_stock_components is
-'Active components below their minimum, the biggest shortage first.
+'Returns active components below their minimum, the largest shortage first.
 
 Role: Staff.';
 grant execute on function public.get_low_stock_components to authenticated;
@@ -210,7 +210,7 @@ begin
 end;
 $$;
 comment on function public.get_accessories is
-'Accessories by name. Low is above none and below the minimum.
+'Returns accessories, sorted by name. is_low_stock: the stock is above 0 and below the minimum.
 
 Role: Staff.';
 grant execute on function public.get_accessories to authenticated;
@@ -236,7 +236,7 @@ begin
 end;
 $$;
 comment on function public.get_accessories_needing_sync is
-'Active accessories that are out of stock. The push to the shops is queued when stock moves.
+'Returns active accessories that are out of stock. The push to the shops needs no call: each change of stock queues one.
 
 Role: Staff.';
 grant execute on function public.get_accessories_needing_sync to authenticated;
@@ -263,7 +263,7 @@ begin
 end;
 $$;
 comment on function public.get_cake_toppers is
-'Cake toppers by name. Low is above none and below the minimum.
+'Returns cake toppers, sorted by name. is_low_stock: the stock is above 0 and below the minimum.
 
 Role: Staff.';
 grant execute on function public.get_cake_toppers to authenticated;

@@ -1,4 +1,4 @@
--- M3 keywords: words in the title of a line that mean an item.
+-- M3 keywords: words that find an item in the title of an order line.
 -- Needs: M2
 
 begin;
@@ -23,10 +23,11 @@ create index if not exists accessory_keywords_component_idx
 on public.accessory_keywords (component_id);
 alter table public.accessory_keywords enable row level security;
 comment on table public.accessory_keywords is
-'Words in the title of a line that tell the item, when neither its SKU nor its variant does.';
-comment on column public.accessory_keywords.component_id is 'The item, of whatever kind.';
+'Words that find an item in the title of an order line. app.match_item tries them last, after SKU, variant and topper.';
+comment on column public.accessory_keywords.component_id is
+'The item, of any kind.';
 comment on column public.accessory_keywords.priority is
-'The highest wins, then the longest word. product_match of an item counts as 0.';
+'The highest priority wins, then the longest keyword. product_match of an item has priority 0.';
 grant select on table public.accessory_keywords to authenticated;
 
 create or replace function public.get_accessory_keywords(
@@ -53,7 +54,7 @@ begin
 end;
 $$;
 comment on function public.get_accessory_keywords is
-'Keywords in the order they are tried; p_search looks into keyword and item.
+'Returns keywords, highest priority first, then the longest. p_search looks in keyword and item title.
 
 Role: Staff.';
 grant execute on function public.get_accessory_keywords to authenticated;
@@ -89,18 +90,21 @@ begin
         is_active = coalesce(p_is_active, words.is_active)
       where words.id = p_id;
       if not found then
-        perform app.fail('NOT_FOUND', 'No such keyword.', jsonb_build_object('id', p_id));
+        perform app.not_found('keyword', 'id', p_id);
       end if;
     end if;
   exception
     when unique_violation then
-      perform app.fail('CONFLICT', 'Another item has this keyword.');
-    when foreign_key_violation then
       perform app.fail(
-        'NOT_FOUND', 'No such item.', jsonb_build_object('component_id', p_component_id)
+        'CONFLICT', 'This keyword and match type are in use. Change the active keyword instead.'
       );
+    when foreign_key_violation then
+      perform app.not_found('item', 'component_id', p_component_id);
     when integrity_constraint_violation then
-      perform app.fail('BAD_INPUT', 'That makes no keyword.');
+      perform app.fail(
+        'BAD_INPUT',
+        'A keyword needs a text, an item and a match type: contains, exact, starts_with, ends_with.'
+      );
   end;
   perform app.audit('save_keyword', null, v_id::text, jsonb_strip_nulls(jsonb_build_object(
     'keyword', p_keyword, 'component_id', p_component_id, 'priority', p_priority,
@@ -110,9 +114,9 @@ begin
 end;
 $$;
 comment on function public.upsert_accessory_keyword is
-'Make a keyword, or change the one of this id; its id.
+'Creates a keyword, or updates the keyword with this id. Returns its id.
 
-Audited. Null leaves a field as it is. New ones: priority 0, contains. One active keyword of a kind belongs to one item.
+Audited. A null field stays unchanged. A new keyword has priority 0 and match type contains by default. Each text may be active only once per match type.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 grant execute on function public.upsert_accessory_keyword to authenticated;

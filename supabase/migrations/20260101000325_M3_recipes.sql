@@ -1,4 +1,4 @@
--- M3 recipes: what one piece of a product takes from the stock.
+-- M3 recipes: the items that one piece of a product takes from the stock.
 -- Needs: M2
 
 begin;
@@ -25,8 +25,9 @@ where is_active and sku is not null;
 create index if not exists boms_store_idx on public.boms (store);
 alter table public.boms enable row level security;
 comment on table public.boms is
-'Recipes (bills of material): what one piece of a product takes from the stock. Found by SKU, product or exact title.';
-comment on column public.boms.store is 'Null: for every store; a recipe of the store itself goes first.';
+'Recipes (bills of material): the items that one piece of a product takes from the stock. A recipe is found by SKU, product or exact title.';
+comment on column public.boms.store is
+'Null: the recipe serves every store. Among equal matches, the recipe of the store wins.';
 grant select on table public.boms to authenticated;
 
 create table if not exists public.bom_items (
@@ -40,8 +41,10 @@ create table if not exists public.bom_items (
 );
 create index if not exists bom_items_component_idx on public.bom_items (component_id);
 alter table public.bom_items enable row level security;
-comment on table public.bom_items is 'What a recipe takes, and at which stage it is used.';
-comment on column public.bom_items.is_optional is 'When there is none, the cake is made without.';
+comment on table public.bom_items is
+'The items of a recipe, and the stage that uses each.';
+comment on column public.bom_items.is_optional is
+'True: the cake is made without the item when the stock is short.';
 grant select on table public.bom_items to authenticated;
 
 create or replace function app.lock_recipe(p_id uuid)
@@ -53,14 +56,14 @@ declare
 begin
   select boms.store into v_store from public.boms as boms where boms.id = p_id for no key update;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such recipe.', jsonb_build_object('id', p_id));
+    perform app.not_found('recipe', 'id', p_id);
   end if;
   perform app.require('Admin', v_store);
   return v_store;
 end;
 $$;
 comment on function app.lock_recipe is
-'Lock a recipe for an Admin of its store, and say which that is. Errors: NOT_FOUND, PERMISSION_DENIED.';
+'Locks a recipe for an Admin of its store. Returns the store, or null for a shared recipe. Errors: NOT_FOUND, PERMISSION_DENIED.';
 
 create or replace function public.get_boms(
   p_store text default null, p_active_only boolean default true, p_search text default null
@@ -103,7 +106,7 @@ begin
 end;
 $$;
 comment on function public.get_boms is
-'Recipes with their items: of a store and those for both, or of every store the caller works in.
+'Returns the recipes of p_store and those for every store, each with its items. Without p_store, returns the recipes of all stores of the caller.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_boms to authenticated;
@@ -144,9 +147,11 @@ begin
       shopify_product_id = excluded.shopify_product_id, sku = excluded.sku;
   exception
     when unique_violation then
-      perform app.fail('CONFLICT', 'Another active recipe has this title or SKU.');
+      perform app.fail(
+        'CONFLICT', 'Another active recipe has this title or SKU. Change or retire that recipe.'
+      );
     when integrity_constraint_violation then
-      perform app.fail('BAD_INPUT', 'That makes no recipe.');
+      perform app.fail('BAD_INPUT', 'A recipe needs a title.');
   end;
   perform app.audit('save_bom', v_store, v_id::text, jsonb_strip_nulls(jsonb_build_object(
     'product_title', p_product_title, 'store', p_store, 'description', p_description,
@@ -156,11 +161,11 @@ begin
 end;
 $$;
 comment on function public.upsert_bom is
-'Make the header of a recipe, or change the one of this id; its id.
+'Creates a recipe without items, or updates the recipe with this id. Returns its id.
 
-Audited. Null leaves a field as it is, an empty text clears it. Store both: every store.
+Audited. A null field stays unchanged. An empty description, product or SKU clears that field. Store both means every store.
 
-Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (another active one has this title or SKU).';
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (another active recipe has this title or SKU).';
 grant execute on function public.upsert_bom to authenticated;
 
 create or replace function public.save_bom_items(p_bom_id uuid, p_items jsonb)
@@ -174,7 +179,7 @@ begin
   perform app.require('Admin');
   v_store := app.lock_recipe(p_bom_id);
   if jsonb_typeof(p_items) is distinct from 'array' then
-    perform app.fail('BAD_INPUT', 'The items of a recipe are a list.');
+    perform app.fail('BAD_INPUT', 'p_items must be a JSON array.');
   end if;
   delete from public.bom_items as parts where parts.bom_id = p_bom_id;
   begin
@@ -188,11 +193,13 @@ begin
     get diagnostics v_count = row_count;
   exception
     when foreign_key_violation then
-      perform app.fail('NOT_FOUND', 'The recipe names an item that is not there.');
+      perform app.fail(
+        'NOT_FOUND', 'An item of the recipe does not exist. Check each component_id.'
+      );
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
-        'Each item has a component, a quantity above 0 and perhaps a stage, and appears once a stage.'
+        'Each item needs a component_id and a quantity above 0. List an item once per valid stage.'
       );
   end;
   perform app.audit(
@@ -202,9 +209,9 @@ begin
 end;
 $$;
 comment on function public.save_bom_items is
-'Replace the items of a recipe by [{component_id, quantity_required, stage, is_optional}]; how many there are.
+'Replaces the items of a recipe with [{component_id, quantity_required, stage, is_optional}]. Returns the number of items.
 
-Audited. All or nothing. Orders that have taken their stock keep it.
+Audited. Saves all items or none. Orders keep the stock that they have already taken.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.save_bom_items to authenticated;
@@ -221,7 +228,7 @@ begin
 end;
 $$;
 comment on function public.delete_bom is
-'Retire a recipe: new orders no longer follow it. Audited.
+'Retires a recipe. New orders no longer use the recipe. Audited.
 
 Role: Admin. Errors: NOT_FOUND.';
 grant execute on function public.delete_bom to authenticated;
@@ -248,7 +255,7 @@ begin
 end;
 $$;
 comment on function app.forbid_retiring_part is
-'Trigger: an item that an active recipe needs stays active. Raises CONFLICT.';
+'Trigger: rejects retiring an item that an active recipe needs. Raises CONFLICT.';
 
 create or replace trigger inventory_items_forbid_retiring_part
 after update of is_active on public.inventory_items

@@ -1,4 +1,4 @@
--- M3 holds: what an order takes from the stock, waits for, and gives back.
+-- M3 holds: orders take stock, wait for missing stock, and give stock back.
 -- Needs: M2
 
 begin;
@@ -7,8 +7,7 @@ set local role bakehouse_owner;
 
 alter table public.orders add column if not exists inventory_blocked boolean not null default false;
 comment on column public.orders.inventory_blocked is
-'Something the order needs is short (reservation_holds). Not a stage: work may go on.';
-
+'True while the order has an open hold. Work on the order may go on, because this is not a stage.';
 grant select (inventory_blocked) on table public.orders to authenticated;
 
 create table if not exists public.reservation_holds (
@@ -27,9 +26,8 @@ create index if not exists reservation_holds_item_idx
 on public.reservation_holds (item_id, created_at);
 alter table public.reservation_holds enable row level security;
 comment on table public.reservation_holds is
-'Shortages: what an order needs and did not get. The next that comes in is theirs, oldest first.';
-comment on column public.reservation_holds.outcome is
-'Null: still waiting. filled: the stock came. cancelled: the order was.';
+'Holds: stock that an order needs and did not get. New stock fills the oldest hold first.';
+comment on column public.reservation_holds.outcome is 'Null while the hold is open.';
 
 create or replace function app.match_item(
   p_line jsonb, out item_id uuid, out matched_by text
@@ -57,7 +55,6 @@ begin
     return;
   end if;
 
-  -- a topper comes with the cake it is named after
   select toppers.id, case when toppers.is_product then 'product' else 'name' end
   into item_id, matched_by
   from (
@@ -77,7 +74,7 @@ begin
     return;
   end if;
 
-  -- the variant says the rest: "Gold / Large" online, "Gold + Large" at the till
+  -- a variant reads "Gold / Large" online and "Gold + Large" at the till: add its second part
   v_text := v_title || ' ' || coalesce(
     nullif(btrim(split_part(v_variant, '/', 2)), ''),
     nullif(btrim(split_part(v_variant, '+', 2)), ''), v_variant, ''
@@ -106,9 +103,7 @@ begin
 end;
 $$;
 comment on function app.match_item is
-'Which item a line of an order is, and how that is known: by SKU, else variant, else the product or name of a topper, else by keyword.
-
-Keywords are the last resort and not for cakes: highest priority, then longest, then SKU. Words are compared as text, so that % and _ are just letters.';
+'Finds the item of an order line. Returns the item and the kind of match, or nulls. Tries SKU, variant, product and name of a topper, then keywords. Keywords never match cakes. The highest priority wins, then the longest keyword, then the first SKU. Keywords are plain text, so % and _ are ordinary characters.';
 
 create or replace function app.find_recipe(p_store text, p_line jsonb)
 returns uuid
@@ -133,7 +128,7 @@ begin
 end;
 $$;
 comment on function app.find_recipe is
-'The recipe of a line of an order: by SKU, else product, else its exact title; that of the store before the shared one.';
+'Returns the active recipe of an order line, or null. Tries SKU, then product, then exact title. Among equal matches, the recipe of the store wins.';
 
 create or replace function app.update_inventory_blocked(
   p_store text, p_order_gid text, p_shortages jsonb default '[]'
@@ -169,9 +164,7 @@ begin
 end;
 $$;
 comment on function app.update_inventory_blocked is
-'Flag the units of an order as long as it waits for stock, with an event on the first of them: ok says whether it has all it needs now.
-
-Lock the units before: their rows are written.';
+'Flags the units of an order while it has an open hold. Returns the flag. A changed flag or a new shortage writes an event on the first unit. ok in that event is true when no hold is open. Lock the units before the call, because their rows are written.';
 
 create or replace function app.fill_holds(p_item_id uuid default null)
 returns integer
@@ -196,8 +189,7 @@ begin
     where queue.left_over >= 0
     order by queue.sku, queue.created_at, queue.store, queue.order_gid
   loop
-    -- this holds the lock on the item, so it must not wait for an order: whoever has that one
-    -- may wait for the item. What is passed over here is filled by the next tick.
+    -- skip locked orders: their holder may wait for this item, and the next tick fills them
     perform from public.inventory_items as items
     where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity
     for no key update;
@@ -235,9 +227,7 @@ begin
 end;
 $$;
 comment on function app.fill_holds is
-'Give stock to the orders that wait for it, of one item or of all, oldest first; how many were served.
-
-Called by whatever brings stock in, and by the tick for orders that were locked at that moment. Nobody overtakes: an order that needs much holds up those behind it.';
+'Gives stock to waiting orders, of one item or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and at every tick for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item waiting.';
 
 create or replace function app.deduct_order(p_store text, p_order_gid text, p_lines jsonb)
 returns jsonb
@@ -252,7 +242,7 @@ declare
   v_shortages jsonb := '[]'::jsonb;
   v_already boolean := false;
 begin
-  -- orders before items, and items by SKU, here and wherever several are locked
+  -- the lock order everywhere: orders first, then items by SKU
   select bool_and(units.cancelled_at is not null) into v_cancelled
   from (
     select orders.cancelled_at
@@ -289,7 +279,7 @@ begin
     order by items.sku
   loop
     if v_wanted.quantity > 100000 then
-      perform app.fail('BAD_INPUT', 'No order needs more than 100000 of one item.');
+      perform app.fail('BAD_INPUT', 'At most 100000 of an item per order. Check the order lines.');
     end if;
     select items.sku, items.on_hand, items.reserved into v_item
     from public.inventory_items as items where items.id = v_wanted.item_id for no key update;
@@ -334,9 +324,7 @@ begin
 end;
 $$;
 comment on function app.deduct_order is
-'Take from the stock what the lines of an order need: {deducted, shortages, already_done}.
-
-Each item once per order, however often it is asked. What there is not enough of is not taken at all: it becomes a hold, a flag and an event, and the other items are taken all the same. Components of a recipe count where the store tracks inventory; optional ones are left out when short. Nothing for an order that was cancelled. Errors: BAD_INPUT (an absurd quantity).';
+'Takes from the stock the items that the lines of an order need. Returns {deducted, shortages, already_done}. Takes each item once per order, however often the call is repeated. A short item is not taken at all. The order gets a hold for that item, the flag and an event. The other items are still taken. Recipes count only where the store tracks inventory. Optional components are skipped when short. A cancelled order takes nothing. Errors: BAD_INPUT (too large a quantity).';
 
 create or replace function app.restock_order(p_store text, p_order_gid text)
 returns integer
@@ -357,8 +345,7 @@ begin
     where orders.store = p_store and orders.shopify_order_gid = p_order_gid
     and orders.stage = 'Complete'
   );
-  -- first the ids, then the locks: a row that others changed meanwhile is looked at again when its
-  -- lock is had, and would not be found again through a subquery
+  -- ids first: a row that changes before it is locked would drop out of a subquery
   v_items := array(
     select txn.item_id from public.inventory_txn as txn
     where txn.store = p_store and txn.order_gid = p_order_gid
@@ -413,14 +400,12 @@ begin
 end;
 $$;
 comment on function app.restock_order is
-'Give back what an order took and stop waiting for the rest; the number of items. A repeat gives nothing back, and neither does an order with a complete cake: its stock is used.
-
-For the whole order: call it with its last unit cancelled, the units locked in the order of their ids.';
+'Gives back the stock that an order took and cancels its open holds. Returns the number of items. A repeat changes nothing. An order with a complete unit gives no stock back, because that stock is used. Call this for the whole order once its last unit is cancelled. Lock the units in the order of their ids.';
 
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else the partitions are planned anew for each call
+set plan_cache_mode = force_generic_plan -- else each call plans the partitions again
 as $$
 declare
   v_lines jsonb;
@@ -449,7 +434,7 @@ begin
 end;
 $$;
 comment on function app.settle_stock is
-'Listener of app.order_changed: takes what a Shopify order needs, or gives it back once no unit is left to make. Returns the number of items moved.';
+'Listener of app.order_changed: takes the stock that a Shopify order needs. Gives the stock back when the order is cancelled, or has a cancelled unit and no open one. Returns the number of items moved.';
 
 create or replace function app.fill_waiting()
 returns trigger
@@ -465,7 +450,7 @@ begin
 end;
 $$;
 comment on function app.fill_waiting is
-'Trigger: stock that comes in goes first to the orders that wait for it.';
+'Trigger: fills the holds of an item when its stock comes in.';
 
 create or replace function public.get_shortages(p_store text default null)
 returns table (
@@ -496,11 +481,10 @@ begin
 end;
 $$;
 comment on function public.get_shortages is
-'What orders wait for, oldest first, of one store or of all the caller works in.
+'Returns the open holds, oldest first. p_store limits the list to one store. Null means every store of the caller.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_shortages to authenticated;
-grant select (inventory_blocked) on table public.orders to authenticated;
 
 create or replace trigger inventory_txn_fill_waiting
 after insert on public.inventory_txn

@@ -1,4 +1,4 @@
--- M3 shops: stock told to the shops, and corrected by what they count.
+-- M3 shops: push the stock to the shops, and correct the stock to their counts.
 -- Needs: M2
 
 begin;
@@ -15,7 +15,7 @@ begin
 end;
 $$;
 comment on function app.enqueue_stock_push is
-'Trigger: the shops have to hear how much of an item there is to sell. One waiting job per SKU; the worker reads the quantity when it runs.';
+'Trigger: enqueues a push of the available stock of an item to the shops. One job per SKU waits at a time. The worker reads the quantity when the job runs.';
 
 create or replace function app.enqueue_reconcile(p_store text)
 returns bigint
@@ -34,7 +34,7 @@ begin
 end;
 $$;
 comment on function app.enqueue_reconcile is
-'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the job, 0 when one waits already, or null for a store without a shop.';
+'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the id of the job. Returns 0 when such a job waits already, and null for a store without a shop.';
 
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
@@ -52,9 +52,9 @@ begin
 end;
 $$;
 comment on function public.get_push_items is
-'What the shops should show for these SKUs: whole pieces, never below 0.
+'Returns the quantity that the shops should show for each SKU: whole pieces, never below 0.
 
-A SKU that is gone, inactive or not for sale is left out: nothing to push.
+Skips SKUs that do not exist, are inactive or belong to components.
 
 Role: service_role.';
 grant execute on function public.get_push_items to service_role;
@@ -76,7 +76,7 @@ begin
     where jsonb_typeof(counts.one -> 'sku') is distinct from 'string'
     or jsonb_typeof(counts.one -> 'available') is distinct from 'number'
   ) then
-    perform app.fail('BAD_INPUT', 'Counts are a list of {sku, available}.');
+    perform app.fail('BAD_INPUT', 'p_counts must be a list of {sku: text, available: number}.');
   end if;
 
   for v_count in
@@ -116,9 +116,9 @@ begin
 end;
 $$;
 comment on function public.apply_reconcile is
-'Believe the shops: where [{sku, available}] differs from what is available to sell, correct the stock by a ledger row.
+'Corrects the stock of each item to the count of a shop: [{sku, available}]. Returns {corrected: [{sku, was, is}], same, waiting}.
 
-A negative count is 0. An item that moved within the hour, or whose push has not arrived, is left for next time: the shops do not know yet. Answers with {corrected: [{sku, was, is}], same, waiting}.
+Each correction writes a ledger row. A negative count means 0. Of several counts for one SKU, the lowest is used. Skips components, inactive items and unknown SKUs. Skips an item that moved within the last hour, or whose push waits or is dead. The shops do not know the new stock yet.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.apply_reconcile to service_role;

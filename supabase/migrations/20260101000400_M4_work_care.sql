@@ -1,4 +1,4 @@
--- M4 work care: the care of the queue: dead letters, statistics, reaping, purging.
+-- M4 work care: dead jobs, statistics and cleanup of the queue.
 -- Needs: M3
 
 begin;
@@ -44,7 +44,7 @@ select
   dead.created_at
 from public.work_dead as dead;
 comment on view app.work_status is
-'How each unfinished or dead job stands: ready, running, scheduled (delayed, or waiting to be tried again), exhausted (its worker died once too often: the next reap_work buries it), dead.';
+'The status of each unfinished or dead job: ready, running, scheduled, exhausted or dead. scheduled: delayed, or waiting to run again. exhausted: the worker died and no retry is left, so the next reap_work buries the job.';
 
 create or replace function app.reap_work(p_limit integer default 1000)
 returns integer
@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reap_work is
-'Give up jobs whose lease ran out after their last retry, so many at a time; how many.';
+'Buries up to p_limit jobs whose lease ran out after their last retry. Returns the number of jobs. A job that was enqueued again meanwhile runs again.';
 
 create or replace function app.purge_work(
   p_keep interval default '30 days', p_limit integer default 10000
@@ -90,7 +90,7 @@ begin
 end;
 $$;
 comment on function app.purge_work is
-'Forget finished jobs that are older than this, the oldest first and so many at a time; how many.';
+'Deletes finished jobs older than p_keep, the oldest first, at most p_limit. Returns the number of jobs.';
 
 create or replace function public.reap_work(p_limit integer default 1000)
 returns integer
@@ -102,9 +102,9 @@ begin
 end;
 $$;
 comment on function public.reap_work is
-'Bury jobs whose workers died as often as a job may be tried; how many.
+'Moves jobs to work_dead when their workers died and no retry is left. Returns the number of jobs.
 
-Other jobs of dead workers need no help: claim_work hands them out again.
+Other jobs of dead workers need no call: claim_work leases them again.
 
 Role: service_role.';
 grant execute on function public.reap_work to service_role;
@@ -146,9 +146,9 @@ begin
 end;
 $$;
 comment on function public.requeue_dead_work is
-'Give dead jobs another life, with all their retries; how many there were.
+'Returns dead jobs to the queue with all their retries. Returns the number of dead jobs that were found.
 
-A dead job whose key is in the queue again has nothing left to do and goes.
+A dead job is dropped when the queue already has a job with its key.
 
 Role: Admin or service_role.';
 grant execute on function public.requeue_dead_work to authenticated, service_role;
@@ -175,7 +175,7 @@ begin
 end;
 $$;
 comment on function public.get_dead_work is
-'Dead jobs, the newest first; the next page begins before the last id of this one.
+'Returns dead jobs, newest first, at most 500. Pass the last id of a page as p_before for the next page.
 
 Role: Admin or service_role.';
 grant execute on function public.get_dead_work to authenticated, service_role;
@@ -219,7 +219,7 @@ begin
 end;
 $$;
 comment on function public.get_work_queue_stats is
-'The backlog of each topic: jobs by status, how many were done in the last hour, since when the oldest one waits.
+'Returns the jobs of each topic by status, and the number done in the last hour. running includes exhausted jobs. oldest_ready_at is when the oldest ready job was created.
 
 Role: Admin or service_role.';
 grant execute on function public.get_work_queue_stats to authenticated, service_role;

@@ -14,10 +14,11 @@ declare
 begin
   perform app.require('Admin', p_store);
   if p_store is null then
-    perform app.fail('BAD_INPUT', 'Name a store.');
+    perform app.fail('BAD_INPUT', 'p_store must name a store.');
   elsif app.shop_secret(p_store, 'token') is null then
     perform app.fail(
-      'CONFLICT', 'The store has no Shopify token yet.', jsonb_build_object('store', p_store)
+      'CONFLICT', 'The store has no Shopify token. Call set_shop_token first.',
+      jsonb_build_object('store', p_store)
     );
   end if;
   v_run := public.start_sync_run(p_store, 'sync_orders');
@@ -30,7 +31,7 @@ begin
 end;
 $$;
 comment on function public.sync_shopify_orders is
-'Have the worker fetch a store''s open orders from Shopify: {success, run_id, message}.
+'Enqueues a fetch of the open orders of a store from Shopify. Returns {success, run_id, message}.
 
 Role: Admin. Errors: BAD_INPUT (no such store), CONFLICT (no token; one is running).';
 grant execute on function public.sync_shopify_orders to authenticated;
