@@ -12,6 +12,23 @@ from bakehouse.database import Connection
 from servers import Server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--spec", metavar="POINT", help="run only the tests of this point, e.g. P11")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # a slow test that started last would leave the other workers idle
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if point := config.getoption("--spec"):
+        proving = [item for item in items if point in _points(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in proving])
+        items[:] = proving
+
+
+def _points(item: pytest.Item) -> set[str]:
+    return {point for marker in item.iter_markers("spec") for point in marker.args}
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server of this worker: our own, or the one BAKEHOUSE_TEST_URL names."""

@@ -136,7 +136,8 @@ def make_recipe(db: Connection, parts: dict[UUID, object], **columns: object) ->
 # Which item a line is
 
 
-def test_p36_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connection) -> None:
+@pytest.mark.spec("P36")
+def test_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connection) -> None:
     make_item(db, "by-sku", 5)
     make_item(db, "by-variant", 5, shopify_variant_id="77")
     make_item(db, "by-keyword", 5, product_match="gold candle")
@@ -180,7 +181,8 @@ def test_p36_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connect
     ],
     ids=str,
 )
-def test_p36_p50_keywords_choose_one_item_whatever_their_order(
+@pytest.mark.spec("P36", "P50")
+def test_keywords_choose_one_item_whatever_their_order(
     db: Connection, line: dict[str, object], sku: str | None
 ) -> None:
     words: list[tuple[str, str, str, int]] = [
@@ -205,7 +207,8 @@ def test_p36_p50_keywords_choose_one_item_whatever_their_order(
     assert deducted(deduct(db, line | {"kind": "accessory"})) == ({sku: "keyword"} if sku else {})
 
 
-def test_p50_a_tie_goes_to_the_first_sku(db: Connection) -> None:
+@pytest.mark.spec("P50")
+def test_a_tie_goes_to_the_first_sku(db: Connection) -> None:
     for sku in ("b", "a", "c"):
         make_item(db, sku, 5, product_match="candle")
 
@@ -319,7 +322,8 @@ def test_an_absurd_quantity_is_refused_before_anything_is_taken(db: Connection) 
     assert (stock(db, candle), stock(db, balloon)) == (10, 10)
 
 
-def test_vector_2_twenty_at_once_take_once(clone: str) -> None:
+@pytest.mark.spec("vector-2")
+def test_twenty_at_once_take_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         candle, balloon = make_item(conn, "candle", 50), make_item(conn, "balloon", 0)
         arrive(conn, units=2)
@@ -343,7 +347,8 @@ def test_vector_2_twenty_at_once_take_once(clone: str) -> None:
 # Shortage
 
 
-def test_p6_vector_15_an_empty_topper_does_not_stop_the_accessory(db: Connection) -> None:
+@pytest.mark.spec("P6", "vector-15")
+def test_an_empty_topper_does_not_stop_the_accessory(db: Connection) -> None:
     topper = make_item(db, "star", 0, "topper", title="Star Cake")
     candle = make_item(db, "candle", 10)
     first, second = arrive(db, units=2)
@@ -365,7 +370,8 @@ def test_p6_vector_15_an_empty_topper_does_not_stop_the_accessory(db: Connection
     ]
 
 
-def test_p35_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> None:
+@pytest.mark.spec("P35")
+def test_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> None:
     candle = make_item(db, "candle", 2)
     arrive(db)
 
@@ -490,7 +496,8 @@ def test_counting_does_not_wait_for_an_order_somebody_works_on(clone: str) -> No
 # Recipes
 
 
-def test_p24_a_cake_takes_its_components_where_the_store_tracks_them(db: Connection) -> None:
+@pytest.mark.spec("P24")
+def test_a_cake_takes_its_components_where_the_store_tracks_them(db: Connection) -> None:
     cream, board = make_item(db, "cream", 10, "component"), make_item(db, "board", 10, "component")
     make_recipe(db, {cream: "0.4", board: 1})
     track_inventory(db, "flourlane")
@@ -519,7 +526,8 @@ def test_p24_a_cake_takes_its_components_where_the_store_tracks_them(db: Connect
     ],
     ids=str,
 )
-def test_p50_a_line_follows_one_recipe(
+@pytest.mark.spec("P50")
+def test_a_line_follows_one_recipe(
     db: Connection, line: dict[str, object], recipe: str | None
 ) -> None:
     track_inventory(db)
@@ -569,7 +577,8 @@ def test_an_item_that_two_lines_need_is_taken_once_for_both(db: Connection) -> N
 # Giving back
 
 
-def test_vector_11_a_cancelled_order_gives_back_once(db: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_a_cancelled_order_gives_back_once(db: Connection) -> None:
     candle, star = make_item(db, "candle", 10), make_item(db, "star", 1)
     arrive(db, units=2)
     deduct(db, CANDLE | {"quantity": 4}, {"sku": "star", "quantity": 2})
@@ -652,7 +661,8 @@ def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
     assert reserved_beyond_holds(db) == items_that_differ_from_their_ledger(db) == []
 
 
-def test_p7_p36_everything_at_once_ends_with_ledger_stock_and_holds_in_agreement(
+@pytest.mark.spec("P7", "P36")
+def test_everything_at_once_ends_with_ledger_stock_and_holds_in_agreement(
     clone: str,
 ) -> None:
     """Orders, cancellations, counts and ticks over the same few items, in every order."""
@@ -742,7 +752,8 @@ def call_deduct(db: Connection, gid: str | None, body: str | None) -> Any:
         return value(db, "select public.deduct_on_order_create(%s, %s)", gid, body)
 
 
-def test_p37b_deduct_on_order_create_takes_from_the_payload_once(db: Connection) -> None:
+@pytest.mark.spec("P37b")
+def test_deduct_on_order_create_takes_from_the_payload_once(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     arrive(db, store="flourlane")
 

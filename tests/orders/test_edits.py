@@ -110,7 +110,8 @@ def admin(db: Connection) -> UUID:
 
 @one_order
 @pytest.mark.parametrize("role", ROLES)
-def test_p14_vector_13_each_call_asks_for_its_role_and_for_the_store(
+@pytest.mark.spec("P14", "vector-13")
+def test_each_call_asks_for_its_role_and_for_the_store(
     db: Connection, baker: UUID, function: str, lowest: int, said: Mapping[str, object], role: str
 ) -> None:
     order_id = make_order(db, assignee_id=make_staff(db, store="bannos"))
@@ -171,7 +172,8 @@ def test_a_repeat_is_answered_and_writes_nothing(
     ],
     ids=lambda given: str(given)[:20],
 )
-def test_vector_14_what_is_no_order_is_refused(
+@pytest.mark.spec("vector-14")
+def test_what_is_no_order_is_refused(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -209,7 +211,8 @@ def test_nothing_more_is_done_to_a_cancelled_order(
 
 
 @one_order
-def test_p19_a_table_of_the_caller_fools_nobody(
+@pytest.mark.spec("P19")
+def test_a_table_of_the_caller_fools_nobody(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -266,7 +269,8 @@ def test_an_order_is_taken_from_whoever_has_it(
 @pytest.mark.parametrize(
     "who", [{"is_active": False}, {"approved": False}, {"store": "flourlane"}, None]
 )
-def test_p17_only_active_approved_staff_of_the_store_are_given_orders(
+@pytest.mark.spec("P17")
+def test_only_active_approved_staff_of_the_store_are_given_orders(
     db: Connection, supervisor: UUID, who: dict[str, Any] | None
 ) -> None:
     staff_id = make_staff(db, **who) if who else uuid4()
@@ -280,7 +284,8 @@ def test_p17_only_active_approved_staff_of_the_store_are_given_orders(
     assert (row(db, order_id)["assignee_id"], events(db, order_id)) == (None, [])
 
 
-def test_vector_14_an_order_is_not_given_to_null(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_an_order_is_not_given_to_null(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db, assignee_id=make_staff(db))
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -355,7 +360,8 @@ def test_bulk_is_for_1_to_100_orders(
 
 
 @pytest.mark.parametrize("function", ["assign_staff_bulk", "bulk_assign"])
-def test_p14_staff_assign_nothing_in_bulk(db: Connection, baker: UUID, function: str) -> None:
+@pytest.mark.spec("P14")
+def test_staff_assign_nothing_in_bulk(db: Connection, baker: UUID, function: str) -> None:
     order_id = make_order(db)
 
     with raises_code("PERMISSION_DENIED", "PT403"):
@@ -380,7 +386,8 @@ def test_an_order_stands_where_the_store_has_room(db: Connection, baker: UUID, s
 
 
 @pytest.mark.parametrize("storage", ["Display Case", "store fridge", "Under the bed", HOSTILE])
-def test_p34_a_place_that_only_another_store_has_is_none(
+@pytest.mark.spec("P34")
+def test_a_place_that_only_another_store_has_is_none(
     db: Connection, baker: UUID, storage: str
 ) -> None:
     order_id = make_order(db)
@@ -400,7 +407,8 @@ def test_a_place_that_is_no_longer_offered_does_not_stop_other_edits(
 
 
 @pytest.mark.parametrize("blank", [None, "", " \n"])
-def test_p40_notes_can_be_emptied(db: Connection, supervisor: UUID, blank: str | None) -> None:
+@pytest.mark.spec("P40")
+def test_notes_can_be_emptied(db: Connection, supervisor: UUID, blank: str | None) -> None:
     order_id = make_order(db, notes="Ring the bell")
 
     call(db, supervisor, "update_order_notes", p_order_id=order_id, p_notes=blank)
@@ -424,7 +432,8 @@ def test_a_priority_is_fixed_by_hand_or_follows_the_due_date(
 
 
 @pytest.mark.parametrize("said", ["Urgent", "3", "hi", HOSTILE])
-def test_p27_what_is_no_priority_is_refused(db: Connection, supervisor: UUID, said: str) -> None:
+@pytest.mark.spec("P27")
+def test_what_is_no_priority_is_refused(db: Connection, supervisor: UUID, said: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         call(db, supervisor, "update_order_priority", p_order_id=make_order(db), p_priority=said)
 
@@ -489,7 +498,8 @@ def test_several_fields_change_at_once_and_the_rest_stays(db: Connection, superv
     ]
 
 
-def test_p40_clearing_a_field_is_said_and_not_guessed(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_clearing_a_field_is_said_and_not_guessed(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(
         db, notes="a", flavour="b", cake_writing="c", storage="Store Fridge", due_date="2025-11-08"
     )
@@ -556,7 +566,8 @@ def test_an_edit_that_says_nothing_is_done(
     assert answer["already_done"]
 
 
-def test_vector_14_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db)
 
     call(
@@ -575,7 +586,8 @@ def test_vector_14_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> 
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.text(st.characters(exclude_characters="\0", codec="utf-8")))
-def test_vector_14_any_text_is_stored_or_refused(db: Connection, text: str) -> None:
+@pytest.mark.spec("vector-14")
+def test_any_text_is_stored_or_refused(db: Connection, text: str) -> None:
     admin, order_id = make_staff(db, role="Admin"), make_order(db)
     inputs = [
         *(("update_order_core", f"p_{field}") for field in TEXTS),
@@ -644,7 +656,8 @@ def test_somebody_has_looked_at_it(db: Connection, supervisor: UUID) -> None:
     assert row(db, order_id)["needs_attention"] is None
 
 
-def test_p2_a_date_that_staff_gave_stays_when_shopify_says_something_else(
+@pytest.mark.spec("P2")
+def test_a_date_that_staff_gave_stays_when_shopify_says_something_else(
     db: Connection, supervisor: UUID
 ) -> None:
     prepare(db)
@@ -679,7 +692,8 @@ MANUAL: dict[str, Any] = {
 }
 
 
-def test_p23_an_order_by_hand_is_one_like_any_other(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P23")
+def test_an_order_by_hand_is_one_like_any_other(db: Connection, supervisor: UUID) -> None:
     set_clock(db, "2025-11-05 12:00 Australia/Sydney")
 
     order_id = call(db, supervisor, "create_manual_order", **MANUAL | {"p_order_number": " b55555"})
@@ -768,7 +782,8 @@ def test_another_store_may_have_the_number(db: Connection, supervisor: UUID) -> 
     assert call(db, supervisor, "create_manual_order", **MANUAL) == "bannos-B55555"
 
 
-def test_p14_an_order_by_hand_is_for_supervisors_of_the_store(db: Connection) -> None:
+@pytest.mark.spec("P14")
+def test_an_order_by_hand_is_for_supervisors_of_the_store(db: Connection) -> None:
     for role, store in (("Staff", "bannos"), ("Supervisor", "flourlane")):
         with raises_code("PERMISSION_DENIED", "PT403"):
             call(db, make_staff(db, role=role, store=store), "create_manual_order", **MANUAL)
@@ -778,7 +793,8 @@ def test_p14_an_order_by_hand_is_for_supervisors_of_the_store(db: Connection) ->
 
 
 @pytest.mark.parametrize("stage", ["Filling", "Covering", "Decorating", "Packing"])
-def test_p10_cancelling_is_no_stage(db: Connection, admin: UUID, baker: UUID, stage: str) -> None:
+@pytest.mark.spec("P10")
+def test_cancelling_is_no_stage(db: Connection, admin: UUID, baker: UUID, stage: str) -> None:
     order_id = make_order(db, stage=stage, assignee_id=baker)
 
     answer = call(db, admin, "cancel_order", p_order_id=order_id, p_reason=" Changed their mind ")
@@ -792,7 +808,8 @@ def test_p10_cancelling_is_no_stage(db: Connection, admin: UUID, baker: UUID, st
     ]
 
 
-def test_vector_11_a_complete_order_is_not_cancelled(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("vector-11")
+def test_a_complete_order_is_not_cancelled(db: Connection, admin: UUID) -> None:
     order_id = make_order(db, stage="Complete")
 
     with raises_code("INVALID_STAGE", "PT409"):
@@ -801,9 +818,8 @@ def test_vector_11_a_complete_order_is_not_cancelled(db: Connection, admin: UUID
     assert row(db, order_id)["cancelled_at"] is None
 
 
-def test_vector_11_the_last_cake_gives_back_stock_and_its_turn_once(
-    db: Connection, admin: UUID
-) -> None:
+@pytest.mark.spec("vector-11")
+def test_the_last_cake_gives_back_stock_and_its_turn_once(db: Connection, admin: UUID) -> None:
     board, candle = make_item(db, "board", 5), make_item(db, "candle", 0)
     first, second = arrive(db, units=2)
     deduct(db, {"title": "a", "sku": "board"}, {"title": "b", "sku": "candle"})
@@ -920,7 +936,8 @@ def people(clone: str) -> tuple[UUID, UUID]:
         return make_staff(conn, role="Admin"), make_staff(conn, role="Admin")
 
 
-def test_p8_of_two_who_assign_at_once_the_second_takes_over(
+@pytest.mark.spec("P8")
+def test_of_two_who_assign_at_once_the_second_takes_over(
     clone: str, people: tuple[UUID, UUID]
 ) -> None:
     one, two = people
@@ -937,7 +954,8 @@ def test_p8_of_two_who_assign_at_once_the_second_takes_over(
     ]
 
 
-def test_p8_two_who_assign_the_same_at_once_assign_it_once(
+@pytest.mark.spec("P8")
+def test_two_who_assign_the_same_at_once_assign_it_once(
     clone: str, people: tuple[UUID, UUID]
 ) -> None:
     one, two = people
@@ -950,7 +968,8 @@ def test_p8_two_who_assign_the_same_at_once_assign_it_once(
         assert events(conn, order_id) == ["assign"]
 
 
-def test_p8_two_who_cancel_at_once_cancel_it_once(clone: str, people: tuple[UUID, UUID]) -> None:
+@pytest.mark.spec("P8")
+def test_two_who_cancel_at_once_cancel_it_once(clone: str, people: tuple[UUID, UUID]) -> None:
     with psycopg.connect(clone) as conn:
         board = make_item(conn, "board", 5)
         (order_id,) = arrive(conn)
@@ -967,7 +986,8 @@ def test_p8_two_who_cancel_at_once_cancel_it_once(clone: str, people: tuple[UUID
     [(CANCEL, DUE, ["cancel"]), (DUE, CANCEL, ["edit", "cancel"])],
     ids=["cancelled first", "edited first"],
 )
-def test_p8_an_edit_and_a_cancellation_take_turns(
+@pytest.mark.spec("P8")
+def test_an_edit_and_a_cancellation_take_turns(
     clone: str,
     people: tuple[UUID, UUID],
     first: LiteralString,
@@ -999,7 +1019,8 @@ def test_p8_an_edit_and_a_cancellation_take_turns(
     ],
     ids=["cancelled first", "packed first"],
 )
-def test_p10_a_cake_is_packed_or_cancelled(
+@pytest.mark.spec("P10")
+def test_a_cake_is_packed_or_cancelled(
     clone: str,
     people: tuple[UUID, UUID],
     first: LiteralString,

@@ -246,7 +246,8 @@ BODY = json.dumps(order())
         "the store for the shop",
     ],
 )
-def test_vector_4_what_is_not_authentic_writes_nothing(
+@pytest.mark.spec("vector-4")
+def test_what_is_not_authentic_writes_nothing(
     shop: Connection, delivery: tuple[object, ...]
 ) -> None:
     before = value(shop, WRITTEN)
@@ -262,7 +263,8 @@ def test_a_shop_without_a_secret_is_not_believed(db: Connection) -> None:
         call(db, *forged(BODY, hmac=sign(BODY, "")))
 
 
-def test_p20_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
+@pytest.mark.spec("P20")
+def test_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
     payload = order()
     with raises_code("BAD_SIGNATURE", "PT401"):
         call(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
@@ -279,7 +281,8 @@ def test_the_signature_is_of_the_raw_bytes(shop: Connection) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_p12_webhooks_come_through_the_service_role_only(shop: Connection, role: str) -> None:
+@pytest.mark.spec("P12")
+def test_webhooks_come_through_the_service_role_only(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -289,7 +292,8 @@ def test_p12_webhooks_come_through_the_service_role_only(shop: Connection, role:
 # A new order
 
 
-def test_vector_1_and_p43_a_webhook_becomes_cakes_with_an_event_each(shop: Connection) -> None:
+@pytest.mark.spec("vector-1", "P43")
+def test_a_webhook_becomes_cakes_with_an_event_each(shop: Connection) -> None:
     payload = order(line("Birthday Cake", 2), line("Torte Cake"), line("Sparkler Candle"))
     number = payload["order_number"]
 
@@ -365,7 +369,8 @@ def test_listeners_hear_of_the_order_and_not_of_the_customer(clone: str) -> None
 # Again and again
 
 
-def test_vector_2_a_delivery_that_is_repeated_changes_nothing(shop: Connection) -> None:
+@pytest.mark.spec("vector-2")
+def test_a_delivery_that_is_repeated_changes_nothing(shop: Connection) -> None:
     stocked(shop, "CANDLE-2")
     payload = order(line("Cake"), line("Sparkler Candle", 3, sku="CANDLE-2"))
 
@@ -385,7 +390,8 @@ def test_vector_2_a_delivery_that_is_repeated_changes_nothing(shop: Connection) 
 
 
 @pytest.mark.parametrize("same_id", [True, False], ids=["one delivery id", "ids of their own"])
-def test_vector_2_twenty_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
+@pytest.mark.spec("vector-2")
+def test_twenty_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-20"))
     with psycopg.connect(clone, autocommit=True) as conn:
         prepare(conn)
@@ -431,9 +437,8 @@ def in_production(db: Connection, order_id: str, **columns: object) -> Payload:
 
 
 @pytest.mark.parametrize("topic", ["orders/create", "orders/updated"])
-def test_vector_3_and_p2_a_replay_leaves_a_cake_in_production_untouched(
-    shop: Connection, topic: str
-) -> None:
+@pytest.mark.spec("vector-3", "P2")
+def test_a_replay_leaves_a_cake_in_production_untouched(shop: Connection, topic: str) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake)
@@ -445,7 +450,8 @@ def test_vector_3_and_p2_a_replay_leaves_a_cake_in_production_untouched(
     assert events(shop, cake) == ["create"]
 
 
-def test_p3_one_order_has_one_header_whatever_names_it(shop: Connection) -> None:
+@pytest.mark.spec("P3")
+def test_one_order_has_one_header_whatever_names_it(shop: Connection) -> None:
     payload = order()
     created(shop, payload)
 
@@ -454,7 +460,8 @@ def test_p3_one_order_has_one_header_whatever_names_it(shop: Connection) -> None
     assert len(ids(shop, payload)) == 1
 
 
-def test_p3_a_cake_belongs_to_a_known_order(clone: str) -> None:
+@pytest.mark.spec("P3")
+def test_a_cake_belongs_to_a_known_order(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         make_order(conn, shopify_order_gid="gid://shopify/Order/404")
 
@@ -492,7 +499,8 @@ def test_an_update_reaches_a_cake_nobody_has_begun(shop: Connection) -> None:
     }  # fmt: skip
 
 
-def test_p2_an_update_never_touches_what_production_says(shop: Connection) -> None:
+@pytest.mark.spec("P2")
+def test_an_update_never_touches_what_production_says(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake)
@@ -508,7 +516,8 @@ def test_p2_an_update_never_touches_what_production_says(shop: Connection) -> No
     assert after["needs_attention"] == "Shopify changed customer name"
 
 
-def test_p2_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Connection) -> None:
+@pytest.mark.spec("P2")
+def test_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     in_production(shop, cake)
@@ -560,7 +569,8 @@ def test_an_update_that_comes_first_makes_the_order(shop: Connection) -> None:
     assert (outcomes, row(shop, cake)["notes"]) == (["created", "unchanged"], "Newest")
 
 
-def test_p3_and_p42_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connection) -> None:
+@pytest.mark.spec("P3", "P42")
+def test_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connection) -> None:
     payload = order()
     (first,) = created(shop, payload)
 
@@ -633,7 +643,8 @@ def test_a_complete_cake_is_as_it_left_the_house(shop: Connection) -> None:
 # Cancellations
 
 
-def test_vector_11_cancelling_stops_the_work_and_gives_back_stock_once(shop: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_cancelling_stops_the_work_and_gives_back_stock_once(shop: Connection) -> None:
     stocked(shop, "CANDLE-11")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-11"))
     cakes = created(shop, payload)
@@ -660,7 +671,8 @@ def test_vector_11_cancelling_stops_the_work_and_gives_back_stock_once(shop: Con
     assert meta["assignee_id"] == assigned["assignee_id"]
 
 
-def test_vector_11_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Connection) -> None:
     stocked(shop, "CANDLE-12")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-12"))
     cakes = created(shop, payload)
@@ -718,7 +730,8 @@ HOPELESS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", HOPELESS)
-def test_p37_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: str) -> None:
+@pytest.mark.spec("P37")
+def test_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: str) -> None:
     topic, body = HOPELESS[case]
     before = value(shop, WRITTEN)
 
@@ -744,7 +757,8 @@ def test_five_megabytes_are_an_order_like_any_other(shop: Connection) -> None:
     assert len(row(shop, cake)["notes"]) == 5_000_000
 
 
-def test_p37_a_number_that_is_taken_is_a_dead_letter_until_somebody_helps(shop: Connection) -> None:
+@pytest.mark.spec("P37")
+def test_a_number_that_is_taken_is_a_dead_letter_until_somebody_helps(shop: Connection) -> None:
     payload = order(line("Cake", 2))
     taken = make_order(shop, id=f"bannos-{payload['order_number']}-B", suffix="B")
 
@@ -768,7 +782,8 @@ def replay(db: Connection, account: UUID, delivery: object) -> Payload:
     return answer
 
 
-def test_p20_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -> None:
+@pytest.mark.spec("P20")
+def test_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -> None:
     payload = order()
     taken = make_order(shop, id=f"bannos-{payload['order_number']}")
     deliver(shop, "orders/create", payload, webhook_id="again")
@@ -782,7 +797,8 @@ def test_p20_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -
     ) == ["(ok,2,t)"]
 
 
-def test_p37_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
+@pytest.mark.spec("P37")
+def test_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
     shop: Connection,
 ) -> None:
     payload = order()
@@ -880,7 +896,8 @@ def test_replaying_what_is_not_dead_changes_nothing(shop: Connection) -> None:
     assert value(shop, WRITTEN) == before
 
 
-def test_p48_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
+@pytest.mark.spec("P48")
+def test_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
     shop: Connection,
 ) -> None:
     for days in (1, 31, 91):
@@ -979,7 +996,8 @@ def test_pausing_waits_for_the_deliveries_under_way(clone: str) -> None:
 # Secrets
 
 
-def test_p25_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
+@pytest.mark.spec("P25")
+def test_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
     admin = make_staff(shop, role="Admin")
     token = "shpat_" + "t" * 32
 
@@ -998,7 +1016,8 @@ def test_p25_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
 @pytest.mark.parametrize(
     "secret", [None, "", "too-short-secret", "with a blank inside it!", "x" * 501]
 )
-def test_p25_what_is_no_secret_does_not_replace_one(
+@pytest.mark.spec("P25")
+def test_what_is_no_secret_does_not_replace_one(
     shop: Connection, function: str, secret: str | None
 ) -> None:
     admin = make_staff(shop, role="Admin")
@@ -1020,7 +1039,8 @@ def test_a_refused_secret_is_not_in_the_refusal(shop: Connection) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
-def test_p12_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> None:
+@pytest.mark.spec("P12")
+def test_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -1037,14 +1057,16 @@ def test_secrets_are_for_admins(shop: Connection, function: str, role: str) -> N
 
 
 @pytest.mark.parametrize("function", ["set_shop_token", "set_webhook_secret"])
-def test_vector_14_a_secret_is_of_a_store(shop: Connection, function: str) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_secret_is_of_a_store(shop: Connection, function: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with raises_code("BAD_INPUT", "PT400"), acting_as(shop, "authenticated", admin):
         shop.execute(f"select public.{function}(null, %s)".encode(), ("s" * 32,))
 
 
-def test_p44_no_migration_names_an_endpoint_or_empties_a_table() -> None:
+@pytest.mark.spec("P44")
+def test_no_migration_names_an_endpoint_or_empties_a_table() -> None:
     harmful = re.compile(
         r"https?://|\btruncate\s+(table\s+)?(only\s+)?\w+\.|^delete from",
         re.IGNORECASE | re.MULTILINE,

@@ -119,7 +119,8 @@ def supervisor(db: Connection) -> UUID:
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_p40_the_client_s_names_and_parameters_are_there(db: Connection, name: str) -> None:
+@pytest.mark.spec("P40")
+def test_the_client_s_names_and_parameters_are_there(db: Connection, name: str) -> None:
     inputs = values(
         db,
         "select arg from pg_proc as fun, unnest(fun.proargnames[:fun.pronargs]) "
@@ -263,7 +264,8 @@ def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor:
 
 
 @pytest.mark.parametrize("kind", ADJUST)
-def test_p35_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: str) -> None:
+@pytest.mark.spec("P35")
+def test_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: str) -> None:
     item = make_item(db, "item", 2, kind)
 
     with raises_code("CONFLICT", "PT409"):
@@ -273,7 +275,8 @@ def test_p35_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, ki
     assert items_that_differ_from_their_ledger(db) == []
 
 
-def test_p35_a_part_of_a_piece_counts(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P35")
+def test_a_part_of_a_piece_counts(db: Connection, supervisor: UUID) -> None:
     cream = make_item(db, "cream", "1", "component", uom="kg")
 
     call(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
@@ -309,9 +312,8 @@ def test_an_item_of_another_kind_is_not_found(db: Connection, supervisor: UUID, 
             call(db, supervisor, ADJUST[kind], item, 1)
 
 
-def test_p29_every_change_is_in_the_one_ledger_with_its_actor(
-    db: Connection, supervisor: UUID
-) -> None:
+@pytest.mark.spec("P29")
+def test_every_change_is_in_the_one_ledger_with_its_actor(db: Connection, supervisor: UUID) -> None:
     items = {kind: make_item(db, kind, 1, kind) for kind in ADJUST}
     for kind, item in items.items():
         call(db, supervisor, ADJUST[kind], item, 4)
@@ -374,7 +376,8 @@ def test_the_ledger_is_listed_newest_first(db: Connection, supervisor: UUID) -> 
         call(db, supervisor, listing, "staff_shared", None, 9)
 
 
-def test_p35_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
+@pytest.mark.spec("P35")
+def test_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         item = make_item(conn, "board", 1, "component")
         one, two = make_staff(conn, role="Supervisor"), make_staff(conn, role="Supervisor")
@@ -388,7 +391,8 @@ def test_p35_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
         assert items_that_differ_from_their_ledger(conn) == []
 
 
-def test_p35_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) -> None:
+@pytest.mark.spec("P35")
+def test_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         items = [make_item(conn, f"candle-{nr}", 20) for nr in range(3)]
         account = make_staff(conn, role="Supervisor")
@@ -592,7 +596,8 @@ def columns(db: Connection, item_id: UUID) -> dict[str, Any]:
     return row
 
 
-def test_p35_editing_the_catalogue_never_touches_stock(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P35")
+def test_editing_the_catalogue_never_touches_stock(db: Connection, admin: UUID) -> None:
     component = call(
         db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')"
     )
@@ -626,7 +631,8 @@ def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) 
     assert facts(topper) == (f"topper-{topper}", "C", "topper", "each", 5)
 
 
-def test_p40_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
     item = call(
         db,
         admin,
@@ -824,7 +830,8 @@ def test_keywords_are_listed_in_the_order_they_are_tried(db: Connection, admin: 
         ]
 
 
-def test_p50_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P50")
+def test_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
     candle, balloon = make_item(db, "candle"), make_item(db, "balloon")
     upsert: LiteralString = "select public.upsert_accessory_keyword(%s, %s)"
     call(db, admin, upsert, "Gold", candle)
@@ -874,9 +881,8 @@ def make_bom(db: Connection, account: UUID, title: str = "Cake", store: str = "b
     return bom
 
 
-def test_p28_a_recipe_lists_its_parts_at_any_stage_covering_too(
-    db: Connection, admin: UUID
-) -> None:
+@pytest.mark.spec("P28")
+def test_a_recipe_lists_its_parts_at_any_stage_covering_too(db: Connection, admin: UUID) -> None:
     cream = make_item(db, "cream", 0, "component", title="Cream")
     bom = make_bom(db, admin)
 
@@ -956,7 +962,8 @@ def test_two_who_save_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
         assert values(conn, "select component_id from public.bom_items") == [board]
 
 
-def test_p50_a_product_has_one_active_recipe_per_store(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P50")
+def test_a_product_has_one_active_recipe_per_store(db: Connection, admin: UUID) -> None:
     bom = make_bom(db, admin, "Vanilla Cake")
     make_bom(db, admin, "Vanilla Cake", "bannos")
 
@@ -996,7 +1003,8 @@ def test_a_recipe_of_one_store_is_hidden_from_the_other(db: Connection, admin: U
             call(db, theirs, query, bom)
 
 
-def test_p40_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) -> None:
     bom = call(
         db,
         admin,

@@ -75,7 +75,8 @@ def insert_units(db: Connection, order: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("order", payloads.GOLDEN, ids=lambda order: order.number)
-def test_p37d_rest_and_graphql_give_the_same_order(db: Connection, order: Order) -> None:
+@pytest.mark.spec("P37d")
+def test_rest_and_graphql_give_the_same_order(db: Connection, order: Order) -> None:
     from_rest, from_graphql = normalise(db, rest(order)), normalise(db, graphql(order))
 
     assert without_items(from_rest) == without_items(from_graphql)
@@ -134,7 +135,8 @@ def test_a_whole_order(db: Connection) -> None:
     }
 
 
-def test_vector_1_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Connection) -> None:
+@pytest.mark.spec("vector-1")
+def test_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Connection) -> None:
     order = normalise(db, rest(payloads.SPLIT))
 
     units = order["units"]
@@ -168,7 +170,8 @@ def test_vector_1_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Co
     ],
 )
 @pytest.mark.parametrize("shape", [rest, graphql])
-def test_vector_5_due_dates(
+@pytest.mark.spec("vector-5")
+def test_due_dates(
     db: Connection,
     shape: Any,
     attributes: dict[str, str],
@@ -181,7 +184,8 @@ def test_vector_5_due_dates(
     assert (order["due_date"], order["needs_attention"]) == (due, reasons)
 
 
-def test_vector_6_hidden_properties_are_not_flavours(db: Connection) -> None:
+@pytest.mark.spec("vector-6")
+def test_hidden_properties_are_not_flavours(db: Connection) -> None:
     properties = {
         "_gelato flavours_raw": "Lemon",
         "Gelato Flavours": "Mango\nVanilla/Choc",
@@ -194,7 +198,8 @@ def test_vector_6_hidden_properties_are_not_flavours(db: Connection) -> None:
     assert cake(db, replace(CAKE, properties=properties))["flavour"] == "Mango, Vanilla, Choc"
 
 
-def test_vector_7_the_variant_says_size_and_flavour(db: Connection) -> None:
+@pytest.mark.spec("vector-7")
+def test_the_variant_says_size_and_flavour(db: Connection) -> None:
     unit = cake(db, Line("Gelato Cake", variant="Medium / Vanilla"))
 
     assert (unit["size"], unit["flavour"]) == ("Medium", "Vanilla")
@@ -279,7 +284,8 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
         ),
     ],
 )
-def test_p50_the_first_source_that_says_one_date_decides(
+@pytest.mark.spec("P50")
+def test_the_first_source_that_says_one_date_decides(
     db: Connection,
     attributes: dict[str, str],
     tags: tuple[str, ...],
@@ -292,7 +298,8 @@ def test_p50_the_first_source_that_says_one_date_decides(
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Australia/Sydney", "America/Los_Angeles"])
-def test_p39_no_session_moves_a_date_or_a_moment(db: Connection, zone: str) -> None:
+@pytest.mark.spec("P39")
+def test_no_session_moves_a_date_or_a_moment(db: Connection, zone: str) -> None:
     db.execute("select set_config('timezone', %s, true)", (zone,))
     db.execute("set local datestyle = 'SQL, MDY'")
 
@@ -585,9 +592,8 @@ def test_a_cancelled_order_says_so(db: Connection) -> None:
         ({"id": 2**63 - 1}, 2**63 - 1),
     ],
 )
-def test_p3_an_order_has_one_id_whatever_its_shape(
-    db: Connection, ids: Payload, found: int
-) -> None:
+@pytest.mark.spec("P3")
+def test_an_order_has_one_id_whatever_its_shape(db: Connection, ids: Payload, found: int) -> None:
     order = normalise(db, ids)
 
     assert (order["shopify_order_id"], order["gid"]) == (found, f"gid://shopify/Order/{found}")
@@ -610,7 +616,8 @@ def test_the_order_number(db: Connection, part: Payload, number: int | None) -> 
     assert normalise(db, {"id": 7} | part)["order_number"] == number
 
 
-def test_p37d_a_product_is_not_taken_for_a_variant(db: Connection) -> None:
+@pytest.mark.spec("P37d")
+def test_a_product_is_not_taken_for_a_variant(db: Connection) -> None:
     line = {"title": "Cake", "quantity": 1, "variant_id": "gid://shopify/Product/7"}
 
     order = normalise(db, {"id": 7, "line_items": [line]})
@@ -667,7 +674,8 @@ def bad_payloads() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("payload", list(bad_payloads()))
-def test_p37_what_cannot_be_an_order_is_refused_and_not_repeated(
+@pytest.mark.spec("P37")
+def test_what_cannot_be_an_order_is_refused_and_not_repeated(
     db: Connection, payload: object
 ) -> None:
     with pytest.raises(psycopg.Error) as refusal:

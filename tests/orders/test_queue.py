@@ -154,7 +154,8 @@ def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> No
 # Dedupe
 
 
-def test_vector_16_a_duplicate_enqueue_is_one_job(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_a_duplicate_enqueue_is_one_job(db: Connection) -> None:
     job = enqueue(db, "cake-1", payload={"n": 1})
 
     assert enqueue(db, "cake-1", payload={"n": 2}) is None
@@ -187,7 +188,8 @@ def test_a_batch_may_name_a_key_twice(db: Connection) -> None:
     assert [job["n"] for job in claim(db).jobs.values()] == [1, 0, 3, 4]
 
 
-def test_p7_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
+@pytest.mark.spec("P7")
+def test_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
     db: Connection,
 ) -> None:
     job = enqueue(db, "cake-1")
@@ -202,7 +204,8 @@ def test_p7_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
     assert value(db, "select count(*) from public.work_queue") == 0
 
 
-def test_p7_a_lease_that_runs_out_beside_a_newer_request_jams_nothing(db: Connection) -> None:
+@pytest.mark.spec("P7")
+def test_a_lease_that_runs_out_beside_a_newer_request_jams_nothing(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, "cake-1")
     late = claim(db)
@@ -239,7 +242,8 @@ def test_a_request_is_not_lost_when_the_running_job_dies(db: Connection) -> None
 # Failure
 
 
-def test_vector_16_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db)
     claim(db)
@@ -251,7 +255,8 @@ def test_vector_16_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
     assert value(db, "select retries from public.work_queue") == 1
 
 
-def test_vector_16_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -> None:
     job = enqueue(db, "cake-1", max_retries=2)
     for _ in range(3):
         assert status(db, job) in ("ready", "scheduled")
@@ -679,7 +684,8 @@ def tick(db: Connection) -> dict[str, int]:
         ("2026-04-04T23:30:00+11:00", "2026-04-05T00:30:00+11:00"),
     ],
 )
-def test_p39_priorities_change_at_the_midnight_of_the_store(
+@pytest.mark.spec("P39")
+def test_priorities_change_at_the_midnight_of_the_store(
     db: Connection, before: str, after: str
 ) -> None:
     tomorrow = datetime.fromisoformat(after).date()

@@ -603,7 +603,8 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
 # What an index is for
 
 
-def test_vector_17_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
+@pytest.mark.spec("vector-17")
+def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
     # a database of its own: an index also counts what others have rolled back in it
     with psycopg.connect(clone) as db:
         admin = make_staff(db, role="Admin")
@@ -714,7 +715,8 @@ def make_delivery(db: Connection, payload: Row, **columns: Any) -> str:
 @pytest.mark.parametrize("stage", [*STAGES, "Complete"])
 @pytest.mark.parametrize("assigned", [False, True])
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
-def test_p48_the_address_is_for_those_who_pack_or_supervise(
+@pytest.mark.spec("P48")
+def test_the_address_is_for_those_who_pack_or_supervise(
     db: Connection, role: str, assigned: bool, stage: str
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
@@ -768,7 +770,8 @@ def test_an_order_of_another_store_or_of_none_is_refused(db: Connection, functio
         call(db, baker, function, p_order_id="bannos-1")
 
 
-def test_p9_the_history_times_both_rounds_after_a_return(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P9")
+def test_the_history_times_both_rounds_after_a_return(db: Connection, admin: UUID) -> None:
     order = make_order(db)
     set_clock(db, "2026-03-04 08:00Z")
     record_event(db, order)
@@ -832,7 +835,8 @@ EVERY_READ: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin", "service_role"])
 @pytest.mark.parametrize("function", EVERY_READ)
-def test_vector_18_every_list_answers_where_there_is_nothing(
+@pytest.mark.spec("vector-18")
+def test_every_list_answers_where_there_is_nothing(
     db: Connection, function: str, role: str
 ) -> None:
     account = None if role == "service_role" else make_staff(db, role=role, store="bannos")

@@ -82,7 +82,8 @@ def candidates(db: Connection, account: UUID, text: str) -> list[str]:
         ("B450789469123", "bannos-450789469123"),
     ],
 )
-def test_vector_8_every_form_of_a_scan_finds_its_cake(
+@pytest.mark.spec("vector-8")
+def test_every_form_of_a_scan_finds_its_cake(
     db: Connection, baker: UUID, text: str, order_id: str
 ) -> None:
     for each in (
@@ -105,9 +106,8 @@ def test_vector_8_every_form_of_a_scan_finds_its_cake(
         "B18617\nB18618",
     ],
 )
-def test_vector_8_what_is_not_a_scan_is_bad_input(
-    db: Connection, baker: UUID, text: str | None
-) -> None:
+@pytest.mark.spec("vector-8")
+def test_what_is_not_a_scan_is_bad_input(db: Connection, baker: UUID, text: str | None) -> None:
     cake(db, "bannos-18617")
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -117,9 +117,8 @@ def test_vector_8_what_is_not_a_scan_is_bad_input(
 @pytest.mark.parametrize(
     "text", ["#B18617", "99999999999999999999", "bannos-18617-B", "B18618-A", "bannos-B18619"]
 )
-def test_vector_8_a_scan_that_nothing_fits_is_not_found(
-    db: Connection, baker: UUID, text: str
-) -> None:
+@pytest.mark.spec("vector-8")
+def test_a_scan_that_nothing_fits_is_not_found(db: Connection, baker: UUID, text: str) -> None:
     cake(db, "flourlane-18617")
     cake(db, "bannos-18618")
 
@@ -128,7 +127,8 @@ def test_vector_8_a_scan_that_nothing_fits_is_not_found(
 
 
 @pytest.mark.parametrize("text", ["#B18617", "B18617", "*B18617*", "bannos-18617", "18617"])
-def test_p1_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
+@pytest.mark.spec("P1")
+def test_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
     db: Connection, baker: UUID, text: str
 ) -> None:
     units = [cake(db, f"bannos-18617-{suffix}") for suffix in ("A", "B", "AA")]
@@ -137,7 +137,8 @@ def test_p1_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
     assert candidates(db, baker, text) == units
 
 
-def test_p1_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P1")
+def test_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
     units = [cake(db, f"bannos-18617-{suffix}") for suffix in ("A", "B", "C")]
 
     assert [scan(db, baker, unit) for unit in units] == units
@@ -225,7 +226,8 @@ def test_a_scan_answers_with_what_the_scanner_shows_and_no_address(
     }
 
 
-def test_p19_a_table_of_the_caller_is_not_scanned(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P19")
+def test_a_table_of_the_caller_is_not_scanned(db: Connection, baker: UUID) -> None:
     cake(db, "bannos-18617", product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, product_title text)",

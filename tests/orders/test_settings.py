@@ -93,7 +93,8 @@ def audited(db: Connection) -> list[Any]:
         ("get_setting(%s, 'monitor.autoRefresh')", 30, 30),
     ],
 )
-def test_p34_what_was_never_set_has_its_default(
+@pytest.mark.spec("P34")
+def test_what_was_never_set_has_its_default(
     db: Connection, function: str, bannos: object, flourlane: object
 ) -> None:
     baker = make_staff(db)
@@ -104,7 +105,8 @@ def test_p34_what_was_never_set_has_its_default(
     ]
 
 
-def test_p34_each_store_begins_with_its_own_flavours(db: Connection) -> None:
+@pytest.mark.spec("P34")
+def test_each_store_begins_with_its_own_flavours(db: Connection) -> None:
     baker = make_staff(db)
 
     numbers = [len(call(db, baker, "get_flavours(%s)", store)) for store in ("bannos", "flourlane")]
@@ -241,7 +243,8 @@ def test_what_fits_is_kept_as_it_came(
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_p34_what_comes_as_json_in_a_string_is_unwrapped(
+@pytest.mark.spec("P34")
+def test_what_comes_as_json_in_a_string_is_unwrapped(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     put(db, admin, key, setting)
@@ -281,7 +284,8 @@ def test_what_does_not_fit_is_refused(
         """set_due_date_settings('bannos', '{"nope": 1}')""",
     ],
 )
-def test_p40_nothing_is_not_a_value(db: Connection, admin: UUID, call_with_null: str) -> None:
+@pytest.mark.spec("P40")
+def test_nothing_is_not_a_value(db: Connection, admin: UUID, call_with_null: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         call(db, admin, call_with_null)
 
@@ -318,7 +322,8 @@ def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object)
         "reset_setting('bannos', %s)",
     ],
 )
-def test_p12_p25_a_secret_is_not_a_setting_nor_is_any_unknown_key(
+@pytest.mark.spec("P12", "P25")
+def test_a_secret_is_not_a_setting_nor_is_any_unknown_key(
     db: Connection, admin: UUID, function: str, key: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -339,7 +344,8 @@ def test_a_refusal_does_not_repeat_the_value(db: Connection, admin: UUID) -> Non
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_p34_no_setting_leaks_to_the_other_store(
+@pytest.mark.spec("P34")
+def test_no_setting_leaks_to_the_other_store(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     before = get(db, admin, key, "flourlane")
@@ -406,7 +412,8 @@ def test_due_dates_are_set_by_part_and_all_or_nothing(db: Connection, admin: UUI
     assert call(db, admin, "get_due_date_settings('bannos')") == DUE_DATES | {"defaultDue": "today"}
 
 
-def test_p34_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P34")
+def test_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID) -> None:
     days = [False, True, True, True, True, True, False]
     put(db, admin, "dueDates.defaultDue", json.dumps("+2 days"))
     put(db, admin, "dueDates.allowedDays", json.dumps(days))
@@ -424,7 +431,8 @@ def test_p34_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID)
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
 @pytest.mark.parametrize("function", READERS)
-def test_p14_all_staff_read_the_settings_of_their_store(
+@pytest.mark.spec("P14")
+def test_all_staff_read_the_settings_of_their_store(
     db: Connection, role: str, function: str
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
@@ -437,7 +445,8 @@ def test_p14_all_staff_read_the_settings_of_their_store(
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
 @pytest.mark.parametrize("function", WRITERS)
-def test_p14_only_admins_write_settings(db: Connection, role: str, function: str) -> None:
+@pytest.mark.spec("P14")
+def test_only_admins_write_settings(db: Connection, role: str, function: str) -> None:
     account = make_staff(db, role=role)
 
     for store in ("bannos", "global"):
@@ -463,7 +472,8 @@ def test_an_admin_of_one_store_writes_that_store_and_no_other(
 
 @pytest.mark.parametrize("store", [None, "", "Bannos", "nowhere"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
-def test_p13_no_store_is_not_every_store(
+@pytest.mark.spec("P13")
+def test_no_store_is_not_every_store(
     db: Connection, admin: UUID, function: str, store: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -476,7 +486,8 @@ def test_p13_no_store_is_not_every_store(
 @pytest.mark.parametrize(
     "outsider", [None, {"is_active": False}, {"approved": False}], ids=["stranger", "off", "new"]
 )
-def test_p15_p17_who_is_not_let_in_neither_reads_nor_writes(
+@pytest.mark.spec("P15", "P17")
+def test_who_is_not_let_in_neither_reads_nor_writes(
     db: Connection, function: str, outsider: dict[str, Any] | None
 ) -> None:
     account = uuid4() if outsider is None else make_staff(db, role="Admin", **outsider)
@@ -487,7 +498,8 @@ def test_p15_p17_who_is_not_let_in_neither_reads_nor_writes(
 
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
-def test_p12_settings_are_not_for_the_internet_nor_for_the_service(
+@pytest.mark.spec("P12")
+def test_settings_are_not_for_the_internet_nor_for_the_service(
     db: Connection, function: str, role: str
 ) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role):
@@ -525,7 +537,8 @@ def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) 
     ]
 
 
-def test_p25_saving_what_is_already_there_is_no_change(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P25")
+def test_saving_what_is_already_there_is_no_change(db: Connection, admin: UUID) -> None:
     put(db, admin, "flavours", ["Mango"])
 
     assert put(db, admin, "flavours", ["Mango"]) is True

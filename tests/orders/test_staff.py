@@ -77,7 +77,8 @@ def audited(db: Connection) -> list[Any]:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("function", "needs"), FUNCTIONS.items())
-def test_p14_each_function_asks_for_its_role(
+@pytest.mark.spec("P14")
+def test_each_function_asks_for_its_role(
     db: Connection, function: str, needs: str, role: str
 ) -> None:
     account = make_staff(db, role=role)
@@ -97,7 +98,8 @@ def test_p14_each_function_asks_for_its_role(
 
 @pytest.mark.parametrize("state", [None, {"is_active": False}, {"approved": False}], ids=str)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p15_p17_who_is_not_let_in_is_refused(
+@pytest.mark.spec("P15", "P17")
+def test_who_is_not_let_in_is_refused(
     db: Connection, function: str, state: dict[str, Any] | None
 ) -> None:
     account = make_staff(db, role="Admin", **state) if state else uuid4()
@@ -111,7 +113,8 @@ def test_p15_p17_who_is_not_let_in_is_refused(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p13_without_identity_nobody_gets_in(db: Connection, function: str) -> None:
+@pytest.mark.spec("P13")
+def test_without_identity_nobody_gets_in(db: Connection, function: str) -> None:
     others = {"other": make_staff(db), "new": SOMEBODY}
 
     with raises_code("NOT_SIGNED_IN", "PT401"), acting_as(db, "authenticated"):
@@ -120,7 +123,8 @@ def test_p13_without_identity_nobody_gets_in(db: Connection, function: str) -> N
 
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p12_staff_are_not_for_the_internet_nor_for_the_service(
+@pytest.mark.spec("P12")
+def test_staff_are_not_for_the_internet_nor_for_the_service(
     db: Connection, function: str, role: str
 ) -> None:
     others = {"other": make_staff(db), "new": SOMEBODY}
@@ -129,7 +133,8 @@ def test_p12_staff_are_not_for_the_internet_nor_for_the_service(
         db.execute(f"select public.{function}".encode(), others)
 
 
-def test_p16_an_email_makes_nobody_an_admin(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P16")
+def test_an_email_makes_nobody_an_admin(db: Connection, admin: UUID) -> None:
     upsert(db, admin, admin, email="boss@example.com")
     stranger = uuid4()
 
@@ -182,7 +187,8 @@ def test_staff_cannot_tell_whether_an_account_exists(db: Connection) -> None:
 
 
 @pytest.mark.parametrize(("role", "rate"), [("Supervisor", None), ("Admin", Decimal("31.50"))])
-def test_p32b_only_admins_see_what_somebody_earns(
+@pytest.mark.spec("P32b")
+def test_only_admins_see_what_somebody_earns(
     db: Connection, admin: UUID, role: str, rate: Decimal | None
 ) -> None:
     baker = make_staff(db, store="bannos")
@@ -286,7 +292,8 @@ def test_somebody_new_is_staff_and_no_more(db: Connection, admin: UUID) -> None:
     }
 
 
-def test_p40_null_keeps_and_nothing_written_clears(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_null_keeps_and_nothing_written_clears(db: Connection, admin: UUID) -> None:
     upsert(
         db, admin, SOMEBODY, full_name="Test", store="bannos", phone=" 1 ", email=" a@example.com "
     )

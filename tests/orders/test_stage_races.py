@@ -67,7 +67,8 @@ def crowd(
         return answers + [one.result() for one in waiting]
 
 
-def test_p8_vector_9_of_many_at_once_one_moves_the_order_whatever_the_move(
+@pytest.mark.spec("P8", "vector-9")
+def test_of_many_at_once_one_moves_the_order_whatever_the_move(
     clone: str, shop: Connection
 ) -> None:
     admin = make_staff(shop, role="Admin")

@@ -55,7 +55,8 @@ def ready(db: Connection, move: Move, account: UUID) -> str:
 # The way of a cake
 
 
-def test_p11_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P11")
+def test_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
     done: set[str] = set()
 
@@ -70,7 +71,8 @@ def test_p11_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, b
     assert events(db, order_id) == WALKED
 
 
-def test_p11_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
+@pytest.mark.spec("P11")
+def test_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
     db: Connection, admin: UUID
 ) -> None:
     for move in moves(db):
@@ -141,9 +143,8 @@ def test_an_admin_completes_an_order_from_any_stage(
 # Repeats and wrong turns
 
 
-def test_vector_9_a_repeat_answers_already_done_and_writes_nothing(
-    db: Connection, admin: UUID
-) -> None:
+@pytest.mark.spec("vector-9")
+def test_a_repeat_answers_already_done_and_writes_nothing(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         order_id = ready(db, move, admin)
         act(db, admin, move.action, order_id)
@@ -225,7 +226,8 @@ def test_an_order_that_is_not_there_is_not_found(db: Connection, admin: UUID) ->
 # Quality control
 
 
-def test_vector_10_p9_after_a_return_both_times_are_stamped_anew_and_both_rounds_are_kept(
+@pytest.mark.spec("vector-10", "P9")
+def test_after_a_return_both_times_are_stamped_anew_and_both_rounds_are_kept(
     db: Connection, baker: UUID
 ) -> None:
     order_id = make_order(db)
@@ -319,7 +321,8 @@ def test_the_label_says_what_a_baker_needs_and_carries_the_very_id(
     }
 
 
-def test_p1_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
+@pytest.mark.spec("P1")
+def test_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
     db: Connection, baker: UUID
 ) -> None:
     for suffix in ("A", "B"):
@@ -334,7 +337,8 @@ def test_p1_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_cake_in_any_stage_is_printed_again_and_p49_only_the_first_print_is_an_event(
+@pytest.mark.spec("P49")
+def test_a_cake_in_any_stage_is_printed_again_and_only_the_first_print_is_an_event(
     db: Connection, baker: UUID, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage, filling_start_ts=BEFORE)
@@ -439,7 +443,8 @@ def refused_with(db: Connection, role: str, account: UUID | None, rpc: str, orde
     return refusal.value.diag.message_hint or refusal.value.sqlstate or ""
 
 
-def test_vector_13_whoever_is_not_staff_of_the_store_moves_nothing(db: Connection) -> None:
+@pytest.mark.spec("vector-13")
+def test_whoever_is_not_staff_of_the_store_moves_nothing(db: Connection) -> None:
     for move in moves(db):
         rpc = RPCS.get(move.action, move.action)
         for who, (role, account, code) in outsiders(db).items():
@@ -451,7 +456,8 @@ def test_vector_13_whoever_is_not_staff_of_the_store_moves_nothing(db: Connectio
             assert (row(db, order_id), events(db, order_id)) == (before, []), (who, rpc)
 
 
-def test_vector_13_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connection) -> None:
+@pytest.mark.spec("vector-13")
+def test_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connection) -> None:
     roles = ("Staff", "Supervisor", "Admin")
     for move in moves(db):
         for role in roles:
@@ -466,9 +472,8 @@ def test_vector_13_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connectio
                 assert events(db, order_id) == [], (move, role)
 
 
-def test_vector_13_the_role_is_asked_for_before_the_order_is_looked_up(
-    db: Connection, baker: UUID
-) -> None:
+@pytest.mark.spec("vector-13")
+def test_the_role_is_asked_for_before_the_order_is_looked_up(db: Connection, baker: UUID) -> None:
     with raises_code("PERMISSION_DENIED", "PT403"):
         act(db, baker, "mark_order_complete", "bannos-999999")
 
@@ -534,7 +539,8 @@ def test_the_service_can_do_no_other_stage_action(db: Connection) -> None:
 # What arguments cannot do
 
 
-def test_vector_14_a_null_store_is_the_store_of_the_id(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_null_store_is_the_store_of_the_id(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     answer = call(db, baker, "complete_filling", p_order_id=order_id, p_store=None, p_notes=None)
@@ -543,7 +549,8 @@ def test_vector_14_a_null_store_is_the_store_of_the_id(db: Connection, baker: UU
 
 
 @pytest.mark.parametrize("order_id", [None, "", " ", "-", "20001", "rivals-1", "' or 1=1 --"])
-def test_vector_14_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
+@pytest.mark.spec("vector-14")
+def test_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
     db: Connection, baker: UUID, order_id: str | None
 ) -> None:
     for move in moves(db):
@@ -555,9 +562,8 @@ def test_vector_14_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
 
 
 @pytest.mark.parametrize("store", ["flourlane", "", "BANNOS", "both", HOSTILE])
-def test_vector_14_a_store_that_is_not_the_one_of_the_id_is_bad_input(
-    db: Connection, store: str
-) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_store_that_is_not_the_one_of_the_id_is_bad_input(db: Connection, store: str) -> None:
     order_id = make_order(db)
 
     for move in moves(db):
@@ -567,9 +573,8 @@ def test_vector_14_a_store_that_is_not_the_one_of_the_id_is_bad_input(
     assert events(db, order_id) == []
 
 
-def test_p19_vector_14_tables_of_the_caller_are_neither_read_nor_written(
-    db: Connection, baker: UUID
-) -> None:
+@pytest.mark.spec("P19", "vector-14")
+def test_tables_of_the_caller_are_neither_read_nor_written(db: Connection, baker: UUID) -> None:
     order_id = make_order(db, product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, stage text, product_title text)",
@@ -596,7 +601,8 @@ def test_p19_vector_14_tables_of_the_caller_are_neither_read_nor_written(
     assert events(db, order_id) == ["print at Filling", "complete at Filling"]
 
 
-def test_vector_14_sql_in_a_text_is_text(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_sql_in_a_text_is_text(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     call(db, baker, "complete_filling", p_order_id=order_id, p_notes=HOSTILE)

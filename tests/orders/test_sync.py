@@ -107,7 +107,8 @@ def test_of_two_that_start_at_once_one_runs(clone: str) -> None:
     assert answers == ["CONFLICT"] * 7 + ["started"]
 
 
-def test_p7_a_run_that_died_does_not_block_the_next_for_ever(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P7")
+def test_a_run_that_died_does_not_block_the_next_for_ever(db: Connection, admin: UUID) -> None:
     set_token(db, admin)
     dead = sync(db, admin)["run_id"]
     db.execute("update public.sync_runs set started_at = started_at - interval '61 minutes'")
@@ -157,7 +158,8 @@ def test_a_run_that_never_was_cannot_end(db: Connection) -> None:
 @pytest.mark.parametrize(
     ("token", "valid"), [(TOKEN, True), ("short", False), ("", False), (None, False)]
 )
-def test_p25_testing_a_token_says_what_it_found_and_keeps_nothing(
+@pytest.mark.spec("P25")
+def test_testing_a_token_says_what_it_found_and_keeps_nothing(
     db: Connection, admin: UUID, token: str | None, valid: bool
 ) -> None:
     set_token(db, admin)
@@ -217,7 +219,8 @@ def take_in(db: Connection, payload: str, store: str | None = "bannos") -> str:
 
 
 @pytest.mark.parametrize("store", ["bannos", "flourlane"])
-def test_p4_a_sync_leaves_every_order_that_is_known_alone(db: Connection, store: str) -> None:
+@pytest.mark.spec("P4")
+def test_a_sync_leaves_every_order_that_is_known_alone(db: Connection, store: str) -> None:
     assert take_in(db, fetched(), store) == "created"
     db.execute("update public.orders set stage = 'Packing', notes = 'Staff know better'")
     before = values(db, "select to_jsonb(o) from public.orders as o order by id")
@@ -286,6 +289,7 @@ def test_an_admin_sees_the_runs_of_their_stores_only(db: Connection, admin: UUID
 
 
 @pytest.mark.parametrize("store", [None, "nowhere"])
-def test_vector_14_a_sync_is_of_a_store(db: Connection, admin: UUID, store: str | None) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_sync_is_of_a_store(db: Connection, admin: UUID, store: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         sync(db, admin, store)

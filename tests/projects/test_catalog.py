@@ -104,7 +104,8 @@ def test_what_a_list_cannot_be_is_refused(
         api("update_entity", statuses, attrs)
 
 
-def test_p27_two_lists_never_share_a_name(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P27")
+def test_two_lists_never_share_a_name(api: Caller, statuses: str) -> None:
     other = api("create_entity", "other", "Other")["uuid"]
 
     with raises_code("CONFLICT", "PT409"):
@@ -129,7 +130,8 @@ def test_records_come_in_their_order_whoever_was_newest(api: Caller, statuses: s
     assert [r["position"] for r in api.rows("list_entity_data", statuses)] == [1, 2, 3]
 
 
-def test_p1_drafts_and_archived_records_are_not_among_the_published(
+@pytest.mark.spec("P1")
+def test_drafts_and_archived_records_are_not_among_the_published(
     api: Caller, statuses: str
 ) -> None:
     for status in ("published", "draft", "archived"):
@@ -155,19 +157,22 @@ def test_p1_drafts_and_archived_records_are_not_among_the_published(
         ("x" * 255, "x" * 200),
     ],
 )
-def test_p3_p4_a_title_in_any_script_gives_a_slug(
+@pytest.mark.spec("P3", "P4")
+def test_a_title_in_any_script_gives_a_slug(
     api: Caller, statuses: str, title: str, slug: str
 ) -> None:
     assert record(api, statuses, title)["slug"] == slug
 
 
-def test_p3_slugs_are_numbered_where_they_would_meet(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P3")
+def test_slugs_are_numbered_where_they_would_meet(api: Caller, statuses: str) -> None:
     slugs = [record(api, statuses, "Done")["slug"] for _ in range(3)]
 
     assert slugs == ["done", "done-2", "done-3"]
 
 
-def test_p3_a_slug_that_is_given_and_taken_is_refused(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P3")
+def test_a_slug_that_is_given_and_taken_is_refused(api: Caller, statuses: str) -> None:
     record(api, statuses, "Done")
     other = record(api, statuses, "Other")["uuid"]
 
@@ -178,7 +183,8 @@ def test_p3_a_slug_that_is_given_and_taken_is_refused(api: Caller, statuses: str
 
 
 @pytest.mark.parametrize("slug", ["", "Done", "a b", "-a", "a--b", "a_b", None])
-def test_p3_p5_a_slug_is_canonical_or_refused(api: Caller, statuses: str, slug: str | None) -> None:
+@pytest.mark.spec("P3", "P5")
+def test_a_slug_is_canonical_or_refused(api: Caller, statuses: str, slug: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         record(api, statuses, "Done", slug=slug)
 
@@ -191,7 +197,8 @@ def test_a_new_title_keeps_the_slug(api: Caller, statuses: str) -> None:
     assert (renamed["title"], renamed["slug"]) == ("Finished", "done")
 
 
-def test_p6_what_a_record_says_in_other_languages_is_not_in_its_data(
+@pytest.mark.spec("P6")
+def test_what_a_record_says_in_other_languages_is_not_in_its_data(
     api: Caller, statuses: str
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -222,7 +229,8 @@ def test_trash_and_restore_of_a_record(api: Caller, admin: Caller, statuses: str
     assert (restored["status"], restored["already_done"]) == ("published", False)
 
 
-def test_p3_a_record_whose_slug_was_taken_stays_in_the_trash(
+@pytest.mark.spec("P3")
+def test_a_record_whose_slug_was_taken_stays_in_the_trash(
     api: Caller, admin: Caller, statuses: str
 ) -> None:
     made = record(api, statuses, "Done")["uuid"]
@@ -318,7 +326,8 @@ def test_the_catalog_outlives_who_made_it(db: Connection, api: Caller, statuses:
     assert values(db, "select created_by_uuid from public.entities") == [None]
 
 
-def test_p51_two_records_added_at_once_get_places_and_slugs_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_records_added_at_once_get_places_and_slugs_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         switch(db, "true")
         api = caller(db)

@@ -63,7 +63,8 @@ def test_a_dependency_is_added_once_and_removed_once(api: Caller, project: str) 
     ]
 
 
-def test_p16_rows_wait_only_for_others_of_their_project(
+@pytest.mark.spec("P16")
+def test_rows_wait_only_for_others_of_their_project(
     api: Caller, project: str, db: Connection
 ) -> None:
     row, stranger = api.row(project), api.row(api.project())
@@ -79,9 +80,8 @@ def test_p16_rows_wait_only_for_others_of_their_project(
         )
 
 
-def test_p55_a_cycle_is_refused_however_long_and_a_diamond_is_none(
-    api: Caller, project: str
-) -> None:
+@pytest.mark.spec("P55")
+def test_a_cycle_is_refused_however_long_and_a_diamond_is_none(api: Caller, project: str) -> None:
     a, b, c, d = (api.row(project, title) for title in "abcd")
     for waiting, needed in ((a, b), (a, c), (b, d), (c, d)):
         api("add_dependency", waiting, needed)
@@ -92,9 +92,8 @@ def test_p55_a_cycle_is_refused_however_long_and_a_diamond_is_none(
     assert api.waits(project) == {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")}
 
 
-def test_p55_not_even_one_statement_makes_a_cycle(
-    api: Caller, project: str, db: Connection
-) -> None:
+@pytest.mark.spec("P55")
+def test_not_even_one_statement_makes_a_cycle(api: Caller, project: str, db: Connection) -> None:
     a, b = api.row(project, "a"), api.row(project, "b")
 
     with raises_code("WOULD_CREATE_CYCLE", "PT409"), db.transaction():
@@ -105,7 +104,8 @@ def test_p55_not_even_one_statement_makes_a_cycle(
         )
 
 
-def test_p55_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+@pytest.mark.spec("P55")
+def test_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -122,7 +122,8 @@ def test_p55_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> No
         assert value(db, "select count(*) from public.project_dependencies") == 1
 
 
-def test_p56_the_library_has_no_cycles_either(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P56")
+def test_the_library_has_no_cycles_either(api: Caller, db: Connection) -> None:
     tasks = library(api, "ab", "bc")
 
     with raises_code("WOULD_CREATE_CYCLE", "PT409"):
@@ -140,7 +141,8 @@ def test_p56_the_library_has_no_cycles_either(api: Caller, db: Connection) -> No
     assert value(db, "select count(*) from public.project_task_dependencies") == 1
 
 
-def test_p56_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+@pytest.mark.spec("P56")
+def test_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         a, b = api.task("a"), api.task("b")
@@ -153,7 +155,8 @@ def test_p56_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> N
         )
 
 
-def test_p56_a_layered_library_is_walked_once(api: Caller, project: str, db: Connection) -> None:
+@pytest.mark.spec("P56")
+def test_a_layered_library_is_walked_once(api: Caller, project: str, db: Connection) -> None:
     """Twenty layers of two, each waiting for both of the next: 2^20 paths, 40 tasks."""
     db.execute(
         "insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n"
@@ -171,7 +174,8 @@ def test_p56_a_layered_library_is_walked_once(api: Caller, project: str, db: Con
     assert value(db, "select count(*) from public.project_dependencies") == 19 * 4 - 2
 
 
-def test_p58_a_new_row_is_wired_in_both_directions(api: Caller, project: str) -> None:
+@pytest.mark.spec("P58")
+def test_a_new_row_is_wired_in_both_directions(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
 
     for title in "acb":
@@ -192,7 +196,8 @@ def test_what_the_library_says_later_is_applied_on_request(api: Caller, project:
     assert api.waits(project) == {("b", "a")}
 
 
-def test_p59_a_row_whose_wiring_would_close_a_circle_is_not_made(api: Caller, project: str) -> None:
+@pytest.mark.spec("P59")
+def test_a_row_whose_wiring_would_close_a_circle_is_not_made(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
     a = api("create_assignment", project, tasks["a"])["uuid"]
     c = api("create_assignment", project, tasks["c"])["uuid"]
@@ -243,7 +248,8 @@ def test_an_excluded_task_and_what_only_it_needs_are_left_out(api: Caller, proje
     assert api.waits(project) == {("a", "d")}
 
 
-def test_p57_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> None:
+@pytest.mark.spec("P57")
+def test_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "ac", "bd", "cd")
 
     api("create_assignment_with_closure", project, tasks["a"], [tasks["b"]])
@@ -261,7 +267,8 @@ def test_nothing_is_wired_to_an_excluded_task_that_has_a_row(api: Caller, projec
     assert api.waits(project) == set()
 
 
-def test_p59_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str) -> None:
+@pytest.mark.spec("P59")
+def test_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str) -> None:
     tasks = library(api, "ab")
 
     with raises_code("BAD_INPUT", "PT400"):

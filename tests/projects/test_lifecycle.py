@@ -54,7 +54,8 @@ def test_two_projects_may_have_one_name(api: Caller) -> None:
     ],
     ids=str,
 )
-def test_p19_p32_p60_what_a_project_cannot_be_is_refused_and_not_dropped(
+@pytest.mark.spec("P19", "P32", "P60")
+def test_what_a_project_cannot_be_is_refused_and_not_dropped(
     api: Caller, attrs: dict[str, object]
 ) -> None:
     project = api.project()
@@ -167,7 +168,8 @@ def test_starting_twice_at_once_starts_once(clone: str) -> None:
         "update public.projects set started_at = null where uuid = %s",
     ],
 )
-def test_p19_not_even_the_owner_turns_a_project_into_something_else(
+@pytest.mark.spec("P19")
+def test_not_even_the_owner_turns_a_project_into_something_else(
     api: Caller, db: Connection, change: str
 ) -> None:
     project = api.project()
@@ -212,7 +214,8 @@ def test_deleting_a_project_takes_its_rows_and_leaves_the_library(
     assert api.activities()[-1] == "projects.project_deleted"
 
 
-def test_p42_a_project_that_is_gone_is_not_found(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P42")
+def test_a_project_that_is_gone_is_not_found(api: Caller, admin: Caller) -> None:
     project = api.project()
     admin("delete_project", project)
 
@@ -291,7 +294,8 @@ def test_lists_are_sorted_as_asked(
     assert "".join(names(found)).lower() == order
 
 
-def test_p70_the_limit_comes_after_the_filter(api: Caller) -> None:
+@pytest.mark.spec("P70")
+def test_the_limit_comes_after_the_filter(api: Caller) -> None:
     for name in ("a", "b", "wedding", "c"):
         api.project(name)
 
@@ -343,7 +347,8 @@ def test_a_reader_gets_the_nearest_language(api: Caller) -> None:
     assert spoken == ["Boda", "Boda", *["Casamento"] * 3, "Wedding", "Wedding", "Wedding"]
 
 
-def test_p29_siblings_are_chosen_the_same_way_every_time_and_never_merged(api: Caller) -> None:
+@pytest.mark.spec("P29")
+def test_siblings_are_chosen_the_same_way_every_time_and_never_merged(api: Caller) -> None:
     project = api.project(
         translations={"es-MX": {"name": "de México"}, "es-ES": {"description": "de España"}}
     )
@@ -363,7 +368,8 @@ def test_projects_take_each_others_places_and_hidden_ones_keep_theirs(api: Calle
     assert names(api.rows("list_projects", p_archived="all")) == ["c", "hidden", "a", "b"]
 
 
-def test_p50_a_partial_list_moves_only_what_it_names(api: Caller) -> None:
+@pytest.mark.spec("P50")
+def test_a_partial_list_moves_only_what_it_names(api: Caller) -> None:
     a, _, c, _ = (api.project(name) for name in "abcd")
 
     api("reorder_projects", [c, a])
@@ -429,7 +435,8 @@ def test_a_strategy_sorts_only_the_projects_given(api: Caller) -> None:
         api("reorder_projects_by", "by mood")
 
 
-def test_p51_p52_two_orders_of_overlapping_projects_at_once_leave_a_permutation(clone: str) -> None:
+@pytest.mark.spec("P51", "P52")
+def test_two_orders_of_overlapping_projects_at_once_leave_a_permutation(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         a, b, c = (api.project(name) for name in "abc")
@@ -446,7 +453,8 @@ def test_p51_p52_two_orders_of_overlapping_projects_at_once_leave_a_permutation(
         assert values(db, "select position from public.projects order by 1") == before
 
 
-def test_p61_every_moment_has_its_zone(db: Connection) -> None:
+@pytest.mark.spec("P61")
+def test_every_moment_has_its_zone(db: Connection) -> None:
     assert (
         values(
             db,
@@ -457,7 +465,8 @@ def test_p61_every_moment_has_its_zone(db: Connection) -> None:
     )
 
 
-def test_p64_p67_nobody_reads_projects_but_staff(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P64", "P67")
+def test_nobody_reads_projects_but_staff(api: Caller, db: Connection) -> None:
     api.project()
 
     with acting_as(db, "authenticated", uuid4()):
@@ -468,7 +477,8 @@ def test_p64_p67_nobody_reads_projects_but_staff(api: Caller, db: Connection) ->
     assert seen == [0, 1]
 
 
-def test_p25_listeners_hear_ids_alone_and_only_after_the_commit(clone: str) -> None:
+@pytest.mark.spec("P25")
+def test_listeners_hear_ids_alone_and_only_after_the_commit(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as ear, psycopg.connect(clone) as db:
         ear.execute("listen bakehouse")
         api = caller(db)
@@ -485,7 +495,8 @@ def test_p25_listeners_hear_ids_alone_and_only_after_the_commit(clone: str) -> N
     assert "Ana" not in heard[0]
 
 
-def test_p37_writes_at_another_isolation_are_refused(clone: str) -> None:
+@pytest.mark.spec("P37")
+def test_writes_at_another_isolation_are_refused(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()

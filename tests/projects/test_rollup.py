@@ -90,7 +90,8 @@ def test_the_last_row_completes_every_level_and_a_reopened_one_reopens_them(
     ],
     ids=["added", "estimated", "another mode", "library", "library empty", "removed"],
 )  # fmt: skip
-def test_p18_no_write_can_forget_the_rollup(
+@pytest.mark.spec("P18")
+def test_no_write_can_forget_the_rollup(
     api: Caller, db: Connection, root: str, grandchild: str, write: LiteralString, hours: int
 ) -> None:
     task = api.task(estimated_duration=2)
@@ -102,7 +103,8 @@ def test_p18_no_write_can_forget_the_rollup(
     assert api.get(root)["hours"] == hours
 
 
-def test_p18_a_row_added_reopens_all_that_was_completed(
+@pytest.mark.spec("P18")
+def test_a_row_added_reopens_all_that_was_completed(
     api: Caller, root: str, child: str, grandchild: str
 ) -> None:
     api("complete_assignment", api.row(grandchild))
@@ -113,7 +115,8 @@ def test_p18_a_row_added_reopens_all_that_was_completed(
     assert rollup(api, child)[:2] == ("in_progress", 50)
 
 
-def test_p18_a_sub_project_added_reopens_the_project(api: Caller, root: str) -> None:
+@pytest.mark.spec("P18")
+def test_a_sub_project_added_reopens_the_project(api: Caller, root: str) -> None:
     api("complete_assignment", api.row(root))
 
     api.inside(root)
@@ -133,7 +136,8 @@ def test_a_change_of_the_library_reaches_several_trees_at_once(api: Caller) -> N
     assert [api.get(root)["hours"] for root in roots] == [6, 6]
 
 
-def test_p33_an_emptied_completed_sub_project_counts_for_nothing_and_stays_completed(
+@pytest.mark.spec("P33")
+def test_an_emptied_completed_sub_project_counts_for_nothing_and_stays_completed(
     api: Caller, root: str, child: str
 ) -> None:
     inner, outer = api.row(child), api.row(root)
@@ -149,7 +153,8 @@ def test_p33_an_emptied_completed_sub_project_counts_for_nothing_and_stays_compl
     assert api.get(root)["completed_at"] is not None
 
 
-def test_p34_a_done_row_is_100_in_every_number(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P34")
+def test_a_done_row_is_100_in_every_number(api: Caller, root: str, child: str) -> None:
     api("complete_assignment", timed(api, child, 3))
     timed(api, child, 1)
 
@@ -170,7 +175,8 @@ def test_p34_a_done_row_is_100_in_every_number(api: Caller, root: str, child: st
     ],
     ids=str,
 )
-def test_p35_nobody_says_how_far_a_sub_project_is(
+@pytest.mark.spec("P35")
+def test_nobody_says_how_far_a_sub_project_is(
     api: Caller, child: str, call: tuple[str, object]
 ) -> None:
     api.row(child)
@@ -185,7 +191,8 @@ def test_p35_nobody_says_how_far_a_sub_project_is(
     ["task_uuid = gen_random_uuid()", "child_project_uuid = null",
      "child_project_uuid = project_uuid", "project_uuid = child_project_uuid"],
 )  # fmt: skip
-def test_p35_a_row_is_one_thing_in_one_place(
+@pytest.mark.spec("P35")
+def test_a_row_is_one_thing_in_one_place(
     api: Caller, db: Connection, child: str, columns: LiteralString
 ) -> None:
     link = api.link(child)["uuid"]
@@ -218,7 +225,8 @@ def test_whatever_is_inserted_the_row_says_what_the_sub_project_comes_to(
     assert rollup(api, other) == ("todo", 0, 120)
 
 
-def test_p45_a_day_of_the_calendar_is_a_day_of_work_and_not_three(api: Caller, root: str) -> None:
+@pytest.mark.spec("P45")
+def test_a_day_of_the_calendar_is_a_day_of_work_and_not_three(api: Caller, root: str) -> None:
     child = api.inside(root, counts_weekends=True)
     timed(api, child, 1, "days")
 
@@ -228,7 +236,8 @@ def test_p45_a_day_of_the_calendar_is_a_day_of_work_and_not_three(api: Caller, r
     assert api.link(child)["counts_weekends"] is True
 
 
-def test_p45_another_mode_reaches_the_root(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P45")
+def test_another_mode_reaches_the_root(api: Caller, root: str, child: str) -> None:
     timed(api, child, 1, "weeks")
     assert api.get(root)["hours"] == 40
 
@@ -237,7 +246,8 @@ def test_p45_another_mode_reaches_the_root(api: Caller, root: str, child: str) -
     assert (api.get(child)["hours"], api.get(root)["hours"]) == (168, 56)
 
 
-def test_p46_an_empty_sub_project_keeps_from_completion_and_the_read_says_so(
+@pytest.mark.spec("P46")
+def test_an_empty_sub_project_keeps_from_completion_and_the_read_says_so(
     api: Caller, root: str, child: str
 ) -> None:
     api("complete_assignment", api.row(root))
@@ -251,7 +261,8 @@ def test_p46_an_empty_sub_project_keeps_from_completion_and_the_read_says_so(
     assert api.get(root)["completed_at"] is not None
 
 
-def test_p46_a_row_may_stand_at_100_and_be_open(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P46")
+def test_a_row_may_stand_at_100_and_be_open(api: Caller, root: str, child: str) -> None:
     api("complete_assignment", api.row(child))
     api.inside(child)
 
@@ -281,7 +292,8 @@ def test_one_completion_is_written_down_once_for_each_project(
     assert sorted(completed) == sorted([root, child, grandchild])
 
 
-def test_p47_a_change_climbs_32_levels(api: Caller, root: str) -> None:
+@pytest.mark.spec("P47")
+def test_a_change_climbs_32_levels(api: Caller, root: str) -> None:
     leaf = root
     for _ in range(31):
         leaf = api.inside(leaf)
@@ -301,7 +313,8 @@ def test_a_sum_too_large_for_an_estimate_stops_at_the_largest(api: Caller, root:
     assert rollup(api, child)[2] == 2**31 - 1
 
 
-def test_p17_one_completes_the_last_row_while_another_reopens_one_elsewhere_in_the_tree(
+@pytest.mark.spec("P17")
+def test_one_completes_the_last_row_while_another_reopens_one_elsewhere_in_the_tree(
     clone: str,
 ) -> None:
     with psycopg.connect(clone) as db:

@@ -100,7 +100,8 @@ def test_an_estimate_without_its_unit_leaves_the_tasks_in_force(api: Caller, pro
     ],
     ids=str,
 )
-def test_p35_p60_what_a_row_cannot_be_is_refused(
+@pytest.mark.spec("P35", "P60")
+def test_what_a_row_cannot_be_is_refused(
     api: Caller, project: str, attrs: dict[str, object]
 ) -> None:
     row = api.row(project)
@@ -110,7 +111,8 @@ def test_p35_p60_what_a_row_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("column", ["project_uuid", "task_uuid"])
-def test_p35_a_row_never_moves_to_another_project_or_task(
+@pytest.mark.spec("P35")
+def test_a_row_never_moves_to_another_project_or_task(
     api: Caller, project: str, db: Connection, column: str
 ) -> None:
     row, other = api.row(project), api.project()
@@ -138,7 +140,8 @@ def test_p35_a_row_never_moves_to_another_project_or_task(
         "status = 'perhaps'",
     ],
 )
-def test_p21_p33_p34_status_slider_and_completion_cannot_disagree(
+@pytest.mark.spec("P21", "P33", "P34")
+def test_status_slider_and_completion_cannot_disagree(
     api: Caller, project: str, db: Connection, lie: str
 ) -> None:
     row = api.row(project)
@@ -230,7 +233,8 @@ def test_the_last_row_completes_the_project_and_a_reopened_one_reopens_it(
     ]
 
 
-def test_p18_whatever_changes_rows_settles_the_project(
+@pytest.mark.spec("P18")
+def test_whatever_changes_rows_settles_the_project(
     api: Caller, project: str, db: Connection
 ) -> None:
     done, opened = api.row(project), api.row(project, "Sketch")
@@ -256,7 +260,8 @@ def test_p18_whatever_changes_rows_settles_the_project(
     assert seen == [True, False, True, False]
 
 
-def test_p33_a_completed_project_that_is_emptied_stays_completed(api: Caller, project: str) -> None:
+@pytest.mark.spec("P33")
+def test_a_completed_project_that_is_emptied_stays_completed(api: Caller, project: str) -> None:
     row = api.row(project)
     api("complete_assignment", row)
 
@@ -294,7 +299,8 @@ def test_progress_is_the_mean_of_the_sliders(api: Caller, project: str) -> None:
 
 
 @pytest.mark.parametrize("last", ["complete_assignment", "delete_assignment"])
-def test_p17_a_row_is_reopened_while_the_last_one_goes(clone: str, last: str) -> None:
+@pytest.mark.spec("P17")
+def test_a_row_is_reopened_while_the_last_one_goes(clone: str, last: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -315,7 +321,8 @@ def test_p17_a_row_is_reopened_while_the_last_one_goes(clone: str, last: str) ->
         ]
 
 
-def test_p17_the_last_two_rows_completed_at_once_complete_the_project_once(clone: str) -> None:
+@pytest.mark.spec("P17")
+def test_the_last_two_rows_completed_at_once_complete_the_project_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -330,7 +337,8 @@ def test_p17_the_last_two_rows_completed_at_once_complete_the_project_once(clone
         ]
 
 
-def test_p20_a_task_in_use_is_not_deleted(api: Caller, project: str, admin: Caller) -> None:
+@pytest.mark.spec("P20")
+def test_a_task_in_use_is_not_deleted(api: Caller, project: str, admin: Caller) -> None:
     task = api.task()
     row = api("create_assignment", project, task)["uuid"]
 
@@ -341,7 +349,8 @@ def test_p20_a_task_in_use_is_not_deleted(api: Caller, project: str, admin: Call
     assert admin("delete_task", task)["uuid"] == task
 
 
-def test_p20_an_archived_task_is_no_longer_offered_and_its_rows_keep_it(
+@pytest.mark.spec("P20")
+def test_an_archived_task_is_no_longer_offered_and_its_rows_keep_it(
     api: Caller, project: str
 ) -> None:
     task = api.task()
@@ -405,7 +414,8 @@ def test_a_row_does_not_move_before_one_of_another_project(api: Caller, project:
         api("move_assignment", api.row(project), api.row(api.project()))
 
 
-def test_p50_rows_take_each_others_places(api: Caller, project: str) -> None:
+@pytest.mark.spec("P50")
+def test_rows_take_each_others_places(api: Caller, project: str) -> None:
     a, _, c, d = (api.row(project, title) for title in "abcd")
 
     assert api("reorder_assignments", project, [d, c, a]) == 3
@@ -427,7 +437,8 @@ def test_rows_are_sorted_by_a_strategy(api: Caller, project: str) -> None:
     assert api.labels(project) == ["C", "b", "a"]
 
 
-def test_p51_p52_two_orders_of_overlapping_rows_at_once_leave_a_permutation(clone: str) -> None:
+@pytest.mark.spec("P51", "P52")
+def test_two_orders_of_overlapping_rows_at_once_leave_a_permutation(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -446,7 +457,8 @@ def test_p51_p52_two_orders_of_overlapping_rows_at_once_leave_a_permutation(clon
         assert [row["position"] for row in rows] == [1, 2, 3, 4]
 
 
-def test_p51_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project, task = api.project(), api.task()
@@ -458,7 +470,8 @@ def test_p51_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
         assert values(db, "select position from public.project_assignments order by 1") == [1, 2]
 
 
-def test_p53_two_rows_never_share_a_place(api: Caller, project: str, db: Connection) -> None:
+@pytest.mark.spec("P53")
+def test_two_rows_never_share_a_place(api: Caller, project: str, db: Connection) -> None:
     api.row(project)
     api.row(project, "Sketch")
 
@@ -482,7 +495,8 @@ def test_the_library_is_ordered_like_everything_else(api: Caller) -> None:
     [{"estimated_duration": 0}, {"estimated_duration_unit": "moons"}, {"title": ""}, {"x": 1}],
     ids=str,
 )
-def test_p60_what_a_task_cannot_be_is_refused(api: Caller, attrs: dict[str, object]) -> None:
+@pytest.mark.spec("P60")
+def test_what_a_task_cannot_be_is_refused(api: Caller, attrs: dict[str, object]) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("update_task", api.task(), attrs)
 

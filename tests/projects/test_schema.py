@@ -1,4 +1,4 @@
-"""P23, P62: what the tables must refuse is really there, not only written in a file."""
+"""The database itself refuses wrong rows, whatever the migration files say."""
 
 import psycopg
 import pytest
@@ -45,7 +45,8 @@ NULLABLE = {
 }
 
 
-def test_p23_every_reference_is_kept_by_the_database(db: Connection) -> None:
+@pytest.mark.spec("P23")
+def test_every_reference_is_kept_by_the_database(db: Connection) -> None:
     found = values(
         db,
         """
@@ -62,7 +63,8 @@ def test_p23_every_reference_is_kept_by_the_database(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("table", NULLABLE)
-def test_p23_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
+@pytest.mark.spec("P23")
+def test_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
     optional = values(
         db,
         "select attname::text from pg_attribute where attrelid = %s::regclass "
@@ -73,7 +75,8 @@ def test_p23_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> N
     assert set(NULLABLE[table].split()) == set(optional)
 
 
-def test_p65_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
+@pytest.mark.spec("P65")
+def test_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
     repeated = values(
         db,
         """
@@ -91,7 +94,8 @@ def test_p65_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
     assert repeated == []
 
 
-def test_p51_p54_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection) -> None:
+@pytest.mark.spec("P51", "P54")
+def test_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection) -> None:
     for table in ("projects", "project_tasks", "entities", "project_assignments", "entity_data"):
         assert value(
             db,

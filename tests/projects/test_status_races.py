@@ -42,7 +42,8 @@ def selection(dsn: str, project: str) -> object:
         return value(db, "select current_status_slug from public.projects where uuid = %s", project)
 
 
-def test_p13_a_status_is_selected_while_it_is_removed(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_selected_while_it_is_removed(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -58,7 +59,8 @@ def test_p13_a_status_is_selected_while_it_is_removed(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_status_is_removed_while_it_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_removed_while_it_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -73,7 +75,8 @@ def test_p13_a_status_is_removed_while_it_is_selected(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_status_is_selected_while_the_source_switches(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_selected_while_the_source_switches(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api, status="planned")
@@ -89,7 +92,8 @@ def test_p13_a_status_is_selected_while_the_source_switches(clone: str) -> None:
     assert selection(clone, project) == "planned"
 
 
-def test_p13_the_source_switches_while_a_status_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_the_source_switches_while_a_status_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -104,7 +108,8 @@ def test_p13_the_source_switches_while_a_status_is_selected(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_slug_changes_while_it_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_slug_changes_while_it_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -119,7 +124,8 @@ def test_p13_a_slug_changes_while_it_is_selected(clone: str) -> None:
     assert selection(clone, project) == "eaten"
 
 
-def test_p13_not_even_writes_around_the_functions_leave_a_selection_dangling(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_not_even_writes_around_the_functions_leave_a_selection_dangling(clone: str) -> None:
     with psycopg.connect(clone) as db:
         project = running(caller(db))
 
@@ -135,7 +141,8 @@ def test_p13_not_even_writes_around_the_functions_leave_a_selection_dangling(clo
     assert selection(clone, project) is None
 
 
-def test_p27_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> None:
+@pytest.mark.spec("P27")
+def test_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")
@@ -152,7 +159,8 @@ def test_p27_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> N
         ) == ["project_statuses 6", "project_statuses_2 6"]
 
 
-def test_p27_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str) -> None:
+@pytest.mark.spec("P27")
+def test_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")

@@ -93,7 +93,8 @@ def test_a_list_is_made_with_six_statuses_and_is_not_the_default(api: Caller) ->
     assert api("global_default_status_entity_uuid") is None
 
 
-def test_p27_each_list_has_the_first_name_that_is_free(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P27")
+def test_each_list_has_the_first_name_that_is_free(api: Caller, admin: Caller) -> None:
     names = [api("create_default_status_entity")["name"] for _ in range(3)]
     second = api.rows("list_entities")[1]["uuid"]
     admin("trash_entity", second)
@@ -105,7 +106,8 @@ def test_p27_each_list_has_the_first_name_that_is_free(api: Caller, admin: Calle
     assert (made["name"], made["display_name"]) == ("project_statuses_2", "Project Statuses 2")
 
 
-def test_p28_a_list_is_made_whole_or_not_at_all(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P28")
+def test_a_list_is_made_whole_or_not_at_all(api: Caller, db: Connection) -> None:
     db.execute("alter table public.entity_data add check (slug <> 'in-review')")
 
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
@@ -140,7 +142,8 @@ def test_a_project_gets_a_list_of_its_own_once(api: Caller) -> None:
     assert slugs(api, made) == DEFAULTS
 
 
-def test_p9_a_list_of_its_own_is_cemented_at_once_when_the_project_has_started(
+@pytest.mark.spec("P9")
+def test_a_list_of_its_own_is_cemented_at_once_when_the_project_has_started(
     api: Caller, cake: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -203,7 +206,8 @@ def test_another_default_counts_for_what_has_not_started_and_for_nothing_else(
     assert api.records("shared_catalog_statuses") == slugs(api, waiting) == []
 
 
-def test_p7_the_default_list_never_dangles(api: Caller, admin: Caller, cake: str) -> None:
+@pytest.mark.spec("P7")
+def test_the_default_list_never_dangles(api: Caller, admin: Caller, cake: str) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         admin("set_default_status_entity", str(uuid4()))
     admin("set_default_status_entity", cake)
@@ -215,7 +219,8 @@ def test_p7_the_default_list_never_dangles(api: Caller, admin: Caller, cake: str
     assert api("global_default_status_entity_uuid") is None
 
 
-def test_p30_a_list_counts_who_names_it_and_who_has_it_by_default(
+@pytest.mark.spec("P30")
+def test_a_list_counts_who_names_it_and_who_has_it_by_default(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     def count() -> Any:
@@ -233,7 +238,8 @@ def test_p30_a_list_counts_who_names_it_and_who_has_it_by_default(
     assert api.records("reverse_reference_count", None) == [{"explicit": 0, "implicit": 0}]
 
 
-def test_p1_only_published_records_are_statuses_before_and_after_the_start_alike(
+@pytest.mark.spec("P1")
+def test_only_published_records_are_statuses_before_and_after_the_start_alike(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     for status in ("draft", "archived"):
@@ -309,7 +315,8 @@ def test_while_the_catalog_is_off_a_project_starts_without_statuses_and_gets_the
 
 
 @pytest.mark.parametrize("how", ["off", "emptied", "trashed"])
-def test_p8_nothing_is_wiped_when_there_is_nothing_to_copy(
+@pytest.mark.spec("P8")
+def test_nothing_is_wiped_when_there_is_nothing_to_copy(
     api: Caller, admin: Caller, db: Connection, cake: str, tasting: str, how: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -345,7 +352,8 @@ def catalog_rows(api: Caller, entity: str) -> list[Any]:
 # Reading
 
 
-def test_a_status_has_one_shape_and_p2_one_order_on_either_side_of_the_start(
+@pytest.mark.spec("P2")
+def test_a_status_has_one_shape_and_one_order_on_either_side_of_the_start(
     api: Caller, cake: str
 ) -> None:
     first = catalog_rows(api, cake)[0]["uuid"]
@@ -408,7 +416,8 @@ def test_only_a_hash_and_three_to_eight_hex_digits_are_a_colour(
         (None, "Done"),
     ],
 )
-def test_p11_p29_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
+@pytest.mark.spec("P11", "P29")
+def test_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
     api: Caller, started: bool, language: str | None, label: str
 ) -> None:
     entity = catalogue(api, "spoken")
@@ -437,7 +446,8 @@ def test_p11_p29_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
         (False, True, "Hecho"),
     ],
 )
-def test_p12_lists_and_pages_show_the_same_language_whatever_the_flags(
+@pytest.mark.spec("P12")
+def test_lists_and_pages_show_the_same_language_whatever_the_flags(
     api: Caller, admin: Caller, started: bool, everywhere: object, here: object, label: str
 ) -> None:
     entity = catalogue(api, "spoken")
@@ -510,7 +520,8 @@ def test_own_statuses_are_those_of_a_started_project_and_of_no_other(
     assert api.records("get_project_status", waiting, catalog_rows(api, cake)[0]["uuid"]) == []
 
 
-def test_p31_the_filter_offers_what_is_selected_from_whatever_list(
+@pytest.mark.spec("P31")
+def test_the_filter_offers_what_is_selected_from_whatever_list(
     api: Caller, cake: str, tasting: str
 ) -> None:
     project(api, cake, status="planned")
@@ -562,7 +573,8 @@ def test_editing_the_catalog_leaves_a_started_project_alone(
     assert api.get(made)["status_entity_uuid"] is None
 
 
-def test_p6_all_of_a_record_comes_along(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P6")
+def test_all_of_a_record_comes_along(api: Caller, db: Connection) -> None:
     entity = catalogue(api, "full")
     source = record(
         api,
@@ -582,7 +594,8 @@ def test_p6_all_of_a_record_comes_along(api: Caller, db: Connection) -> None:
     assert row["source_entity_data_uuid"] == source
 
 
-def test_p10_a_selection_that_did_not_come_along_is_dropped_at_the_start(
+@pytest.mark.spec("P10")
+def test_a_selection_that_did_not_come_along_is_dropped_at_the_start(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     made = project(api, cake, status="baking")
@@ -705,7 +718,8 @@ def test_a_list_that_does_not_exist_is_no_source(api: Caller, cake: str) -> None
         assert api.get(made)["status_entity_uuid"] == cake
 
 
-def test_p9_whoever_changes_the_source_of_a_started_project_recements_it(
+@pytest.mark.spec("P9")
+def test_whoever_changes_the_source_of_a_started_project_recements_it(
     api: Caller, db: Connection, cake: str, tasting: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -764,7 +778,8 @@ def test_an_empty_source_is_no_source(api: Caller, cake: str) -> None:
     ],
     ids=str,
 )
-def test_p32_what_cannot_be_set_is_refused_and_not_dropped(
+@pytest.mark.spec("P32")
+def test_what_cannot_be_set_is_refused_and_not_dropped(
     api: Caller, cake: str, attrs: object
 ) -> None:
     made = project(api, cake, status="planned")
@@ -775,7 +790,8 @@ def test_p32_what_cannot_be_set_is_refused_and_not_dropped(
     assert (selection(api, made), api.get(made)["settings"]) == ("planned", {})
 
 
-def test_p32_a_setting_is_changed_without_the_others(api: Caller) -> None:
+@pytest.mark.spec("P32")
+def test_a_setting_is_changed_without_the_others(api: Caller) -> None:
     made = api.project(settings={"use_status_translations": False})
 
     api("update_project_with_statuses", made, {"settings": {}, "name": "New"})
@@ -826,7 +842,8 @@ def test_a_status_that_the_project_does_not_have_is_refused(
     assert selection(api, made) == "planned"
 
 
-def test_p13_not_even_the_owner_leaves_a_started_project_with_a_selection_it_has_not(
+@pytest.mark.spec("P13")
+def test_not_even_the_owner_leaves_a_started_project_with_a_selection_it_has_not(
     api: Caller, db: Connection, cake: str
 ) -> None:
     made = project(api, cake, started=True)
@@ -874,9 +891,8 @@ def test_the_first_status_of_a_project_without_any_is_at_1(api: Caller) -> None:
 @pytest.mark.parametrize(
     ("label", "slug"), [("完成", "status-4"), ("🎂", "status-4"), ("Ñam", "nam")]
 )
-def test_p4_a_label_in_any_script_gives_a_slug(
-    api: Caller, cake: str, label: str, slug: str
-) -> None:
+@pytest.mark.spec("P4")
+def test_a_label_in_any_script_gives_a_slug(api: Caller, cake: str, label: str, slug: str) -> None:
     made = project(api, cake, started=True)
 
     assert api.records("add_project_status", made, label)[0]["slug"] == slug
@@ -907,7 +923,8 @@ def test_a_status_that_cannot_be_added_is_refused(
     assert len(slugs(api, made)) == 3
 
 
-def test_p14_before_the_start_nobody_adds_a_status_to_a_project(
+@pytest.mark.spec("P14")
+def test_before_the_start_nobody_adds_a_status_to_a_project(
     api: Caller, db: Connection, cake: str
 ) -> None:
     made = project(api, cake)
@@ -925,7 +942,8 @@ def test_p14_before_the_start_nobody_adds_a_status_to_a_project(
     assert slugs(api, made) == ["planned", "baking", "packed"]
 
 
-def test_a_new_label_keeps_the_slug_and_p15_a_new_slug_takes_the_selection_along(
+@pytest.mark.spec("P15")
+def test_a_new_label_keeps_the_slug_and_a_new_slug_takes_the_selection_along(
     api: Caller, cake: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -1019,7 +1037,8 @@ def test_a_clone_has_the_source_the_selection_and_the_settings_of_its_template(
     assert api.records("list_project_statuses", made["uuid"]) == []
 
 
-def test_p10_a_clone_with_a_source_of_its_own_keeps_a_selection_only_if_that_has_it(
+@pytest.mark.spec("P10")
+def test_a_clone_with_a_source_of_its_own_keeps_a_selection_only_if_that_has_it(
     api: Caller, cake: str, tasting: str
 ) -> None:
     template = api.template(status_entity_uuid=cake)

@@ -100,7 +100,8 @@ def test_there_is_nothing_to_create_in_a_project_that_does_not_exist(
             api.rows(*call)
 
 
-def test_p47_there_are_32_levels_and_no_more(api: Caller) -> None:
+@pytest.mark.spec("P47")
+def test_there_are_32_levels_and_no_more(api: Caller) -> None:
     levels = chain(api, 32)
 
     with raises_code("TOO_DEEP", "PT409"):
@@ -149,7 +150,8 @@ def test_templates_hold_templates_and_projects_hold_projects(api: Caller, root: 
         api("link_subproject", api.template(), root)
 
 
-def test_p36_no_project_comes_to_lie_inside_itself_however_far_around(api: Caller) -> None:
+@pytest.mark.spec("P36")
+def test_no_project_comes_to_lie_inside_itself_however_far_around(api: Caller) -> None:
     first, second, third = chain(api, 3)
 
     for above in (second, third):
@@ -173,7 +175,8 @@ def test_a_project_lies_inside_one_other_at_most(api: Caller, root: str) -> None
         ("last", "other", "TOO_DEEP"),
     ],
 )
-def test_p36_the_table_itself_refuses_what_the_function_would(
+@pytest.mark.spec("P36")
+def test_the_table_itself_refuses_what_the_function_would(
     api: Caller, db: Connection, parent: str, child: str, code: str
 ) -> None:
     levels = chain(api, 32)
@@ -218,7 +221,8 @@ def test_a_row_is_a_task_or_a_sub_project_of_its_own(
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_p37_a_snapshot_older_than_the_lock_is_refused(clone: str, level: str) -> None:
+@pytest.mark.spec("P37")
+def test_a_snapshot_older_than_the_lock_is_refused(clone: str, level: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         one, other = api.project("One"), api.project("Other")
@@ -252,7 +256,8 @@ def test_a_detached_project_stands_in_the_lists_again_with_all_it_has(
     assert "projects.subproject_detached" in api.activities()
 
 
-def test_p42_a_sub_project_detached_already_is_not_found(api: Caller, root: str) -> None:
+@pytest.mark.spec("P42")
+def test_a_sub_project_detached_already_is_not_found(api: Caller, root: str) -> None:
     link = api.link(api.inside(root))["uuid"]
     api("detach_subproject", link)
 
@@ -320,7 +325,8 @@ def test_embedded_projects_are_in_no_list_count_or_bucket(api: Caller) -> None:
     assert [p["name"] for p in api("project_buckets")["setup"]] == ["Parent"]
 
 
-def test_p26_what_lies_inside_an_archived_project_is_archived(api: Caller) -> None:
+@pytest.mark.spec("P26")
+def test_what_lies_inside_an_archived_project_is_archived(api: Caller) -> None:
     first, second, third = chain(api, 3)
 
     api("archive_project", first)
@@ -335,7 +341,8 @@ def test_p26_what_lies_inside_an_archived_project_is_archived(api: Caller) -> No
     assert api.get(third)["state"] == "setup"
 
 
-def test_p26_an_order_gets_another_project_when_its_own_is_archived_with_its_parent(
+@pytest.mark.spec("P26")
+def test_an_order_gets_another_project_when_its_own_is_archived_with_its_parent(
     api: Caller, db: Connection, root: str
 ) -> None:
     order_id, template = make_order(db), api.template()
@@ -361,7 +368,8 @@ def test_a_sub_project_starts_by_itself(api: Caller, root: str) -> None:
 # Deleting
 
 
-def test_p24_a_project_inside_another_is_not_deleted(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P24")
+def test_a_project_inside_another_is_not_deleted(api: Caller, admin: Caller) -> None:
     child = api.inside(api.project())
 
     with raises_code("STILL_A_SUBPROJECT", "PT409"):
@@ -369,7 +377,8 @@ def test_p24_a_project_inside_another_is_not_deleted(api: Caller, admin: Caller)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the project", "its row"])
-def test_p40_a_tree_goes_as_a_whole_with_one_activity_for_each_project(
+@pytest.mark.spec("P40")
+def test_a_tree_goes_as_a_whole_with_one_activity_for_each_project(
     api: Caller, admin: Caller, db: Connection, root: str, whole: bool
 ) -> None:
     top = api.project("Top") if whole else api.inside(root, "Top")
@@ -469,9 +478,8 @@ OWN = {
 }  # fmt: skip
 
 
-def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
-    api: Caller, db: Connection
-) -> None:
+@pytest.mark.spec("P22", "P43")
+def test_a_cloned_sub_project_has_every_column_but_its_date(api: Caller, db: Connection) -> None:
     db.execute("insert into public.settings (key, value) values ('entities_enabled', 'true')")
     kit = api.template("Kit")
     child = api.inside(
@@ -510,7 +518,8 @@ def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
 # At once
 
 
-def test_p37_two_links_at_once_make_no_cycle(clone: str) -> None:
+@pytest.mark.spec("P37")
+def test_two_links_at_once_make_no_cycle(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         one, other = api.project("One"), api.project("Other")
@@ -524,7 +533,8 @@ def test_p37_two_links_at_once_make_no_cycle(clone: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["delete", "link"])
-def test_p41_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, first: str) -> None:
+@pytest.mark.spec("P41")
+def test_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, first: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         admin = caller(db, "Admin")
@@ -547,7 +557,8 @@ def test_p41_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, f
         assert value(db, "select count(*) from public.project_assignments") == len(left)
 
 
-def test_p24_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
+@pytest.mark.spec("P24")
+def test_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         admin = caller(db, "Admin")
@@ -561,7 +572,8 @@ def test_p24_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
         )
 
 
-def test_p39_a_leaf_is_worked_on_while_its_tree_goes_into_another(clone: str) -> None:
+@pytest.mark.spec("P39")
+def test_a_leaf_is_worked_on_while_its_tree_goes_into_another(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         root, other = api.project("Root"), api.project("Other")
@@ -577,7 +589,8 @@ def test_p39_a_leaf_is_worked_on_while_its_tree_goes_into_another(clone: str) ->
         assert Caller(db, api.account).get(root)["completed_at"] is not None
 
 
-def test_p51_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         root = api.project()
@@ -642,7 +655,8 @@ def test_the_way_back_leads_to_the_schema_without_it(
     assert dump(server, clone) == dump(server, blank)
 
 
-def test_p63_the_way_back_names_the_row_that_bars_it(clone: str) -> None:
+@pytest.mark.spec("P63")
+def test_the_way_back_names_the_row_that_bars_it(clone: str) -> None:
     scripts = sorted(DOWN.glob("*_V127_*.sql"), reverse=True)
     with psycopg.connect(clone) as db:
         api = caller(db)

@@ -32,7 +32,8 @@ def test_a_project_gets_the_rows_of_its_template_and_what_waits_for_what(api: Ca
     assert api.waits(made["uuid"]) == {("c", "a"), ("c", "b")}
 
 
-def test_p22_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P22")
+def test_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Connection) -> None:
     template = api.template()
     row = api.row(
         template,
@@ -64,9 +65,8 @@ def test_p22_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Con
     assert (new["status"], new["progress_pct"], new["completed_at"]) == ("todo", 0, None)
 
 
-def test_p44_name_text_schedule_and_person_are_the_callers_alone(
-    api: Caller, db: Connection
-) -> None:
+@pytest.mark.spec("P44")
+def test_name_text_schedule_and_person_are_the_callers_alone(api: Caller, db: Connection) -> None:
     template = api.template(
         description="Kit",
         counts_weekends=True,
@@ -83,7 +83,8 @@ def test_p44_name_text_schedule_and_person_are_the_callers_alone(
     assert made["counts_weekends"] is True
 
 
-def test_p43_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
+@pytest.mark.spec("P43")
+def test_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
     template = api.template()
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -122,7 +123,8 @@ def test_a_template_knows_how_often_it_was_used(api: Caller, admin: Caller) -> N
     assert api.get(template)["last_used_at"] is not None
 
 
-def test_p66_projects_outlive_their_template(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P66")
+def test_projects_outlive_their_template(api: Caller, admin: Caller) -> None:
     template = api.template()
     api.row(template)
     made = api("create_project_from_template", template, "Ana")["uuid"]

@@ -200,10 +200,10 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
 
 
 def roles_are_as_the_comment_says(db: Connection) -> list[str]:
-    """Vectors 13 and 18: call each function in public, all arguments null, as everybody there is.
+    """Calls each public function as every kind of caller, with null for all arguments.
 
-    Whom its Role line leaves out is refused for who they are. Whom it lets in is answered, or
-    refused for something else, and meets no bare error.
+    A caller that the Role line leaves out must be refused for their role. Every other caller must
+    get a result or another refusal, never a bare error.
     """
     closed, inactive = make_staff(db, approved=False), make_staff(db, role="Admin", is_active=False)
     callers = [
@@ -229,9 +229,9 @@ def roles_are_as_the_comment_says(db: Connection) -> list[str]:
 
 
 def stores_are_kept_apart(db: Connection) -> list[str]:
-    """Vector 13: what names a store or an order refuses the account of another store.
+    """Each function that takes a store or an order refuses an account of another store.
 
-    What it lacks besides, or cannot find, it may say first.
+    The function may first refuse a missing argument or a row that does not exist.
     """
     admin = make_staff(db, role="Admin", store="flourlane")
     given = {"p_store": "bannos", "p_order_id": make_order(db, store="bannos")}

@@ -18,6 +18,7 @@ LET_IN = "; grant execute on function public.bad(text) to authenticated"
 ROLE = "; comment on function public.bad(text) is e'Good.\\n\\nRole: %s.'"
 
 
+@pytest.mark.spec("vector-13", "vector-18")
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
 def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
     assert rule(db) == []

@@ -292,7 +292,8 @@ def test_a_shop_that_says_when_to_come_back_is_obeyed(
         ("hangs", "bannos: no answer (TimeoutError)"),
     ],
 )
-def test_p38_nothing_is_done_before_the_shop_has_said_so(
+@pytest.mark.spec("P38")
+def test_nothing_is_done_before_the_shop_has_said_so(
     db: Connection, clone: str, shops: Shops, trouble: str, reason: str
 ) -> None:
     stock(db, shops, candle=7)
@@ -321,7 +322,8 @@ def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, sh
     assert secret not in ran.out + ran.err
 
 
-def test_p37_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
+@pytest.mark.spec("P37")
+def test_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     db.execute(
@@ -475,7 +477,8 @@ def sync(db: Connection, admin: UUID) -> None:
         assert value(db, "select public.sync_shopify_orders('bannos') ->> 'success'") == "true"
 
 
-def test_p4_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
+@pytest.mark.spec("P4")
+def test_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     admin = make_staff(db, role="Admin")
