@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse.database import Connection
-from servers import Server
+from postgres import Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     prefix = f"bakehouse_{run[:8]}_{worker}"
     url = os.environ.get("BAKEHOUSE_TEST_URL")
-    running = servers.foreign_server(url, prefix, run) if url else servers.embedded_server(prefix)
+    running = postgres.foreign_server(url, prefix, run) if url else postgres.embedded_server(prefix)
     with running as server:
         yield server
 
@@ -54,7 +54,7 @@ def template(server: Server, blank_template: str) -> str:
     """The name of the migrated database; nobody may stay connected to it."""
     name = server.copy(blank_template)
     with server.one_at_a_time():
-        servers.migrate(server.dsn(name))
+        postgres.migrate(server.dsn(name))
     return name
 
 

@@ -11,7 +11,8 @@ from uuid import UUID
 import psycopg
 
 from bakehouse.database import Connection
-from support import acting_as, value
+from calls import acting_as
+from rows import value
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from bakehouse.database import Connection
-from support import acting_as, values
+from calls import acting_as
+from rows import values
 
 STAGES = ("Filling", "Covering", "Decorating", "Packing", "Complete")
 TIMES = (

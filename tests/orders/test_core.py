@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse.database import Connection
-from servers import Server, migrate
-from support import (
-    acting_as,
-    make_order,
-    make_staff,
-    raises_code,
-    record_event,
-    set_clock,
-    value,
-    values,
-)
+from calls import acting_as, raises_code
+from postgres import Server, migrate
+from rows import make_order, make_staff, record_event, set_clock, value, values
 
 SEED = Path(__file__).parents[2] / "supabase" / "seed_dev.sql"
 SOMEBODY = UUID("6b1f9f3e-0000-4000-8000-000000000001")

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.test_inventory import (
     breaks_in_the_ledger,
     items_that_differ_from_their_ledger,
@@ -18,7 +19,7 @@ from orders.test_inventory import (
     pushes,
     stock,
 )
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from rows import make_order, make_staff, set_clock, value, values
 
 GID = "gid://shopify/Order/1"
 CAKE: dict[str, object] = {"title": "Vanilla Cake", "kind": "cake"}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import Call, held_up, meet
 from orders.test_deduct import GID, arrive, deduct
 from orders.test_ingest import (
@@ -31,7 +32,7 @@ from orders.test_ingest import (
 )
 from orders.test_ingest import stocked as stock_accessory
 from orders.test_inventory import make_item, stock
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value
+from rows import make_order, make_staff, set_clock, value
 
 STAFF, SUPERVISOR, ADMIN = range(3)
 ROLES = ("Staff", "Supervisor", "Admin")

@@ -27,8 +27,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from servers import MIGRATIONS, Server, migrate
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from calls import acting_as, raises_code
+from postgres import MIGRATIONS, Server, migrate
+from rows import make_order, make_staff, set_clock, value, values
 
 SECRETS = {"bannos": "shpss_" + "b" * 32, "flourlane": "shpss_" + "f" * 32}
 DOMAINS = {"bannos": "bannos.myshopify.com", "flourlane": "flour-lane.myshopify.com"}

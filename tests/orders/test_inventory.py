@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 ADJUST: dict[str, LiteralString] = {
     "component": "select public.adjust_component_stock(%s, %s, p_reason => 'correction')",

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders import payloads
 from orders.payloads import Line, Order, Payload, graphql, rest
-from support import raises_code, value
+from rows import value
 
 CAKE = Line("Gelato Cake", variant="Medium / Vanilla")
 EXAMPLES = settings(

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from bakehouse.database import Connection
 from orders.stages import RPCS, STAGES, TIMES, call, events, row
-from support import make_order, make_staff, set_clock
+from rows import make_order, make_staff, set_clock
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")
 TODAY = START.date()

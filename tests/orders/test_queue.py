@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, set_clock, value, values
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")
 MINUTE = timedelta(minutes=1)

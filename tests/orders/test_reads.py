@@ -15,16 +15,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from bakehouse.database import Connection
-from support import (
-    acting_as,
-    make_order,
-    make_staff,
-    raises_code,
-    record_event,
-    set_clock,
-    value,
-    values,
-)
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, record_event, set_clock, value, values
 
 Row = dict[str, Any]
 STORES = ("bannos", "flourlane")

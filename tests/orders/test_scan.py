@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import acting_as, make_order, make_staff, raises_code, value
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, value
 
 
 @pytest.fixture

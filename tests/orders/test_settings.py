@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 LOCATIONS = [
     "Store Fridge",

@@ -10,8 +10,9 @@ import psycopg.rows
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 SOMEBODY = UUID("6b1f9f3e-0000-4000-8000-000000000001")
 FUNCTIONS = {

@@ -13,7 +13,7 @@ import pytest
 
 from bakehouse.database import Connection
 from orders.stages import STAGES, TIMES, act, call, events, moves, row
-from support import make_order, make_staff, value, values
+from rows import make_order, make_staff, value, values
 
 CROWD = 4
 COMPLETIONS = {

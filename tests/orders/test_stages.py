@@ -9,8 +9,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.stages import RPCS, STAGES, TIMES, Move, act, call, events, moves, row, stamped
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value
+from rows import make_order, make_staff, set_clock, value
 
 BEFORE = "2026-03-02 09:00+11"
 NOW = "2026-03-02 10:00+11"

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import acting_as, make_staff, raises_code, value, values
+from calls import acting_as, raises_code
+from rows import make_staff, value, values
 
 TOKEN = "shpat_" + "t" * 32
 

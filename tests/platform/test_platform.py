@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bakehouse import platform
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
-from servers import Server
+from postgres import Server
 
 API_ROLES = ("anon", "authenticated", "service_role")
 UID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"

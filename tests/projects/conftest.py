@@ -3,7 +3,7 @@
 import pytest
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
+from projects.callers import Caller, caller
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import value, values
 
 
 @pytest.fixture

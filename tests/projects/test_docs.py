@@ -6,8 +6,8 @@ from pathlib import Path
 from psycopg import sql
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import acting_as
+from calls import acting_as
+from projects.callers import Caller
 
 PAGE = (Path(__file__).parents[2] / "docs" / "projects.md").read_text()
 SCRIPT = "".join(re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL))

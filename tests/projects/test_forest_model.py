@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
-from support import acting_as, raises_code, value, values
+from calls import acting_as, raises_code
+from projects.callers import Caller, caller
+from rows import value, values
 
 MINUTES = {
     False: {"minutes": 1, "hours": 60, "days": 8 * 60, "weeks": 40 * 60},

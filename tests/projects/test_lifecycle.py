@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import acting_as, raises_code, set_clock, value, values
+from projects.callers import Caller, caller, calling
+from rows import set_clock, value, values
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

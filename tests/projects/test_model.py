@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
-from support import raises_code
+from calls import raises_code
+from projects.callers import Caller, caller
 
 
 @dataclass

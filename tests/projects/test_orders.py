@@ -3,8 +3,9 @@
 from uuid import uuid4
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import make_order, make_staff, raises_code, value
+from calls import raises_code
+from projects.callers import Caller
+from rows import make_order, make_staff, value
 
 
 def test_the_page_of_an_order_shows_how_far_its_project_is(

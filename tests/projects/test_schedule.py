@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import set_clock, value
+from projects.callers import Caller
+from rows import set_clock, value
 
 HOURS_8: dict[str, Any] = {"estimated_duration": 8, "estimated_duration_unit": "hours"}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

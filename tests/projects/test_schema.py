@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import environment
 from bakehouse.database import Connection
-from support import value, values
+from rows import value, values
 
 FOREIGN_KEYS = {
     "entities(created_by_uuid) n staff_shared",
@@ -108,14 +108,14 @@ def test_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection)
 def test_projects_need_the_core_and_the_settings_alone(blank: str) -> None:
     with psycopg.connect(blank, autocommit=True) as conn:
         for name in ("M0", "M1", "V101"):
-            for path in sorted(servers.MIGRATIONS.glob(f"*_{name}_*.sql")):
+            for path in sorted(postgres.MIGRATIONS.glob(f"*_{name}_*.sql")):
                 conn.execute(path.read_bytes())
         assert value(conn, "select to_regclass('public.projects') is not null")
 
 
 def test_dev_data_waits_for_projects_to_be_there(blank: str) -> None:
-    seed = servers.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
-    paths = sorted(servers.MIGRATIONS.glob("*.sql"))
+    seed = postgres.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
+    paths = sorted(postgres.MIGRATIONS.glob("*.sql"))
     with psycopg.connect(blank, autocommit=True) as conn:
         environment.mark(conn, environment.Settings("dev"))
         for family in ("M", "V"):

@@ -3,9 +3,10 @@
 import psycopg
 import pytest
 
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling, switch
-from support import make_order, raises_code, value, values
+from projects.callers import Caller, caller, calling, switch
+from rows import make_order, value, values
 
 
 def running(api: Caller, *, status: str | None = None) -> str:

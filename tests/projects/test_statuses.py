@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from projects.calls import Caller, switch
-from support import acting_as, raises_code, value, values
+from calls import acting_as, raises_code
+from projects.callers import Caller, switch
+from rows import value, values
 
 DEFAULTS = ["backlog", "planned", "in-progress", "blocked", "in-review", "done"]
 

@@ -5,16 +5,17 @@ from typing import Any
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
+from postgres import Server
+from projects.callers import Caller, caller, calling
+from rows import make_order, make_staff, value, values
 from security.test_converge import dump
-from servers import Server
-from support import make_order, make_staff, raises_code, value, values
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 
 
 @pytest.fixture
@@ -609,7 +610,7 @@ def test_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> No
 def migrate_to(dsn: str, *leave_out: str) -> None:
     """All migrations but those of these milestones."""
     files = [
-        file for file in migrations.discover(servers.MIGRATIONS)
+        file for file in migrations.discover(postgres.MIGRATIONS)
         if not file.name.startswith(leave_out)
     ]  # fmt: skip
     with database.connect(dsn, "tests") as conn:
@@ -631,7 +632,7 @@ def test_it_applies_to_a_database_that_holds_projects(
         before = api.get(project)
 
     with server.one_at_a_time():
-        servers.migrate(blank)
+        postgres.migrate(blank)
 
     with psycopg.connect(blank) as db:
         api = Caller(db, api.account)

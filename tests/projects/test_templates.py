@@ -6,9 +6,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import make_staff, raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import make_staff, value, values
 
 # what a clone has of its own: itself, its past, and where it belongs
 ROW_EXCEPTIONS = {

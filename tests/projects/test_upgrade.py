@@ -5,20 +5,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
-from projects.calls import Caller, caller, switch
-from servers import Server
+from postgres import Server
+from projects.callers import Caller, caller, switch
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 
 
 def migrate(dsn: str, *milestones: str) -> None:
     """Apply the files of these milestones, or of all."""
     files = [
         file
-        for file in migrations.discover(servers.MIGRATIONS)
+        for file in migrations.discover(postgres.MIGRATIONS)
         if not milestones or file.milestone in milestones
     ]
     with database.connect(dsn, "tests") as conn:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from bakehouse import rpcs, sqltext
 from bakehouse.database import Connection
-from support import make_order, make_staff, values
+from rows import make_order, make_staff, values
 
 Rule = Callable[[Connection], list[str]]
 

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-import servers
+import postgres
 from bakehouse import embedded
-from servers import Server
+from postgres import Server
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
 
 
@@ -47,7 +47,7 @@ def take_down(dsn: str) -> None:
 def test_applying_everything_again_changes_nothing(server: Server, clone: str) -> None:
     before = dump(server, clone)
 
-    servers.migrate(clone)
+    postgres.migrate(clone)
 
     assert dump(server, clone) == before
 
@@ -56,7 +56,7 @@ def test_down_and_up_again_gives_the_same_schema(server: Server, clone: str) -> 
     before = dump(server, clone)
 
     take_down(clone)
-    servers.migrate(clone)
+    postgres.migrate(clone)
 
     assert dump(server, clone) == before
 
@@ -83,12 +83,12 @@ def test_down_can_be_repeated(clone: str) -> None:
     take_down(clone)
     take_down(clone)
 
-    servers.migrate(clone)
+    postgres.migrate(clone)
     with psycopg.connect(clone) as conn:
         assert conn.execute("select count(*) from public.stores").fetchone() == (2,)
 
 
 def test_every_migration_has_its_down_script() -> None:
-    ups = {path.name for path in servers.MIGRATIONS.glob("*.sql")}
+    ups = {path.name for path in postgres.MIGRATIONS.glob("*.sql")}
 
     assert ups == {path.name for path in DOWN.glob("*.sql")}

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import value
+from rows import value
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-import servers
+import postgres
 from bakehouse.database import Connection
+from postgres import Server
 from security import rules
-from servers import Server
 
 HEAD = "create function public.bad(p_store text default null) returns int language plpgsql "
 SAFE = HEAD + "security definer set search_path = '' "
@@ -174,7 +174,7 @@ def test_both_regimes_of_default_privileges_give_the_same_rights(server: Server)
         name = server.create()
         server.bootstrap(name, regime)
         with server.one_at_a_time():
-            servers.migrate(server.dsn(name))
+            postgres.migrate(server.dsn(name))
         with psycopg.connect(server.dsn(name)) as conn:
             listings.append(rules.rights(conn))
         server.drop(name)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from estate import mark
-from tool import Project
+from command import Project
+from environments import mark
 
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
 REFERENCE = "abcdefghijklmnopqrst"

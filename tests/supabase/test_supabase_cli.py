@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bakehouse import catalog, embedded, history
-from tool import Project, free_port
+from command import Project, free_port
 
 ROOT = Path(__file__).parents[2]
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"

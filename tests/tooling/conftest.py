@@ -6,9 +6,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import database
-from estate import MAKE, Estate, mark
-from servers import Server
-from tool import Project
+from command import Project
+from environments import MAKE, Environments, mark
+from postgres import Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ def clone(clone: str) -> str:
 
 
 @pytest.fixture
-def estate(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Estate]:
+def environments(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     (tmp_path / ".gitignore").write_text("evidence/\ntaken\n")
     project = Project(tmp_path)
@@ -51,13 +51,13 @@ def estate(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Esta
     project = project.settle("staging", urls["staging"], probe)
     secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
     project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
-    estate = Estate(project, urls)
-    estate.git("init", "--quiet")
+    environments = Environments(project, urls)
+    environments.git("init", "--quiet")
     project.write("20990101000000_M9_leftover.sql", MAKE)
-    estate.commit()
+    environments.commit()
     for env in urls:
-        assert estate.project.run("env", "mark", env).code == 0
+        assert environments.project.run("env", "mark", env).code == 0
     with server.one_at_a_time():
-        yield estate
+        yield environments
     for url in urls.values():
         server.drop(str(conninfo_to_dict(url)["dbname"]))

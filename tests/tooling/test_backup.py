@@ -18,7 +18,7 @@ from bakehouse.backup import Backup, newest
 from bakehouse.embedded import Binaries
 from bakehouse.environment import Settings
 from bakehouse.errors import BakehouseError
-from tool import Project
+from command import Project
 
 PGBACKREST = shutil.which("pgbackrest")
 INFO = ("info", "--output=json")

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from bakehouse import catalog
-from tool import Project, query
+from command import Project, query
 
 FIRST = "20260101000000_M0_bakery.sql"
 SECOND = "20260101000001_M0_clearance.sql"

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from bakehouse import embedded
-from servers import Server
-from tool import Project, free_port
+from command import Project, free_port
+from postgres import Server
 
 ROOT = Path(__file__).parents[2]
 

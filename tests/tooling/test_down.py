@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tool import Project, query
+from command import Project, query
 
 FIRST = "20260101000000_M0_cakes.sql"
 SECOND = "20260101000001_M0_icing.sql"

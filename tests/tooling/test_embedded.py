@@ -20,7 +20,7 @@ import pytest
 from bakehouse import embedded
 from bakehouse.embedded import Account, Started
 from bakehouse.errors import BakehouseError
-from tool import free_port
+from command import free_port
 
 ROOT = os.geteuid() == 0
 AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its rights")

@@ -5,8 +5,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bakehouse.environment import Identity, Settings, mismatch
-from servers import Server
-from tool import Project
+from command import Project
+from postgres import Server
 
 WRITING = (
     ("seed",),

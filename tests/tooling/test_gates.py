@@ -12,8 +12,8 @@ from bakehouse.environment import Settings
 from bakehouse.evidence import Run
 from bakehouse.gates import Facts, Observed
 from bakehouse.release import Tag
-from estate import Estate
-from tool import Project
+from command import Project
+from environments import Environments
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEEN: dict[str, list[str]] = {"breaking": [], "locked": [], "rewritten": [], "unseen": []}
@@ -264,23 +264,23 @@ def test_a_record_that_was_edited_moved_or_cut_is_found() -> None:
 
 
 def test_a_failed_smoke_walk_keeps_webhooks_out_until_somebody_lets_them_in(
-    estate: Estate,
+    environments: Environments,
 ) -> None:
-    estate.launch()
-    estate.project.write(
+    environments.launch()
+    environments.project.write(
         "20990101000002_M9_only_in_prod.sql",
         "do $$ begin if supabase_migrations.bakehouse_identity() ->> 'env' = 'prod' then\n"
         "grant select on public.orders to anon; end if; end; $$;\n",
     )
-    estate.commit()
-    estate.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
-    estate.prove()
-    del (variables := dict(estate.project.variables))["BAKEHOUSE_STAGING_URL"]
-    alone = replace(estate, project=replace(estate.project, variables=variables))
+    environments.commit()
+    environments.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    environments.prove()
+    del (variables := dict(environments.project.variables))["BAKEHOUSE_STAGING_URL"]
+    alone = replace(environments, project=replace(environments.project, variables=variables))
     accept = ("--accept-secrets", "no shop yet", "--env", "prod")
 
     failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
-    paused = estate.query("prod", "select app.ingest_paused()")
+    paused = environments.query("prod", "select app.ingest_paused()")
     again = alone.project.run("migrate", "up", *accept)
     resumed = alone.run("resume", env="prod")
     taken = alone.project.run("migrate", "up", *accept, "--accept-smoke", "anon may look")

@@ -9,9 +9,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import catalog, evidence, history
-from estate import Estate, mark, wait_for
-from servers import Server
-from tool import Project
+from command import Project
+from environments import Environments, mark, wait_for
+from postgres import Server
 
 # The tool, as it is, killed from inside just before the nth statement that writes.
 KILLED = """
@@ -87,23 +87,23 @@ def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
     assert before > 16  # as many writes there are, at the least
 
 
-def test_prod_killed_midway_goes_on_and_lets_webhooks_in(estate: Estate) -> None:
-    estate.launch()
+def test_prod_killed_midway_goes_on_and_lets_webhooks_in(environments: Environments) -> None:
+    environments.launch()
     accept = ("--accept-secrets", "no shop yet")
-    with psycopg.connect(estate.urls["prod"]) as blocker:
+    with psycopg.connect(environments.urls["prod"]) as blocker:
         blocker.execute("select from app.leftover")  # young enough for the gate, until it is not
-        running = estate.project.start("migrate", "up", "--env", "prod", *accept)
-        wait_for(estate.urls["prod"], "select count(*) from pg_locks where not granted")
+        running = environments.project.start("migrate", "up", "--env", "prod", *accept)
+        wait_for(environments.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()
         running.communicate()
-    until = estate.query("prod", "select until - now() from app.ingest_pause")
-    unfinished = estate.run("log", env="prod")
-    again = estate.run("migrate", "up", *accept, env="prod")
+    until = environments.query("prod", "select until - now() from app.ingest_pause")
+    unfinished = environments.run("log", env="prod")
+    again = environments.run("migrate", "up", *accept, env="prod")
 
     assert isinstance(until, timedelta)
     assert timedelta(minutes=10) < until < timedelta(minutes=15)
     assert "unfinished" in unfinished.out
     assert again.code == 0, again.err
     assert "0 of 1 files are applied; going on from there" in again.err
-    assert estate.query("prod", "select count(*) from app.ingest_pause") == 0
-    assert estate.query("prod", "select to_regclass('app.leftover')") is None
+    assert environments.query("prod", "select count(*) from app.ingest_pause") == 0
+    assert environments.query("prod", "select to_regclass('app.leftover')") is None

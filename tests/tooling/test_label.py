@@ -12,8 +12,8 @@ import zxingcpp
 from PIL import Image
 
 from bakehouse import label
-from support import make_order, make_staff, values
-from tool import Project
+from command import Project
+from rows import make_order, make_staff, values
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "^XZ~JA^FS_5E \\& >;>6 Crème brûlée 蛋糕 \x1b\n" + "long " * 40

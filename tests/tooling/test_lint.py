@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bakehouse.lint import Finding
-from estate import Estate
-from tool import Project, query
+from command import Project, query
+from environments import Environments
 
 FIRST = "20260101000000_M0_cakes.sql"
 SECOND = "20260101000001_M0_change.sql"
@@ -145,17 +145,17 @@ def test_the_size_that_counts_is_that_of_the_environment() -> None:
     assert replace(found, table="").level(100) == "error"
 
 
-def test_the_lint_gate_refuses_what_a_rehearsal_found(estate: Estate) -> None:
-    estate.prove()
-    estate.project.write(
+def test_the_lint_gate_refuses_what_a_rehearsal_found(environments: Environments) -> None:
+    environments.prove()
+    environments.project.write(
         "20990101000001_M9_required.sql",
         "begin;\nalter table app.leftover add required int not null;\ncommit;\n",
     )
-    estate.back_up()
-    assert estate.run("migrate", "plan", env="staging").code == 0
+    environments.back_up()
+    assert environments.run("migrate", "plan", env="staging").code == 0
 
-    refused = estate.run("migrate", "up", env="staging")
-    accepted = estate.run("migrate", "up", "--accept-lint", "nothing is in it", env="staging")
+    refused = environments.run("migrate", "up", env="staging")
+    accepted = environments.run("migrate", "up", "--accept-lint", "nothing is in it", env="staging")
 
     assert refused.code == 5
     assert "lint: 20990101000001_M9_required.sql:2: the release before this one" in refused.err

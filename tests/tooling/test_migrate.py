@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from bakehouse.apply import LOCK_TRIES
-from servers import Server
-from tool import NOWHERE, Project, query
+from command import NOWHERE, Project, query
+from postgres import Server
 
 TABLE = "begin;\ncreate table public.cakes (id int, name text);\ncommit;\n"
 FIRST = "20260101000000_M0_cakes.sql"

@@ -6,7 +6,7 @@ import pytest
 
 from bakehouse import migrations
 from bakehouse.errors import BakehouseError
-from tool import NOWHERE, Project
+from command import NOWHERE, Project
 
 GOOD = "begin;\nselect 1;\ncommit;\n"
 FIRST = "20260101000000_M0_first.sql"

@@ -12,9 +12,9 @@ from bakehouse import database, environment, reference
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
 from bakehouse.reference import Example
-from servers import Server
-from support import values
-from tool import Project
+from command import Project
+from postgres import Server
+from rows import values
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "rpc.md"

@@ -11,8 +11,8 @@ import pytest
 from bakehouse import smoke
 from bakehouse.database import Connection
 from bakehouse.smoke import Outcome
-from support import value, values
-from tool import Project
+from command import Project
+from rows import value, values
 
 ROOT = Path(__file__).parents[2]
 

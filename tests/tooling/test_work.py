@@ -17,9 +17,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as
+from command import Project, Ran
 from orders import payloads
-from support import acting_as, make_staff, value, values
-from tool import Project, Ran
+from rows import make_staff, value, values
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {"bannos": "token-of-bannos-0123456789", "flourlane": "token-of-flourlane-0123456"}

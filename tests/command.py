@@ -1,4 +1,4 @@
-"""The tool as its users have it: a process, in a project of its own."""
+"""The `bakehouse` command as users run it: a process, in a project folder."""
 
 import json
 import os

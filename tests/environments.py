@@ -9,7 +9,7 @@ import psycopg
 
 from bakehouse import database, environment
 from bakehouse.environment import Settings
-from tool import Project, Ran
+from command import Project, Ran
 
 _FILE = (
     "-- M9 leftover\n--\n-- Needs: M0 M2\n\nbegin;\nset local role bakehouse_owner;\n"
@@ -42,7 +42,7 @@ def judged(ran: Ran) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Estate:
+class Environments:
     """A project under git, and its databases."""
 
     project: Project
@@ -56,7 +56,7 @@ class Estate:
         command = ["git", "-C", str(self.project.root), *who, *arguments]
         subprocess.run(command, check=True, capture_output=True)
 
-    def knowing(self, name: str) -> "Estate":
+    def knowing(self, name: str) -> "Environments":
         """The same with one more variable set."""
         return replace(
             self, project=replace(self.project, variables={**self.project.variables, name: "known"})

@@ -1,15 +1,11 @@
-"""What tests of the backend share: act as somebody, make rows, expect a refusal."""
+"""Rows that tests make and read."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
-import psycopg
-import pytest
 from psycopg import sql
 
 from bakehouse.database import Connection
@@ -27,36 +23,6 @@ def value(db: Connection, query: LiteralString, *parameters: object) -> Any:
 def values(db: Connection, query: LiteralString, *parameters: object) -> list[Any]:
     """The first column of what a query returns."""
     return [row[0] for row in db.execute(query, parameters or None)]
-
-
-@contextmanager
-def acting_as(db: Connection, role: str, user_id: UUID | None = None) -> Iterator[None]:
-    """Be a role with the claims of an account, as the API would; a failure inside is undone."""
-    claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
-    before = db.execute(
-        "select current_setting('role'), current_setting('request.jwt.claims', true)"
-    ).fetchone()
-    assert before is not None
-    with db.transaction():
-        _become(db, role, json.dumps(claims))
-        yield
-        _become(db, *before)
-
-
-def _become(db: Connection, role: object, claims: object) -> None:
-    db.execute(
-        "select set_config('request.jwt.claims', coalesce(%s, ''), true), "
-        "set_config('role', %s, true)",
-        (claims, role),
-    )
-
-
-@contextmanager
-def raises_code(code: str, sqlstate: str) -> Iterator[None]:
-    """A refusal by app.fail: its symbol and its status."""
-    with pytest.raises(psycopg.Error) as refusal:
-        yield
-    assert (refusal.value.diag.message_hint, refusal.value.sqlstate) == (code, sqlstate)
 
 
 def set_clock(db: Connection, when: datetime | str) -> None:

@@ -8,8 +8,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
+from calls import acting_as
 from orders.races import Call
-from support import acting_as, make_staff, values
+from rows import make_staff, values
 
 
 @dataclass(frozen=True)
