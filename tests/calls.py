@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from bakehouse.database import Connection
 
@@ -31,6 +33,26 @@ def _become(db: Connection, role: object, claims: object) -> None:
         "set_config('role', %s, true)",
         (claims, role),
     )
+
+
+def call(db: Connection, account: UUID | None, rpc: str, **arguments: object) -> Any:
+    """Calls an RPC with named arguments. Without an account, the service calls."""
+    query = sql.SQL("select public.{}({})").format(
+        sql.Identifier(rpc),
+        sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
+    )
+    with acting_as(db, "authenticated" if account else "service_role", account):
+        answer = db.execute(query, list(arguments.values())).fetchone()
+    assert answer is not None
+    return answer[0]
+
+
+def ask(db: Connection, account: UUID, query: str, *parameters: object) -> Any:
+    """Returns the one value that a query gives to an account."""
+    with acting_as(db, "authenticated", account):
+        row = db.execute(query.encode(), parameters or None).fetchone()
+    assert row is not None, f"no row: {query}"
+    return row[0]
 
 
 @contextmanager

@@ -1,14 +1,13 @@
-"""What tests of the stage workflow share: the table of moves, a call, and what an order is then."""
+"""The stage workflow: its table of moves, and the state of an order."""
 
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from bakehouse.database import Connection
-from calls import acting_as
+from calls import call
 from rows import values
 
 STAGES = ("Filling", "Covering", "Decorating", "Packing", "Complete")
@@ -38,18 +37,6 @@ def moves(db: Connection) -> list[Move]:
             "select action, from_stage, to_stage, stamps, clears, frees, event, role "
             "from app.stage_transitions order by from_stage, to_stage, action"
         ).fetchall()
-
-
-def call(db: Connection, account: UUID | None, rpc: str, **arguments: object) -> Any:
-    """An RPC with named arguments, as the API calls it; without an account by the service."""
-    query = sql.SQL("select public.{}({})").format(
-        sql.Identifier(rpc),
-        sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
-    )
-    with acting_as(db, "authenticated" if account else "service_role", account):
-        answer = db.execute(query, list(arguments.values())).fetchone()
-    assert answer is not None
-    return answer[0]
 
 
 def act(db: Connection, account: UUID, action: str, order_id: str) -> Any:

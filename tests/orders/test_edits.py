@@ -10,10 +10,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from bakehouse.database import Connection
-from calls import acting_as, raises_code
+from calls import call, raises_code
 from orders.races import Call, held_up, meet
 from orders.test_deduct import GID, arrive, deduct
 from orders.test_ingest import (
@@ -62,18 +61,6 @@ one_order = pytest.mark.parametrize(
 )
 
 
-def call(db: Connection, account: UUID, function: str, **arguments: object) -> Any:
-    """An RPC with named arguments, as the API calls it."""
-    query = sql.SQL("select public.{}({})").format(
-        sql.Identifier(function),
-        sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
-    )
-    with acting_as(db, "authenticated", account):
-        answered = db.execute(query, list(arguments.values())).fetchone()
-    assert answered is not None
-    return answered[0]
-
-
 def on(order_id: str, said: Mapping[str, object], baker: UUID) -> dict[str, object]:
     return {"p_order_id": order_id} | {
         name: baker if content == "<baker>" else content for name, content in said.items()
@@ -89,21 +76,6 @@ def metas(db: Connection, order_id: str, event_type: str = "edit") -> list[Any]:
             (order_id, event_type),
         )
     ]
-
-
-@pytest.fixture
-def baker(db: Connection) -> UUID:
-    return make_staff(db, store="bannos")
-
-
-@pytest.fixture
-def supervisor(db: Connection) -> UUID:
-    return make_staff(db, role="Supervisor")
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
 
 
 # All of them

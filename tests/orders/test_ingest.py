@@ -94,7 +94,7 @@ def sign(body: str, secret: str) -> str:
     return base64.b64encode(digest).decode()
 
 
-def call(
+def ingest(
     db: Connection, domain: object, topic: object, webhook_id: object, mac: object, body: object
 ) -> Payload:
     """What the Edge Function does."""
@@ -117,7 +117,7 @@ def deliver(
 ) -> Payload:
     body = content if isinstance(content, str) else json.dumps(content)
     signature = sign(body, SECRETS[store])
-    return call(
+    return ingest(
         db, DOMAINS[store], topic, webhook_id or f"delivery-{next(_numbers)}", signature, body
     )
 
@@ -254,21 +254,21 @@ def test_what_is_not_authentic_writes_nothing(
     before = value(shop, WRITTEN)
 
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(shop, *delivery)
+        ingest(shop, *delivery)
 
     assert value(shop, WRITTEN) == before
 
 
 def test_a_shop_without_a_secret_is_not_believed(db: Connection) -> None:
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(db, *forged(BODY, hmac=sign(BODY, "")))
+        ingest(db, *forged(BODY, hmac=sign(BODY, "")))
 
 
 @pytest.mark.spec("P20")
 def test_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
     payload = order()
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
+        ingest(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
 
     answer = deliver(shop, "orders/create", payload, webhook_id="delivery-1")
 

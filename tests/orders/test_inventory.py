@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from calls import acting_as, raises_code
+from calls import acting_as, ask, raises_code
 from orders.races import Call, meet
 from rows import make_staff, value, values
 
@@ -99,21 +99,6 @@ def breaks_in_the_ledger(db: Connection) -> list[int]:
         ) as rows (id, stock_before, was) where stock_before <> was
         """,
     )
-
-
-def call(db: Connection, account: UUID, query: LiteralString, *parameters: object) -> Any:
-    with acting_as(db, "authenticated", account):
-        return value(db, query, *parameters)
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-@pytest.fixture
-def supervisor(db: Connection) -> UUID:
-    return make_staff(db, role="Supervisor")
 
 
 # The interface
@@ -240,14 +225,14 @@ def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor:
     candle = make_item(db, "candle", 0, title="Candle")
     topper = make_item(db, "star", 1, "topper", title="Star Cake", alt_title="Moon Cake")
 
-    assert call(db, supervisor, ADJUST["component"], board, 3) == {
+    assert ask(db, supervisor, ADJUST["component"], board, 3) == {
         "success": True,
         "component": "Cake board",
         "before": 2,
         "after": 5,
         "change": 3,
     }
-    assert call(db, supervisor, ADJUST["accessory"], candle, 3) == {
+    assert ask(db, supervisor, ADJUST["accessory"], candle, 3) == {
         "success": True,
         "accessory": "Candle",
         "before": 0,
@@ -255,7 +240,7 @@ def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor:
         "change": 3,
         "needs_sync": True,
     }
-    assert call(db, supervisor, ADJUST["topper"], topper, -1) == {
+    assert ask(db, supervisor, ADJUST["topper"], topper, -1) == {
         "success": True,
         "old_stock": 1,
         "new_stock": 0,
@@ -270,7 +255,7 @@ def test_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: 
     item = make_item(db, "item", 2, kind)
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, supervisor, ADJUST[kind], item, -3)
+        ask(db, supervisor, ADJUST[kind], item, -3)
 
     assert stock(db, item) == 2
     assert items_that_differ_from_their_ledger(db) == []
@@ -280,7 +265,7 @@ def test_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: 
 def test_a_part_of_a_piece_counts(db: Connection, supervisor: UUID) -> None:
     cream = make_item(db, "cream", "1", "component", uom="kg")
 
-    call(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
+    ask(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
 
     assert stock(db, cream) == Decimal("0.6")
 
@@ -294,14 +279,14 @@ def test_a_change_of_stock_is_a_number_to_the_thousandth(
     item = make_item(db, "item", 2, "component")
 
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, supervisor, ADJUST["component"], item, change)
+        ask(db, supervisor, ADJUST["component"], item, change)
 
 
 def test_there_is_an_end_to_what_fits_on_a_shelf(db: Connection, supervisor: UUID) -> None:
     item = make_item(db, "item", 999999999, "component")
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, supervisor, ADJUST["component"], item, 1)
+        ask(db, supervisor, ADJUST["component"], item, 1)
 
 
 @pytest.mark.parametrize("kind", ADJUST)
@@ -310,14 +295,14 @@ def test_an_item_of_another_kind_is_not_found(db: Connection, supervisor: UUID, 
 
     for item in (other, uuid4(), None):
         with raises_code("NOT_FOUND", "PT404"):
-            call(db, supervisor, ADJUST[kind], item, 1)
+            ask(db, supervisor, ADJUST[kind], item, 1)
 
 
 @pytest.mark.spec("P29")
 def test_every_change_is_in_the_one_ledger_with_its_actor(db: Connection, supervisor: UUID) -> None:
     items = {kind: make_item(db, kind, 1, kind) for kind in ADJUST}
     for kind, item in items.items():
-        call(db, supervisor, ADJUST[kind], item, 4)
+        ask(db, supervisor, ADJUST[kind], item, 4)
 
     ledger = db.execute(
         "select item_id, kind, change_amount, stock_before, stock_after, reason, actor_id, "
@@ -333,9 +318,9 @@ def test_nobody_adjusts_in_the_name_of_somebody_else(db: Connection, supervisor:
     item = make_item(db, "board", 0, "component")
     adjust: LiteralString = "select public.adjust_component_stock(%s, 1, p_created_by => %s)"
 
-    call(db, supervisor, adjust, item, str(supervisor))
+    ask(db, supervisor, adjust, item, str(supervisor))
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, supervisor, adjust, item, str(uuid4()))
+        ask(db, supervisor, adjust, item, str(uuid4()))
 
     assert stock(db, item) == 1
 
@@ -358,23 +343,23 @@ def test_the_ledger_is_append_only(db: Connection, change: LiteralString) -> Non
 def test_the_ledger_is_listed_newest_first(db: Connection, supervisor: UUID) -> None:
     board = make_item(db, "board", 1, "component", title="Board")
     candle = make_item(db, "candle", 1)
-    call(db, supervisor, ADJUST["component"], board, 2)
+    ask(db, supervisor, ADJUST["component"], board, 2)
     listing: LiteralString = (
         "select array_agg(array[table_name, item_name, change_amount::text, stock_before::text, "
         "stock_after::text, reason, created_by]) from public.get_stock_transactions(%s, %s, %s)"
     )
 
-    of_board = call(db, supervisor, listing, None, board, None)
+    of_board = ask(db, supervisor, listing, None, board, None)
 
     assert of_board == [
         ["components", "Board", "2.000", "1.000", "3.000", "correction", "Test Supervisor"],
         ["components", "Board", "1.000", "0.000", "1.000", "adjust", "system"],
     ]
-    assert call(db, supervisor, listing, None, None, 1) == of_board[:1]
-    assert [row[1] for row in call(db, supervisor, listing, "accessories", None, 9)] == ["candle"]
-    assert call(db, supervisor, listing, "components", candle, 9) is None
+    assert ask(db, supervisor, listing, None, None, 1) == of_board[:1]
+    assert [row[1] for row in ask(db, supervisor, listing, "accessories", None, 9)] == ["candle"]
+    assert ask(db, supervisor, listing, "components", candle, 9) is None
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, supervisor, listing, "staff_shared", None, 9)
+        ask(db, supervisor, listing, "staff_shared", None, 9)
 
 
 @pytest.mark.spec("P35")
@@ -404,7 +389,7 @@ def test_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) 
             for step in range(25):
                 change = (-9, 4, -7, 5)[(seed + step) % 4]
                 try:
-                    call(conn, account, ADJUST["accessory"], items[(seed * step) % 3], change)
+                    ask(conn, account, ADJUST["accessory"], items[(seed * step) % 3], change)
                     done += 1
                 except psycopg.Error as error:
                     refused += error.sqlstate == "PT409"
@@ -430,7 +415,7 @@ def test_who_counts_is_told_what_there_was_and_is(clone: str) -> None:
 
     def count(_: int) -> list[tuple[int, int]]:
         with psycopg.connect(clone, autocommit=True) as conn:
-            answers = [call(conn, account, ADJUST["component"], item, 1) for _ in range(25)]
+            answers = [ask(conn, account, ADJUST["component"], item, 1) for _ in range(25)]
         return [(answer["before"], answer["after"]) for answer in answers]
 
     with ThreadPoolExecutor(8) as pool:
@@ -444,7 +429,7 @@ def test_status_shows_stock_reserved_buffer_and_what_is_left(
 ) -> None:
     item = make_item(db, "candle", 10, title="Candle", min_stock=11)
     make_item(db, "gone", 10, title="Gone", is_active=False)
-    call(db, admin, "select public.set_stock_buffer(%s, 2.5)", item)
+    ask(db, admin, "select public.set_stock_buffer(%s, 2.5)", item)
     with acting_as(db, "authenticated", supervisor):
         rows = db.execute(
             "select sku, title, kind, stock, reserved, buffer, ats, min_stock, is_low_stock "
@@ -467,9 +452,9 @@ def test_moving_stock_asks_for_one_push_per_sku(
     assert pushes(db) == []
 
     for _ in range(3):
-        call(db, supervisor, ADJUST["accessory"], candle, 1)
+        ask(db, supervisor, ADJUST["accessory"], candle, 1)
     assert pushes(db) == ["candle"]
-    call(db, admin, "select public.set_stock_buffer(%s, 1)", balloon)
+    ask(db, admin, "select public.set_stock_buffer(%s, 1)", balloon)
 
     assert pushes(db) == ["balloon", "candle"]
     assert values(db, "select payload from public.work_queue where dedupe_key = 'candle'") == [
@@ -481,8 +466,8 @@ def test_what_no_shop_sells_is_not_pushed(db: Connection, supervisor: UUID) -> N
     board = make_item(db, "board", 5, "component")
     old = make_item(db, "old", 5, is_active=False)
 
-    call(db, supervisor, ADJUST["component"], board, 1)
-    call(db, supervisor, ADJUST["accessory"], old, 1)
+    ask(db, supervisor, ADJUST["component"], board, 1)
+    ask(db, supervisor, ADJUST["accessory"], old, 1)
 
     assert pushes(db) == []
 
@@ -556,7 +541,7 @@ def test_reconciling_leaves_alone_what_the_shops_cannot_know_yet(
     moved = make_item(db, "moved", 5)
     queued, dead = make_item(db, "queued", 4), make_item(db, "dead", 4)
     let_time_pass(db)
-    call(db, supervisor, ADJUST["accessory"], moved, 1)
+    ask(db, supervisor, ADJUST["accessory"], moved, 1)
     db.execute("delete from public.work_queue where dedupe_key = 'moved'")
     db.execute("""select app.enqueue('inventory_push', '{"sku": "queued"}', 'queued')""")
     db.execute(
@@ -599,29 +584,29 @@ def columns(db: Connection, item_id: UUID) -> dict[str, Any]:
 
 @pytest.mark.spec("P35")
 def test_editing_the_catalogue_never_touches_stock(db: Connection, admin: UUID) -> None:
-    component = call(
+    component = ask(
         db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')"
     )
-    accessory = call(
+    accessory = ask(
         db, admin, "select public.upsert_accessory(p_sku => 'candle', p_name => 'Candle')"
     )
-    topper = call(db, admin, "select public.upsert_cake_topper(p_name_1 => 'Star')")
+    topper = ask(db, admin, "select public.upsert_cake_topper(p_name_1 => 'Star')")
     for item in (component, accessory, topper):
         assert columns(db, item)["on_hand"] == 0
         db.execute("select app.move_stock(%s, 7, 'adjust')", (item,))
 
-    call(db, admin, "select public.upsert_component(%s, p_name => 'Board 2')", component)
-    call(db, admin, "select public.upsert_accessory(%s, p_name => 'Candle 2')", accessory)
-    call(db, admin, "select public.upsert_cake_topper(%s, p_name_1 => 'Star 2')", topper)
+    ask(db, admin, "select public.upsert_component(%s, p_name => 'Board 2')", component)
+    ask(db, admin, "select public.upsert_accessory(%s, p_name => 'Candle 2')", accessory)
+    ask(db, admin, "select public.upsert_cake_topper(%s, p_name_1 => 'Star 2')", topper)
 
     for item, title in ((component, "Board 2"), (accessory, "Candle 2"), (topper, "Star 2")):
         assert (columns(db, item)["title"], columns(db, item)["on_hand"]) == (title, 7)
 
 
 def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) -> None:
-    component = call(db, admin, "select public.upsert_component(p_sku => ' a ', p_name => ' A ')")
-    accessory = call(db, admin, "select public.upsert_accessory(p_sku => 'b', p_name => 'B')")
-    topper = call(db, admin, "select public.upsert_cake_topper(p_name_1 => 'C')")
+    component = ask(db, admin, "select public.upsert_component(p_sku => ' a ', p_name => ' A ')")
+    accessory = ask(db, admin, "select public.upsert_accessory(p_sku => 'b', p_name => 'B')")
+    topper = ask(db, admin, "select public.upsert_cake_topper(p_name_1 => 'C')")
 
     def facts(item: UUID) -> tuple[object, ...]:
         row = columns(db, item)
@@ -634,7 +619,7 @@ def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) 
 
 @pytest.mark.spec("P40")
 def test_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
-    item = call(
+    item = ask(
         db,
         admin,
         "select public.upsert_component(p_sku => 'board', p_name => 'Board', p_min_stock => 4, "
@@ -642,9 +627,9 @@ def test_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: 
     )
     before = columns(db, item)
 
-    call(db, admin, "select public.upsert_component(%s)", item)
+    ask(db, admin, "select public.upsert_component(%s)", item)
     assert columns(db, item) == before
-    call(
+    ask(
         db, admin, "select public.upsert_component(%s, p_description => '', p_min_stock => 0)", item
     )
 
@@ -654,7 +639,7 @@ def test_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: 
 
 
 def test_an_empty_match_is_no_match_rather_than_every_line(db: Connection, admin: UUID) -> None:
-    item = call(
+    item = ask(
         db,
         admin,
         "select public.upsert_accessory(p_sku => 'c', p_name => 'C', p_product_match => ' ')",
@@ -681,7 +666,7 @@ BAD_ITEMS: list[LiteralString] = [
 @pytest.mark.parametrize("query", BAD_ITEMS)
 def test_what_makes_no_item_is_refused(db: Connection, admin: UUID, query: LiteralString) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, query)
+        ask(db, admin, query)
 
 
 def test_a_sku_belongs_to_one_item_of_any_kind(db: Connection, admin: UUID) -> None:
@@ -689,9 +674,9 @@ def test_a_sku_belongs_to_one_item_of_any_kind(db: Connection, admin: UUID) -> N
     board = make_item(db, "board", 0, "component")
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.upsert_component(p_sku => 'candle', p_name => 'C')")
+        ask(db, admin, "select public.upsert_component(p_sku => 'candle', p_name => 'C')")
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.upsert_component(%s, p_sku => 'candle')", board)
+        ask(db, admin, "select public.upsert_component(%s, p_sku => 'candle')", board)
 
 
 UNKNOWN: list[LiteralString] = [
@@ -713,7 +698,7 @@ UNKNOWN: list[LiteralString] = [
 @pytest.mark.parametrize("query", UNKNOWN)
 def test_an_unknown_id_is_not_found(db: Connection, admin: UUID, query: LiteralString) -> None:
     with raises_code("NOT_FOUND", "PT404"):
-        call(db, admin, query, uuid4())
+        ask(db, admin, query, uuid4())
 
 
 def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
@@ -739,11 +724,11 @@ def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
     for kind, retire, listing in retired:
         item = make_item(db, kind, 3, kind)
 
-        assert call(db, admin, retire, item) is True
+        assert ask(db, admin, retire, item) is True
 
-        assert [call(db, admin, listing, only) for only in (True, None, False)] == [0, 0, 1]
+        assert [ask(db, admin, listing, only) for only in (True, None, False)] == [0, 0, 1]
         assert (
-            call(db, admin, "select count(*) from public.get_stock_transactions(null, %s)", item)
+            ask(db, admin, "select count(*) from public.get_stock_transactions(null, %s)", item)
             == 1
         )
 
@@ -789,7 +774,7 @@ def test_a_search_is_for_letters_not_patterns(
 
 
 def test_catalogue_changes_are_audited(db: Connection, admin: UUID) -> None:
-    item = call(db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')")
+    item = ask(db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')")
 
     assert db.execute(
         "select actor_id, action, subject, meta from public.audit_log where subject = %s",
@@ -804,10 +789,10 @@ def test_keywords_are_listed_in_the_order_they_are_tried(db: Connection, admin: 
     candle = make_item(db, "candle", title="Candle")
     upsert: LiteralString = "select public.upsert_accessory_keyword(%s, %s, p_priority => %s)"
     for keyword, priority in (("gold", 0), ("gold candle", 0), ("can", 1)):
-        call(db, admin, upsert, keyword, candle, priority)
-    changed = call(db, admin, upsert, "wax", candle, 5)
+        ask(db, admin, upsert, keyword, candle, priority)
+    changed = ask(db, admin, upsert, "wax", candle, 5)
 
-    call(
+    ask(
         db,
         admin,
         "select public.upsert_accessory_keyword(p_id => %s, p_is_active => false, p_priority => 0)",
@@ -835,10 +820,10 @@ def test_keywords_are_listed_in_the_order_they_are_tried(db: Connection, admin: 
 def test_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
     candle, balloon = make_item(db, "candle"), make_item(db, "balloon")
     upsert: LiteralString = "select public.upsert_accessory_keyword(%s, %s)"
-    call(db, admin, upsert, "Gold", candle)
+    ask(db, admin, upsert, "Gold", candle)
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, upsert, "gold ", balloon)
+        ask(db, admin, upsert, "gold ", balloon)
 
 
 @pytest.mark.parametrize(
@@ -848,7 +833,7 @@ def test_a_keyword_has_letters_and_a_known_way_to_match(
     db: Connection, admin: UUID, keyword: str | None, match: str
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(
+        ask(
             db,
             admin,
             "select public.upsert_accessory_keyword(%s, %s, p_match_type => %s)",
@@ -862,7 +847,7 @@ def test_a_keyword_has_letters_and_a_known_way_to_match(
 
 
 def save(db: Connection, account: UUID, bom: UUID, *items: dict[str, object]) -> Any:
-    return call(
+    return ask(
         db,
         account,
         "select public.save_bom_items(%s, %s)",
@@ -872,7 +857,7 @@ def save(db: Connection, account: UUID, bom: UUID, *items: dict[str, object]) ->
 
 
 def make_bom(db: Connection, account: UUID, title: str = "Cake", store: str = "both") -> UUID:
-    bom: UUID = call(
+    bom: UUID = ask(
         db,
         account,
         "select public.upsert_bom(p_product_title => %s, p_store => %s)",
@@ -940,7 +925,7 @@ def test_saving_a_recipe_replaces_it_whole_or_not_at_all(db: Connection, admin: 
         save(db, admin, bom, {"component_id": uuid4(), "quantity_required": 1})
     for no_list in ("{}", "null", None):
         with raises_code("BAD_INPUT", "PT400"):
-            call(db, admin, "select public.save_bom_items(%s, %s)", bom, no_list)
+            ask(db, admin, "select public.save_bom_items(%s, %s)", bom, no_list)
     assert values(db, skus) == ["cream"]
 
     save(db, admin, bom, {"component_id": board, "quantity_required": 2})
@@ -971,7 +956,7 @@ def test_a_product_has_one_active_recipe_per_store(db: Connection, admin: UUID) 
     for store in ("both", "bannos"):
         with raises_code("CONFLICT", "PT409"):
             make_bom(db, admin, "VANILLA cake", store)
-    call(db, admin, "select public.delete_bom(%s)", bom)
+    ask(db, admin, "select public.delete_bom(%s)", bom)
     make_bom(db, admin, "Vanilla cake")
 
     with acting_as(db, "authenticated", admin):
@@ -1001,12 +986,12 @@ def test_a_recipe_of_one_store_is_hidden_from_the_other(db: Connection, admin: U
     ]
     for query in attempts:
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, theirs, query, bom)
+            ask(db, theirs, query, bom)
 
 
 @pytest.mark.spec("P40")
 def test_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) -> None:
-    bom = call(
+    bom = ask(
         db,
         admin,
         "select public.upsert_bom(p_product_title => 'Cake', p_store => 'bannos', "
@@ -1017,9 +1002,9 @@ def test_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) ->
         "is_active::text] from public.boms where id = %s"
     )
 
-    call(db, admin, "select public.upsert_bom(%s)", bom)
+    ask(db, admin, "select public.upsert_bom(%s)", bom)
     assert value(db, row, bom) == ["Cake", "bannos", "Round", "9", "C-1", "true"]
-    call(
+    ask(
         db,
         admin,
         "select public.upsert_bom(%s, p_store => 'both', p_description => '', p_sku => '')",
@@ -1035,7 +1020,7 @@ def test_a_component_that_a_recipe_needs_is_not_retired(db: Connection, admin: U
     save(db, admin, bom, {"component_id": cream, "quantity_required": 1})
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.delete_component(%s)", cream)
-    call(db, admin, "select public.delete_bom(%s)", bom)
+        ask(db, admin, "select public.delete_component(%s)", cream)
+    ask(db, admin, "select public.delete_bom(%s)", bom)
 
-    assert call(db, admin, "select public.delete_component(%s)", cream) is True
+    assert ask(db, admin, "select public.delete_component(%s)", cream) is True

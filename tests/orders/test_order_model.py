@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from orders.stages import RPCS, STAGES, TIMES, call, events, row
+from calls import call
+from orders.stages import RPCS, STAGES, TIMES, events, row
 from rows import make_order, make_staff, set_clock
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")

@@ -28,7 +28,7 @@ TODAY = date(2026, 3, 4)
 NOON = "2026-03-04 12:00 Australia/Sydney"
 
 
-def call(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
+def read(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
     """The rows a function of the API answers with to an account."""
     query = sql.SQL("select * from public.{}({})").format(
         sql.Identifier(function),
@@ -172,11 +172,6 @@ def some_filters(dice: random.Random, staff: list[UUID], done: bool) -> Row:
     return {name: dice.choice(options) for name, options in choices.items() if dice.random() < 0.35}
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
 @pytest.fixture(params=[1, 2, 3])
 def dice(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.param)
@@ -199,13 +194,13 @@ def test_a_list_is_what_a_plain_model_says_in_whole_and_in_pages(
         if size == 1:
             expected = expected[:5]
 
-        whole = call(db, admin, function, **asked, p_limit=1000)
+        whole = read(db, admin, function, **asked, p_limit=1000)
         by_offset: list[str] = []
         by_key: list[str] = []
         after = None
         for start in range(0, len(expected), size):
-            by_offset += ids(call(db, admin, function, **asked, p_limit=size, p_offset=start))
-            page = call(db, admin, function, **asked, p_limit=size, p_after=after)
+            by_offset += ids(read(db, admin, function, **asked, p_limit=size, p_offset=start))
+            page = read(db, admin, function, **asked, p_limit=size, p_after=after)
             after = page[-1]["page_key"]
             by_key += ids(page)
 
@@ -222,12 +217,12 @@ def test_pages_neither_skip_nor_repeat_an_order_while_others_move(
 ) -> None:
     dice = random.Random(4)
     fill(db, dice, [admin], 200)
-    before = ids(call(db, admin, "get_queue", p_limit=1000))
+    before = ids(read(db, admin, "get_queue", p_limit=1000))
 
     seen: list[str] = []
     moved: set[str] = set()
     after = None
-    while page := call(db, admin, "get_queue", p_limit=10, p_after=after):
+    while page := read(db, admin, "get_queue", p_limit=10, p_after=after):
         seen += ids(page)
         after = page[-1]["page_key"]
         for order in [*dice.sample(before, 5), page[-1]["id"]]:
@@ -247,10 +242,10 @@ def test_the_other_direction_from_a_page_key_is_what_came_before(
     db: Connection, admin: UUID, split: int
 ) -> None:
     fill(db, random.Random(5), [admin], 12)
-    queue = call(db, admin, "get_queue")
+    queue = read(db, admin, "get_queue")
     key = queue[split]["page_key"]
 
-    back = call(db, admin, "get_queue", p_sort_order="ASC", p_after=key)
+    back = read(db, admin, "get_queue", p_sort_order="ASC", p_after=key)
 
     assert ids(back) == ids(queue)[:split][::-1]
 
@@ -261,8 +256,8 @@ def test_a_page_holds_a_thousand_rows_at_most_and_says_so(db: Connection, admin:
         "from generate_series(1, 1100) as n"
     )
 
-    page = call(db, admin, "get_queue", p_limit=999999, p_storage="Shelf")
-    rest = call(db, admin, "get_queue", p_limit=999999, p_after=page[-1]["page_key"])
+    page = read(db, admin, "get_queue", p_limit=999999, p_storage="Shelf")
+    rest = read(db, admin, "get_queue", p_limit=999999, p_after=page[-1]["page_key"])
 
     assert (len(page), page[0]["page_size"], page[0]["total_count"]) == (1000, 1000, 1100)
     assert (len(rest), rest[0]["total_count"], rest[0]["total_capped"]) == (100, None, False)
@@ -272,8 +267,8 @@ def test_between_dates_the_count_looks_just_beyond_the_page(db: Connection, admi
     for _ in range(5):
         make_order(db, due_date=TODAY)
 
-    few = call(db, admin, "get_queue", p_date_from=TODAY, p_limit=2, p_offset=1)
-    all_of_them = call(db, admin, "get_queue", p_date_from=TODAY, p_limit=5)
+    few = read(db, admin, "get_queue", p_date_from=TODAY, p_limit=2, p_offset=1)
+    all_of_them = read(db, admin, "get_queue", p_date_from=TODAY, p_limit=5)
 
     assert (few[0]["total_count"], few[0]["total_capped"]) == (4, True)
     assert (all_of_them[0]["total_count"], all_of_them[0]["total_capped"]) == (5, False)
@@ -287,11 +282,11 @@ def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
         "select 'bannos', 'bannos-' || n, 'Drip Cake' from generate_series(1, 1100) as n"
     )
 
-    page = call(db, admin, "get_queue", p_search="drip", p_limit=20)
+    page = read(db, admin, "get_queue", p_search="drip", p_limit=20)
 
     assert (len(page), page[0]["total_count"], page[0]["total_capped"]) == (20, 21, True)
-    assert ids(page) == ids(call(db, admin, "get_queue", p_limit=20))
-    assert len(call(db, admin, "find_order", p_search="drip")) == 10
+    assert ids(page) == ids(read(db, admin, "get_queue", p_limit=20))
+    assert len(read(db, admin, "find_order", p_search="drip")) == 10
 
 
 def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUID) -> None:
@@ -302,9 +297,9 @@ def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUI
         ["p_stage", "p_storage", "p_priority", "p_search", "p_sort_by", "p_sort_order"], ""
     )
 
-    assert len(call(db, admin, "get_queue", **dict.fromkeys(arguments))) == 2
-    assert len(call(db, admin, "get_queue", **texts)) == 2
-    assert len(call(db, admin, "get_complete", p_search=None, p_limit=None, p_offset=None)) == 0
+    assert len(read(db, admin, "get_queue", **dict.fromkeys(arguments))) == 2
+    assert len(read(db, admin, "get_queue", **texts)) == 2
+    assert len(read(db, admin, "get_complete", p_search=None, p_limit=None, p_offset=None)) == 0
 
 
 @pytest.mark.parametrize(
@@ -326,7 +321,7 @@ def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUI
 )
 def test_what_cannot_be_asked_is_refused(db: Connection, admin: UUID, asked: Row) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, "get_queue", **asked)
+        read(db, admin, "get_queue", **asked)
 
 
 def test_sql_in_a_text_is_text(db: Connection, admin: UUID) -> None:
@@ -334,21 +329,21 @@ def test_sql_in_a_text_is_text(db: Connection, admin: UUID) -> None:
     evil = "' or true; drop table public.orders; --"
 
     for name in ("p_storage", "p_search"):
-        assert call(db, admin, "get_queue", **{name: evil}) == []
-    assert call(db, admin, "find_order", p_search=evil) == []
-    assert len(call(db, admin, "get_queue", p_after=f"priority:{evil}")) == 1
+        assert read(db, admin, "get_queue", **{name: evil}) == []
+    assert read(db, admin, "find_order", p_search=evil) == []
+    assert len(read(db, admin, "get_queue", p_after=f"priority:{evil}")) == 1
 
 
 def test_staff_see_the_queue_of_their_store_alone(db: Connection) -> None:
     ours, theirs = make_order(db), make_order(db, store="flourlane")
     baker = make_staff(db, store="bannos")
 
-    assert ids(call(db, baker, "get_queue")) == [ours]
-    assert ids(call(db, baker, "get_queue", p_search=theirs)) == []
-    assert ids(call(db, baker, "find_order", p_search="-")) == [ours]
-    assert call(db, baker, "get_queue_stats")[0]["total_orders"] == 1
+    assert ids(read(db, baker, "get_queue")) == [ours]
+    assert ids(read(db, baker, "get_queue", p_search=theirs)) == []
+    assert ids(read(db, baker, "find_order", p_search="-")) == [ours]
+    assert read(db, baker, "get_queue_stats")[0]["total_orders"] == 1
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, baker, "get_queue", p_store="flourlane")
+        read(db, baker, "get_queue", p_store="flourlane")
 
 
 # Counts
@@ -458,7 +453,7 @@ def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None
     make_order(db, stage="Packing", cancelled_at=NOON)
     make_order(db, stage="Packing", is_pos=True)
 
-    assert call(db, admin, "get_queue_stats") == [
+    assert read(db, admin, "get_queue_stats") == [
         {
             "total_orders": 9,
             "completed_orders": 1,
@@ -470,11 +465,11 @@ def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None
             "packing_count": 3,
         }
     ]
-    assert call(db, admin, "get_queue_stats", p_store="flourlane")[0]["total_orders"] == 1
-    assert call(db, admin, "get_unassigned_counts") == [
+    assert read(db, admin, "get_queue_stats", p_store="flourlane")[0]["total_orders"] == 1
+    assert read(db, admin, "get_unassigned_counts") == [
         {"stage": stage, "count": count} for stage, count in zip(STAGES, (1, 0, 1, 0), strict=True)
     ]
-    assert call(db, admin, "get_staff_order_counts") == [{"user_id": admin, "order_count": 6}]
+    assert read(db, admin, "get_staff_order_counts") == [{"user_id": admin, "order_count": 6}]
 
 
 def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
@@ -486,15 +481,15 @@ def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
     unassigned = {"p_store": "bannos", "p_stage": "Covering"}
     week = {"p_date_to": TODAY + timedelta(6), "p_sort_by": "due_date", "p_sort_order": "ASC"}
 
-    listed = call(db, admin, "get_unassigned_list", **unassigned)
-    board = call(db, admin, "get_orders_for_dashboard")
+    listed = read(db, admin, "get_unassigned_list", **unassigned)
+    board = read(db, admin, "get_orders_for_dashboard")
 
     assert [row["get_unassigned_list"]["id"] for row in listed] == modelled(
         rows, False, unassigned | {"p_unassigned": True}
     )
     assert [row["get_orders_for_dashboard"]["id"] for row in board] == modelled(rows, False, week)
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, "get_orders_for_dashboard", p_period="decade")
+        read(db, admin, "get_orders_for_dashboard", p_period="decade")
 
 
 # Days
@@ -520,7 +515,7 @@ def test_a_cake_is_done_on_the_day_of_its_store(
     order = make_order(db, store=store, stage="Complete", packing_complete_ts=completed)
 
     days = {
-        asked: ids(call(db, admin, "get_complete", p_start_date=asked, p_end_date=asked))
+        asked: ids(read(db, admin, "get_complete", p_start_date=asked, p_end_date=asked))
         for asked in (day - timedelta(1), day, day + timedelta(1))
     }
 
@@ -534,8 +529,8 @@ def test_a_date_beyond_reason_is_still_a_date(db: Connection, admin: UUID, edge:
     side = "p_date_from" if edge.endswith("BC") or edge.startswith("-") else "p_date_to"
     end = "p_start_date" if side == "p_date_from" else "p_end_date"
 
-    assert ids(call(db, admin, "get_queue", **{side: edge})) == [order]
-    assert ids(call(db, admin, "get_complete", **{end: edge})) == [done]
+    assert ids(read(db, admin, "get_queue", **{side: edge})) == [order]
+    assert ids(read(db, admin, "get_complete", **{end: edge})) == [done]
 
 
 # Search
@@ -545,14 +540,14 @@ def test_search_follows_an_order_through_edits_and_to_its_end(db: Connection, ad
     order = make_order(db, customer_name="Ada Byron")
     db.execute("update public.orders set customer_name = 'Ada King' where id = %s", (order,))
 
-    assert ids(call(db, admin, "get_queue", p_search="king")) == [order]
-    assert call(db, admin, "get_queue", p_search="byron") == []
+    assert ids(read(db, admin, "get_queue", p_search="king")) == [order]
+    assert read(db, admin, "get_queue", p_search="byron") == []
 
     db.execute("update public.orders set stage = 'Complete' where id = %s", (order,))
 
-    assert call(db, admin, "get_queue", p_search="king") == []
-    assert ids(call(db, admin, "get_complete", p_search="ada k")) == [order]
-    assert ids(call(db, admin, "find_order", p_search="ada k")) == [order]
+    assert read(db, admin, "get_queue", p_search="king") == []
+    assert ids(read(db, admin, "get_complete", p_search="ada k")) == [order]
+    assert ids(read(db, admin, "find_order", p_search="ada k")) == [order]
 
 
 def test_a_deleted_order_is_not_found(db: Connection, admin: UUID) -> None:
@@ -574,7 +569,7 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
             is_pos=number == 6,
         )
 
-    hits = call(db, admin, "find_order", p_search="#18")
+    hits = read(db, admin, "find_order", p_search="#18")
 
     assert [row["order_number"] for row in hits] == [
         1812,
@@ -589,7 +584,7 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
     assert [row["id"] for row in hits if row["cancelled_at"]] == ["bannos-1805"]
     for blank in (None, "", " ", "#"):
         with raises_code("BAD_INPUT", "PT400"):
-            call(db, admin, "find_order", p_search=blank)
+            read(db, admin, "find_order", p_search=blank)
 
 
 # What an index is for
@@ -632,14 +627,14 @@ def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
         ]
         for asked, index in cases:
             before = entries_read(db)
-            page = call(db, admin, "get_queue", **asked, p_limit=20)
-            read = entries_read(db) - before
+            page = read(db, admin, "get_queue", **asked, p_limit=20)
+            entries = entries_read(db) - before
 
             assert len(page) == 20, asked
-            assert set(read) == {f"orders_{index}_idx"}, asked
-            assert read[f"orders_{index}_idx"] <= 42, asked
+            assert set(entries) == {f"orders_{index}_idx"}, asked
+            assert entries[f"orders_{index}_idx"] <= 42, asked
 
-        assert ids(call(db, admin, "get_queue", p_search="r 4320", p_store="bannos")) == [
+        assert ids(read(db, admin, "get_queue", p_search="r 4320", p_store="bannos")) == [
             "bannos-4320"
         ]
 
@@ -720,8 +715,8 @@ def test_the_address_is_for_those_who_pack_or_supervise(
         accessories='[{"title": "Candle"}]',
     )
 
-    seen = call(db, account, "get_order_v2", p_order_id=order)[0]
-    plain = call(db, account, "get_order", p_order_id=order, p_store="bannos")[0]
+    seen = read(db, account, "get_order_v2", p_order_id=order)[0]
+    plain = read(db, account, "get_order", p_order_id=order, p_store="bannos")[0]
 
     entitled = role != "Staff" or assigned or stage == "Packing"
     assert seen["shipping_address"] == (ADDRESS if entitled else None)
@@ -744,7 +739,7 @@ def test_an_address_reads_alike_from_either_api(
 ) -> None:
     order = make_delivery(db, payload)
 
-    assert call(db, admin, "get_order_v2", p_order_id=order)[0]["shipping_address"] == address
+    assert read(db, admin, "get_order_v2", p_order_id=order)[0]["shipping_address"] == address
 
 
 @pytest.mark.parametrize("function", ["get_order", "get_order_v2", "get_order_history"])
@@ -753,13 +748,13 @@ def test_an_order_of_another_store_or_of_none_is_refused(db: Connection, functio
     baker = make_staff(db, store="bannos")
 
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, baker, function, p_order_id=theirs)
+        read(db, baker, function, p_order_id=theirs)
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, baker, function, p_order_id=theirs, p_store="bannos")
+        read(db, baker, function, p_order_id=theirs, p_store="bannos")
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, baker, function, p_order_id=None)
+        read(db, baker, function, p_order_id=None)
     with raises_code("NOT_FOUND", "PT404"):
-        call(db, baker, function, p_order_id="bannos-1")
+        read(db, baker, function, p_order_id="bannos-1")
 
 
 @pytest.mark.spec("P9")
@@ -780,9 +775,9 @@ def test_the_history_times_both_rounds_after_a_return(db: Connection, admin: UUI
     ):
         set_clock(db, f"2026-03-04 {8 + minute // 60:02}:{minute % 60:02}Z")
         parameter = "p_barcode" if "barcode" in function else "p_order_id"
-        call(db, admin, function, **{parameter: order})
+        read(db, admin, function, **{parameter: order})
 
-    trail = call(db, admin, "get_order_history", p_order_id=order)
+    trail = read(db, admin, "get_order_history", p_order_id=order)
 
     assert [
         (row["event_type"], row["stage"], row["round"], row["seconds_in_stage"] // 60)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from calls import acting_as, raises_code
+from calls import acting_as, ask, raises_code
 from orders.races import Call, meet
 from rows import make_staff, value, values
 
@@ -50,25 +50,17 @@ ONE_CONNECTION = settings(
 )
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-def call(db: Connection, account: UUID, function: str, *arguments: object) -> Any:
-    """What a function of the API answers to an account."""
-    with acting_as(db, "authenticated", account):
-        row = db.execute(f"select public.{function}".encode(), arguments).fetchone()
-    assert row is not None
-    return row[0]
+def answer(db: Connection, account: UUID, function: str, *arguments: object) -> Any:
+    """Returns what a function answers to an account."""
+    return ask(db, account, f"select public.{function}", *arguments)
 
 
 def get(db: Connection, account: UUID, key: str, store: str = "bannos") -> Any:
-    return call(db, account, "get_setting(%s, %s)", store, key)
+    return answer(db, account, "get_setting(%s, %s)", store, key)
 
 
 def put(db: Connection, account: UUID, key: str, setting: object, store: str = "bannos") -> Any:
-    return call(db, account, "set_setting(%s, %s, %s)", store, key, json.dumps(setting))
+    return answer(db, account, "set_setting(%s, %s, %s)", store, key, json.dumps(setting))
 
 
 def audited(db: Connection) -> list[Any]:
@@ -100,7 +92,7 @@ def test_what_was_never_set_has_its_default(
 ) -> None:
     baker = make_staff(db)
 
-    assert [call(db, baker, function, store) for store in ("bannos", "flourlane")] == [
+    assert [answer(db, baker, function, store) for store in ("bannos", "flourlane")] == [
         bannos,
         flourlane,
     ]
@@ -110,7 +102,9 @@ def test_what_was_never_set_has_its_default(
 def test_each_store_begins_with_its_own_flavours(db: Connection) -> None:
     baker = make_staff(db)
 
-    numbers = [len(call(db, baker, "get_flavours(%s)", store)) for store in ("bannos", "flourlane")]
+    numbers = [
+        len(answer(db, baker, "get_flavours(%s)", store)) for store in ("bannos", "flourlane")
+    ]
 
     assert numbers == [6, 8]
 
@@ -136,13 +130,15 @@ def test_a_store_with_no_defaults_of_its_own_has_those_of_all(db: Connection) ->
         "values ('ovenside', 'Ovenside', 'O', 'UTC', 'NZD')"
     )
 
-    assert call(db, make_staff(db), "get_storage_locations('ovenside')") == LOCATIONS
+    assert answer(db, make_staff(db), "get_storage_locations('ovenside')") == LOCATIONS
 
 
 def test_printing_settings_that_are_set_in_part_are_read_whole(db: Connection, admin: UUID) -> None:
-    call(db, admin, """set_printing_settings('bannos', '{"copies": 2, "printer_name": "Back"}')""")
+    answer(
+        db, admin, """set_printing_settings('bannos', '{"copies": 2, "printer_name": "Back"}')"""
+    )
 
-    read = call(db, admin, "get_printing_settings('bannos')")
+    read = answer(db, admin, "get_printing_settings('bannos')")
 
     assert read == {
         "printer_name": "Back",
@@ -250,7 +246,7 @@ def test_what_comes_as_json_in_a_string_is_unwrapped(
 ) -> None:
     put(db, admin, key, setting)
     plain = get(db, admin, key)
-    call(db, admin, "reset_setting('bannos', %s)", key)
+    answer(db, admin, "reset_setting('bannos', %s)", key)
 
     put(db, admin, key, json.dumps(setting))
 
@@ -271,7 +267,7 @@ def test_what_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize(
-    "call_with_null",
+    "function",
     [
         "set_setting('bannos', 'flavours', null)",
         "set_flavours('bannos', null)",
@@ -286,9 +282,9 @@ def test_what_does_not_fit_is_refused(
     ],
 )
 @pytest.mark.spec("P40")
-def test_nothing_is_not_a_value(db: Connection, admin: UUID, call_with_null: str) -> None:
+def test_nothing_is_not_a_value(db: Connection, admin: UUID, function: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, call_with_null)
+        answer(db, admin, function)
 
     assert audited(db) == []
 
@@ -328,7 +324,7 @@ def test_a_secret_is_not_a_setting_nor_is_any_unknown_key(
     db: Connection, admin: UUID, function: str, key: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, function, key)
+        answer(db, admin, function, key)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -372,7 +368,7 @@ def test_what_is_reset_falls_back_step_by_step(db: Connection, admin: UUID) -> N
     put(db, admin, "monitor.autoRefresh", 60, "global")
 
     steps = [
-        (call(db, admin, "reset_setting(%s, 'monitor.autoRefresh')", store), refresh(db, admin))
+        (answer(db, admin, "reset_setting(%s, 'monitor.autoRefresh')", store), refresh(db, admin))
         for store in ("bannos", "global", "bannos")
     ]
 
@@ -402,15 +398,17 @@ def test_all_settings_of_a_store_come_with_what_it_set_itself(db: Connection, ad
 
 
 def test_due_dates_are_set_by_part_and_all_or_nothing(db: Connection, admin: UUID) -> None:
-    call(db, admin, """set_due_date_settings('bannos', '{"defaultDue": "today"}')""")
+    answer(db, admin, """set_due_date_settings('bannos', '{"defaultDue": "today"}')""")
     with raises_code("BAD_INPUT", "PT400"):
-        call(
+        answer(
             db,
             admin,
             """set_due_date_settings('bannos', '{"defaultDue": "+2 days", "allowedDays": []}')""",
         )
 
-    assert call(db, admin, "get_due_date_settings('bannos')") == DUE_DATES | {"defaultDue": "today"}
+    assert answer(db, admin, "get_due_date_settings('bannos')") == DUE_DATES | {
+        "defaultDue": "today"
+    }
 
 
 @pytest.mark.spec("P34")
@@ -420,7 +418,7 @@ def test_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID) -> 
     put(db, admin, "dueDates.allowedDays", json.dumps(days))
     put(db, admin, "dueDates.blackoutDates", json.dumps(["2025-12-25"]))
 
-    assert call(db, admin, "get_due_date_settings('bannos')") == {
+    assert answer(db, admin, "get_due_date_settings('bannos')") == {
         "defaultDue": "+2 days",
         "allowedDays": days,
         "blackoutDates": ["2025-12-25"],
@@ -438,10 +436,10 @@ def test_all_staff_read_the_settings_of_their_store(
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
 
-    assert call(db, account, function, "bannos") is not None
-    assert call(db, account, function, "global") is not None
+    assert answer(db, account, function, "bannos") is not None
+    assert answer(db, account, function, "global") is not None
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, account, function, "flourlane")
+        answer(db, account, function, "flourlane")
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
@@ -452,7 +450,7 @@ def test_only_admins_write_settings(db: Connection, role: str, function: str) ->
 
     for store in ("bannos", "global"):
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, account, function, store)
+            answer(db, account, function, store)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -463,10 +461,10 @@ def test_an_admin_of_one_store_writes_that_store_and_no_other(
 ) -> None:
     account = make_staff(db, role="Admin", store="bannos")
 
-    call(db, account, function, "bannos")
+    answer(db, account, function, "bannos")
     for store in ("flourlane", "global"):
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, account, function, store)
+            answer(db, account, function, store)
 
     assert set(values(db, "select store from public.settings")) <= {"bannos"}
 
@@ -478,7 +476,7 @@ def test_no_store_is_not_every_store(
     db: Connection, admin: UUID, function: str, store: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, function, store)
+        answer(db, admin, function, store)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -494,7 +492,7 @@ def test_who_is_not_let_in_neither_reads_nor_writes(
     account = uuid4() if outsider is None else make_staff(db, role="Admin", **outsider)
 
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, account, function, "bannos")
+        answer(db, account, function, "bannos")
 
 
 @pytest.mark.parametrize("role", ["anon", "service_role"])
@@ -527,7 +525,7 @@ def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) 
     put(db, admin, "monitor.autoRefresh", 15)
     put(db, admin, "monitor.autoRefresh", 60)
     put(db, admin, "monitor.autoRefresh", 30, "global")
-    call(db, admin, "reset_setting('bannos', 'monitor.autoRefresh')")
+    answer(db, admin, "reset_setting('bannos', 'monitor.autoRefresh')")
 
     key, by = "monitor.autoRefresh", str(admin)
     assert audited(db) == [

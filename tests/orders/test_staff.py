@@ -27,11 +27,6 @@ DEMOTE: LiteralString = "select public.update_staff_member(%s, p_role => 'Staff'
 Row = dict[str, Any]
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
 def rows(db: Connection, account: UUID, query: str, *arguments: object) -> list[Row]:
     """What a function of the API answers to an account."""
     with acting_as(db, "authenticated", account):

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from orders.stages import STAGES, TIMES, act, call, events, moves, row
+from calls import call
+from orders.stages import STAGES, TIMES, act, events, moves, row
 from rows import make_order, make_staff, value, values
 
 CROWD = 4

@@ -9,8 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
-from calls import acting_as, raises_code
-from orders.stages import RPCS, STAGES, TIMES, Move, act, call, events, moves, row, stamped
+from calls import acting_as, call, raises_code
+from orders.stages import RPCS, STAGES, TIMES, Move, act, events, moves, row, stamped
 from rows import make_order, make_staff, set_clock, value
 
 BEFORE = "2026-03-02 09:00+11"
@@ -30,16 +30,6 @@ WALKED = [
     *("print at Filling", "complete at Filling", "start at Covering", "complete at Covering"),
     *("start at Decorating", "complete at Decorating", "start at Packing", "complete at Packing"),
 ]
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-@pytest.fixture
-def baker(db: Connection) -> UUID:
-    return make_staff(db, store="bannos")
 
 
 def walk(db: Connection, account: UUID, order_id: str) -> None:

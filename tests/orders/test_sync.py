@@ -14,11 +14,6 @@ from rows import make_staff, value, values
 TOKEN = "shpat_" + "t" * 32
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
 def set_token(db: Connection, admin: UUID, store: str = "bannos") -> None:
     with acting_as(db, "authenticated", admin):
         db.execute("select public.set_shop_token(%s, %s)", (store, TOKEN))
