@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := tooling/lock
 UV := 0.13
+# a worker that runs out of tests takes over some that wait at another
+SPREAD = -n auto --dist worksteal
+# what another major can break: history, downs, rights and the smoke walk
+MAJORS = tests/security $(addprefix tests/tooling/test_,migrate.py down.py smoke.py)
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --generate-hashes --no-header
 
@@ -43,7 +47,7 @@ reset: $(VENV)/.runtime ## Empty the dev database, migrate and seed it again
 
 .PHONY: test
 test: $(VENV)/.dev ## Install what tests need and run them all
-	@$(BIN)/python -m pytest -n auto --ignore tests/supabase $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) --ignore tests/supabase $(ARGS)
 
 .PHONY: test-majors
 test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, as far as they can be had
@@ -52,8 +56,7 @@ test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, 
 	  else echo "skipped: Postgres 16 and 18 come through npm, for Linux on x86_64"; fi
 	@for bin in $$($(BIN)/python tests/majors/binaries.py); do \
 	  echo "$$("$$bin/postgres" --version)"; \
-	  BAKEHOUSE_TEST_BINARIES="$$bin" $(BIN)/python -m pytest -n auto \
-	    tests/platform tests/security tests/orders tests/projects $(ARGS) || exit 1; done
+	  BAKEHOUSE_TEST_BINARIES="$$bin" $(BIN)/python -m pytest $(SPREAD) $(MAJORS) $(ARGS) || exit 1; done
 
 .PHONY: test-supabase
 test-supabase: $(VENV)/.dev ## Try the real Supabase CLI on our files and history, where Node is

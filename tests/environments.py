@@ -1,15 +1,21 @@
 """A project under git with three real databases: dev, staging and prod."""
 
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import database, environment
 from bakehouse.environment import Settings
 from command import Project, Ran
+from postgres import Server
+
+ROOT = Path(__file__).parents[1]
 
 _FILE = (
     "-- M9 leftover\n--\n-- Needs: M0 M2\n\nbegin;\nset local role bakehouse_owner;\n"
@@ -41,12 +47,36 @@ def judged(ran: Ran) -> list[tuple[str, str]]:
     return [(gate["gate"], gate["verdict"]) for gate in ran.json["gates"]]
 
 
+def made(root: Path, server: Server, template: str) -> "Environments":
+    """A committed copy of this project with three marked databases, nothing applied yet."""
+    shutil.copytree(ROOT / "supabase", root / "supabase")
+    (root / ".gitignore").write_text("evidence/\ntaken\n")
+    project = Project(root)
+    urls = {env: server.dsn(server.copy(template)) for env in ("dev", "staging", "prod")}
+    probe = 'backup_probe = ["cat", "taken"]'
+    project = project.settle("dev", urls["dev"])
+    project = project.settle("staging", urls["staging"], probe)
+    secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
+    project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
+    project.write("20990101000000_M9_leftover.sql", MAKE)
+    environments = Environments(project, urls)
+    environments.git("init", "--quiet")
+    environments.commit()
+    for env in urls:
+        assert project.run("env", "mark", env).code == 0
+    return environments
+
+
 @dataclass(frozen=True)
 class Environments:
     """A project under git, and its databases."""
 
     project: Project
     urls: dict[str, str]
+
+    @property
+    def databases(self) -> dict[str, str]:
+        return {env: str(conninfo_to_dict(url)["dbname"]) for env, url in self.urls.items()}
 
     def run(self, *arguments: str, env: str) -> Ran:
         return self.project.run(*arguments, "--env", env)
@@ -74,8 +104,7 @@ class Environments:
             assert ran.code == 0, ran.err
 
     def launch(self) -> None:
-        """The first release, all the way to prod; the second waits, proved and tagged."""
-        self.prove()
+        """Release the proved files to prod; then prove and tag a second release."""
         self.git("tag", "-a", "v1.0.0", "-m", "v1.0.0")
         ran = self.run("migrate", "up", "--accept-secrets", "no shop yet", env="prod")
         assert ran.code == 0, ran.err
@@ -106,3 +135,27 @@ class Environments:
             done = conn.execute(text.encode())
             row = done.fetchone() if done.description else None
             return row[0] if row else None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Environments as they were at one moment: a copy of the folder and of each database."""
+
+    environments: Environments
+    folder: Path
+    templates: dict[str, str]
+
+    @classmethod
+    def save(cls, server: Server, environments: Environments, folder: Path) -> "Saved":
+        shutil.copytree(environments.project.root, folder)
+        databases = environments.databases
+        return cls(
+            environments, folder, {env: server.copy(name) for env, name in databases.items()}
+        )
+
+    def restore(self, server: Server, root: Path) -> Environments:
+        """Bring the databases back to that moment, with a new copy of the folder."""
+        shutil.copytree(self.folder, root, dirs_exist_ok=True)
+        for env, name in self.environments.databases.items():
+            server.restore(name, self.templates[env])
+        return replace(self.environments, project=replace(self.environments.project, root=root))

@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from testing.postgresql import Postgresql
 
 from bakehouse import apply, database, embedded, migrations, platform
+from rows import value
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
 
@@ -101,6 +102,16 @@ class Server:
         )
         return name
 
+    def restore(self, database: str, template: str) -> None:
+        """Make a database like the template again, under its own name and OID."""
+        with psycopg.connect(self.superuser) as conn:
+            oid = value(conn, "select oid from pg_database where datname = %s", database)
+        self.drop(database)
+        self._administer(
+            "create database {} template {} owner {} strategy file_copy oid {}",
+            *(database, template, self.migration_role, oid),
+        )
+
     def drop(self, database: str) -> None:
         self._administer("drop database if exists {} with (force)", database)
 
@@ -114,9 +125,12 @@ class Server:
     def _name(self) -> str:
         return f"{self.prefix}_{uuid.uuid4().hex[:8]}"
 
-    def _administer(self, statement: LiteralString, *names: str) -> None:
+    def _administer(self, statement: LiteralString, *names: str | int) -> None:
+        words = [
+            sql.Identifier(name) if isinstance(name, str) else sql.Literal(name) for name in names
+        ]
         with psycopg.connect(self.superuser, autocommit=True) as conn:
-            conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            conn.execute(sql.SQL(statement).format(*words))
 
 
 def migrate(dsn: str) -> None:

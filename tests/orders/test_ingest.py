@@ -833,6 +833,7 @@ def test_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
     ),
     topic=st.sampled_from(["orders/create", "orders/updated", "orders/cancelled"]),
 )
+@pytest.mark.slow
 def test_no_content_makes_a_webhook_fail_for_ever(
     shop: Connection, fields: Payload, topic: str
 ) -> None:

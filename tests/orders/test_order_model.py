@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -216,6 +217,7 @@ class Kitchen(RuleBasedStateMachine):
             assert events(self.db, order_id) == cake.events
 
 
+@pytest.mark.slow
 def test_orders_and_the_model_of_them_agree_after_every_step(db: Connection) -> None:
     Kitchen.db = db
     run_state_machine_as_test(

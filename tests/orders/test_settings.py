@@ -298,6 +298,7 @@ def test_nothing_is_not_a_value(db: Connection, admin: UUID, function: str) -> N
     )
     | st.sampled_from(["[" * 100_000, "1e999999", '"\\u0000"', '{"a": "\\ud800"}', "nul", ""])
 )
+@pytest.mark.slow
 def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object) -> None:
     hints = set()
     for key in values(db, "select key from app.setting_keys"):

@@ -1,16 +1,12 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import database
 from command import Project
-from environments import MAKE, Environments, mark
+from environments import Environments, Saved, made, mark
 from postgres import Server
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -42,22 +38,40 @@ def clone(clone: str) -> str:
 
 @pytest.fixture
 def environments(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
-    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
-    (tmp_path / ".gitignore").write_text("evidence/\ntaken\n")
-    project = Project(tmp_path)
-    urls = {env: server.dsn(server.copy(blank_template)) for env in ("dev", "staging", "prod")}
-    probe = f'backup_probe = ["cat", "{tmp_path}/taken"]'
-    project = project.settle("dev", urls["dev"])
-    project = project.settle("staging", urls["staging"], probe)
-    secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
-    project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
-    environments = Environments(project, urls)
-    environments.git("init", "--quiet")
-    project.write("20990101000000_M9_leftover.sql", MAKE)
-    environments.commit()
-    for env in urls:
-        assert environments.project.run("env", "mark", env).code == 0
+    """Dev, staging and prod before the first migration."""
     with server.one_at_a_time():
+        environments = made(tmp_path, server, blank_template)
         yield environments
-    for url in urls.values():
-        server.drop(str(conninfo_to_dict(url)["dbname"]))
+    for name in environments.databases.values():
+        server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def milestones(
+    tmp_path_factory: pytest.TempPathFactory, server: Server, blank_template: str
+) -> dict[str, Saved]:
+    """The first release proved on staging, and launched in prod with a second one proved."""
+    folder = tmp_path_factory.mktemp("environments")
+    with server.one_at_a_time():
+        environments = made(folder / "now", server, blank_template)
+        environments.prove()
+        proved = Saved.save(server, environments, folder / "proved")
+        environments.launch()
+        launched = Saved.save(server, environments, folder / "launched")
+    return {"proved": proved, "launched": launched}
+
+
+@pytest.fixture
+def proved(tmp_path: Path, server: Server, milestones: dict[str, Saved]) -> Iterator[Environments]:
+    """The first release is proved on staging; prod is empty."""
+    with server.one_at_a_time():
+        yield milestones["proved"].restore(server, tmp_path)
+
+
+@pytest.fixture
+def launched(
+    tmp_path: Path, server: Server, milestones: dict[str, Saved]
+) -> Iterator[Environments]:
+    """The first release is in prod; the second is proved on staging and tagged."""
+    with server.one_at_a_time():
+        yield milestones["launched"].restore(server, tmp_path)

@@ -290,6 +290,7 @@ def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> 
 
 
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
+@pytest.mark.slow
 def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project) -> None:
     binaries = embedded.system_binaries(other_than=0)
     if binaries is None:

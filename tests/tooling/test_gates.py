@@ -263,24 +263,24 @@ def test_a_record_that_was_edited_moved_or_cut_is_found() -> None:
         assert evidence.broken(forged)
 
 
+@pytest.mark.slow
 def test_a_failed_smoke_walk_keeps_webhooks_out_until_somebody_lets_them_in(
-    environments: Environments,
+    launched: Environments,
 ) -> None:
-    environments.launch()
-    environments.project.write(
+    launched.project.write(
         "20990101000002_M9_only_in_prod.sql",
         "do $$ begin if supabase_migrations.bakehouse_identity() ->> 'env' = 'prod' then\n"
         "grant select on public.orders to anon; end if; end; $$;\n",
     )
-    environments.commit()
-    environments.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
-    environments.prove()
-    del (variables := dict(environments.project.variables))["BAKEHOUSE_STAGING_URL"]
-    alone = replace(environments, project=replace(environments.project, variables=variables))
+    launched.commit()
+    launched.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    launched.prove()
+    del (variables := dict(launched.project.variables))["BAKEHOUSE_STAGING_URL"]
+    alone = replace(launched, project=replace(launched.project, variables=variables))
     accept = ("--accept-secrets", "no shop yet", "--env", "prod")
 
     failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
-    paused = environments.query("prod", "select app.ingest_paused()")
+    paused = launched.query("prod", "select app.ingest_paused()")
     again = alone.project.run("migrate", "up", *accept)
     resumed = alone.run("resume", env="prod")
     taken = alone.project.run("migrate", "up", *accept, "--accept-smoke", "anon may look")

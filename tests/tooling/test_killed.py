@@ -55,6 +55,7 @@ def killed(project: Project, url: str, before: int) -> int:
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
+@pytest.mark.slow
 def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
     project: Project, server: Server, blank: str, first: int
 ) -> None:
@@ -87,23 +88,23 @@ def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
     assert before > 16  # as many writes there are, at the least
 
 
-def test_prod_killed_midway_goes_on_and_lets_webhooks_in(environments: Environments) -> None:
-    environments.launch()
+@pytest.mark.slow
+def test_prod_killed_midway_goes_on_and_lets_webhooks_in(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
-    with psycopg.connect(environments.urls["prod"]) as blocker:
+    with psycopg.connect(launched.urls["prod"]) as blocker:
         blocker.execute("select from app.leftover")  # young enough for the gate, until it is not
-        running = environments.project.start("migrate", "up", "--env", "prod", *accept)
-        wait_for(environments.urls["prod"], "select count(*) from pg_locks where not granted")
+        running = launched.project.start("migrate", "up", "--env", "prod", *accept)
+        wait_for(launched.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()
         running.communicate()
-    until = environments.query("prod", "select until - now() from app.ingest_pause")
-    unfinished = environments.run("log", env="prod")
-    again = environments.run("migrate", "up", *accept, env="prod")
+    until = launched.query("prod", "select until - now() from app.ingest_pause")
+    unfinished = launched.run("log", env="prod")
+    again = launched.run("migrate", "up", *accept, env="prod")
 
     assert isinstance(until, timedelta)
     assert timedelta(minutes=10) < until < timedelta(minutes=15)
     assert "unfinished" in unfinished.out
     assert again.code == 0, again.err
     assert "0 of 1 files are applied; going on from there" in again.err
-    assert environments.query("prod", "select count(*) from app.ingest_pause") == 0
-    assert environments.query("prod", "select to_regclass('app.leftover')") is None
+    assert launched.query("prod", "select count(*) from app.ingest_pause") == 0
+    assert launched.query("prod", "select to_regclass('app.leftover')") is None

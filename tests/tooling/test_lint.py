@@ -145,6 +145,7 @@ def test_the_size_that_counts_is_that_of_the_environment() -> None:
     assert replace(found, table="").level(100) == "error"
 
 
+@pytest.mark.slow
 def test_the_lint_gate_refuses_what_a_rehearsal_found(environments: Environments) -> None:
     environments.prove()
     environments.project.write(

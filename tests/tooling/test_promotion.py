@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from command import Project
 from environments import DROP, MAKE, Environments
 from rows import value
 
+MADE, GONE = "20990101000000_M9_leftover.sql", "20990101000001_M9_gone.sql"
 FORGE = (
     "update bakehouse.evidence set body = replace(body::text, '\"{}\"', '\"{}\"')::json"
     " where number = 1"
@@ -18,143 +20,159 @@ FORGE = (
 
 
 @contextmanager
-def kept(path: Path) -> Iterator[None]:
-    """Put the file back as it was."""
-    text = path.read_text()
-    yield
+def changed(path: Path, text: str) -> Iterator[None]:
+    """Change the file, and put it back as it was."""
+    before = path.read_text()
     path.write_text(text)
+    yield
+    path.write_text(before)
 
 
-def test_the_whole_promotion(environments: Environments) -> None:
-    root = environments.project.root
-    migrations = root / "supabase" / "migrations"
+@pytest.mark.slow
+def test_dev_is_migrated_and_reset_without_a_gate(environments: Environments) -> None:
+    up = environments.run("migrate", "up", env="dev")
+    reset = environments.project.run("reset", "--yes")
 
-    # dev: up, and from the start again
-    assert environments.run("migrate", "up", env="dev").code == 0
-    assert environments.project.run("reset", "--yes").code == 0
+    assert (up.code, reset.code) == (0, 0), up.err + reset.err
 
-    # staging: nothing goes in that was not rehearsed there, with a backup at hand
+
+@pytest.mark.slow
+def test_staging_needs_a_rehearsal_and_a_backup(environments: Environments) -> None:
     blind = environments.run("migrate", "up", env="staging")
+    environments.back_up()
+    plan = environments.run("migrate", "plan", env="staging")
+    up = environments.run("migrate", "up", "--json", env="staging")
+
     assert blind.code == 5
     assert "rehearsal: these files were not rehearsed" in blind.err
     assert "probe: `cat`: exit 1" in blind.err
-    environments.back_up()
-    assert environments.run("migrate", "plan", env="staging").code == 0
-    up = environments.run("migrate", "up", "--json", env="staging")
-    assert up.code == 0, up.err
+    assert (plan.code, up.code) == (0, 0), plan.err + up.err
     assert all(step["ok"] for step in up.json["smoke"])
 
-    # prod: the first release, refused until the secrets are there and the tag is
-    first = environments.run("migrate", "up", env="prod")
-    assert first.code == 5
-    assert "tag: HEAD carries no v* tag" in first.err
-    assert "secrets: missing: bannos/webhook, PAGER_KEY" in first.err
-    notes = environments.project.run("release", "prepare", "v1.0.0")
-    assert "20990101000000_M9_leftover.sql" in notes.out
+
+@pytest.mark.slow
+def test_the_first_release_needs_its_secrets_and_its_tag(proved: Environments) -> None:
+    refused = proved.run("migrate", "up", env="prod")
+    notes = proved.project.run("release", "prepare", "v1.0.0")
+    proved.git("tag", "-a", "v1.0.0", "-F", "evidence/v1.0.0.txt")
+    accepted = proved.run("migrate", "up", "--accept-secrets", "no shop yet", env="prod")
+
+    assert refused.code == 5
+    assert "tag: HEAD carries no v* tag" in refused.err
+    assert "secrets: missing: bannos/webhook, PAGER_KEY" in refused.err
+    assert MADE in notes.out
     assert "git tag -a v1.0.0 -F evidence/v1.0.0.txt" in notes.out
-    environments.git("tag", "-a", "v1.0.0", "-F", "evidence/v1.0.0.txt")
-    accepted = environments.run("migrate", "up", "--accept-secrets", "no shop yet", env="prod")
     assert accepted.code == 0, accepted.err
     assert "accepted: secrets: missing" in accepted.err
-    environments.query(
+
+
+@pytest.fixture
+def ready(launched: Environments) -> Environments:
+    """The second release, which drops a table, may go to prod: its secrets are there."""
+    launched.query(
         "prod", "select app.keep_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
     )
-    environments = environments.knowing("PAGER_KEY")
+    return launched.knowing("PAGER_KEY")
 
-    # the second release takes a table away
-    environments.project.write("20990101000001_M9_gone.sql", DROP)
-    environments.commit()
-    environments.git("tag", "-a", "v1.1.0", "-m", "v1.1.0")
-    environments.refused("staging has not applied these files")
-    assert environments.run("migrate", "plan", env="staging").code == 0
-    assert environments.run("migrate", "up", env="staging").code == 0
 
-    # every missing fact in turn
-    environments.back_up(hours_ago=25)
-    environments.refused("the newest is 25 h old, says probe (limit 24 h)")
-    environments.back_up()
-    environments.git("tag", "-d", "v1.1.0")
-    environments.refused("HEAD carries no v* tag")
-    environments.git("tag", "v1.1.0")
-    environments.refused("v1.1.0 is not annotated")
-    environments.git("tag", "-f", "-a", "v1.1.0", "-m", "v1.1.0")
-    with kept(root / "supabase" / "seed_dev.sql"):
-        (root / "supabase" / "seed_dev.sql").write_text("select 1;\n")
-        environments.refused("not committed: supabase/seed_dev.sql")
-    with kept(migrations / "20990101000001_M9_gone.sql"):  # behind git's back
-        environments.git(
-            "update-index", "--assume-unchanged", "supabase/migrations/20990101000001_M9_gone.sql"
-        )
-        (migrations / "20990101000001_M9_gone.sql").write_text(f"-- a word\n{DROP}")
-        environments.refused("not as in v1.1.0: 20990101000001_M9_gone.sql")
-    environments.git(
-        "update-index", "--no-assume-unchanged", "supabase/migrations/20990101000001_M9_gone.sql"
-    )
-    with kept(migrations / "20990101000000_M9_leftover.sql"):
-        (migrations / "20990101000000_M9_leftover.sql").write_text(MAKE.replace("()", "(id int)"))
-        edited = environments.run("migrate", "up", env="prod")
-        assert edited.code == 4
-        assert "history: 20990101000000 M9_leftover: edited" in edited.err
-        assert "tag: not committed" in edited.err
-    environments.query("prod", "create table public.by_hand (id int)")
-    drifted = environments.run("migrate", "up", env="prod")
-    assert drifted.code == 4
-    assert "not as the last migration left it, added: column public.by_hand.id" in drifted.err
-    assert "promotion: staging applied these files to a catalogue that is not" in drifted.err
-    environments.query("prod", "drop table public.by_hand")
-    wrong = environments.project.run(
-        "migrate", "up", "--env", "prod", url=environments.urls["staging"]
-    )
-    assert (wrong.code, "this database is staging, not prod" in wrong.err) == (11, True)
-    with psycopg.connect(environments.urls["prod"]) as conn:
+@pytest.mark.slow
+def test_prod_needs_a_proof_a_backup_and_a_tag_of_these_very_files(ready: Environments) -> None:
+    supabase = ready.project.root / "supabase"
+
+    ready.back_up(hours_ago=25)
+    ready.refused("the newest is 25 h old, says probe (limit 24 h)")
+    ready.back_up()
+    ready.git("tag", "-d", "v1.1.0")
+    ready.refused("HEAD carries no v* tag")
+    ready.git("tag", "v1.1.0")
+    ready.refused("v1.1.0 is not annotated")
+    ready.git("tag", "-f", "-a", "v1.1.0", "-m", "v1.1.0")
+    with changed(supabase / "seed_dev.sql", "select 1;\n"):
+        ready.refused("not committed: supabase/seed_dev.sql")
+    with changed(supabase / "migrations" / GONE, f"-- a word\n{DROP}"):
+        # git itself does not see this change
+        ready.git("update-index", "--assume-unchanged", f"supabase/migrations/{GONE}")
+        ready.refused(f"not as in v1.1.0: {GONE}")
+    ready.project.write("20990101000002_M9_again.sql", MAKE)
+    ready.commit()
+    ready.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    ready.refused("staging has not applied these files")
+
+
+@pytest.mark.slow
+def test_prod_refuses_when_a_file_a_database_or_a_record_was_changed(ready: Environments) -> None:
+    made = ready.project.root / "supabase" / "migrations" / MADE
+
+    with changed(made, MAKE.replace("()", "(id int)")):
+        edited = ready.run("migrate", "up", env="prod")
+    ready.query("prod", "create table public.by_hand (id int)")
+    drifted = ready.run("migrate", "up", env="prod")
+    ready.query("prod", "drop table public.by_hand")
+    wrong = ready.project.run("migrate", "up", "--env", "prod", url=ready.urls["staging"])
+    with psycopg.connect(ready.urls["prod"]) as conn:
         conn.execute("select from app.leftover")
         time.sleep(2)
-        environments.refused("has been at app.leftover for")
-    environments.query("staging", FORGE.format("opened", "Opened"))
-    environments.refused("the evidence of staging cannot be used: entry 1")
-    environments.query("staging", FORGE.format("Opened", "opened"))
+        ready.refused("has been at app.leftover for")
+    ready.query("staging", FORGE.format("opened", "Opened"))
+    ready.refused("the evidence of staging cannot be used: entry 1")
 
-    # then accepted: webhooks held back and let in again, smoke walked, all on record
-    check = environments.run("gate", "check", env="prod")
+    assert (edited.code, drifted.code, wrong.code) == (4, 4, 11)
+    assert "history: 20990101000000 M9_leftover: edited" in edited.err
+    assert "tag: not committed" in edited.err
+    assert "not as the last migration left it, added: column public.by_hand.id" in drifted.err
+    assert "promotion: staging applied these files to a catalogue that is not" in drifted.err
+    assert "this database is staging, not prod" in wrong.err
+
+
+@pytest.mark.slow
+def test_an_accepted_release_pauses_webhooks_and_is_recorded(ready: Environments) -> None:
+    check = ready.run("gate", "check", env="prod")
+    done = ready.run("migrate", "up", "--json", env="prod")
+    again = ready.run("migrate", "up", env="prod")
+    verified = [ready.run("release", "verify", tag, env="prod") for tag in ("v1.1.0", "v1.0.0")]
+    log = ready.run("log", "--json", env="prod").json
+
     assert check.code == 0, check.out
     assert "will be paused for up to 15 min: table app.leftover is gone" in check.out
-    done = environments.run("migrate", "up", "--json", env="prod")
     assert done.code == 0, done.err
     assert done.json["applied"] == ["20990101000001"]
     assert "webhooks are paused until" in done.err
-    with psycopg.connect(environments.urls["prod"]) as conn:
+    with psycopg.connect(ready.urls["prod"]) as conn:
         actions = conn.execute(
             "select action from public.audit_log where action like '%_ingest' order by id"
         ).fetchall()
         assert actions == [("pause_ingest",), ("resume_ingest",)]
         assert value(conn, "select count(*) from app.ingest_pause") == 0
-    assert environments.run("migrate", "up", env="prod").out == "nothing to do\n"
-    assert environments.run("release", "verify", "v1.1.0", env="prod").code == 0
-    assert environments.run("release", "verify", "v1.0.0", env="prod").code == 4
-    log = environments.run("log", "--json", env="prod").json
+    assert again.out == "nothing to do\n"
+    assert [ran.code for ran in verified] == [0, 4]
     assert [(run["opened"]["kind"], run["closed"]["outcome"]) for run in log["runs"]] == [
         ("up", "done"),
         ("up", "done"),
     ]
     assert log["runs"][1]["opened"]["tag"] == "v1.1.0"
     assert log["problems"] == []
-    assert len(list((root / "evidence").glob("prod-*.json"))) == 2
+    assert len(list((ready.project.root / "evidence").glob("prod-*.json"))) == 2
 
-    (root / "evidence" / "v1.0.0.txt").unlink()
-    files = sorted((root / "evidence").glob("prod-*.json"))
+
+@pytest.mark.slow
+def test_the_log_restores_lost_files_and_reports_changed_records(ready: Environments) -> None:
+    assert ready.run("migrate", "up", env="prod").code == 0
+    files = sorted((ready.project.root / "evidence").glob("prod-*.json"))
     texts = [file.read_text() for file in files]
-    files[0].unlink()
-    assert environments.run("log", "--save", env="prod").code == 0
-    assert [file.read_text() for file in files] == texts
 
-    # and what is on record stays as it was
-    environments.query("prod", FORGE.format("opened", "Opened"))
-    forged = environments.run("log", env="prod")
+    files[0].unlink()
+    saved = ready.run("log", "--save", env="prod")
+    restored = [file.read_text() for file in files]
+    ready.query("prod", FORGE.format("opened", "Opened"))
+    forged = ready.run("log", env="prod")
+    ready.query("prod", FORGE.format("Opened", "opened"))
+    whole = ready.run("log", env="prod")
+    ready.query("prod", "delete from bakehouse.evidence where number > 2")
+    cut = ready.run("log", env="prod")
+
+    assert (saved.code, restored) == (0, texts)
     assert (forged.code, "entry 1" in forged.err) == (4, True)
-    environments.query("prod", FORGE.format("Opened", "opened"))
-    assert environments.run("log", env="prod").code == 0
-    environments.query("prod", "delete from bakehouse.evidence where number > 2")  # whole to itself
-    cut = environments.run("log", env="prod")
+    assert whole.code == 0
     assert (cut.code, cut.err.count("a file has")) == (4, 2)
 
 

@@ -71,6 +71,7 @@ def test_the_session_in_the_readme_runs_as_shown(checkout: Project) -> None:
         assert VARIABLE.sub("#", ran.out) == VARIABLE.sub("#", shown)
 
 
+@pytest.mark.slow
 def test_the_release_in_the_readme_runs_as_shown(fleet: Environments) -> None:
     for command, shown in session("text"):
         program, *arguments = shlex.split(command)
