@@ -4,7 +4,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-drop function if exists app.fail(text, text, jsonb);
+drop function if exists app.fail;
 drop table if exists app.error_codes;
 
 commit;

@@ -4,7 +4,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-drop function if exists app.now();
+drop function if exists app.now;
 drop table if exists app.clock;
 
 commit;

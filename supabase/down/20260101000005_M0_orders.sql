@@ -6,9 +6,8 @@ set local role bakehouse_owner;
 
 drop table if exists public.orders;
 drop function if exists
-app.keep_identity(), app.set_queue_key(), app.set_priority(), app.moment_key(timestamptz),
-app.day_key(date), app.priority_label(smallint), app.priority_rank(date, date),
-app.size_rank(text);
+app.keep_identity, app.set_queue_key, app.set_priority, app.moment_key, app.day_key,
+app.priority_label, app.priority_rank, app.size_rank;
 drop type if exists public.stage_type;
 
 commit;

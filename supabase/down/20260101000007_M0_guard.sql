@@ -4,6 +4,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-drop function if exists app.assert_grants();
+drop function if exists app.assert_grants;
 
 commit;

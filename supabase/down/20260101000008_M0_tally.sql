@@ -12,7 +12,7 @@ begin
   end if;
 end;
 $$;
-drop function if exists app.fold_tally(), app.tally_order();
+drop function if exists app.fold_tally, app.tally_order;
 drop table if exists app.order_tally;
 
 commit;

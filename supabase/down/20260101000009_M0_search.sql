@@ -12,8 +12,7 @@ begin
   end if;
 end;
 $$;
-drop function if exists
-app.find_ids(text, boolean, integer), app.search_pattern(text), app.keep_words();
+drop function if exists app.find_ids, app.search_pattern, app.keep_words;
 drop table if exists app.order_words;
 
 commit;

@@ -5,12 +5,9 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.shopify_order(jsonb), app.shopify_units(jsonb, jsonb, numeric), app.shopify_cake(jsonb),
-app.shopify_lines(jsonb), app.shopify_line(jsonb), app.shopify_kind(text),
-app.shopify_variant(jsonb), app.shopify_title(jsonb), app.shopify_suffix(integer),
-app.shopify_moment(text), app.shopify_due(jsonb[], jsonb), app.shopify_due_date(text),
-app.shopify_values(jsonb[], text), app.shopify_pairs(text, jsonb), app.shopify_list(text, jsonb),
-app.shopify_id(text, text), app.shopify_number(text, text, numeric, integer),
-app.shopify_text(text);
+app.shopify_order, app.shopify_units, app.shopify_cake, app.shopify_lines, app.shopify_line,
+app.shopify_kind, app.shopify_variant, app.shopify_title, app.shopify_suffix, app.shopify_moment,
+app.shopify_due, app.shopify_due_date, app.shopify_values, app.shopify_pairs, app.shopify_list,
+app.shopify_id, app.shopify_number, app.shopify_text;
 
 commit;

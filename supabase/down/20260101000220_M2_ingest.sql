@@ -5,14 +5,10 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.replay_webhook_delivery(bigint),
-public.get_webhook_deliveries(text, text, integer, bigint),
-public.ingest_shopify_webhook(text, text, text, text, text), app.purge_deliveries(),
-app.process_delivery(bigint, text, text, text), app.ingest_order(text, text, jsonb),
-app.edit_units(text, jsonb, jsonb), app.unit_view(jsonb, bigint, boolean),
-app.move_lead(text, text), app.cancel_units(text, text[], text, text),
-app.add_units(text, jsonb, jsonb), app.line_id(jsonb),
-app.reconsider(text, text[], text[]), app.attention(jsonb), app.read_json(text);
+public.replay_webhook_delivery, public.get_webhook_deliveries, public.ingest_shopify_webhook,
+app.purge_deliveries, app.process_delivery, app.ingest_order, app.edit_units, app.unit_view,
+app.move_lead, app.cancel_units, app.add_units, app.line_id, app.reconsider, app.attention,
+app.read_json;
 do $$
 begin
   if to_regclass('public.orders') is not null then

@@ -5,10 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.import_shopify_order(text, jsonb), public.sync_shopify_orders(text),
-public.test_admin_token(text, text), public.get_sync_log(text, integer),
-public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text),
-public.start_sync_run(text, text);
+public.import_shopify_order, public.sync_shopify_orders, public.test_admin_token,
+public.get_sync_log, public.finish_sync_run, public.start_sync_run;
 drop table if exists public.sync_runs;
 
 commit;

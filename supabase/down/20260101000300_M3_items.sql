@@ -6,15 +6,10 @@ set local role bakehouse_owner;
 
 drop table if exists public.inventory_txn, public.inventory_items;
 drop function if exists
-public.apply_reconcile(jsonb), public.get_push_items(text[]),
-public.get_stock_transactions(text, uuid, integer), public.get_inventory_status(text),
-public.set_stock_buffer(uuid, numeric),
-public.adjust_cake_topper_stock(uuid, numeric, text, text, text),
-public.adjust_accessory_stock(uuid, numeric, text, text, text),
-public.adjust_component_stock(uuid, numeric, text, text, text),
-app.adjust_stock(text, uuid, numeric, text, text, text),
-app.move_stock(uuid, numeric, text, text, text, text, text, text), app.push_stock(),
-app.checked_quantity(numeric);
+public.apply_reconcile, public.get_push_items, public.get_stock_transactions,
+public.get_inventory_status, public.set_stock_buffer, public.adjust_cake_topper_stock,
+public.adjust_accessory_stock, public.adjust_component_stock, app.adjust_stock, app.move_stock,
+app.push_stock, app.checked_quantity;
 drop domain if exists public.stock_quantity;
 
 commit;

@@ -5,9 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.get_shortages(text), public.deduct_on_order_create(text, jsonb),
-app.restock_order(text, text), app.deduct_order(text, text, jsonb), app.fill_holds(uuid),
-app.mark_blocked(text, text, jsonb), app.find_bom(text, jsonb), app.match_item(jsonb);
+public.get_shortages, public.deduct_on_order_create, app.restock_order, app.deduct_order,
+app.fill_holds, app.mark_blocked, app.find_bom, app.match_item;
 drop table if exists public.reservation_holds;
 alter table if exists public.orders drop column if exists inventory_blocked;
 

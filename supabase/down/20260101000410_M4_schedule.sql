@@ -14,7 +14,7 @@ $$;
 
 set local role bakehouse_owner;
 
-drop function if exists app.tick(), app.refresh_priorities(text);
+drop function if exists app.tick, app.refresh_priorities;
 drop table if exists app.schedule;
 
 commit;

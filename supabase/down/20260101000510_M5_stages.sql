@@ -5,12 +5,10 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.print_barcode(text, text), public.handle_print_barcode(text, text, uuid, jsonb),
-public.complete_filling(text, text, text), public.start_covering(text, text),
-public.complete_covering(text, text, text), public.start_decorating(text, text),
-public.complete_decorating(text, text, text), public.start_packing(text, text, uuid),
-public.complete_packing(text, text, text), public.qc_return_to_decorating(text, text, text),
-public.mark_order_complete(text, text), app.advance_order(text, app.caller, text, text, jsonb);
+public.print_barcode, public.handle_print_barcode, public.complete_filling, public.start_covering,
+public.complete_covering, public.start_decorating, public.complete_decorating, public.start_packing,
+public.complete_packing, public.qc_return_to_decorating, public.mark_order_complete,
+app.advance_order;
 drop table if exists app.stage_transitions;
 
 commit;

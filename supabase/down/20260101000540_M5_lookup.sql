@@ -5,7 +5,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.get_order_history(text, text), public.get_order(text, text),
-public.get_order_v2(text, text), public.find_order(text);
+public.get_order_history, public.get_order, public.get_order_v2, public.find_order;
 
 commit;

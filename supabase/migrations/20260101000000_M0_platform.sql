@@ -1,8 +1,6 @@
 -- M0 platform: the schemas, and the one role that owns everything in them.
 --
--- Creates: schemas extensions, app, private; extensions pgcrypto, pg_trgm; role bakehouse_owner
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';

@@ -1,8 +1,6 @@
 -- M0 errors: every symbol a caller can be refused with, and the one way to raise it.
 --
--- Creates: app.error_codes, app.fail
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -37,9 +35,7 @@ create or replace function app.fail(
   p_code text, p_message text, p_detail jsonb default '{}'
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sqlstate text := (
@@ -53,14 +49,9 @@ begin
     errcode = v_sqlstate, message = p_message, hint = p_code, detail = p_detail::text;
 end;
 $$;
-comment on function app.fail(text, text, jsonb) is
+comment on function app.fail is
 'Refuse: raise the code with a sentence for people and facts for programs.
 
 Never returns. Volatile, because the planner may call an immutable function early.';
-
--- Grants
-revoke all on table app.error_codes from public, anon, authenticated, service_role;
-revoke all on function app.fail(text, text, jsonb)
-from public, anon, authenticated, service_role;
 
 commit;

@@ -1,8 +1,6 @@
 -- M0 clock: what time it is, also when a test says otherwise.
 --
--- Creates: app.clock, app.now
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -22,9 +20,7 @@ comment on column app.clock.xid is
 -- Functions, internal
 create or replace function app.now()
 returns timestamptz
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- a transaction that has written nothing has set no clock, and mostly that is so
@@ -37,11 +33,7 @@ begin
   );
 end;
 $$;
-comment on function app.now() is
+comment on function app.now is
 'The moment this transaction works with: its start, unless it has set app.clock.';
-
--- Grants
-revoke all on table app.clock from public, anon, authenticated, service_role;
-revoke all on function app.now() from public, anon, authenticated, service_role;
 
 commit;

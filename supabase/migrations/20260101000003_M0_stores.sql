@@ -1,8 +1,6 @@
 -- M0 stores: the shops, as data. A third one is a row.
 --
--- Creates: public.stores, app.set_updated_at, app.today
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -38,21 +36,18 @@ on conflict (code) do nothing;
 -- Functions, internal
 create or replace function app.set_updated_at()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := app.now();
   return new;
 end;
 $$;
-comment on function app.set_updated_at() is 'Trigger: a changed row says when.';
+comment on function app.set_updated_at is 'Trigger: a changed row says when.';
 
 create or replace function app.today(p_store text)
 returns date
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_zone text := (select stores.time_zone from public.stores as stores where stores.code = p_store);
@@ -66,7 +61,7 @@ begin
   return (app.now() at time zone v_zone)::date;
 end;
 $$;
-comment on function app.today(text) is
+comment on function app.today is
 'The date in a store. Raises BAD_INPUT when there is no such store.';
 
 -- Triggers
@@ -75,9 +70,6 @@ before update on public.stores
 for each row execute function app.set_updated_at();
 
 -- Grants. The policy that lets staff read comes with staff.
-revoke all on table public.stores from public, anon, authenticated, service_role;
-revoke all on function app.set_updated_at(), app.today(text)
-from public, anon, authenticated, service_role;
 grant select on table public.stores to authenticated;
 
 commit;

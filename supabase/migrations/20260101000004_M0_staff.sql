@@ -1,9 +1,6 @@
 -- M0 staff: who works here, and who is calling.
 --
--- Creates: public.staff_role, public.staff_shared, private.staff_pay, app.caller, app.uid,
---          app.actor, app.require, app.is_staff, app.my_stores
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -63,9 +60,7 @@ comment on table private.staff_pay is
 -- Functions, internal
 create or replace function app.uid()
 returns uuid
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
@@ -75,16 +70,15 @@ exception
     return null;
 end;
 $$;
-comment on function app.uid() is
+comment on function app.uid is
 'The account in the claims of the request. Null when they name none; never raises.
 
 Our owner role may not call auth.uid(), which also raises on claims it cannot read.';
+grant execute on function app.uid to authenticated;
 
 create or replace function app.actor()
 returns app.caller
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller;
@@ -109,16 +103,14 @@ begin
   return v_caller;
 end;
 $$;
-comment on function app.actor() is
+comment on function app.actor is
 'Who is calling: an active, approved member of staff, the service role, or nobody (all null).';
 
 create or replace function app.require(
   p_role text, p_store text default null, p_service boolean default false
 )
 returns app.caller
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -151,38 +143,34 @@ begin
   return v_caller;
 end;
 $$;
-comment on function app.require(text, text, boolean) is
+comment on function app.require is
 'The first line of every RPC: the caller, if they have at least this role and work in this store.
 
 A null store asks for no store in particular. p_service lets the service role in as well; the role service_role lets in nobody else. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.is_staff(p_role public.staff_role default 'Staff')
 returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((app.actor()).role >= p_role, false);
 end;
 $$;
-comment on function app.is_staff(public.staff_role) is
+comment on function app.is_staff is
 'For policies: whether the caller is active, approved staff of at least this role.';
+grant execute on function app.is_staff to authenticated;
 
 create or replace function app.my_stores()
 returns text[]
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((app.actor()).stores, '{}');
 end;
 $$;
-comment on function app.my_stores() is
+comment on function app.my_stores is
 'For policies: the stores the caller may look into; none for a stranger.';
+grant execute on function app.my_stores to authenticated;
 
 -- Triggers
 create or replace trigger staff_shared_set_updated_at
@@ -215,14 +203,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.staff_shared, private.staff_pay
-from public, anon, authenticated, service_role;
-revoke all on function
-app.uid(), app.actor(), app.require(text, text, boolean), app.is_staff(public.staff_role),
-app.my_stores()
-from public, anon, authenticated, service_role;
 grant select on table public.staff_shared to authenticated;
-grant execute on function app.uid(), app.is_staff(public.staff_role), app.my_stores()
-to authenticated;
 
 commit;

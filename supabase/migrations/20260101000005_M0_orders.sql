@@ -1,10 +1,6 @@
 -- M0 orders: one row per cake, partitioned by store.
 --
--- Creates: public.stage_type, public.orders and its partitions, app.size_rank,
---          app.priority_rank, app.priority_label, app.day_key, app.moment_key,
---          app.set_priority, app.set_queue_key, app.keep_identity
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -25,9 +21,7 @@ comment on type public.stage_type is 'Where a cake is, from first filling to pac
 -- Functions, internal; the table computes a column and an index with them
 create or replace function app.size_rank(p_size text)
 returns smallint
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return
@@ -41,44 +35,38 @@ begin
     + case when lower(p_size) ~ '\mtall\M' then 1 else 0 end;
 end;
 $$;
-comment on function app.size_rank(text) is
+comment on function app.size_rank is
 'Sizes in the order of the bakery: Gift, Small, Small Tall, Medium, Medium Tall, Large, Large Tall, others.
 
 orders.size_rank stores the answer: a change here needs a rewrite of that column.';
 
 create or replace function app.priority_rank(p_due date, p_today date)
 returns smallint
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when p_due - p_today <= 1 then 3 when p_due - p_today <= 3 then 2 else 1 end;
 end;
 $$;
-comment on function app.priority_rank(date, date) is
+comment on function app.priority_rank is
 'How urgent an order is: 3 with at most a day left, 2 with at most three, else 1.
 
 An order without a due date is not urgent but in doubt: it ranks 1, and needs_attention says why.';
 
 create or replace function app.priority_label(p_rank smallint)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case p_rank when 1 then 'Low' when 2 then 'Medium' when 3 then 'High' end;
 end;
 $$;
-comment on function app.priority_label(smallint) is
+comment on function app.priority_label is
 'What people call a priority rank. Sort by the rank, never by this.';
 
 create or replace function app.day_key(p_day date)
 returns text
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -87,19 +75,17 @@ begin
   end;
 end;
 $$;
-comment on function app.day_key(date) is 'A day as text that sorts; no day comes last.';
+comment on function app.day_key is 'A day as text that sorts; no day comes last.';
 
 create or replace function app.moment_key(p_moment timestamptz)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(to_char(p_moment at time zone 'UTC', 'YYYYMMDDHH24MISSUS'), '');
 end;
 $$;
-comment on function app.moment_key(timestamptz) is
+comment on function app.moment_key is
 'A moment as text that sorts; none comes first. An index is built with it.';
 
 -- Tables
@@ -228,8 +214,7 @@ comment on column public.orders.created_by is 'The account that made the row. Nu
 -- Functions, for triggers
 create or replace function app.set_priority()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.priority := coalesce(
@@ -238,13 +223,12 @@ begin
   return new;
 end;
 $$;
-comment on function app.set_priority() is
+comment on function app.set_priority is
 'Trigger: the priority of an order follows its override, else its due date.';
 
 create or replace function app.set_queue_key()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.queue_key := concat_ws(
@@ -254,13 +238,12 @@ begin
   return new;
 end;
 $$;
-comment on function app.set_queue_key() is
+comment on function app.set_queue_key is
 'Trigger: the place of an order in the queue follows all that the queue is sorted by. It comes after the priority: triggers run by name.';
 
 create or replace function app.keep_identity()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
@@ -270,7 +253,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.keep_identity() is
+comment on function app.keep_identity is
 'Trigger: barcodes in the kitchen carry the id, so it never changes. Raises BAD_INPUT.';
 
 -- Triggers
@@ -302,14 +285,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table
-public.orders, public.orders_bannos, public.orders_flourlane, public.orders_default
-from public, anon, authenticated, service_role;
-revoke all on function
-app.size_rank(text), app.priority_rank(date, date), app.priority_label(smallint),
-app.day_key(date), app.moment_key(timestamptz), app.set_priority(),
-app.set_queue_key(), app.keep_identity()
-from public, anon, authenticated, service_role;
 grant select (
   store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
   customer_name, product_title, flavour, size, size_rank, notes, cake_writing, product_image,

@@ -1,9 +1,6 @@
 -- M0 events: what happened, kept for good, and the word outwards.
 --
--- Creates: public.event_type, public.stage_events, public.audit_log, app.append_only,
---          app.broadcast, app.emit, app.audit
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -15,10 +12,7 @@ begin
   if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
     create or replace function app.broadcast(p_topic text, p_payload jsonb)
     returns void
-    language sql
-    volatile
-    security definer
-    set search_path = ''
+    language sql volatile security definer set search_path = pg_catalog, pg_temp
     as $body$
       select realtime.send(p_payload, p_topic, 'bakehouse', true);
     $body$;
@@ -26,9 +20,7 @@ begin
   else
     create or replace function app.broadcast(p_topic text, p_payload jsonb)
     returns void
-    language sql
-    volatile
-    set search_path = ''
+    language sql volatile set search_path = pg_catalog, pg_temp
     as $body$
       select;
     $body$;
@@ -36,7 +28,7 @@ begin
   end if;
 end;
 $$;
-comment on function app.broadcast(text, jsonb) is
+comment on function app.broadcast is
 'Send to the private channel bakehouse of Supabase Realtime; nothing where there is none.';
 revoke all on function app.broadcast(text, jsonb)
 from public, anon, authenticated, service_role;
@@ -107,8 +99,7 @@ comment on column public.audit_log.subject is 'What was changed, as an id.';
 -- Functions, internal
 create or replace function app.append_only()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
@@ -118,14 +109,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.append_only() is
+comment on function app.append_only is
 'Trigger: a table that nobody, its owner included, can update, delete from or truncate. Raises APPEND_ONLY.';
 
 create or replace function app.emit(p_topic text, p_payload jsonb)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_notify(
@@ -134,7 +123,7 @@ begin
   perform app.broadcast(p_topic, p_payload);
 end;
 $$;
-comment on function app.emit(text, jsonb) is
+comment on function app.emit is
 'Tell listeners, once this transaction commits: NOTIFY on channel bakehouse, and Supabase Realtime where present.
 
 The payload carries ids, never personal data: anyone who can listen reads it.';
@@ -143,9 +132,7 @@ create or replace function app.audit(
   p_action text, p_store text, p_subject text, p_meta jsonb default '{}'
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -156,7 +143,7 @@ begin
   );
 end;
 $$;
-comment on function app.audit(text, text, text, jsonb) is
+comment on function app.audit is
 'Write down who is doing what, in the transaction that does it. The system: no caller, as in scheduled work.';
 
 -- Triggers
@@ -189,13 +176,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.stage_events, public.audit_log
-from public, anon, authenticated, service_role;
-revoke all on sequence public.stage_events_id_seq, public.audit_log_id_seq
-from public, anon, authenticated, service_role;
-revoke all on function
-app.append_only(), app.emit(text, jsonb), app.audit(text, text, text, jsonb)
-from public, anon, authenticated, service_role;
 grant select on table public.stage_events, public.audit_log to authenticated;
 
 commit;

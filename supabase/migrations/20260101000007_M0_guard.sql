@@ -1,8 +1,6 @@
 -- M0 guard: the rights as they should be, or no migration.
 --
--- Creates: app.assert_grants
 -- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -11,9 +9,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.assert_grants()
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_offences text;
@@ -21,15 +17,12 @@ begin
   with ours as ( -- relations, their columns, and functions; not what an extension brought
     select
       rel.oid, rel.oid::regclass::text as name, rel.relnamespace as schema, rel.relowner as owner,
-      'relation' as kind, coalesce(rel.relacl, acldefault('r', rel.relowner)) as acl
+      case rel.relkind when 'S' then 'sequence' else 'relation' end as kind,
+      coalesce(
+        rel.relacl, acldefault(case rel.relkind when 'S' then 's' else 'r' end::"char", rel.relowner)
+      ) as acl
     from pg_class as rel
-    where rel.relkind in ('r', 'p', 'v', 'm', 'f')
-    union all
-    select
-      rel.oid, rel.oid::regclass::text, rel.relnamespace, rel.relowner,
-      'sequence', coalesce(rel.relacl, acldefault('s', rel.relowner))
-    from pg_class as rel
-    where rel.relkind = 'S'
+    where rel.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
     select
       rel.oid, format('%s.%I', rel.oid::regclass, col.attname), rel.relnamespace, rel.relowner,
@@ -75,6 +68,11 @@ begin
     or scoped.nspname = 'private'
     or scoped.kind = 'sequence'
     or scoped.kind <> 'function' and acl.privilege_type <> 'SELECT'
+    or scoped.kind = 'function' and scoped.nspname <> 'public' and not exists (
+      select from pg_depend as dep -- a policy calls it
+      where dep.classid = 'pg_policy'::regclass
+      and dep.refclassid = 'pg_proc'::regclass and dep.refobjid = scoped.oid
+    )
     union all
     select format('%s belongs to %s', scoped.name, scoped.owner::regrole)
     from scoped
@@ -100,10 +98,10 @@ begin
     where rel.relkind = 'v'
     and not coalesce('security_invoker=true' = any(rel.reloptions), false)
     union all
-    select format('%s has no empty search_path', scoped.name)
+    select format('%s has another search_path than pg_catalog, pg_temp', scoped.name)
     from scoped
     inner join pg_proc as fun on fun.oid = scoped.oid and scoped.kind = 'function'
-    where not coalesce('search_path=""' = any(fun.proconfig), false)
+    where not coalesce('search_path=pg_catalog, pg_temp' = any(fun.proconfig), false)
   )
   select string_agg(offences.offence, E'\n' order by offences.offence) into v_offences
   from offences;
@@ -113,13 +111,10 @@ begin
   end if;
 end;
 $$;
-comment on function app.assert_grants() is
-'Ends every migration: raises, with the whole list, unless the rights are as they should be.
+comment on function app.assert_grants is
+'Ends every migration. Raises the whole list of offences unless the rights are as they must be.
 
-Nothing for anon and PUBLIC, no write and no sequence for any API role, nobody in private; row level security on every table; every function with an empty search_path; one owner.';
-
--- Grants
-revoke all on function app.assert_grants() from public, anon, authenticated, service_role;
+anon and PUBLIC may do nothing. No API role may write a table, use a sequence, look into private, or execute a function outside public that no policy calls. Every table has row level security, every function the search path pg_catalog, pg_temp, and everything one owner.';
 
 select app.assert_grants();
 

@@ -1,8 +1,6 @@
 -- M0 tally: how many orders stand where, known without counting them.
 --
--- Creates: app.order_tally, app.tally_order, app.fold_tally
 -- Needs: nothing
--- Re-run: safe, each statement converges
 --
 -- A counter that every stage move updates would let one move through at a time. So a move only
 -- appends its minus one and its plus one, and whoever reads adds up; the tick folds many rows into
@@ -31,8 +29,7 @@ comment on column app.order_tally.orders is 'So many more, or fewer.';
 -- Functions, internal
 create or replace function app.tally_order()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin -- each a plain insert: of a stage move, this is what costs
   if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
@@ -54,14 +51,12 @@ begin -- each a plain insert: of a stage move, this is what costs
   return null;
 end;
 $$;
-comment on function app.tally_order() is
+comment on function app.tally_order is
 'Trigger: one fewer where the order stood, one more where it stands.';
 
 create or replace function app.fold_tally()
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer := 0;
@@ -87,7 +82,7 @@ begin
   return v_count;
 end;
 $$;
-comment on function app.fold_tally() is
+comment on function app.fold_tally is
 'Add up the tally, one row for each place where orders stand; how many rows it wrote. It takes only rows that it sees, so moves go on meanwhile, and none is lost or counted twice.';
 
 -- Triggers
@@ -118,11 +113,6 @@ where
   orders.cancelled_at is null and not orders.is_pos
   and not exists (select from app.order_tally)
 group by 1, 2, 3, 4, 5;
-
--- Grants
-revoke all on table app.order_tally from public, anon, authenticated, service_role;
-revoke all on function app.tally_order(), app.fold_tally()
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

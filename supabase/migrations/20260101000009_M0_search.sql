@@ -1,8 +1,6 @@
 -- M0 search: find orders by any part of a name, a product or a number.
 --
--- Creates: app.order_words and its partitions, app.keep_words, app.search_pattern, app.find_ids
 -- Needs: nothing
--- Re-run: safe, each statement converges
 --
 -- Apart from orders, because a stage move writes a new version of the row: a trigram index there
 -- would be written at every move, here it is when an order comes, is edited, and is done.
@@ -35,8 +33,7 @@ comment on table app.order_words_done is
 -- Functions, internal
 create or replace function app.keep_words()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_words text := lower(concat_ws(
@@ -54,14 +51,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.keep_words() is
+comment on function app.keep_words is
 'Trigger: order_words follows orders. A line each, so that nothing is found across two of them.';
 
 create or replace function app.search_pattern(p_search text)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_search text := ltrim(lower(btrim(p_search)), '#');
@@ -69,14 +64,12 @@ begin
   return '%' || regexp_replace(nullif(v_search, ''), '([\\%_])', '\\\1', 'g') || '%';
 end;
 $$;
-comment on function app.search_pattern(text) is
+comment on function app.search_pattern is
 'For LIKE on order_words: contains this, whatever letters it is made of. A docket''s # does not count; null when nothing is left.';
 
 create or replace function app.find_ids(p_pattern text, p_is_open boolean, p_most integer)
 returns text[]
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -90,7 +83,7 @@ begin
   return case when cardinality(v_ids) <= p_most then v_ids end;
 end;
 $$;
-comment on function app.find_ids(text, boolean, integer) is
+comment on function app.find_ids is
 'The orders that a pattern fits, of those in work or of the others. Null when they are more than so many: then read the list in its order, and it will not take long to find enough.
 
 Planned for the pattern at hand: the trigram index is for rare ones.';
@@ -121,13 +114,6 @@ from public.orders as orders
 where not exists (select from app.order_words);
 create index if not exists order_words_words_idx -- after the rows: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
-
--- Grants
-revoke all on table app.order_words, app.order_words_open, app.order_words_done
-from public, anon, authenticated, service_role;
-revoke all on function
-app.keep_words(), app.search_pattern(text), app.find_ids(text, boolean, integer)
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

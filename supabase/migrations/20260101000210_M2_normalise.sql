@@ -1,12 +1,6 @@
 -- M2 normalise: from a Shopify payload to our order, as pure functions of one rule each.
 --
--- Creates: app.shopify_text, app.shopify_number, app.shopify_id, app.shopify_list,
---          app.shopify_pairs, app.shopify_values, app.shopify_due_date, app.shopify_due,
---          app.shopify_moment, app.shopify_suffix, app.shopify_title, app.shopify_variant,
---          app.shopify_kind, app.shopify_line, app.shopify_lines, app.shopify_cake,
---          app.shopify_units, app.shopify_order
 -- Needs: M0
--- Re-run: safe, each statement converges
 --
 -- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. What is
 -- absent is null; a number that is no number and a list that is no list are BAD_INPUT, which names
@@ -21,9 +15,7 @@ set local role bakehouse_owner;
 -- Functions, internal: the parts of a payload
 create or replace function app.shopify_text(p_text text)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(btrim(
@@ -31,16 +23,14 @@ begin
   ), '');
 end;
 $$;
-comment on function app.shopify_text(text) is
+comment on function app.shopify_text is
 'Text without control characters (tabs and line breaks may stay) and outer blanks; null when nothing is left.';
 
 create or replace function app.shopify_number(
   p_field text, p_text text, p_most numeric, p_places integer default 0
 )
 returns numeric
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := nullif(btrim(p_text), '');
@@ -59,16 +49,14 @@ begin
   return null;
 end;
 $$;
-comment on function app.shopify_number(text, text, numeric, integer) is
+comment on function app.shopify_number is
 'A number from 0 on as Shopify writes it, in JSON or in text; null when absent.
 
 Rounded to the places asked for, but a whole number has to be whole. Raises BAD_INPUT for anything else.';
 
 create or replace function app.shopify_id(p_text text, p_kind text)
 returns bigint
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix text := 'gid://shopify/' || p_kind || '/';
@@ -82,14 +70,12 @@ begin
   end;
 end;
 $$;
-comment on function app.shopify_id(text, text) is
+comment on function app.shopify_id is
 'The number in an id, plain or as gid://shopify/<kind>/<number>; null for anything else, as the id of another kind.';
 
 create or replace function app.shopify_list(p_field text, p_value jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_list jsonb := coalesce(p_value -> 'edges', p_value -> 'nodes', p_value);
@@ -114,16 +100,14 @@ begin
   return v_list;
 end;
 $$;
-comment on function app.shopify_list(text, jsonb) is
+comment on function app.shopify_list is
 'A list, plain (REST) or in edges or nodes (GraphQL); empty when absent.
 
 Raises BAD_INPUT for anything else, and for a page that is not the last one: half an order is none.';
 
 create or replace function app.shopify_pairs(p_field text, p_value jsonb)
 returns jsonb[]
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_list jsonb := p_value;
@@ -152,16 +136,14 @@ begin
   return v_pairs;
 end;
 $$;
-comment on function app.shopify_pairs(text, jsonb) is
+comment on function app.shopify_pairs is
 'Properties or attributes in their order, as [name in lower case, value]; blank ones and those that plugins keep for themselves left out.
 
 Reads name/value (REST), key/value (GraphQL), first/last and pairs (Liquid), and an object. Raises BAD_INPUT for anything else.';
 
 create or replace function app.shopify_values(p_pairs jsonb[], p_name text)
 returns text[]
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair jsonb;
@@ -175,15 +157,13 @@ begin
   return v_values;
 end;
 $$;
-comment on function app.shopify_values(jsonb[], text) is
+comment on function app.shopify_values is
 'The values of those app.shopify_pairs whose name is like p_name, in order.';
 
 -- Functions, internal: dates
 create or replace function app.shopify_due_date(p_text text)
 returns date
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_text text := btrim(
@@ -226,7 +206,7 @@ begin
   end;
 end;
 $$;
-comment on function app.shopify_due_date(text) is
+comment on function app.shopify_due_date is
 'The date that a text says, up to "between": 2025-09-16, 08/12/2025 (day first), Sat 8 Nov 2025; DEL: or PICKUP: may stand before it.
 
 Never a guess: null for anything else, for a day that does not exist and for a weekday that it is not.';
@@ -235,9 +215,7 @@ create or replace function app.shopify_due(
   p_attributes jsonb[], p_tags jsonb, out due_date date, out due_date_text text
 )
 returns record
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tags jsonb := app.shopify_list('tags', case jsonb_typeof(p_tags)
@@ -284,16 +262,14 @@ begin
   end loop;
 end;
 $$;
-comment on function app.shopify_due(jsonb[], jsonb) is
+comment on function app.shopify_due is
 'When an order is due by its attributes, else by its tags, and the words that said so.
 
 The first source that says one date decides. Words without a date are for a person to read. Raises BAD_INPUT.';
 
 create or replace function app.shopify_moment(p_text text)
 returns text
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_text ~ (
@@ -306,15 +282,13 @@ begin
   return null;
 end;
 $$;
-comment on function app.shopify_moment(text) is
+comment on function app.shopify_moment is
 'A timestamp in UTC and one notation, so that the texts of two moments sort as the moments do; null for anything else.';
 
 -- Functions, internal: cakes
 create or replace function app.shopify_suffix(p_unit integer)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rest integer := p_unit;
@@ -327,26 +301,22 @@ begin
   return nullif(v_suffix, '');
 end;
 $$;
-comment on function app.shopify_suffix(integer) is
+comment on function app.shopify_suffix is
 'What tells the units of a split order apart: 1 is A, 26 is Z, 27 is AA.';
 
 create or replace function app.shopify_title(p_item jsonb)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name'));
 end;
 $$;
-comment on function app.shopify_title(jsonb) is 'What a line item is called.';
+comment on function app.shopify_title is 'What a line item is called.';
 
 create or replace function app.shopify_variant(p_item jsonb)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(app.shopify_text(coalesce(
@@ -354,14 +324,12 @@ begin
   )), 'Default Title');
 end;
 $$;
-comment on function app.shopify_variant(jsonb) is
+comment on function app.shopify_variant is
 'The variant of a line item; null for a product that has only one.';
 
 create or replace function app.shopify_kind(p_title text)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := lower(p_title);
@@ -373,14 +341,12 @@ begin
   end;
 end;
 $$;
-comment on function app.shopify_kind(text) is
+comment on function app.shopify_kind is
 'What a title sells: a cake, an accessory (a cake topper is one), or something other.';
 
 create or replace function app.shopify_line(p_item jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := app.shopify_title(p_item);
@@ -422,16 +388,14 @@ begin
   );
 end;
 $$;
-comment on function app.shopify_line(jsonb) is
+comment on function app.shopify_line is
 'A line item: what was bought, how many are left after edits, for how much in the currency of the shop.
 
 Raises BAD_INPUT, without a quantity too: nobody guesses how many cakes to bake.';
 
 create or replace function app.shopify_lines(p_payload jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items jsonb := app.shopify_list(
@@ -445,14 +409,12 @@ begin
   return to_jsonb(v_lines);
 end;
 $$;
-comment on function app.shopify_lines(jsonb) is
+comment on function app.shopify_lines is
 'Every line item of a payload as app.shopify_line has it, in order. Raises BAD_INPUT.';
 
 create or replace function app.shopify_cake(p_item jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pairs jsonb[] := app.shopify_pairs(
@@ -480,7 +442,7 @@ begin
   );
 end;
 $$;
-comment on function app.shopify_cake(jsonb) is
+comment on function app.shopify_cake is
 'What to bake for a line item.
 
 Size and flavour are the first two parts of a variant like "Medium / Vanilla", but properties about gelato flavours go first. Raises BAD_INPUT.';
@@ -488,9 +450,7 @@ Size and flavour are the first two parts of a variant like "Medium / Vanilla", b
 -- Functions, internal: the order
 create or replace function app.shopify_units(p_items jsonb, p_lines jsonb, p_total numeric)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_line jsonb;
@@ -537,16 +497,14 @@ begin
   return to_jsonb(v_units);
 end;
 $$;
-comment on function app.shopify_units(jsonb, jsonb, numeric) is
+comment on function app.shopify_units is
 'A unit per cake, in the order of the lines; none for an order without cakes.
 
 Accessories and the whole total are on the first, so that sums stay right. Raises BAD_INPUT beyond 200 units, or 64 MB of them.';
 
 create or replace function app.shopify_order(p_payload jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id bigint := coalesce(
@@ -664,21 +622,10 @@ begin
   );
 end;
 $$;
-comment on function app.shopify_order(jsonb) is
+comment on function app.shopify_order is
 'An order as Shopify sends it, in our words: the header, a unit per cake, every line.
 
 Pure: the same payload gives the same answer, and everything in it fits public.orders. Money is in the currency of the shop, never in the customer''s. needs_attention lists what a person has to look at. Raises BAD_INPUT without an order id, and where the payload is not what Shopify sends.';
-
--- Grants
-revoke all on function
-app.shopify_text(text), app.shopify_number(text, text, numeric, integer),
-app.shopify_id(text, text), app.shopify_list(text, jsonb), app.shopify_pairs(text, jsonb),
-app.shopify_values(jsonb[], text), app.shopify_due_date(text), app.shopify_due(jsonb[], jsonb),
-app.shopify_moment(text), app.shopify_suffix(integer), app.shopify_title(jsonb),
-app.shopify_variant(jsonb), app.shopify_kind(text), app.shopify_line(jsonb),
-app.shopify_lines(jsonb), app.shopify_cake(jsonb), app.shopify_units(jsonb, jsonb, numeric),
-app.shopify_order(jsonb)
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,12 +1,6 @@
 -- M2 ingest: from a signed Shopify webhook to cakes in the kitchen, in one transaction.
 --
--- Creates: public.shopify_orders, public.webhook_deliveries, the reference of orders to the first,
---          app.read_json, app.attention, app.reconsider, app.line_id, app.add_units,
---          app.cancel_units, app.move_lead, app.unit_view, app.edit_units, app.ingest_order,
---          app.process_delivery, app.purge_deliveries, public.ingest_shopify_webhook,
---          public.get_webhook_deliveries, public.replay_webhook_delivery
 -- Needs: M0 M3 M4
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -83,9 +77,7 @@ $$;
 -- Functions, internal
 create or replace function app.read_json(p_body text)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_body::jsonb;
@@ -96,14 +88,12 @@ exception
     return null;
 end;
 $$;
-comment on function app.read_json(text) is
+comment on function app.read_json is
 'The body of a webhook as JSON. Raises BAD_INPUT, without quoting it, when it is none.';
 
 create or replace function app.attention(p_order jsonb)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -113,14 +103,12 @@ begin
   );
 end;
 $$;
-comment on function app.attention(jsonb) is
+comment on function app.attention is
 'What a person has to look at in a normalised order, as orders.needs_attention has it; else null.';
 
 create or replace function app.reconsider(p_attention text, p_gone text[], p_come text[])
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -135,27 +123,23 @@ begin
   );
 end;
 $$;
-comment on function app.reconsider(text, text[], text[]) is
+comment on function app.reconsider is
 'orders.needs_attention without the reasons that are gone and with those that have come; null when none is left.';
 
 create or replace function app.line_id(p_item jsonb)
 returns bigint
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(app.shopify_id(p_item ->> 'id', 'LineItem'), 0);
 end;
 $$;
-comment on function app.line_id(jsonb) is
+comment on function app.line_id is
 'Which line of its Shopify order a cake was made from; 0 when that cannot be told.';
 
 create or replace function app.add_units(p_store text, p_order jsonb, p_units jsonb)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -203,16 +187,14 @@ begin
   end if;
 end;
 $$;
-comment on function app.add_units(text, jsonb, jsonb) is
+comment on function app.add_units is
 'Put units of a normalised order (app.shopify_order) into the kitchen, an event each. Raises CONFLICT when another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -240,14 +222,12 @@ begin
   from gone;
 end;
 $$;
-comment on function app.cancel_units(text, text[], text, text) is
+comment on function app.cancel_units is
 'Cancel these units, an event each: unassigned, their stage as it was. What is complete or cancelled stays.';
 
 create or replace function app.move_lead(p_store text, p_gid text)
 returns text
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_lead text := (
@@ -271,16 +251,14 @@ begin
   return v_lead;
 end;
 $$;
-comment on function app.move_lead(text, text) is
+comment on function app.move_lead is
 'Let the first unit of a Shopify order that still lives carry its accessories and total, if the one that did was cancelled. The unit, or null when none lives.
 
 For whatever cancels a unit, with the row of public.shopify_orders locked.';
 
 create or replace function app.unit_view(p_order jsonb, p_line bigint, p_lead boolean)
 returns jsonb
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_order
@@ -297,14 +275,12 @@ begin
     );
 end;
 $$;
-comment on function app.unit_view(jsonb, bigint, boolean) is
+comment on function app.unit_view is
 'What a normalised order says of a cake of this line, by the columns of orders.';
 
 create or replace function app.edit_units(p_store text, p_old jsonb, p_new jsonb)
 returns boolean
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- what an order may change: nothing of stage, times, assignee, storage and urgency
@@ -461,16 +437,14 @@ begin
   return v_edited or v_gone is not null or v_more is not null;
 end;
 $$;
-comment on function app.edit_units(text, jsonb, jsonb) is
+comment on function app.edit_units is
 'Bring the open units of an order from one normalised payload to the next, an event each; whether anything changed.
 
 Compared is what Shopify said with what it says: what it did not change stays as staff have it, and so does what both changed (needs_attention says so). Cakes taken off are cancelled, new ones get the next suffix, ids stay.';
 
 create or replace function app.ingest_order(p_store text, p_topic text, p_payload jsonb)
 returns text
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order jsonb := app.shopify_order(p_payload);
@@ -543,7 +517,7 @@ begin
   return v_outcome;
 end;
 $$;
-comment on function app.ingest_order(text, text, jsonb) is
+comment on function app.ingest_order is
 'Take in what Shopify says of an order: created, updated, cancelled, or unchanged.
 
 orders/create only ever adds an order. An update of one that is not known adds it; one older than what is known, or of a cancelled order, changes nothing. A cancellation leaves complete cakes, gives stock back once if none is complete, and holds when the order itself comes later. Errors: BAD_INPUT, CONFLICT.';
@@ -552,9 +526,7 @@ create or replace function app.process_delivery(
   p_delivery bigint, p_store text, p_topic text, p_body text
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_outcome text;
@@ -580,14 +552,12 @@ begin
   );
 end;
 $$;
-comment on function app.process_delivery(bigint, text, text, text) is
+comment on function app.process_delivery is
 'Apply a delivery, or make it a dead letter with nothing else left of it. Failures that may pass are raised.';
 
 create or replace function app.purge_deliveries()
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_purged integer;
@@ -602,7 +572,7 @@ begin
   return v_purged;
 end;
 $$;
-comment on function app.purge_deliveries() is
+comment on function app.purge_deliveries is
 'Forget the bodies of dead letters after 30 days and every delivery after 90; how many of these went.
 
 Shopify repeats a delivery for two days at most; an older one still finds its order taken.';
@@ -612,10 +582,7 @@ create or replace function public.ingest_shopify_webhook(
   p_shop_domain text, p_topic text, p_webhook_id text, p_hmac text, p_body text
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set jit = off -- it takes longer to compile these short statements than to run them
 as $$
 declare
@@ -656,12 +623,13 @@ begin
   return app.process_delivery(v_delivery.id, v_store, p_topic, p_body);
 end;
 $$;
-comment on function public.ingest_shopify_webhook(text, text, text, text, text) is
+comment on function public.ingest_shopify_webhook is
 'Take in a Shopify webhook: four headers and the raw body, as text since PostgREST carries JSON; its UTF-8 bytes are what Shopify signed.
 
 Nothing is written before the HMAC-SHA256 of the body matches the secret of the shop. Then all of it in one transaction; answers {status, delivery_id, outcome, error}, status being ok, duplicate (came before) or dead_letter (can never be applied; an Admin may replay it). Whatever else fails is raised and leaves nothing, for Shopify to send again.
 
 Role: service_role. Errors: PAUSED, BAD_SIGNATURE.';
+grant execute on function public.ingest_shopify_webhook to service_role;
 
 create or replace function public.get_webhook_deliveries(
   p_store text default null, p_status text default null, p_limit integer default 50,
@@ -672,10 +640,7 @@ returns table (
   last_error text, reason text, can_replay boolean, received_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Admin', p_store, true);
@@ -694,19 +659,17 @@ begin
   limit least(greatest(p_limit, 1), 500);
 end;
 $$;
-comment on function public.get_webhook_deliveries(text, text, integer, bigint) is
+comment on function public.get_webhook_deliveries is
 'Webhooks that came, newest first, at most 500 at once; the next page is p_before the last id.
 
 p_status: ok, dead.
 
 Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_webhook_deliveries to authenticated, service_role;
 
 create or replace function public.replay_webhook_delivery(p_id bigint)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Admin', null, true);
@@ -737,10 +700,11 @@ begin
   return app.process_delivery(p_id, v_delivery.store, v_delivery.topic, v_delivery.body);
 end;
 $$;
-comment on function public.replay_webhook_delivery(bigint) is
+comment on function public.replay_webhook_delivery is
 'Try a dead letter again, once its cause is gone. Answers as ingest_shopify_webhook; duplicate when it is not dead.
 
 Role: Admin or service_role. Errors: NOT_FOUND, CONFLICT (its body is no longer kept).';
+grant execute on function public.replay_webhook_delivery to authenticated, service_role;
 
 -- Triggers
 create or replace trigger shopify_orders_set_updated_at
@@ -749,26 +713,6 @@ for each row execute function app.set_updated_at();
 create or replace trigger webhook_deliveries_set_updated_at
 before update on public.webhook_deliveries
 for each row execute function app.set_updated_at();
-
--- Grants
-revoke all on table public.shopify_orders, public.webhook_deliveries
-from public, anon, authenticated, service_role;
-revoke all on sequence public.webhook_deliveries_id_seq
-from public, anon, authenticated, service_role;
-revoke all on function
-app.read_json(text), app.attention(jsonb), app.reconsider(text, text[], text[]),
-app.line_id(jsonb), app.add_units(text, jsonb, jsonb),
-app.cancel_units(text, text[], text, text), app.move_lead(text, text),
-app.unit_view(jsonb, bigint, boolean), app.edit_units(text, jsonb, jsonb),
-app.ingest_order(text, text, jsonb), app.process_delivery(bigint, text, text, text),
-app.purge_deliveries(), public.ingest_shopify_webhook(text, text, text, text, text),
-public.get_webhook_deliveries(text, text, integer, bigint), public.replay_webhook_delivery(bigint)
-from public, anon, authenticated, service_role;
-grant execute on function public.ingest_shopify_webhook(text, text, text, text, text)
-to service_role;
-grant execute on function
-public.get_webhook_deliveries(text, text, integer, bigint), public.replay_webhook_delivery(bigint)
-to authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,9 +1,6 @@
 -- M2 sync: fetching orders from Shopify by hand, and the log of it.
 --
--- Creates: public.sync_runs, public.start_sync_run, public.finish_sync_run, public.get_sync_log,
---          public.test_admin_token, public.sync_shopify_orders, public.import_shopify_order
 -- Needs: M0 M4
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -35,10 +32,7 @@ comment on table public.sync_runs is
 -- Functions, public
 create or replace function public.start_sync_run(p_store text, p_sync_type text)
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run uuid;
@@ -66,12 +60,13 @@ begin
   return v_run;
 end;
 $$;
-comment on function public.start_sync_run(text, text) is
+comment on function public.start_sync_run is
 'Begin to synchronise a store: sync_products or sync_orders. The run, to be finished with finish_sync_run.
 
 A run that is not finished within an hour no longer stands in the way of the next.
 
 Role: Admin or service_role. Errors: BAD_INPUT, CONFLICT (one is running).';
+grant execute on function public.start_sync_run to authenticated, service_role;
 
 create or replace function public.finish_sync_run(
   p_run_id uuid, p_status text, p_orders_imported integer default 0,
@@ -80,10 +75,7 @@ create or replace function public.finish_sync_run(
   p_error_message text default null
 )
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text;
@@ -114,11 +106,11 @@ begin
   return v_store is not null;
 end;
 $$;
-comment on function
-public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text) is
+comment on function public.finish_sync_run is
 'End a run with its counts; false when it had ended already, and then nothing changes.
 
 Role: service_role. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.finish_sync_run to service_role;
 
 create or replace function public.get_sync_log(p_store text, p_limit integer default 50)
 returns table (
@@ -126,10 +118,7 @@ returns table (
   completed_at timestamptz, products_imported integer, products_skipped integer,
   orders_imported integer, orders_skipped integer, errors integer, error_message text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Admin', p_store, true);
@@ -145,17 +134,15 @@ begin
   limit least(greatest(p_limit, 1), 500);
 end;
 $$;
-comment on function public.get_sync_log(text, integer) is
+comment on function public.get_sync_log is
 'The runs of a store (null: of all the caller''s), newest first, at most 500.
 
 Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_sync_log to authenticated, service_role;
 
 create or replace function public.test_admin_token(p_store text, p_token text)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_valid boolean := coalesce(app.is_secret(p_token), false);
@@ -183,17 +170,15 @@ begin
   return jsonb_build_object('valid', v_valid, 'run_id', v_run, 'message', v_message);
 end;
 $$;
-comment on function public.test_admin_token(text, text) is
+comment on function public.test_admin_token is
 'Whether this could be an Admin API token: {valid, run_id, message}. Looks at its form only and keeps nothing.
 
 Role: Admin. Errors: BAD_INPUT (no such store).';
+grant execute on function public.test_admin_token to authenticated;
 
 create or replace function public.sync_shopify_orders(p_store text)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run uuid;
@@ -215,17 +200,15 @@ begin
   );
 end;
 $$;
-comment on function public.sync_shopify_orders(text) is
+comment on function public.sync_shopify_orders is
 'Have the worker fetch a store''s open orders from Shopify: {success, run_id, message}.
 
 Role: Admin. Errors: BAD_INPUT (no such store), CONFLICT (no token; one is running).';
+grant execute on function public.sync_shopify_orders to authenticated;
 
 create or replace function public.import_shopify_order(p_store text, p_payload jsonb)
 returns text
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role', p_store);
@@ -235,27 +218,11 @@ begin
   return app.ingest_order(p_store, 'orders/create', p_payload);
 end;
 $$;
-comment on function public.import_shopify_order(text, jsonb) is
+comment on function public.import_shopify_order is
 'Take in an order that was fetched, just as its webhook would: created, cancelled, or unchanged when it is known, whatever became of it here.
 
 Role: service_role. Errors: BAD_INPUT, CONFLICT (another order has its number).';
-
--- Grants
-revoke all on table public.sync_runs from public, anon, authenticated, service_role;
-revoke all on function
-public.start_sync_run(text, text),
-public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text),
-public.get_sync_log(text, integer), public.test_admin_token(text, text),
-public.sync_shopify_orders(text), public.import_shopify_order(text, jsonb)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.finish_sync_run(uuid, text, integer, integer, integer, integer, integer, text),
-public.import_shopify_order(text, jsonb)
-to service_role;
-grant execute on function public.test_admin_token(text, text), public.sync_shopify_orders(text)
-to authenticated;
-grant execute on function public.start_sync_run(text, text), public.get_sync_log(text, integer)
-to authenticated, service_role;
+grant execute on function public.import_shopify_order to service_role;
 
 select app.assert_grants();
 

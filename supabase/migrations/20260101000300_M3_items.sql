@@ -1,13 +1,6 @@
 -- M3 items: what is in stock, and the one ledger of how it got there.
 --
--- Creates: public.stock_quantity, public.inventory_items, public.inventory_txn,
---          app.checked_quantity, app.push_stock, app.move_stock, app.adjust_stock,
---          public.adjust_component_stock,
---          public.adjust_accessory_stock, public.adjust_cake_topper_stock,
---          public.set_stock_buffer, public.get_inventory_status, public.get_stock_transactions,
---          public.get_push_items, public.apply_reconcile
 -- Needs: M0 M4
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -111,9 +104,7 @@ comment on column public.inventory_txn.actor_id is
 -- Functions, internal
 create or replace function app.checked_quantity(p_quantity numeric)
 returns numeric
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_quantity is not null
@@ -127,20 +118,19 @@ begin
   return p_quantity;
 end;
 $$;
-comment on function app.checked_quantity(numeric) is
+comment on function app.checked_quantity is
 'The quantity, or null. Raises BAD_INPUT when it is none that public.stock_quantity could hold.';
 
 create or replace function app.push_stock()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.enqueue('inventory_push', jsonb_build_object('sku', new.sku), new.sku);
   return null;
 end;
 $$;
-comment on function app.push_stock() is
+comment on function app.push_stock is
 'Trigger: the shops have to hear how much of an item there is to sell. One waiting job per SKU; the worker reads the quantity when it runs.';
 
 create or replace function app.move_stock(
@@ -149,9 +139,7 @@ create or replace function app.move_stock(
   p_matched_by text default null
 )
 returns numeric
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.actor();
@@ -200,7 +188,7 @@ begin
   return v_after;
 end;
 $$;
-comment on function app.move_stock(uuid, numeric, text, text, text, text, text, text) is
+comment on function app.move_stock is
 'The one writer of stock: changes an item and writes the ledger row; answers with the stock there is then.
 
 Never below zero, never clamped. What comes in goes first to orders that wait for it. To move several items, go in the order of their SKUs, which is the order of the jobs too. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
@@ -209,9 +197,7 @@ create or replace function app.adjust_stock(
   p_kind text, p_item_id uuid, p_change numeric, p_reason text, p_reference text, p_created_by text
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before numeric;
@@ -237,7 +223,7 @@ begin
   );
 end;
 $$;
-comment on function app.adjust_stock(text, uuid, numeric, text, text, text) is
+comment on function app.adjust_stock is
 'Change the stock of an item of this kind by hand; after is the stock before orders that wait took theirs.
 
 Errors: PERMISSION_DENIED (p_created_by is not the caller), NOT_FOUND, BAD_INPUT, CONFLICT (below zero).';
@@ -248,10 +234,7 @@ create or replace function public.adjust_component_stock(
   p_reference text default null, p_created_by text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -264,22 +247,20 @@ begin
     || jsonb_build_object('component', v_done -> 'title');
 end;
 $$;
-comment on function public.adjust_component_stock(uuid, numeric, text, text, text) is
+comment on function public.adjust_component_stock is
 'Count a component up or down: {success, component, before, after, change}.
 
 p_created_by may only name the caller.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_component_stock to authenticated;
 
 create or replace function public.adjust_accessory_stock(
   p_accessory_id uuid, p_change numeric, p_reason text default null,
   p_reference text default null, p_created_by text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -294,22 +275,20 @@ begin
   );
 end;
 $$;
-comment on function public.adjust_accessory_stock(uuid, numeric, text, text, text) is
+comment on function public.adjust_accessory_stock is
 'Count an accessory up or down: {success, accessory, before, after, change, needs_sync}.
 
 needs_sync: it ran out or came back; the push to the shops is on its way in any case.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_accessory_stock to authenticated;
 
 create or replace function public.adjust_cake_topper_stock(
   p_topper_id uuid, p_change numeric, p_reason text default null,
   p_reference text default null, p_created_by text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_done jsonb;
@@ -322,17 +301,15 @@ begin
   );
 end;
 $$;
-comment on function public.adjust_cake_topper_stock(uuid, numeric, text, text, text) is
+comment on function public.adjust_cake_topper_stock is
 'Count a cake topper up or down: {success, old_stock, new_stock, name_1, name_2}.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_cake_topper_stock to authenticated;
 
 create or replace function public.set_stock_buffer(p_item_id uuid, p_buffer numeric)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -347,20 +324,18 @@ begin
   );
 end;
 $$;
-comment on function public.set_stock_buffer(uuid, numeric) is
+comment on function public.set_stock_buffer is
 'Keep so much of an item back from the shops; null: nothing. Audited.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.set_stock_buffer to authenticated;
 
 create or replace function public.get_inventory_status(p_search text default null)
 returns table (
   item_id uuid, sku text, title text, kind text, stock numeric, reserved numeric, buffer numeric,
   ats numeric, min_stock numeric, is_low_stock boolean
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -377,10 +352,11 @@ begin
   order by items.title, items.id;
 end;
 $$;
-comment on function public.get_inventory_status(text) is
+comment on function public.get_inventory_status is
 'Stock, what orders wait for, the buffer and what is available to sell, of every active item.
 
 Role: Staff.';
+grant execute on function public.get_inventory_status to authenticated;
 
 create or replace function public.get_stock_transactions(
   p_table_name text default null, p_item_id uuid default null, p_limit integer default 100
@@ -390,10 +366,7 @@ returns table (
   stock_before numeric, stock_after numeric, reason text, reference text, created_by text,
   created_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -420,17 +393,15 @@ begin
   limit least(greatest(coalesce(p_limit, 100), 1), 1000);
 end;
 $$;
-comment on function public.get_stock_transactions(text, uuid, integer) is
+comment on function public.get_stock_transactions is
 'The ledger, newest first: of one item, of one kind, or of all; at most 1000 rows.
 
 Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.get_stock_transactions to authenticated;
 
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role');
@@ -443,19 +414,17 @@ begin
   order by items.sku;
 end;
 $$;
-comment on function public.get_push_items(text[]) is
+comment on function public.get_push_items is
 'What the shops should show for these SKUs: whole pieces, never below 0.
 
 A SKU that is gone, inactive or not for sale is left out: nothing to push.
 
 Role: service_role.';
+grant execute on function public.get_push_items to service_role;
 
 create or replace function public.apply_reconcile(p_counts jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count record;
@@ -509,12 +478,13 @@ begin
   return jsonb_build_object('corrected', v_corrected, 'same', v_same, 'waiting', v_waiting);
 end;
 $$;
-comment on function public.apply_reconcile(jsonb) is
+comment on function public.apply_reconcile is
 'Believe the shops: where [{sku, available}] differs from what is available to sell, correct the stock by a ledger row.
 
 A negative count is 0. An item that moved within the hour, or whose push has not arrived, is left for next time: the shops do not know yet. Answers with {corrected: [{sku, was, is}], same, waiting}.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.apply_reconcile to service_role;
 
 -- Triggers
 create or replace trigger inventory_items_push_stock
@@ -543,30 +513,7 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.inventory_items, public.inventory_txn
-from public, anon, authenticated, service_role;
-revoke all on sequence public.inventory_txn_id_seq from public, anon, authenticated, service_role;
-revoke all on function
-app.checked_quantity(numeric), app.push_stock(),
-app.move_stock(uuid, numeric, text, text, text, text, text, text),
-app.adjust_stock(text, uuid, numeric, text, text, text),
-public.adjust_component_stock(uuid, numeric, text, text, text),
-public.adjust_accessory_stock(uuid, numeric, text, text, text),
-public.adjust_cake_topper_stock(uuid, numeric, text, text, text),
-public.set_stock_buffer(uuid, numeric), public.get_inventory_status(text),
-public.get_stock_transactions(text, uuid, integer), public.get_push_items(text[]),
-public.apply_reconcile(jsonb)
-from public, anon, authenticated, service_role;
 grant select on table public.inventory_items to authenticated;
-grant execute on function
-public.adjust_component_stock(uuid, numeric, text, text, text),
-public.adjust_accessory_stock(uuid, numeric, text, text, text),
-public.adjust_cake_topper_stock(uuid, numeric, text, text, text),
-public.set_stock_buffer(uuid, numeric), public.get_inventory_status(text),
-public.get_stock_transactions(text, uuid, integer)
-to authenticated;
-grant execute on function public.get_push_items(text[]), public.apply_reconcile(jsonb)
-to service_role;
 
 select app.assert_grants();
 

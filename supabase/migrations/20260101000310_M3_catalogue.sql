@@ -1,9 +1,6 @@
 -- M3 catalogue: components, accessories, toppers and their keywords; recipes of cakes.
 --
--- Creates: public.accessory_keywords, public.boms, public.bom_items, app.save_item,
---          app.lock_bom, and the RPCs that list and edit them
 -- Needs: M0
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -73,9 +70,7 @@ comment on column public.bom_items.is_optional is 'When there is none, the cake 
 -- Functions, internal
 create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
 returns uuid
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_new public.inventory_items := jsonb_populate_record(null::public.inventory_items, p_fields);
@@ -152,16 +147,14 @@ begin
   return v_id;
 end;
 $$;
-comment on function app.save_item(text, uuid, jsonb) is
+comment on function app.save_item is
 'Make an item, or change the one of this id: fields that are null stay, an empty text clears. Never touches stock.
 
 Errors: NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs what is being retired), BAD_INPUT.';
 
 create or replace function app.lock_bom(p_id uuid)
 returns text
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text;
@@ -174,7 +167,7 @@ begin
   return v_store;
 end;
 $$;
-comment on function app.lock_bom(uuid) is
+comment on function app.lock_bom is
 'Lock a recipe for an Admin of its store, and say which that is. Errors: NOT_FOUND, PERMISSION_DENIED.';
 
 -- Functions, public
@@ -184,10 +177,7 @@ create or replace function public.upsert_component(
   p_unit text default null, p_is_active boolean default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -197,12 +187,13 @@ begin
   ));
 end;
 $$;
-comment on function public.upsert_component(uuid, text, text, text, text, numeric, text, boolean) is
+comment on function public.upsert_component is
 'Make a component, or change the one of this id; its id. Never touches stock.
 
 Audited. Null leaves a field as it is, an empty description clears it. New ones: category other, unit each, min_stock 0.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_component to authenticated;
 
 create or replace function public.upsert_accessory(
   p_id uuid default null, p_sku text default null, p_name text default null,
@@ -211,10 +202,7 @@ create or replace function public.upsert_accessory(
   p_shopify_variant_id text default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -225,12 +213,13 @@ begin
   ));
 end;
 $$;
-comment on function public.upsert_accessory(uuid, text, text, text, text, numeric, boolean, text) is
+comment on function public.upsert_accessory is
 'Make an accessory, or change the one of this id; its id. Never touches stock.
 
 Audited. Null leaves a field as it is, an empty product_match or variant clears it. New ones: min_stock 5.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_accessory to authenticated;
 
 create or replace function public.upsert_cake_topper(
   p_id uuid default null, p_name_1 text default null, p_name_2 text default null,
@@ -239,10 +228,7 @@ create or replace function public.upsert_cake_topper(
   p_sku text default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -253,19 +239,17 @@ begin
   ));
 end;
 $$;
-comment on function public.upsert_cake_topper(uuid, text, text, numeric, text, text, boolean, text) is
+comment on function public.upsert_cake_topper is
 'Make a cake topper, or change the one of this id; its id. Never touches stock.
 
 Audited. Its names are the titles of the cakes it comes with. Null leaves a field as it is, an empty name_2 or product clears it. New ones: min_stock 5, a SKU of their own unless p_sku gives one.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_cake_topper to authenticated;
 
 create or replace function public.delete_component(p_id uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -273,17 +257,15 @@ begin
   return true;
 end;
 $$;
-comment on function public.delete_component(uuid) is
+comment on function public.delete_component is
 'Retire a component: it stays in the ledger and leaves the lists. Audited.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.delete_component to authenticated;
 
 create or replace function public.soft_delete_accessory(p_id uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -291,17 +273,15 @@ begin
   return true;
 end;
 $$;
-comment on function public.soft_delete_accessory(uuid) is
+comment on function public.soft_delete_accessory is
 'Retire an accessory: it stays in the ledger, and orders no longer match it. Audited.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.soft_delete_accessory to authenticated;
 
 create or replace function public.soft_delete_cake_topper(p_id uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -309,10 +289,11 @@ begin
   return true;
 end;
 $$;
-comment on function public.soft_delete_cake_topper(uuid) is
+comment on function public.soft_delete_cake_topper is
 'Retire a cake topper: it stays in the ledger, and orders no longer match it. Audited.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.soft_delete_cake_topper to authenticated;
 
 create or replace function public.get_components(
   p_category text default null, p_active_only boolean default true, p_search text default null
@@ -322,10 +303,7 @@ returns table (
   min_stock numeric, is_active boolean, is_low_stock boolean, created_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -342,20 +320,18 @@ begin
   order by items.title, items.id;
 end;
 $$;
-comment on function public.get_components(text, boolean, text) is
+comment on function public.get_components is
 'Components by name; p_search looks into name and SKU.
 
 Role: Staff.';
+grant execute on function public.get_components to authenticated;
 
 create or replace function public.get_low_stock_components()
 returns table (
   id uuid, sku text, name text, category text, unit text, current_stock numeric,
   min_stock numeric, shortage numeric
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -368,10 +344,11 @@ begin
   order by items.min_stock - items.on_hand desc, items.title, items.id;
 end;
 $$;
-comment on function public.get_low_stock_components() is
+comment on function public.get_low_stock_components is
 'Active components below their minimum, the biggest shortage first.
 
 Role: Staff.';
+grant execute on function public.get_low_stock_components to authenticated;
 
 create or replace function public.get_accessories(
   p_category text default null, p_active_only boolean default true
@@ -381,10 +358,7 @@ returns table (
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -401,10 +375,11 @@ begin
   order by items.title, items.id;
 end;
 $$;
-comment on function public.get_accessories(text, boolean) is
+comment on function public.get_accessories is
 'Accessories by name. Low is above none and below the minimum.
 
 Role: Staff.';
+grant execute on function public.get_accessories to authenticated;
 
 create or replace function public.get_accessories_needing_sync()
 returns table (
@@ -412,10 +387,7 @@ returns table (
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -429,10 +401,11 @@ begin
   order by listed.name, listed.id;
 end;
 $$;
-comment on function public.get_accessories_needing_sync() is
+comment on function public.get_accessories_needing_sync is
 'Active accessories that are out of stock. The push to the shops is queued when stock moves.
 
 Role: Staff.';
+grant execute on function public.get_accessories_needing_sync to authenticated;
 
 create or replace function public.get_cake_toppers(p_active_only boolean default true)
 returns table (
@@ -440,10 +413,7 @@ returns table (
   shopify_product_id_1 text, shopify_product_id_2 text, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -458,10 +428,11 @@ begin
   order by items.title, items.id;
 end;
 $$;
-comment on function public.get_cake_toppers(boolean) is
+comment on function public.get_cake_toppers is
 'Cake toppers by name. Low is above none and below the minimum.
 
 Role: Staff.';
+grant execute on function public.get_cake_toppers to authenticated;
 
 create or replace function public.get_accessory_keywords(
   p_search text default null, p_is_active boolean default null
@@ -471,10 +442,7 @@ returns table (
   priority integer, match_type text, is_active boolean, created_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -489,10 +457,11 @@ begin
   order by words.priority desc, length(words.keyword) desc, words.keyword, words.id;
 end;
 $$;
-comment on function public.get_accessory_keywords(text, boolean) is
+comment on function public.get_accessory_keywords is
 'Keywords in the order they are tried; p_search looks into keyword and item.
 
 Role: Staff.';
+grant execute on function public.get_accessory_keywords to authenticated;
 
 create or replace function public.upsert_accessory_keyword(
   p_keyword text default null, p_component_id uuid default null, p_id uuid default null,
@@ -500,10 +469,7 @@ create or replace function public.upsert_accessory_keyword(
   p_is_active boolean default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid := coalesce(p_id, gen_random_uuid());
@@ -548,12 +514,13 @@ begin
   return v_id;
 end;
 $$;
-comment on function public.upsert_accessory_keyword(text, uuid, uuid, integer, text, boolean) is
+comment on function public.upsert_accessory_keyword is
 'Make a keyword, or change the one of this id; its id.
 
 Audited. Null leaves a field as it is. New ones: priority 0, contains. One active keyword of a kind belongs to one item.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+grant execute on function public.upsert_accessory_keyword to authenticated;
 
 create or replace function public.get_boms(
   p_store text default null, p_active_only boolean default true, p_search text default null
@@ -562,10 +529,7 @@ returns table (
   id uuid, product_title text, store text, description text, shopify_product_id text, sku text,
   is_active boolean, items jsonb, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'both');
@@ -598,10 +562,11 @@ begin
   order by lower(boms.product_title), boms.store nulls last, boms.id;
 end;
 $$;
-comment on function public.get_boms(text, boolean, text) is
+comment on function public.get_boms is
 'Recipes with their items: of a store and those for both, or of every store the caller works in.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_boms to authenticated;
 
 create or replace function public.upsert_bom(
   p_id uuid default null, p_product_title text default null, p_store text default null,
@@ -609,10 +574,7 @@ create or replace function public.upsert_bom(
   p_shopify_product_id text default null, p_sku text default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'both');
@@ -653,19 +615,17 @@ begin
   return v_id;
 end;
 $$;
-comment on function public.upsert_bom(uuid, text, text, text, boolean, text, text) is
+comment on function public.upsert_bom is
 'Make the header of a recipe, or change the one of this id; its id.
 
 Audited. Null leaves a field as it is, an empty text clears it. Store both: every store.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (another active one has this title or SKU).';
+grant execute on function public.upsert_bom to authenticated;
 
 create or replace function public.save_bom_items(p_bom_id uuid, p_items jsonb)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer;
@@ -701,19 +661,17 @@ begin
   return v_count;
 end;
 $$;
-comment on function public.save_bom_items(uuid, jsonb) is
+comment on function public.save_bom_items is
 'Replace the items of a recipe by [{component_id, quantity_required, stage, is_optional}]; how many there are.
 
 Audited. All or nothing. Orders that have taken their stock keep it.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.save_bom_items to authenticated;
 
 create or replace function public.delete_bom(p_id uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -722,10 +680,11 @@ begin
   return true;
 end;
 $$;
-comment on function public.delete_bom(uuid) is
+comment on function public.delete_bom is
 'Retire a recipe: new orders no longer follow it. Audited.
 
 Role: Admin. Errors: NOT_FOUND.';
+grant execute on function public.delete_bom to authenticated;
 
 -- Triggers
 create or replace trigger accessory_keywords_set_updated_at
@@ -762,38 +721,7 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.accessory_keywords, public.boms, public.bom_items
-from public, anon, authenticated, service_role;
-revoke all on function
-app.save_item(text, uuid, jsonb), app.lock_bom(uuid),
-public.upsert_component(uuid, text, text, text, text, numeric, text, boolean),
-public.upsert_accessory(uuid, text, text, text, text, numeric, boolean, text),
-public.upsert_cake_topper(uuid, text, text, numeric, text, text, boolean, text),
-public.delete_component(uuid), public.soft_delete_accessory(uuid),
-public.soft_delete_cake_topper(uuid), public.get_components(text, boolean, text),
-public.get_low_stock_components(), public.get_accessories(text, boolean),
-public.get_accessories_needing_sync(), public.get_cake_toppers(boolean),
-public.get_accessory_keywords(text, boolean),
-public.upsert_accessory_keyword(text, uuid, uuid, integer, text, boolean),
-public.get_boms(text, boolean, text),
-public.upsert_bom(uuid, text, text, text, boolean, text, text),
-public.save_bom_items(uuid, jsonb), public.delete_bom(uuid)
-from public, anon, authenticated, service_role;
 grant select on table public.accessory_keywords, public.boms, public.bom_items to authenticated;
-grant execute on function
-public.upsert_component(uuid, text, text, text, text, numeric, text, boolean),
-public.upsert_accessory(uuid, text, text, text, text, numeric, boolean, text),
-public.upsert_cake_topper(uuid, text, text, numeric, text, text, boolean, text),
-public.delete_component(uuid), public.soft_delete_accessory(uuid),
-public.soft_delete_cake_topper(uuid), public.get_components(text, boolean, text),
-public.get_low_stock_components(), public.get_accessories(text, boolean),
-public.get_accessories_needing_sync(), public.get_cake_toppers(boolean),
-public.get_accessory_keywords(text, boolean),
-public.upsert_accessory_keyword(text, uuid, uuid, integer, text, boolean),
-public.get_boms(text, boolean, text),
-public.upsert_bom(uuid, text, text, text, boolean, text, text),
-public.save_bom_items(uuid, jsonb), public.delete_bom(uuid)
-to authenticated;
 
 select app.assert_grants();
 

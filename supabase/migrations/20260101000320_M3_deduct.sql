@@ -1,10 +1,6 @@
 -- M3 deduct: what an order takes from the stock, what it waits for, and giving it back.
 --
--- Creates: orders.inventory_blocked, public.reservation_holds, app.match_item, app.find_bom,
---          app.mark_blocked, app.fill_holds, app.deduct_order, app.restock_order,
---          public.deduct_on_order_create, public.get_shortages
 -- Needs: M0 M1 M2 M4
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -39,9 +35,7 @@ comment on column public.reservation_holds.outcome is
 create or replace function app.match_item(
   p_line jsonb, out item_id uuid, out matched_by text
 )
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_title text := lower(btrim(p_line ->> 'title'));
@@ -112,16 +106,14 @@ begin
   limit 1;
 end;
 $$;
-comment on function app.match_item(jsonb) is
+comment on function app.match_item is
 'Which item a line of an order is, and how that is known: by SKU, else variant, else the product or name of a topper, else by keyword.
 
 Keywords are the last resort and not for cakes: highest priority, then longest, then SKU. Words are compared as text, so that % and _ are just letters.';
 
 create or replace function app.find_bom(p_store text, p_line jsonb)
 returns uuid
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -141,16 +133,14 @@ begin
   );
 end;
 $$;
-comment on function app.find_bom(text, jsonb) is
+comment on function app.find_bom is
 'The recipe of a line of an order: by SKU, else product, else its exact title; that of the store before the shared one.';
 
 create or replace function app.mark_blocked(
   p_store text, p_order_gid text, p_shortages jsonb default '[]'
 )
 returns boolean
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_blocked boolean := exists (
@@ -179,16 +169,14 @@ begin
   return v_blocked;
 end;
 $$;
-comment on function app.mark_blocked(text, text, jsonb) is
+comment on function app.mark_blocked is
 'Flag the units of an order as long as it waits for stock, with an event on the first of them: ok says whether it has all it needs now.
 
 Lock the units before: their rows are written.';
 
 create or replace function app.fill_holds(p_item_id uuid default null)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold record;
@@ -247,16 +235,14 @@ begin
   return v_filled;
 end;
 $$;
-comment on function app.fill_holds(uuid) is
+comment on function app.fill_holds is
 'Give stock to the orders that wait for it, of one item or of all, oldest first; how many were served.
 
 Called by whatever brings stock in, and by the tick for orders that were locked at that moment. Nobody overtakes: an order that needs much holds up those behind it.';
 
 create or replace function app.deduct_order(p_store text, p_order_gid text, p_lines jsonb)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_recipes boolean := (app.setting(p_store, 'inventory_tracking_enabled'))::boolean;
@@ -348,16 +334,14 @@ begin
   );
 end;
 $$;
-comment on function app.deduct_order(text, text, jsonb) is
+comment on function app.deduct_order is
 'Take from the stock what the lines of an order need: {deducted, shortages, already_done}.
 
 Each item once per order, however often it is asked. What there is not enough of is not taken at all: it becomes a hold, a flag and an event, and the other items are taken all the same. Components of a recipe count where the store tracks inventory; optional ones are left out when short. Nothing for an order that was cancelled. Errors: BAD_INPUT (an absurd quantity).';
 
 create or replace function app.restock_order(p_store text, p_order_gid text)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_items uuid[];
@@ -429,7 +413,7 @@ begin
   return v_restocked;
 end;
 $$;
-comment on function app.restock_order(text, text) is
+comment on function app.restock_order is
 'Give back what an order took and stop waiting for the rest; the number of items. A repeat gives nothing back, and neither does an order with a complete cake: its stock is used.
 
 For the whole order: call it with its last unit cancelled, the units locked in the order of their ids.';
@@ -437,10 +421,7 @@ For the whole order: call it with its last unit cancelled, the units locked in t
 -- Functions, public
 create or replace function public.deduct_on_order_create(p_order_gid text, p_payload jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order jsonb;
@@ -472,20 +453,18 @@ begin
   return app.deduct_order(v_stores[1], p_order_gid, v_order -> 'lines');
 end;
 $$;
-comment on function public.deduct_on_order_create(text, jsonb) is
+comment on function public.deduct_on_order_create is
 'Take from the stock what a Shopify order needs (app.deduct_order). Ingest has done so already: a repeat takes nothing, and a cancelled order neither.
 
 Role: service_role. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND, CONFLICT (two stores know it).';
+grant execute on function public.deduct_on_order_create to service_role;
 
 create or replace function public.get_shortages(p_store text default null)
 returns table (
   store text, order_gid text, order_id text, item_id uuid, sku text, title text, quantity numeric,
   on_hand numeric, waiting_since timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store);
@@ -508,21 +487,14 @@ begin
   order by holds.created_at, holds.store, holds.order_gid, items.sku;
 end;
 $$;
-comment on function public.get_shortages(text) is
+comment on function public.get_shortages is
 'What orders wait for, oldest first, of one store or of all the caller works in.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_shortages to authenticated;
 
 -- Grants
-revoke all on table public.reservation_holds from public, anon, authenticated, service_role;
-revoke all on function
-app.match_item(jsonb), app.find_bom(text, jsonb), app.mark_blocked(text, text, jsonb),
-app.fill_holds(uuid), app.deduct_order(text, text, jsonb), app.restock_order(text, text),
-public.deduct_on_order_create(text, jsonb), public.get_shortages(text)
-from public, anon, authenticated, service_role;
 grant select (inventory_blocked) on table public.orders to authenticated;
-grant execute on function public.deduct_on_order_create(text, jsonb) to service_role;
-grant execute on function public.get_shortages(text) to authenticated;
 
 select app.assert_grants();
 

@@ -1,13 +1,6 @@
 -- M4 work queue: jobs that survive the worker, each done at least once.
 --
--- Creates: public.work_queue, public.work_dead, public.work_archive, app.work_status,
---          app.enqueue_many, app.enqueue, app.give_up_work, app.reap_work,
---          app.purge_work, public.enqueue_work, public.enqueue_work_many, public.claim_work,
---          public.complete_work, public.fail_work, public.extend_work_lease,
---          public.complete_and_claim_work, public.reap_work, public.requeue_dead_work,
---          public.get_dead_work, public.get_work_queue_stats
 -- Needs: M0
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -151,9 +144,7 @@ create or replace function app.enqueue_many(
   p_max_retries smallint default 3
 )
 returns bigint[]
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -203,7 +194,7 @@ begin
   return v_ids;
 end;
 $$;
-comment on function app.enqueue_many(text, jsonb[], text[], smallint, interval, smallint) is
+comment on function app.enqueue_many is
 'Put jobs of one topic into the queue and wake its workers once this transaction commits: NOTIFY bakehouse_work, the topic.
 
 Keys go with the payloads, one each; null for jobs that are never the same. A key that waits already is left alone; one that a worker is at will be done again after it. Answers the ids of the jobs made and of those to be done again. Who calls it several times in a transaction does so in the order of the keys. Raises BAD_INPUT.';
@@ -217,9 +208,7 @@ create or replace function app.enqueue(
   p_max_retries smallint default 3
 )
 returns bigint
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -229,16 +218,14 @@ begin
   )[1];
 end;
 $$;
-comment on function app.enqueue(text, jsonb, text, smallint, interval, smallint) is
+comment on function app.enqueue is
 'Put one job into the queue: its id, or that of the running job that will be done again. Null: a job with that key waits already.
 
 See app.enqueue_many. Raises BAD_INPUT.';
 
 create or replace function app.give_up_work(p_ids bigint[], p_error text, p_delay interval)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -271,14 +258,12 @@ begin
   where job.id = any(p_ids);
 end;
 $$;
-comment on function app.give_up_work(bigint[], text, interval) is
+comment on function app.give_up_work is
 'What failed waits to be tried again: half a minute, 2, 8, up to an hour, half more or less at random; or p_delay. What was tried often enough is dead, unless it was asked for again meanwhile.';
 
 create or replace function app.reap_work(p_limit integer default 1000)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids bigint[] := array(
@@ -293,16 +278,14 @@ begin
   return cardinality(v_ids);
 end;
 $$;
-comment on function app.reap_work(integer) is
+comment on function app.reap_work is
 'Give up jobs whose lease ran out after their last retry, so many at a time; how many.';
 
 create or replace function app.purge_work(
   p_keep interval default '30 days', p_limit integer default 10000
 )
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer;
@@ -321,7 +304,7 @@ begin
   return v_count;
 end;
 $$;
-comment on function app.purge_work(interval, integer) is
+comment on function app.purge_work is
 'Forget finished jobs that are older than this, the oldest first and so many at a time; how many.';
 
 -- Functions, public
@@ -334,22 +317,20 @@ create or replace function public.enqueue_work(
   p_max_retries smallint default 3
 )
 returns bigint
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role');
   return app.enqueue(p_topic, p_payload, p_dedupe_key, p_priority, p_delay, p_max_retries);
 end;
 $$;
-comment on function public.enqueue_work(text, jsonb, text, smallint, interval, smallint) is
+comment on function public.enqueue_work is
 'Put a job into the queue: its id, or that of the running job that will be done again. Null: a job with that key waits already.
 
 Priority 9 is the most urgent.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.enqueue_work to service_role;
 
 create or replace function public.enqueue_work_many(
   p_topic text,
@@ -360,10 +341,7 @@ create or replace function public.enqueue_work_many(
   p_max_retries smallint default 3
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role');
@@ -372,12 +350,11 @@ begin
   );
 end;
 $$;
-comment on function public.enqueue_work_many(
-  text, jsonb[], text[], smallint, interval, smallint
-) is
+comment on function public.enqueue_work_many is
 'Put many jobs of one topic into the queue; how many there were that did not wait already.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.enqueue_work_many to service_role;
 
 create or replace function public.claim_work(
   p_topics text[],
@@ -388,10 +365,7 @@ create or replace function public.claim_work(
 returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 -- a plan made while the queue is empty, as it mostly is, would read the whole table for good
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -457,19 +431,17 @@ begin
   end loop;
 end;
 $$;
-comment on function public.claim_work(text[], text, integer, interval) is
+comment on function public.claim_work is
 'Take up to so many jobs and hold them for a while: the topics in the order given, in each the most urgent first, then the oldest.
 
 All jobs of a claim share its token, without which nobody can finish, fail or extend them. A job whose lease has run out is handed out again; that counts as a retry.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.claim_work to service_role;
 
 create or replace function public.complete_work(p_token uuid, p_ids bigint[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -511,21 +483,19 @@ begin
   return v_done + v_again;
 end;
 $$;
-comment on function public.complete_work(uuid, bigint[]) is
+comment on function public.complete_work is
 'These jobs of the claim are done; how many of them were still the claim''s.
 
 Fewer than were named: the lease had run out, and another worker has taken the rest over. A job that was asked for again meanwhile waits again.
 
 Role: service_role.';
+grant execute on function public.complete_work to service_role;
 
 create or replace function public.fail_work(
   p_token uuid, p_ids bigint[], p_error text, p_delay interval default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -547,21 +517,19 @@ begin
   return cardinality(v_ids);
 end;
 $$;
-comment on function public.fail_work(uuid, bigint[], text, interval) is
+comment on function public.fail_work is
 'These jobs of the claim failed: they are tried again later, or are dead after their last retry; how many were still the claim''s.
 
 p_delay replaces the growing delay, as when the other side says when to come back. The error is kept: no secret and no personal data.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.fail_work to service_role;
 
 create or replace function public.extend_work_lease(
   p_token uuid, p_ids bigint[], p_lease interval
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -589,12 +557,13 @@ begin
   return v_count;
 end;
 $$;
-comment on function public.extend_work_lease(uuid, bigint[], interval) is
+comment on function public.extend_work_lease is
 'Hold these jobs of the claim for so long from now; how many were still the claim''s.
 
 A lease of zero gives them back untouched, which is no retry.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.extend_work_lease to service_role;
 
 create or replace function public.complete_and_claim_work(
   p_token uuid,
@@ -607,10 +576,7 @@ create or replace function public.complete_and_claim_work(
 returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform public.complete_work(p_token, p_ids);
@@ -621,38 +587,32 @@ begin
   from public.claim_work(p_topics, p_worker, p_limit, p_lease) as claimed;
 end;
 $$;
-comment on function public.complete_and_claim_work(
-  uuid, bigint[], text[], text, integer, interval
-) is
+comment on function public.complete_and_claim_work is
 'complete_work and claim_work in one call and one commit: the loop of a busy worker.
 
 Role: service_role. Errors: BAD_INPUT.';
+grant execute on function public.complete_and_claim_work to service_role;
 
 create or replace function public.reap_work(p_limit integer default 1000)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('service_role');
   return app.reap_work(p_limit);
 end;
 $$;
-comment on function public.reap_work(integer) is
+comment on function public.reap_work is
 'Bury jobs whose workers died as often as a job may be tried; how many.
 
 Other jobs of dead workers need no help: claim_work hands them out again.
 
 Role: service_role.';
+grant execute on function public.reap_work to service_role;
 
 create or replace function public.requeue_dead_work(p_ids bigint[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids bigint[];
@@ -686,12 +646,13 @@ begin
   return cardinality(v_ids);
 end;
 $$;
-comment on function public.requeue_dead_work(bigint[]) is
+comment on function public.requeue_dead_work is
 'Give dead jobs another life, with all their retries; how many there were.
 
 A dead job whose key is in the queue again has nothing left to do and goes.
 
 Role: Admin or service_role.';
+grant execute on function public.requeue_dead_work to authenticated, service_role;
 
 create or replace function public.get_dead_work(
   p_topic text default null, p_before bigint default null, p_limit integer default 50
@@ -700,10 +661,7 @@ returns table (
   id bigint, topic text, payload jsonb, dedupe_key text, retries smallint, last_error text,
   created_at timestamptz, died_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', p_service => true);
@@ -717,20 +675,18 @@ begin
   limit least(p_limit, 500);
 end;
 $$;
-comment on function public.get_dead_work(text, bigint, integer) is
+comment on function public.get_dead_work is
 'Dead jobs, the newest first; the next page begins before the last id of this one.
 
 Role: Admin or service_role.';
+grant execute on function public.get_dead_work to authenticated, service_role;
 
 create or replace function public.get_work_queue_stats(p_topic text default null)
 returns table (
   topic text, ready bigint, running bigint, scheduled bigint, dead bigint, done_last_hour bigint,
   oldest_ready_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', p_service => true);
@@ -763,44 +719,11 @@ begin
   order by 1;
 end;
 $$;
-comment on function public.get_work_queue_stats(text) is
+comment on function public.get_work_queue_stats is
 'The backlog of each topic: jobs by status, how many were done in the last hour, since when the oldest one waits.
 
 Role: Admin or service_role.';
-
--- Grants
-revoke all on table
-public.work_queue, public.work_dead, public.work_archive, app.work_status
-from public, anon, authenticated, service_role;
-revoke all on sequence public.work_queue_id_seq from public, anon, authenticated, service_role;
-revoke all on function
-app.enqueue_many(text, jsonb[], text[], smallint, interval, smallint),
-app.enqueue(text, jsonb, text, smallint, interval, smallint),
-app.give_up_work(bigint[], text, interval),
-app.reap_work(integer), app.purge_work(interval, integer),
-public.enqueue_work(text, jsonb, text, smallint, interval, smallint),
-public.enqueue_work_many(text, jsonb[], text[], smallint, interval, smallint),
-public.claim_work(text[], text, integer, interval), public.complete_work(uuid, bigint[]),
-public.fail_work(uuid, bigint[], text, interval),
-public.extend_work_lease(uuid, bigint[], interval),
-public.complete_and_claim_work(uuid, bigint[], text[], text, integer, interval),
-public.reap_work(integer), public.requeue_dead_work(bigint[]),
-public.get_dead_work(text, bigint, integer), public.get_work_queue_stats(text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.enqueue_work(text, jsonb, text, smallint, interval, smallint),
-public.enqueue_work_many(text, jsonb[], text[], smallint, interval, smallint),
-public.claim_work(text[], text, integer, interval), public.complete_work(uuid, bigint[]),
-public.fail_work(uuid, bigint[], text, interval),
-public.extend_work_lease(uuid, bigint[], interval),
-public.complete_and_claim_work(uuid, bigint[], text[], text, integer, interval),
-public.reap_work(integer), public.requeue_dead_work(bigint[]),
-public.get_dead_work(text, bigint, integer), public.get_work_queue_stats(text)
-to service_role;
-grant execute on function
-public.requeue_dead_work(bigint[]), public.get_dead_work(text, bigint, integer),
-public.get_work_queue_stats(text)
-to authenticated;
+grant execute on function public.get_work_queue_stats to authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,8 +1,6 @@
 -- M4 schedule: what has to happen by itself.
 --
--- Creates: app.schedule, app.refresh_priorities, app.tick; a pg_cron job, where that is
 -- Needs: M0 M2 M3
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -24,9 +22,7 @@ comment on column app.schedule.day is 'The day it ran for, by the calendar of th
 -- Functions, internal
 create or replace function app.refresh_priorities(p_store text)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_today date := app.today(p_store);
@@ -52,14 +48,12 @@ begin
   return v_count;
 end;
 $$;
-comment on function app.refresh_priorities(text) is
+comment on function app.refresh_priorities is
 'Rank the open orders of a store by its own today; how many changed. An override stays. Raises BAD_INPUT when there is no such store.';
 
 create or replace function app.tick()
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_due record;
@@ -102,15 +96,10 @@ begin
   );
 end;
 $$;
-comment on function app.tick() is
+comment on function app.tick is
 'Do whatever is due: each store''s new day, jobs of dead workers, what has been kept long enough. Answers with what each task returned.
 
 Meant to be called every minute, by pg_cron or bakehouse tick. As often as one likes is fine, and so is twice at once: the second finds the first at work and does nothing.';
-
--- Grants
-revoke all on table app.schedule from public, anon, authenticated, service_role;
-revoke all on function app.refresh_priorities(text), app.tick()
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

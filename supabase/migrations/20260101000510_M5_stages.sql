@@ -1,12 +1,6 @@
 -- M5 stages: how an order moves. The table says it, one function does it, the RPCs name it.
 --
--- Creates: app.stage_transitions, app.advance_order, public.print_barcode,
---          public.handle_print_barcode, public.complete_filling, public.start_covering,
---          public.complete_covering, public.start_decorating, public.complete_decorating,
---          public.start_packing, public.complete_packing, public.qc_return_to_decorating,
---          public.mark_order_complete
 -- Needs: M0 M5_scan
--- Re-run: safe, each statement converges
 --
 -- Locks, for every writer of orders: the row of shopify_orders, then rows of orders by id, then
 -- stock. A stage action takes one row of orders and nothing else.
@@ -115,9 +109,7 @@ create or replace function app.advance_order(
   p_context jsonb default null
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
 as $$
 declare
@@ -284,7 +276,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.advance_order(text, app.caller, text, text, jsonb) is
+comment on function app.advance_order is
 'Execute a row of app.stage_transitions on an order: one guarded update and one event, or a refusal.
 
 For callers that have asked app.require_order. Answers {order_id, store, stage, already_done}. A repeat writes nothing and answers already_done: the order is past the action, still there and begun, or back through a recorded return. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE, CONFLICT.';
@@ -294,10 +286,7 @@ create or replace function public.print_barcode(
   p_store text default null, p_order_id text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -320,12 +309,13 @@ begin
   );
 end;
 $$;
-comment on function public.print_barcode(text, text) is
+comment on function public.print_barcode is
 'What the label of an order says, for printing. barcode_content is the id: scanning it finds this very cake.
 
 The first print begins Filling and is an event; a reprint, at any stage, writes nothing and answers already_done. priority is HIGH, MEDIUM or LOW.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.print_barcode to authenticated;
 
 create or replace function public.handle_print_barcode(
   p_barcode text,
@@ -334,10 +324,7 @@ create or replace function public.handle_print_barcode(
   p_context jsonb default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.performer('Staff', null, p_performed_by);
@@ -352,21 +339,19 @@ begin
   return app.advance_order('print', v_caller, v_order_id, null, p_context);
 end;
 $$;
-comment on function public.handle_print_barcode(text, text, uuid, jsonb) is
+comment on function public.handle_print_barcode is
 'Begin Filling by scanning the printed barcode. Any form of scan will do (get_order_for_scan).
 
 A repeat answers already_done, as does an order that was printed before. p_order_id, where given, has to be the order scanned. p_performed_by is the caller; the service names the member of staff whose scanner it speaks for. p_context is kept with the event.
 
 Role: Staff. Errors: AMBIGUOUS_SCAN, NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.handle_print_barcode to authenticated, service_role;
 
 create or replace function public.complete_filling(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -374,19 +359,17 @@ begin
   );
 end;
 $$;
-comment on function public.complete_filling(text, text, text) is
+comment on function public.complete_filling is
 'Finish filling an order.
 
 Moves it to Covering and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.complete_filling to authenticated;
 
 create or replace function public.start_covering(p_order_id text, p_store text default null)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -394,21 +377,19 @@ begin
   );
 end;
 $$;
-comment on function public.start_covering(text, text) is
+comment on function public.start_covering is
 'Begin covering an order.
 
 It stays where it is. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.start_covering to authenticated;
 
 create or replace function public.complete_covering(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -416,19 +397,17 @@ begin
   );
 end;
 $$;
-comment on function public.complete_covering(text, text, text) is
+comment on function public.complete_covering is
 'Finish covering an order.
 
 Moves it to Decorating and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.complete_covering to authenticated;
 
 create or replace function public.start_decorating(p_order_id text, p_store text default null)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -436,21 +415,19 @@ begin
   );
 end;
 $$;
-comment on function public.start_decorating(text, text) is
+comment on function public.start_decorating is
 'Begin decorating an order.
 
 It stays where it is. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.start_decorating to authenticated;
 
 create or replace function public.complete_decorating(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -458,21 +435,19 @@ begin
   );
 end;
 $$;
-comment on function public.complete_decorating(text, text, text) is
+comment on function public.complete_decorating is
 'Finish decorating an order.
 
 Moves it to Packing and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.complete_decorating to authenticated;
 
 create or replace function public.start_packing(
   p_order_id text, p_store text default null, p_performed_by uuid default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -480,21 +455,19 @@ begin
   );
 end;
 $$;
-comment on function public.start_packing(text, text, uuid) is
+comment on function public.start_packing is
 'Begin packing an order.
 
 It stays where it is. A repeat answers already_done. p_performed_by is the caller; the service names the member of staff whom it speaks for.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.start_packing to authenticated, service_role;
 
 create or replace function public.complete_packing(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -502,21 +475,19 @@ begin
   );
 end;
 $$;
-comment on function public.complete_packing(text, text, text) is
+comment on function public.complete_packing is
 'Finish packing an order: it is Complete.
 
 Counts as its start as well, where nobody said when packing began. A repeat answers already_done. p_notes are kept with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.complete_packing to authenticated;
 
 create or replace function public.qc_return_to_decorating(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -524,19 +495,17 @@ begin
   );
 end;
 $$;
-comment on function public.qc_return_to_decorating(text, text, text) is
+comment on function public.qc_return_to_decorating is
 'Send an order that fails quality control back from Packing to Decorating; from Complete, an Admin.
 
 Its decorating and packing times begin anew and its assignee is freed; both rounds stay in the events. p_notes, the reason, are kept with the event. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
+grant execute on function public.qc_return_to_decorating to authenticated;
 
 create or replace function public.mark_order_complete(p_order_id text, p_store text default null)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.advance_order(
@@ -545,34 +514,13 @@ begin
   );
 end;
 $$;
-comment on function public.mark_order_complete(text, text) is
+comment on function public.mark_order_complete is
 'Make an order Complete from whatever stage it is in.
 
 Its event is the completion of that stage, with the context that it was forced. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
-
--- Grants
-revoke all on table app.stage_transitions from public, anon, authenticated, service_role;
-revoke all on function
-app.advance_order(text, app.caller, text, text, jsonb), public.print_barcode(text, text),
-public.handle_print_barcode(text, text, uuid, jsonb), public.complete_filling(text, text, text),
-public.start_covering(text, text), public.complete_covering(text, text, text),
-public.start_decorating(text, text), public.complete_decorating(text, text, text),
-public.start_packing(text, text, uuid), public.complete_packing(text, text, text),
-public.qc_return_to_decorating(text, text, text), public.mark_order_complete(text, text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.print_barcode(text, text), public.handle_print_barcode(text, text, uuid, jsonb),
-public.complete_filling(text, text, text), public.start_covering(text, text),
-public.complete_covering(text, text, text), public.start_decorating(text, text),
-public.complete_decorating(text, text, text), public.start_packing(text, text, uuid),
-public.complete_packing(text, text, text), public.qc_return_to_decorating(text, text, text),
-public.mark_order_complete(text, text)
-to authenticated;
-grant execute on function
-public.handle_print_barcode(text, text, uuid, jsonb), public.start_packing(text, text, uuid)
-to service_role;
+grant execute on function public.mark_order_complete to authenticated;
 
 select app.assert_grants();
 

@@ -1,14 +1,7 @@
 -- M5 edits: what is decided about an order beside its stage: who makes it, what it says, whether
 -- it is made at all.
 --
--- Creates: app.order_answer, app.record_change, app.checked_fields, app.lock_order,
---          app.edit_order, app.set_assignee, public.assign_staff, public.unassign_staff,
---          public.assign_staff_bulk, public.bulk_assign, public.set_storage,
---          public.update_order_notes, public.update_order_priority,
---          public.update_order_due_date, public.update_order_core, public.create_manual_order,
---          public.cancel_order
 -- Needs: M0 M1 M2 M3
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -17,9 +10,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.order_answer(p_order public.orders, p_already_done boolean)
 returns jsonb
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object(
@@ -28,16 +19,14 @@ begin
   );
 end;
 $$;
-comment on function app.order_answer(public.orders, boolean) is
+comment on function app.order_answer is
 'What an RPC that writes to an order answers.';
 
 create or replace function app.record_change(
   p_caller app.caller, p_order public.orders, p_event public.event_type, p_meta jsonb
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
@@ -50,14 +39,12 @@ begin
   return app.order_answer(p_order, false);
 end;
 $$;
-comment on function app.record_change(app.caller, public.orders, public.event_type, jsonb) is
+comment on function app.record_change is
 'Write down and announce what the caller has just done to an order, and answer them.';
 
 create or replace function app.checked_fields(p_fields jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fields jsonb := (
@@ -109,16 +96,14 @@ begin
   return v_fields;
 end;
 $$;
-comment on function app.checked_fields(jsonb) is
+comment on function app.checked_fields is
 'What people type into an order, by the columns of orders, as it may be stored: text without control characters and outer blanks, blank text as null.
 
 A null clears. Errors: BAD_INPUT (too long, out of range, or nothing where something has to be).';
 
 create or replace function app.lock_order(p_order_id text, p_live boolean default true)
 returns public.orders
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order public.orders;
@@ -141,16 +126,14 @@ begin
   return v_order;
 end;
 $$;
-comment on function app.lock_order(text, boolean) is
+comment on function app.lock_order is
 'An order as it is now and stays until this transaction ends. Errors: NOT_FOUND, CANCELLED (unless p_live is false).';
 
 create or replace function app.edit_order(
   p_caller app.caller, p_order_id text, p_fields jsonb
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fields jsonb := app.checked_fields(p_fields);
@@ -211,7 +194,7 @@ begin
   );
 end;
 $$;
-comment on function app.edit_order(app.caller, text, jsonb) is
+comment on function app.edit_order is
 'Give an order these fields, by the columns of orders, with one event that has the old and the new of what changed; null clears. Nothing changed: already_done, no event.
 
 A due date or a flavour settles what ingest was in doubt about (needs_attention); taking it away brings the doubt back. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
@@ -220,9 +203,7 @@ create or replace function app.set_assignee(
   p_caller app.caller, p_order_id text, p_event public.event_type, p_staff_id uuid, p_note text
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_note text := app.checked_fields(jsonb_build_object('note', p_note)) ->> 'note';
@@ -258,7 +239,7 @@ begin
   );
 end;
 $$;
-comment on function app.set_assignee(app.caller, text, public.event_type, uuid, text) is
+comment on function app.set_assignee is
 'Give an open order to somebody (assign) or to nobody (unassign, staff null), an event each; whose it is already: already_done.
 
 Errors: NOT_FOUND (order or staff), BAD_INPUT, CANCELLED, INVALID_STAGE.';
@@ -269,10 +250,7 @@ create or replace function public.assign_staff(
   p_note text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_assignee(
@@ -280,19 +258,17 @@ begin
   );
 end;
 $$;
-comment on function public.assign_staff(text, text, uuid, text) is
+comment on function public.assign_staff is
 'Give an open order to a member of staff: active, approved and of its store.
 
 The stage stays; whoever had the order has it no more. Theirs already: already_done.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
+grant execute on function public.assign_staff to authenticated;
 
 create or replace function public.unassign_staff(p_order_id text, p_store text default null)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_assignee(
@@ -300,19 +276,17 @@ begin
   );
 end;
 $$;
-comment on function public.unassign_staff(text, text) is
+comment on function public.unassign_staff is
 'Take an open order away from whoever has it. Nobody has it: already_done.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
+grant execute on function public.unassign_staff to authenticated;
 
 create or replace function public.assign_staff_bulk(
   p_order_ids text[], p_store text default null, p_staff_id uuid default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Supervisor', p_store);
@@ -340,38 +314,34 @@ begin
   return v_assigned;
 end;
 $$;
-comment on function public.assign_staff_bulk(text[], text, uuid) is
+comment on function public.assign_staff_bulk is
 'Give 1 to 100 orders to a member of staff; how many were given.
 
 Left out are ids that are not orders of the store, or without one of a store of the caller, orders that are complete or cancelled, and those that are theirs already. Somebody who does not work in the store of one of the others gets none.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.assign_staff_bulk to authenticated;
 
 create or replace function public.bulk_assign(
   p_store text default null, p_order_ids text[] default null, p_staff_id uuid default null
 )
 returns integer
-language sql
-volatile
-security definer
-set search_path = ''
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
   select public.assign_staff_bulk(p_order_ids, p_store, p_staff_id);
 $$;
-comment on function public.bulk_assign(text, text[], uuid) is
+comment on function public.bulk_assign is
 'The older name of assign_staff_bulk.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.bulk_assign to authenticated;
 
 -- Functions, public: what it says
 create or replace function public.set_storage(
   p_store text default null, p_order_id text default null, p_storage text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -380,19 +350,17 @@ begin
   );
 end;
 $$;
-comment on function public.set_storage(text, text, text) is
+comment on function public.set_storage is
 'Say where an order stands, complete or not: one of the storage locations of its store. Blank: nowhere.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.set_storage to authenticated;
 
 create or replace function public.update_order_notes(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -401,19 +369,17 @@ begin
   );
 end;
 $$;
-comment on function public.update_order_notes(text, text, text) is
+comment on function public.update_order_notes is
 'Replace the notes of an order. Blank: none.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_notes to authenticated;
 
 create or replace function public.update_order_priority(
   p_order_id text, p_store text default null, p_priority text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
@@ -432,19 +398,17 @@ begin
   );
 end;
 $$;
-comment on function public.update_order_priority(text, text, text) is
+comment on function public.update_order_priority is
 'Fix the priority of an order: High, Medium or Low. Blank: it follows the due date again.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_priority to authenticated;
 
 create or replace function public.update_order_due_date(
   p_order_id text, p_store text default null, p_due_date date default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.edit_order(
@@ -453,12 +417,13 @@ begin
   );
 end;
 $$;
-comment on function public.update_order_due_date(text, text, date) is
+comment on function public.update_order_due_date is
 'Set the day an order is due. Null: unknown, so that it needs attention.
 
 Its priority follows, unless it was fixed by hand.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_due_date to authenticated;
 
 create or replace function public.update_order_core(
   p_order_id text, p_store text default null, p_customer_name text default null,
@@ -468,10 +433,7 @@ create or replace function public.update_order_core(
   p_clear text[] default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
@@ -500,14 +462,13 @@ begin
   );
 end;
 $$;
-comment on function public.update_order_core(
-  text, text, text, text, text, text, date, text, text, integer, text, text, text[]
-) is
+comment on function public.update_order_core is
 'Change what an order says, several fields at once.
 
 A field that is null stays as it is. p_clear empties fields by name, as in {notes, due_date}: flavour, notes, due_date, size, storage, cake_writing, and needs_attention for an order that somebody has looked at. Blank text empties too. Customer, product, quantity and delivery method are never empty.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_core to authenticated;
 
 -- Functions, public: whether it is made
 create or replace function public.create_manual_order(
@@ -516,10 +477,7 @@ create or replace function public.create_manual_order(
   p_writing_on_cake text default null, p_image_url text default null, p_notes text default null
 )
 returns text
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Supervisor', p_store);
@@ -573,23 +531,19 @@ begin
   return v_order.id;
 end;
 $$;
-comment on function public.create_manual_order(
-  text, text, text, text, text, text, date, text, text, text
-) is
+comment on function public.create_manual_order is
 'Take in an order that did not come through Shopify; its id.
 
 The number is the letter of the store and digits, in either case: B55555 becomes bannos-B55555. Without a due date or a flavour it needs attention. No other order of the store may have the number; should one come from Shopify later, a scan of the number alone is ambiguous.
 
 Role: Supervisor. Errors: BAD_INPUT, CONFLICT.';
+grant execute on function public.create_manual_order to authenticated;
 
 create or replace function public.cancel_order(
   p_order_id text, p_store text default null, p_reason text default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);
@@ -639,41 +593,13 @@ begin
   return app.order_answer(v_order, false);
 end;
 $$;
-comment on function public.cancel_order(text, text, text) is
+comment on function public.cancel_order is
 'Cancel an order that is not complete. It keeps its stage, nobody has it any more, and a repeat answers already_done.
 
 Of a split order this one cake: the next takes over its accessories and total. With the last one the stock goes back, unless a cake of the order is complete, and what the order waited for is released.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, INVALID_STAGE.';
-
--- Grants
-revoke all on function
-app.order_answer(public.orders, boolean),
-app.record_change(app.caller, public.orders, public.event_type, jsonb),
-app.checked_fields(jsonb), app.lock_order(text, boolean),
-app.edit_order(app.caller, text, jsonb),
-app.set_assignee(app.caller, text, public.event_type, uuid, text),
-public.assign_staff(text, text, uuid, text), public.unassign_staff(text, text),
-public.assign_staff_bulk(text[], text, uuid), public.bulk_assign(text, text[], uuid),
-public.set_storage(text, text, text), public.update_order_notes(text, text, text),
-public.update_order_priority(text, text, text), public.update_order_due_date(text, text, date),
-public.update_order_core(
-  text, text, text, text, text, text, date, text, text, integer, text, text, text[]
-),
-public.create_manual_order(text, text, text, text, text, text, date, text, text, text),
-public.cancel_order(text, text, text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.assign_staff(text, text, uuid, text), public.unassign_staff(text, text),
-public.assign_staff_bulk(text[], text, uuid), public.bulk_assign(text, text[], uuid),
-public.set_storage(text, text, text), public.update_order_notes(text, text, text),
-public.update_order_priority(text, text, text), public.update_order_due_date(text, text, date),
-public.update_order_core(
-  text, text, text, text, text, text, date, text, text, integer, text, text, text[]
-),
-public.create_manual_order(text, text, text, text, text, text, date, text, text, text),
-public.cancel_order(text, text, text)
-to authenticated;
+grant execute on function public.cancel_order to authenticated;
 
 select app.assert_grants();
 

@@ -1,10 +1,6 @@
 -- M5 queue: what there is to do, what is done, and how much of it.
 --
--- Creates: public.get_queue, public.get_unassigned_list, public.get_orders_for_dashboard,
---          public.get_complete, public.get_queue_stats, public.get_unassigned_counts,
---          public.get_staff_order_counts
 -- Needs: M0 M2
--- Re-run: safe, each statement converges
 --
 -- Every list is sorted by one text that ends with the id (orders.queue_key, or made alike), so a
 -- page goes on from that of its last row, whatever has moved meanwhile. The two lists are planned
@@ -21,9 +17,7 @@ create or replace function app.check_page(
   p_after text
 )
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wrong text[] := array_remove(array[
@@ -45,7 +39,7 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_page(integer, integer, text, text[], text, text) is
+comment on function app.check_page is
 'Refuse a page that cannot be: a negative offset, no rows, an unknown sort, or a page_key that belongs to another sort. Raises BAD_INPUT.';
 
 -- Functions, public
@@ -74,10 +68,7 @@ returns table (
   covering_start_ts timestamptz, decorating_start_ts timestamptz, cancelled_at timestamptz,
   needs_attention text, total_count bigint, total_capped boolean, page_size integer, page_key text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 set random_page_cost = 0.01 -- open orders are in memory: what costs is how many are looked at
 set seq_page_cost = 0.01
@@ -225,9 +216,7 @@ begin
   limit v_size;
 end;
 $$;
-comment on function public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-) is
+comment on function public.get_queue is
 'The orders there is work on, most urgent first: by priority, due date, size, number and id.
 
 Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date; an order without one is not between them. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
@@ -235,6 +224,7 @@ Without the complete (get_complete), the cancelled, and those sold over the coun
 A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_queue to authenticated, service_role;
 
 create or replace function public.get_unassigned_list(
   p_store text default null,
@@ -243,10 +233,7 @@ create or replace function public.get_unassigned_list(
   p_offset integer default 0
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', p_store, true);
@@ -257,19 +244,17 @@ begin
   ) as queue;
 end;
 $$;
-comment on function public.get_unassigned_list(text, text, integer, integer) is
+comment on function public.get_unassigned_list is
 'The rows of get_queue that nobody is assigned to, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_unassigned_list to authenticated, service_role;
 
 create or replace function public.get_orders_for_dashboard(
   p_store text default null, p_period text default 'week'
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -295,10 +280,11 @@ begin
   ) as queue;
 end;
 $$;
-comment on function public.get_orders_for_dashboard(text, text) is
+comment on function public.get_orders_for_dashboard is
 'The rows of get_queue that are due today, within a week or within a month, and those overdue, by due date, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_orders_for_dashboard to authenticated, service_role;
 
 create or replace function public.get_complete(
   p_store text default null,
@@ -318,10 +304,7 @@ returns table (
   assignee_name text, store text, total_count bigint, total_capped boolean, page_size integer,
   page_key text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 as $$
 declare
@@ -439,24 +422,20 @@ begin
   limit v_size;
 end;
 $$;
-comment on function public.get_complete(
-  text, date, date, text, integer, integer, text, text, text, text
-) is
+comment on function public.get_complete is
 'The orders that are done, latest first. Without the cancelled and those sold over the counter.
 
 The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search and pages are those of get_queue. total_count is exact without filters but the store; with others it looks 1,001 orders ahead, or just beyond the page in a search that fits more than 10,000, and total_capped says that there may be more.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_complete to authenticated, service_role;
 
 create or replace function public.get_queue_stats(p_store text default null)
 returns table (
   total_orders bigint, completed_orders bigint, in_production bigint, unassigned_orders bigint,
   filling_count bigint, covering_count bigint, decorating_count bigint, packing_count bigint
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -486,19 +465,17 @@ begin
   from sums;
 end;
 $$;
-comment on function public.get_queue_stats(text) is
+comment on function public.get_queue_stats is
 'How many orders stand where, one row. total_orders is completed_orders, in_production and unassigned_orders together.
 
 in_production is what somebody is assigned to, and the stages'' counts are its parts. The cancelled and those sold over the counter do not count. No store means every store of the caller.
 
 Role: Staff or service_role.';
+grant execute on function public.get_queue_stats to authenticated, service_role;
 
 create or replace function public.get_unassigned_counts(p_store text default null)
 returns table (stage text, count bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -514,19 +491,17 @@ begin
   order by stages.stage;
 end;
 $$;
-comment on function public.get_unassigned_counts(text) is
+comment on function public.get_unassigned_counts is
 'How many orders at each stage nobody is assigned to, a row for every stage before Complete.
 
 No store means every store of the caller.
 
 Role: Staff or service_role.';
+grant execute on function public.get_unassigned_counts to authenticated, service_role;
 
 create or replace function public.get_staff_order_counts()
 returns table (user_id uuid, order_count bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', null, true);
@@ -540,31 +515,11 @@ begin
   order by places.assignee_id;
 end;
 $$;
-comment on function public.get_staff_order_counts() is
+comment on function public.get_staff_order_counts is
 'How many orders each member of staff is at work on, in the stores of the caller. Who has none is not listed.
 
 Role: Staff or service_role.';
-
--- Grants
-revoke all on function
-app.check_page(integer, integer, text, text[], text, text),
-public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-),
-public.get_unassigned_list(text, text, integer, integer),
-public.get_orders_for_dashboard(text, text),
-public.get_complete(text, date, date, text, integer, integer, text, text, text, text),
-public.get_queue_stats(text), public.get_unassigned_counts(text), public.get_staff_order_counts()
-from public, anon, authenticated, service_role;
-grant execute on function
-public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-),
-public.get_unassigned_list(text, text, integer, integer),
-public.get_orders_for_dashboard(text, text),
-public.get_complete(text, date, date, text, integer, integer, text, text, text, text),
-public.get_queue_stats(text), public.get_unassigned_counts(text), public.get_staff_order_counts()
-to authenticated, service_role;
+grant execute on function public.get_staff_order_counts to authenticated, service_role;
 
 select app.assert_grants();
 

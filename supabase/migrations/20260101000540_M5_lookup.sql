@@ -1,8 +1,6 @@
 -- M5 lookup: one order, found, read, and told from its beginning.
 --
--- Creates: public.find_order, public.get_order, public.get_order_v2, public.get_order_history
 -- Needs: M0 M2 M5_scan M5_stages
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -15,10 +13,7 @@ returns table (
   stage public.stage_type, priority text, delivery_method text, due_date date, assignee_name text,
   store text, cancelled_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 as $$
 declare
@@ -59,12 +54,13 @@ begin
   order by found.shopify_order_number desc nulls last, found.id;
 end;
 $$;
-comment on function public.find_order(text) is
+comment on function public.find_order is
 'Up to ten orders by part of a customer, product, number or id, in any case; the newest number first, then the id.
 
 In any stage, and the cancelled too: cancelled_at says so. Not those sold over the counter.
 
 Role: Staff or service_role. Errors: BAD_INPUT (nothing to look for).';
+grant execute on function public.find_order to authenticated, service_role;
 
 create or replace function public.get_order_v2(p_order_id text, p_store text default null)
 returns table (
@@ -80,10 +76,7 @@ returns table (
   packing_complete_ts timestamptz, cancelled_at timestamptz, cancel_reason text,
   needs_attention text, inventory_blocked boolean, accessories jsonb, shipping_address jsonb
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Staff', p_order_id, p_store);
@@ -135,12 +128,13 @@ begin
   end if;
 end;
 $$;
-comment on function public.get_order_v2(text, text) is
+comment on function public.get_order_v2 is
 'One order with its accessories and, for whoever packs it, the address.
 
 shipping_address is null but for Supervisors, for whoever the order is assigned to, and while it is in Packing; and when the customer gave none.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.get_order_v2 to authenticated;
 
 create or replace function public.get_order(p_order_id text, p_store text default null)
 returns table (
@@ -152,10 +146,7 @@ returns table (
   updated_at timestamptz, covering_start_ts timestamptz, decorating_start_ts timestamptz,
   cancelled_at timestamptz, needs_attention text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_order('Staff', p_order_id, p_store);
@@ -171,10 +162,11 @@ begin
   from public.get_order_v2(p_order_id, p_store) as known;
 end;
 $$;
-comment on function public.get_order(text, text) is
+comment on function public.get_order is
 'One order, in any stage and cancelled too.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.get_order to authenticated;
 
 create or replace function public.get_order_history(p_order_id text, p_store text default null)
 returns table (
@@ -182,10 +174,7 @@ returns table (
   round integer, entered_at timestamptz, seconds_in_stage bigint, leaves_stage boolean,
   staff_id uuid, staff_name text, ok boolean, meta jsonb
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := split_part(p_order_id, '-', 1);
@@ -240,22 +229,13 @@ begin
   order by events.id;
 end;
 $$;
-comment on function public.get_order_history(text, text) is
+comment on function public.get_order_history is
 'Everything that happened to an order, in that order, and how long each stage took.
 
 seconds_in_stage counts from entered_at, when the order came to the stage, to the event: where leaves_stage is true, that is how long the stage took. round is 2 when the order is at the stage for the second time, as after a return from quality control. A null staff_id is the service.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
-
--- Grants
-revoke all on function
-public.find_order(text), public.get_order_v2(text, text), public.get_order(text, text),
-public.get_order_history(text, text)
-from public, anon, authenticated, service_role;
-grant execute on function public.find_order(text) to authenticated, service_role;
-grant execute on function
-public.get_order_v2(text, text), public.get_order(text, text), public.get_order_history(text, text)
-to authenticated;
+grant execute on function public.get_order_history to authenticated;
 
 select app.assert_grants();
 
