@@ -1,5 +1,3 @@
--- Takes away what the migration of this name creates.
-
 begin;
 set local lock_timeout = '5s';
 

@@ -1,6 +1,5 @@
--- M2 secrets: what Shopify trusts us with, and the switch that holds its webhooks back.
---
--- Needs: M0
+-- M2 secrets: the secrets of the shops, and the pause that holds webhooks back.
+-- Needs: M0 M1
 
 begin;
 set local lock_timeout = '5s';
@@ -20,7 +19,6 @@ $$;
 
 set local role bakehouse_owner;
 
--- Tables
 create table if not exists private.shop_tokens (
   store text not null references public.stores (code),
   kind text not null check (kind in ('webhook', 'token')),
@@ -42,7 +40,6 @@ alter table app.ingest_pause enable row level security;
 comment on table app.ingest_pause is 'Webhooks are held back while its one row says so.';
 comment on column app.ingest_pause.until is 'When it ends by itself. Null: not before resume_ingest.';
 
--- Functions, internal
 do $$
 begin
   if to_regclass('vault.decrypted_secrets') is not null then
@@ -183,7 +180,6 @@ end;
 $$;
 comment on function app.resume_ingest is 'Let webhooks in again. Harmless when they are.';
 
--- Functions, public
 create or replace function public.set_shop_token(p_store text, p_token text)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
