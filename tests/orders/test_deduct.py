@@ -138,7 +138,9 @@ def make_recipe(db: Connection, parts: dict[UUID, object], **columns: object) ->
 
 
 @pytest.mark.spec("P36")
-def test_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connection) -> None:
+def test_an_item_is_found_by_sku_then_variant_then_keyword_and_the_ledger_names_the_way(
+    db: Connection,
+) -> None:
     make_item(db, "by-sku", 5)
     make_item(db, "by-variant", 5, shopify_variant_id="77")
     make_item(db, "by-keyword", 5, product_match="gold candle")
@@ -183,7 +185,7 @@ def test_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connection)
     ids=str,
 )
 @pytest.mark.spec("P36", "P50")
-def test_keywords_choose_one_item_whatever_their_order(
+def test_keywords_choose_one_item_in_any_order(
     db: Connection, line: dict[str, object], sku: str | None
 ) -> None:
     words: list[tuple[str, str, str, int]] = [
@@ -209,7 +211,7 @@ def test_keywords_choose_one_item_whatever_their_order(
 
 
 @pytest.mark.spec("P50")
-def test_a_tie_goes_to_the_first_sku(db: Connection) -> None:
+def test_a_tie_of_keywords_goes_to_the_first_sku(db: Connection) -> None:
     for sku in ("b", "a", "c"):
         make_item(db, sku, 5, product_match="candle")
 
@@ -222,7 +224,7 @@ def test_words_do_not_make_a_cake_an_accessory(db: Connection) -> None:
     assert deducted(deduct(db, {"title": "Balloon Cake", "kind": "cake"})) == {}
 
 
-def test_what_is_retired_is_not_matched(db: Connection) -> None:
+def test_a_retired_item_is_not_matched(db: Connection) -> None:
     make_item(db, "candle", 5, is_active=False, product_match="gold candle", shopify_variant_id="7")
 
     assert deducted(deduct(db, CANDLE | {"variant_id": 7})) == {}
@@ -239,7 +241,7 @@ def test_what_is_retired_is_not_matched(db: Connection) -> None:
     ],
     ids=str,
 )
-def test_a_topper_goes_with_the_cake_it_is_named_after(
+def test_a_topper_is_taken_for_the_cake_it_is_named_after(
     db: Connection, line: dict[str, object], sku: str, how: str
 ) -> None:
     make_item(db, "sun", 5, "topper", title="Sun Cake")
@@ -260,7 +262,7 @@ def test_a_topper_goes_with_the_cake_it_is_named_after(
 # Taking
 
 
-def test_an_order_takes_what_its_lines_say(db: Connection) -> None:
+def test_an_order_takes_the_items_of_its_lines(db: Connection) -> None:
     candle, balloon = make_item(db, "candle", 10), make_item(db, "balloon", 10)
 
     answer = deduct(
@@ -306,7 +308,7 @@ def test_the_same_number_in_another_store_is_another_order(db: Connection) -> No
     assert stock(db, candle) == 8
 
 
-def test_lines_of_no_pieces_take_nothing(db: Connection) -> None:
+def test_lines_with_quantity_zero_take_nothing(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
 
     deduct(db, CANDLE | {"quantity": 0}, CANDLE | {"quantity": -2}, CANDLE | {"quantity": None})
@@ -324,7 +326,7 @@ def test_an_absurd_quantity_is_refused_before_anything_is_taken(db: Connection) 
 
 
 @pytest.mark.spec("vector-2")
-def test_twenty_at_once_take_once(clone: str) -> None:
+def test_twenty_deductions_at_once_take_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         candle, balloon = make_item(conn, "candle", 50), make_item(conn, "balloon", 0)
         arrive(conn, units=2)
@@ -372,7 +374,7 @@ def test_an_empty_topper_does_not_stop_the_accessory(db: Connection) -> None:
 
 
 @pytest.mark.spec("P35")
-def test_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> None:
+def test_a_shortage_takes_nothing_and_holds_stock_for_the_order(db: Connection) -> None:
     candle = make_item(db, "candle", 2)
     arrive(db)
 
@@ -386,7 +388,7 @@ def test_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> None:
         assert values(db, "select available from public.get_push_items('{candle}')") == [0]
 
 
-def test_nobody_takes_what_another_order_waits_for(db: Connection) -> None:
+def test_a_new_order_cannot_take_stock_that_another_one_waits_for(db: Connection) -> None:
     make_item(db, "candle", 2)
     deduct(db, CANDLE | {"quantity": 3}, gid="gid://shopify/Order/1")
 
@@ -395,14 +397,14 @@ def test_nobody_takes_what_another_order_waits_for(db: Connection) -> None:
     assert shortages(answer) == {"candle": 1}
 
 
-def test_the_buffer_is_for_orders_that_are_already_there(db: Connection) -> None:
+def test_the_buffer_serves_orders_that_are_already_waiting(db: Connection) -> None:
     candle = make_item(db, "candle", 2, buffer=2)
 
     assert deducted(deduct(db, CANDLE)) == {"candle": "sku"}
     assert stock(db, candle) == 1
 
 
-def test_what_comes_in_goes_to_who_waits_longest(db: Connection) -> None:
+def test_new_stock_goes_to_the_order_that_waits_longest(db: Connection) -> None:
     candle = make_item(db, "candle", 0)
     for nr, quantity in enumerate((3, 1), start=1):
         set_clock(db, f"2026-01-0{nr} 00:00Z")
@@ -473,7 +475,7 @@ def test_shortages_are_listed_to_the_staff_of_the_store(db: Connection) -> None:
         db.execute("select public.get_shortages('bannos')")
 
 
-def test_counting_does_not_wait_for_an_order_somebody_works_on(clone: str) -> None:
+def test_counting_stock_does_not_wait_for_a_locked_order(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         candle = make_item(conn, "candle", 0)
         arrive(conn)
@@ -498,7 +500,7 @@ def test_counting_does_not_wait_for_an_order_somebody_works_on(clone: str) -> No
 
 
 @pytest.mark.spec("P24")
-def test_a_cake_takes_its_components_where_the_store_tracks_them(db: Connection) -> None:
+def test_a_cake_takes_components_where_the_store_tracks_them(db: Connection) -> None:
     cream, board = make_item(db, "cream", 10, "component"), make_item(db, "board", 10, "component")
     make_recipe(db, {cream: "0.4", board: 1})
     track_inventory(db, "flourlane")
@@ -549,7 +551,7 @@ def test_a_line_follows_one_recipe(
     assert deducted(answer) == ({recipe: "recipe"} if recipe else {})
 
 
-def test_what_is_optional_is_left_out_when_short(db: Connection) -> None:
+def test_an_optional_component_is_left_out_when_short(db: Connection) -> None:
     track_inventory(db)
     cream, berries = (
         make_item(db, "cream", 0, "component"),
@@ -579,7 +581,7 @@ def test_an_item_that_two_lines_need_is_taken_once_for_both(db: Connection) -> N
 
 
 @pytest.mark.spec("vector-11")
-def test_a_cancelled_order_gives_back_once(db: Connection) -> None:
+def test_a_cancelled_order_returns_stock_once(db: Connection) -> None:
     candle, star = make_item(db, "candle", 10), make_item(db, "star", 1)
     arrive(db, units=2)
     deduct(db, CANDLE | {"quantity": 4}, {"sku": "star", "quantity": 2})
@@ -601,7 +603,7 @@ def test_a_cancelled_order_gives_back_once(db: Connection) -> None:
     assert reserved_beyond_holds(db) == items_that_differ_from_their_ledger(db) == []
 
 
-def test_an_order_with_a_complete_cake_keeps_what_it_used_and_waits_no_longer(
+def test_an_order_with_a_complete_cake_keeps_its_stock_and_drops_its_holds(
     db: Connection,
 ) -> None:
     used, short = make_item(db, "USED", stock=3), make_item(db, "SHORT", stock=0)
@@ -616,7 +618,7 @@ def test_an_order_with_a_complete_cake_keeps_what_it_used_and_waits_no_longer(
     assert reserved_beyond_holds(db) == []
 
 
-def test_an_order_that_took_nothing_gives_nothing(db: Connection) -> None:
+def test_an_order_that_took_nothing_returns_nothing(db: Connection) -> None:
     make_item(db, "candle", 10)
 
     assert restock(db) == 0
@@ -646,7 +648,7 @@ def test_an_order_cancelled_before_it_took_anything_takes_nothing(db: Connection
     assert stock(db, candle) == 10
 
 
-def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
+def test_returned_stock_goes_to_waiting_orders(db: Connection) -> None:
     candle = make_item(db, "candle", 3)
     for nr, quantity in ((1, 2), (2, 3), (3, 1)):
         set_clock(db, f"2026-01-0{nr} 00:00Z")
@@ -663,7 +665,7 @@ def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
 
 
 @pytest.mark.spec("P7", "P36")
-def test_everything_at_once_ends_with_ledger_stock_and_holds_in_agreement(
+def test_random_changes_at_once_leave_ledger_stock_and_holds_in_agreement(
     clone: str,
 ) -> None:
     """Orders, cancellations, counts and ticks over the same few items, in every order."""
@@ -769,7 +771,7 @@ def test_deduct_on_order_create_takes_from_the_payload_once(db: Connection) -> N
     ).fetchone() == ("flourlane", GID, "service")
 
 
-def test_deduct_on_order_create_knows_that_shopify_cancelled_it_first(db: Connection) -> None:
+def test_deduct_on_order_create_takes_nothing_for_a_cancelled_order(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     db.execute(
         "insert into public.shopify_orders (store, gid, payload, cancelled_at) "
@@ -781,7 +783,7 @@ def test_deduct_on_order_create_knows_that_shopify_cancelled_it_first(db: Connec
     assert stock(db, candle) == 10
 
 
-def test_deduct_on_order_create_refuses_what_is_not_that_order(db: Connection) -> None:
+def test_deduct_on_order_create_refuses_the_payload_of_another_order(db: Connection) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         call_deduct(db, GID, payload())
     arrive(db)
@@ -794,7 +796,7 @@ def test_deduct_on_order_create_refuses_what_is_not_that_order(db: Connection) -
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
-def test_deduct_on_order_create_is_for_the_service_alone(db: Connection, role: str) -> None:
+def test_only_the_service_calls_deduct_on_order_create(db: Connection, role: str) -> None:
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
         acting_as(db, "authenticated", make_staff(db, role=role)),

@@ -248,7 +248,7 @@ BODY = json.dumps(order())
     ],
 )
 @pytest.mark.spec("vector-4")
-def test_what_is_not_authentic_writes_nothing(
+def test_a_delivery_with_a_bad_signature_writes_nothing(
     shop: Connection, delivery: tuple[object, ...]
 ) -> None:
     before = value(shop, WRITTEN)
@@ -259,13 +259,13 @@ def test_what_is_not_authentic_writes_nothing(
     assert value(shop, WRITTEN) == before
 
 
-def test_a_shop_without_a_secret_is_not_believed(db: Connection) -> None:
+def test_a_delivery_of_a_shop_without_a_secret_is_rejected(db: Connection) -> None:
     with raises_code("BAD_SIGNATURE", "PT401"):
         ingest(db, *forged(BODY, hmac=sign(BODY, "")))
 
 
 @pytest.mark.spec("P20")
-def test_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
+def test_a_forged_delivery_does_not_block_the_id_of_a_real_one(shop: Connection) -> None:
     payload = order()
     with raises_code("BAD_SIGNATURE", "PT401"):
         ingest(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
@@ -275,7 +275,7 @@ def test_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
     assert (answer["status"], answer["outcome"]) == ("ok", "created")
 
 
-def test_the_signature_is_of_the_raw_bytes(shop: Connection) -> None:
+def test_the_signature_covers_the_raw_bytes(shop: Connection) -> None:
     body = '{ "id" : 5,\r\n\t"note": "caf\\u00e9 é 🎂", "line_items": [] }'
 
     assert deliver(shop, "orders/create", body)["outcome"] == "created"
@@ -283,7 +283,7 @@ def test_the_signature_is_of_the_raw_bytes(shop: Connection) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 @pytest.mark.spec("P12")
-def test_webhooks_come_through_the_service_role_only(shop: Connection, role: str) -> None:
+def test_only_the_service_role_delivers_webhooks(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -318,13 +318,13 @@ def test_the_shop_domain_decides_the_store_and_not_the_payload(shop: Connection)
     assert row(shop, ids(shop, payload)[0])["human_id"] == f"F{payload['order_number']}"
 
 
-def test_an_order_without_a_number_goes_by_its_shopify_id(shop: Connection) -> None:
+def test_an_order_without_a_number_uses_its_shopify_id(shop: Connection) -> None:
     payload = order(order_number=None)
 
     assert created(shop, payload) == [f"bannos-{payload['id']}"]
 
 
-def test_the_same_order_of_another_store_is_another_order(shop: Connection) -> None:
+def test_the_same_shopify_id_in_two_stores_is_two_orders(shop: Connection) -> None:
     payload = order()
 
     created(shop, payload)
@@ -334,7 +334,7 @@ def test_the_same_order_of_another_store_is_another_order(shop: Connection) -> N
 
 
 @pytest.mark.parametrize("lines", [[], [line("Sparkler Candle")]], ids=["empty", "accessories"])
-def test_an_order_without_cakes_is_known_but_makes_no_work(
+def test_an_order_without_cakes_is_stored_but_makes_no_cake(
     shop: Connection, lines: list[Payload]
 ) -> None:
     payload = order(line_items=lines)
@@ -348,7 +348,7 @@ def test_an_order_from_the_counter_is_not_open(shop: Connection) -> None:
     assert (row(shop, cake)["is_pos"], row(shop, cake)["is_open"]) == (True, False)
 
 
-def test_listeners_hear_of_the_order_and_not_of_the_customer(clone: str) -> None:
+def test_listeners_get_the_order_id_and_no_customer_data(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as conn, psycopg.connect(clone) as ear:
         prepare(conn)
         ear.execute("listen bakehouse")
@@ -392,7 +392,7 @@ def test_a_delivery_that_is_repeated_changes_nothing(shop: Connection) -> None:
 
 @pytest.mark.parametrize("same_id", [True, False], ids=["one delivery id", "ids of their own"])
 @pytest.mark.spec("vector-2")
-def test_twenty_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
+def test_twenty_deliveries_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-20"))
     with psycopg.connect(clone, autocommit=True) as conn:
         prepare(conn)
@@ -452,7 +452,7 @@ def test_a_replay_leaves_a_cake_in_production_untouched(shop: Connection, topic:
 
 
 @pytest.mark.spec("P3")
-def test_one_order_has_one_header_whatever_names_it(shop: Connection) -> None:
+def test_one_order_has_one_header_whichever_id_names_it(shop: Connection) -> None:
     payload = order()
     created(shop, payload)
 
@@ -473,7 +473,7 @@ def test_a_cake_belongs_to_a_known_order(clone: str) -> None:
 # Updates
 
 
-def test_an_update_reaches_a_cake_nobody_has_begun(shop: Connection) -> None:
+def test_an_update_changes_a_cake_that_is_not_started(shop: Connection) -> None:
     set_clock(shop, "2025-11-01 00:00Z")
     payload = order(line("Cake", properties=[{"name": "Writing", "value": "Happy"}]))
     (cake,) = created(shop, payload)
@@ -501,7 +501,7 @@ def test_an_update_reaches_a_cake_nobody_has_begun(shop: Connection) -> None:
 
 
 @pytest.mark.spec("P2")
-def test_an_update_never_touches_what_production_says(shop: Connection) -> None:
+def test_an_update_never_changes_production_columns(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake)
@@ -518,7 +518,7 @@ def test_an_update_never_touches_what_production_says(shop: Connection) -> None:
 
 
 @pytest.mark.spec("P2")
-def test_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Connection) -> None:
+def test_a_text_changed_by_staff_and_by_shopify_keeps_the_words_of_staff(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     in_production(shop, cake)
@@ -533,7 +533,7 @@ def test_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Connecti
     )
 
 
-def test_a_date_that_comes_later_ends_the_search_for_it(shop: Connection) -> None:
+def test_a_later_due_date_clears_the_request_for_attention(shop: Connection) -> None:
     payload = order(note_attributes=[])
     (cake,) = created(shop, payload)
     doubt = row(shop, cake)["needs_attention"]
@@ -548,7 +548,7 @@ def test_a_date_that_comes_later_ends_the_search_for_it(shop: Connection) -> Non
     assert (row(shop, cake)["due_date"], row(shop, cake)["needs_attention"]) == ("2025-11-08", None)
 
 
-def test_an_update_that_comes_too_late_is_ignored(shop: Connection) -> None:
+def test_an_update_older_than_the_last_one_is_ignored(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     deliver(shop, "orders/updated", later(payload, 20, note="Newest"))
@@ -558,7 +558,7 @@ def test_an_update_that_comes_too_late_is_ignored(shop: Connection) -> None:
     assert (answer["outcome"], row(shop, cake)["notes"]) == ("unchanged", "Newest")
 
 
-def test_an_update_that_comes_first_makes_the_order(shop: Connection) -> None:
+def test_an_update_that_arrives_first_creates_the_order(shop: Connection) -> None:
     payload = order()
 
     outcomes = [
@@ -587,7 +587,7 @@ def test_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connection) -> No
     assert float(row(shop, f"{first}-B")["total_amount"]) == 0
 
 
-def test_a_cake_taken_off_is_cancelled_and_its_accessories_move_on(shop: Connection) -> None:
+def test_a_removed_cake_is_cancelled_and_its_accessories_move_to_the_next(shop: Connection) -> None:
     first, second = line("Birthday Cake"), line("Torte Cake")
     payload = order(first, second, line("Sparkler Candle"))
     cake_a, cake_b = created(shop, payload)
@@ -605,7 +605,7 @@ def test_a_cake_taken_off_is_cancelled_and_its_accessories_move_on(shop: Connect
     assert events(shop, cake_a) == ["create", "cancel"]
 
 
-def test_of_several_alike_the_one_furthest_from_done_is_taken_off(shop: Connection) -> None:
+def test_of_equal_cakes_the_least_advanced_one_is_removed(shop: Connection) -> None:
     payload = order(line("Birthday Cake", 3))
     cakes = created(shop, payload)
     shop.execute("update public.orders set stage = 'Packing' where id = %s", (cakes[2],))
@@ -631,7 +631,7 @@ def test_a_cake_that_staff_cancelled_does_not_come_back(shop: Connection) -> Non
     assert [row(shop, cake)["notes"] for cake in cakes] == ["Side door", "Ring the bell"]
 
 
-def test_a_complete_cake_is_as_it_left_the_house(shop: Connection) -> None:
+def test_an_update_leaves_a_complete_cake_unchanged(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake, stage="Complete")
@@ -645,7 +645,7 @@ def test_a_complete_cake_is_as_it_left_the_house(shop: Connection) -> None:
 
 
 @pytest.mark.spec("vector-11")
-def test_cancelling_stops_the_work_and_gives_back_stock_once(shop: Connection) -> None:
+def test_cancelling_stops_the_work_and_returns_stock_once(shop: Connection) -> None:
     stocked(shop, "CANDLE-11")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-11"))
     cakes = created(shop, payload)
@@ -673,7 +673,7 @@ def test_cancelling_stops_the_work_and_gives_back_stock_once(shop: Connection) -
 
 
 @pytest.mark.spec("vector-11")
-def test_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Connection) -> None:
+def test_cancelling_keeps_a_complete_cake_and_its_stock(shop: Connection) -> None:
     stocked(shop, "CANDLE-12")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-12"))
     cakes = created(shop, payload)
@@ -685,7 +685,7 @@ def test_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Connection) -
     assert moves(shop, "CANDLE-12") == [-3]
 
 
-def test_an_order_cancelled_before_it_came_stays_cancelled(shop: Connection) -> None:
+def test_a_cancellation_that_arrives_first_keeps_the_order_cancelled(shop: Connection) -> None:
     payload = order()
 
     outcomes = [
@@ -701,7 +701,7 @@ def test_an_order_cancelled_before_it_came_stays_cancelled(shop: Connection) -> 
     assert ids(shop, payload) == []
 
 
-def test_an_update_that_says_cancelled_cancels(shop: Connection) -> None:
+def test_an_update_with_a_cancellation_cancels_the_order(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
 
@@ -732,7 +732,7 @@ HOPELESS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", HOPELESS)
 @pytest.mark.spec("P37")
-def test_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: str) -> None:
+def test_a_delivery_that_can_never_apply_becomes_a_dead_letter(shop: Connection, case: str) -> None:
     topic, body = HOPELESS[case]
     before = value(shop, WRITTEN)
 
@@ -750,7 +750,7 @@ def test_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: str)
     assert value(shop, WRITTEN) == before
 
 
-def test_five_megabytes_are_an_order_like_any_other(shop: Connection) -> None:
+def test_an_order_of_five_megabytes_is_accepted(shop: Connection) -> None:
     payload = order(note="x" * 5_000_000)
 
     (cake,) = created(shop, payload)
@@ -759,7 +759,7 @@ def test_five_megabytes_are_an_order_like_any_other(shop: Connection) -> None:
 
 
 @pytest.mark.spec("P37")
-def test_a_number_that_is_taken_is_a_dead_letter_until_somebody_helps(shop: Connection) -> None:
+def test_a_number_in_use_makes_a_dead_letter_until_it_is_free(shop: Connection) -> None:
     payload = order(line("Cake", 2))
     taken = make_order(shop, id=f"bannos-{payload['order_number']}-B", suffix="B")
 
@@ -784,7 +784,7 @@ def replay(db: Connection, account: UUID, delivery: object) -> Payload:
 
 
 @pytest.mark.spec("P20")
-def test_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -> None:
+def test_a_dead_letter_that_arrives_again_is_tried_again(shop: Connection) -> None:
     payload = order()
     taken = make_order(shop, id=f"bannos-{payload['order_number']}")
     deliver(shop, "orders/create", payload, webhook_id="again")
@@ -799,7 +799,7 @@ def test_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -> No
 
 
 @pytest.mark.spec("P37")
-def test_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
+def test_a_temporary_failure_leaves_nothing_so_that_shopify_retries(
     shop: Connection,
 ) -> None:
     payload = order()
@@ -834,7 +834,7 @@ def test_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
     topic=st.sampled_from(["orders/create", "orders/updated", "orders/cancelled"]),
 )
 @pytest.mark.slow
-def test_no_content_makes_a_webhook_fail_for_ever(
+def test_any_content_is_applied_or_becomes_a_dead_letter(
     shop: Connection, fields: Payload, topic: str
 ) -> None:
     answer = deliver(shop, topic, order() | fields)
@@ -849,7 +849,7 @@ def test_no_content_makes_a_webhook_fail_for_ever(
 @pytest.mark.parametrize(
     "query", ["public.get_webhook_deliveries()", "public.replay_webhook_delivery(1)"]
 )
-def test_deliveries_are_for_admins(shop: Connection, role: str, query: str) -> None:
+def test_only_admins_see_deliveries(shop: Connection, role: str, query: str) -> None:
     account = make_staff(shop, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"), acting_as(shop, "authenticated", account):
@@ -890,7 +890,7 @@ def test_deliveries_are_paged_from_the_newest(shop: Connection) -> None:
     assert page == [sent[2], sent[1]]
 
 
-def test_replaying_what_is_not_dead_changes_nothing(shop: Connection) -> None:
+def test_replaying_a_delivery_that_is_not_dead_changes_nothing(shop: Connection) -> None:
     delivery = deliver(shop, "orders/create", order())["delivery_id"]
     before = value(shop, WRITTEN)
 
@@ -899,7 +899,7 @@ def test_replaying_what_is_not_dead_changes_nothing(shop: Connection) -> None:
 
 
 @pytest.mark.spec("P48")
-def test_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
+def test_bodies_are_purged_after_thirty_days_and_deliveries_after_ninety(
     shop: Connection,
 ) -> None:
     for days in (1, 31, 91):
@@ -931,7 +931,7 @@ def test_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
         "app.ingest_pause",
     ],
 )
-def test_no_api_role_reads_what_shopify_sent(shop: Connection, role: str, table: str) -> None:
+def test_no_api_role_reads_the_body_of_a_delivery(shop: Connection, role: str, table: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -941,7 +941,7 @@ def test_no_api_role_reads_what_shopify_sent(shop: Connection, role: str, table:
 # Holding webhooks back
 
 
-def test_while_paused_shopify_is_told_to_come_back(shop: Connection) -> None:
+def test_a_pause_tells_shopify_to_retry(shop: Connection) -> None:
     payload = order()
     shop.execute("select app.pause_ingest(null, 'a release')")
     with raises_code("PAUSED", "PT503"):
@@ -965,7 +965,9 @@ def test_a_pause_ends_by_itself(shop: Connection) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 @pytest.mark.parametrize("function", ["pause_ingest(null, 'x')", "resume_ingest()"])
-def test_only_a_release_pauses(shop: Connection, role: str, function: str) -> None:
+def test_no_api_role_can_pause_or_resume_webhooks(
+    shop: Connection, role: str, function: str
+) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -999,7 +1001,7 @@ def test_pausing_waits_for_the_deliveries_under_way(clone: str) -> None:
 
 
 @pytest.mark.spec("P25")
-def test_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
+def test_a_secret_can_be_stored_and_never_read(shop: Connection) -> None:
     admin = make_staff(shop, role="Admin")
     token = "shpat_" + "t" * 32
 
@@ -1019,7 +1021,7 @@ def test_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
     "secret", [None, "", "too-short-secret", "with a blank inside it!", "x" * 501]
 )
 @pytest.mark.spec("P25")
-def test_what_is_no_secret_does_not_replace_one(
+def test_an_invalid_secret_does_not_replace_the_stored_one(
     shop: Connection, function: str, secret: str | None
 ) -> None:
     admin = make_staff(shop, role="Admin")
@@ -1042,7 +1044,7 @@ def test_a_refused_secret_is_not_in_the_refusal(shop: Connection) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 @pytest.mark.spec("P12")
-def test_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> None:
+def test_no_api_role_can_read_a_secret(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -1051,7 +1053,7 @@ def test_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> None:
 
 @pytest.mark.parametrize("function", ["set_shop_token", "set_webhook_secret"])
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
-def test_secrets_are_for_admins(shop: Connection, function: str, role: str) -> None:
+def test_only_admins_store_secrets(shop: Connection, function: str, role: str) -> None:
     account = make_staff(shop, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"), acting_as(shop, "authenticated", account):
@@ -1060,7 +1062,7 @@ def test_secrets_are_for_admins(shop: Connection, function: str, role: str) -> N
 
 @pytest.mark.parametrize("function", ["set_shop_token", "set_webhook_secret"])
 @pytest.mark.spec("vector-14")
-def test_a_secret_is_of_a_store(shop: Connection, function: str) -> None:
+def test_a_secret_needs_an_existing_store(shop: Connection, function: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with raises_code("BAD_INPUT", "PT400"), acting_as(shop, "authenticated", admin):
@@ -1135,7 +1137,7 @@ def vaulted(server: Server, blank: str) -> Iterator[Connection]:
         yield conn
 
 
-def test_where_there_is_a_vault_it_keeps_the_secrets(vaulted: Connection) -> None:
+def test_secrets_are_kept_in_the_vault_where_there_is_one(vaulted: Connection) -> None:
     prepare(vaulted)
     prepare(vaulted)  # replaces them
 
@@ -1261,7 +1263,7 @@ def send(port: int, body: str, method: str = "POST", **changes: str) -> tuple[in
     return answer.status, answer.headers["Allow"]
 
 
-def test_the_edge_function_passes_on_and_says_what_to_do(
+def test_the_edge_function_delivers_and_answers_with_the_right_status(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
     payload = order(note="caf\u00e9 🎂")
@@ -1280,7 +1282,7 @@ def test_the_edge_function_passes_on_and_says_what_to_do(
         assert values(conn, "select attempts from public.webhook_deliveries") == [2]
 
 
-def test_the_edge_function_leaves_the_body_as_it_was_signed(
+def test_the_edge_function_passes_the_signed_bytes_unchanged(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
     body = "\ufeff" + BODY  # a byte order mark: signed, and not JSON
@@ -1296,7 +1298,7 @@ def test_the_edge_function_leaves_the_body_as_it_was_signed(
     [{"SUPABASE_SERVICE_ROLE_KEY": "another key"}, {"SUPABASE_URL": "http://127.0.0.1:9"}],
     ids=["a key that is refused", "an API that is down"],
 )
-def test_what_is_our_own_fault_makes_shopify_send_it_again(
+def test_a_fault_of_ours_makes_shopify_send_again(
     api: dict[str, str], tmp_path: Path, broken: dict[str, str]
 ) -> None:
     with edge_function(tmp_path, api | broken) as port:

@@ -106,7 +106,9 @@ def breaks_in_the_ledger(db: Connection) -> list[int]:
 
 @pytest.mark.parametrize("name", CONTRACT)
 @pytest.mark.spec("P40")
-def test_the_client_s_names_and_parameters_are_there(db: Connection, name: str) -> None:
+def test_every_function_and_parameter_that_the_client_uses_exists(
+    db: Connection, name: str
+) -> None:
     inputs = values(
         db,
         "select arg from pg_proc as fun, unnest(fun.proargnames[:fun.pronargs]) "
@@ -170,7 +172,7 @@ SERVICE: list[LiteralString] = [
     + [(query, "Supervisor") for query in STOCK]
     + [(query, "Admin") for query in CATALOGUE],
 )
-def test_staff_read_supervisors_count_admins_edit(
+def test_staff_read_supervisors_count_and_admins_edit(
     db: Connection, role: str, query: LiteralString, lowest: str
 ) -> None:
     ids = {kind: make_item(db, kind, kind=kind) for kind in ADJUST}
@@ -190,7 +192,7 @@ def test_staff_read_supervisors_count_admins_edit(
 
 
 @pytest.mark.parametrize("query", SERVICE)
-def test_what_the_worker_calls_is_for_the_service_alone(
+def test_only_the_service_calls_the_functions_of_the_worker(
     db: Connection, admin: UUID, query: LiteralString
 ) -> None:
     with acting_as(db, "service_role"):
@@ -203,7 +205,7 @@ def test_what_the_worker_calls_is_for_the_service_alone(
 
 
 @pytest.mark.parametrize("table", ["inventory_items", "accessory_keywords", "boms"])
-def test_a_stranger_sees_no_catalogue(db: Connection, table: str) -> None:
+def test_a_stranger_sees_no_items(db: Connection, table: str) -> None:
     item = make_item(db, "candle")
     db.execute(
         "insert into public.accessory_keywords (keyword, component_id) values ('c', %s)", (item,)
@@ -220,7 +222,9 @@ def test_a_stranger_sees_no_catalogue(db: Connection, table: str) -> None:
 # Stock
 
 
-def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor: UUID) -> None:
+def test_an_adjustment_answers_with_the_column_names_of_its_kind(
+    db: Connection, supervisor: UUID
+) -> None:
     board = make_item(db, "board", 2, "component", title="Cake board")
     candle = make_item(db, "candle", 0, title="Candle")
     topper = make_item(db, "star", 1, "topper", title="Star Cake", alt_title="Moon Cake")
@@ -262,7 +266,7 @@ def test_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: 
 
 
 @pytest.mark.spec("P35")
-def test_a_part_of_a_piece_counts(db: Connection, supervisor: UUID) -> None:
+def test_a_fraction_of_a_unit_can_be_taken(db: Connection, supervisor: UUID) -> None:
     cream = make_item(db, "cream", "1", "component", uom="kg")
 
     ask(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
@@ -282,7 +286,7 @@ def test_a_change_of_stock_is_a_number_to_the_thousandth(
         ask(db, supervisor, ADJUST["component"], item, change)
 
 
-def test_there_is_an_end_to_what_fits_on_a_shelf(db: Connection, supervisor: UUID) -> None:
+def test_stock_above_the_limit_is_refused(db: Connection, supervisor: UUID) -> None:
     item = make_item(db, "item", 999999999, "component")
 
     with raises_code("CONFLICT", "PT409"):
@@ -314,7 +318,9 @@ def test_every_change_is_in_the_one_ledger_with_its_actor(db: Connection, superv
     ]
 
 
-def test_nobody_adjusts_in_the_name_of_somebody_else(db: Connection, supervisor: UUID) -> None:
+def test_an_adjustment_in_the_name_of_another_account_is_refused(
+    db: Connection, supervisor: UUID
+) -> None:
     item = make_item(db, "board", 0, "component")
     adjust: LiteralString = "select public.adjust_component_stock(%s, 1, p_created_by => %s)"
 
@@ -363,7 +369,7 @@ def test_the_ledger_is_listed_newest_first(db: Connection, supervisor: UUID) -> 
 
 
 @pytest.mark.spec("P35")
-def test_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
+def test_two_calls_cannot_both_take_the_last_unit(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         item = make_item(conn, "board", 1, "component")
         one, two = make_staff(conn, role="Supervisor"), make_staff(conn, role="Supervisor")
@@ -378,7 +384,7 @@ def test_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
 
 
 @pytest.mark.spec("P35")
-def test_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) -> None:
+def test_the_ledger_equals_the_stock_after_counts_at_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         items = [make_item(conn, f"candle-{nr}", 20) for nr in range(3)]
         account = make_staff(conn, role="Supervisor")
@@ -408,7 +414,7 @@ def test_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) 
         assert breaks_in_the_ledger(conn) == []
 
 
-def test_who_counts_is_told_what_there_was_and_is(clone: str) -> None:
+def test_counts_at_once_each_answer_their_own_before_and_after(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         item = make_item(conn, "board", 0, "component")
         account = make_staff(conn, role="Supervisor")
@@ -462,7 +468,7 @@ def test_moving_stock_asks_for_one_push_per_sku(
     ]
 
 
-def test_what_no_shop_sells_is_not_pushed(db: Connection, supervisor: UUID) -> None:
+def test_an_item_that_no_shop_sells_is_not_pushed(db: Connection, supervisor: UUID) -> None:
     board = make_item(db, "board", 5, "component")
     old = make_item(db, "old", 5, is_active=False)
 
@@ -535,7 +541,7 @@ def test_reconciling_corrects_by_ledger_rows(db: Connection) -> None:
     assert items_that_differ_from_their_ledger(db) == []
 
 
-def test_reconciling_leaves_alone_what_the_shops_cannot_know_yet(
+def test_reconciling_skips_changes_that_the_shops_do_not_know_yet(
     db: Connection, supervisor: UUID
 ) -> None:
     moved = make_item(db, "moved", 5)
@@ -567,7 +573,7 @@ def test_reconciling_leaves_alone_what_the_shops_cannot_know_yet(
         '[{"sku": "a", "available": "1"}]',
     ],
 )
-def test_counts_that_are_none_are_refused(db: Connection, counts: str | None) -> None:
+def test_invalid_counts_are_refused(db: Connection, counts: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"), acting_as(db, "service_role"):
         db.execute("select public.apply_reconcile(%s)", (counts,))
 
@@ -583,7 +589,7 @@ def columns(db: Connection, item_id: UUID) -> dict[str, Any]:
 
 
 @pytest.mark.spec("P35")
-def test_editing_the_catalogue_never_touches_stock(db: Connection, admin: UUID) -> None:
+def test_editing_an_item_never_changes_its_stock(db: Connection, admin: UUID) -> None:
     component = ask(
         db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')"
     )
@@ -664,7 +670,7 @@ BAD_ITEMS: list[LiteralString] = [
 
 
 @pytest.mark.parametrize("query", BAD_ITEMS)
-def test_what_makes_no_item_is_refused(db: Connection, admin: UUID, query: LiteralString) -> None:
+def test_an_invalid_item_is_refused(db: Connection, admin: UUID, query: LiteralString) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         ask(db, admin, query)
 
@@ -701,7 +707,7 @@ def test_an_unknown_id_is_not_found(db: Connection, admin: UUID, query: LiteralS
         ask(db, admin, query, uuid4())
 
 
-def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
+def test_a_retired_item_leaves_the_lists_and_stays_in_the_ledger(
     db: Connection, admin: UUID
 ) -> None:
     retired: list[tuple[str, LiteralString, LiteralString]] = [
@@ -733,7 +739,7 @@ def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
         )
 
 
-def test_lists_say_what_is_low(db: Connection, supervisor: UUID) -> None:
+def test_lists_mark_items_that_are_low(db: Connection, supervisor: UUID) -> None:
     for sku, on_hand in (("none", 0), ("few", 2), ("enough", 5)):
         make_item(db, f"a-{sku}", on_hand, min_stock=5)
         make_item(db, f"c-{sku}", on_hand, "component", min_stock=5)
@@ -764,7 +770,7 @@ def test_lists_say_what_is_low(db: Connection, supervisor: UUID) -> None:
 @pytest.mark.parametrize(
     ("search", "found"), [("%", []), ("_", []), ("OARD", ["board"]), ("", ["board"])]
 )
-def test_a_search_is_for_letters_not_patterns(
+def test_a_search_takes_its_text_literally(
     db: Connection, supervisor: UUID, search: str, found: list[str]
 ) -> None:
     make_item(db, "board", 0, "component", title="Board")
@@ -773,7 +779,7 @@ def test_a_search_is_for_letters_not_patterns(
         assert values(db, "select sku from public.get_components(p_search => %s)", search) == found
 
 
-def test_catalogue_changes_are_audited(db: Connection, admin: UUID) -> None:
+def test_changes_of_items_are_audited(db: Connection, admin: UUID) -> None:
     item = ask(db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')")
 
     assert db.execute(
@@ -829,7 +835,7 @@ def test_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
 @pytest.mark.parametrize(
     ("keyword", "match"), [("", "contains"), (None, "contains"), ("a", "like")]
 )
-def test_a_keyword_has_letters_and_a_known_way_to_match(
+def test_a_keyword_needs_letters_and_a_known_match_type(
     db: Connection, admin: UUID, keyword: str | None, match: str
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -868,7 +874,7 @@ def make_bom(db: Connection, account: UUID, title: str = "Cake", store: str = "b
 
 
 @pytest.mark.spec("P28")
-def test_a_recipe_lists_its_parts_at_any_stage_covering_too(db: Connection, admin: UUID) -> None:
+def test_a_recipe_lists_its_parts_at_every_stage(db: Connection, admin: UUID) -> None:
     cream = make_item(db, "cream", 0, "component", title="Cream")
     bom = make_bom(db, admin)
 
@@ -900,7 +906,7 @@ def test_a_recipe_lists_its_parts_at_any_stage_covering_too(db: Connection, admi
     ]
 
 
-def test_saving_a_recipe_replaces_it_whole_or_not_at_all(db: Connection, admin: UUID) -> None:
+def test_saving_a_recipe_replaces_all_of_it_or_nothing(db: Connection, admin: UUID) -> None:
     cream, board = (make_item(db, sku, 0, "component") for sku in ("cream", "board"))
     bom = make_bom(db, admin)
     save(db, admin, bom, {"component_id": cream, "quantity_required": 1})
@@ -932,7 +938,7 @@ def test_saving_a_recipe_replaces_it_whole_or_not_at_all(db: Connection, admin: 
     assert values(db, skus) == ["board"]
 
 
-def test_two_who_save_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
+def test_two_saves_of_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         admin = make_staff(conn, role="Admin")
         cream, board = (make_item(conn, sku, 0, "component") for sku in ("cream", "board"))
@@ -990,7 +996,7 @@ def test_a_recipe_of_one_store_is_hidden_from_the_other(db: Connection, admin: U
 
 
 @pytest.mark.spec("P40")
-def test_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) -> None:
+def test_editing_a_recipe_keeps_the_fields_that_are_not_named(db: Connection, admin: UUID) -> None:
     bom = ask(
         db,
         admin,
@@ -1014,7 +1020,7 @@ def test_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) ->
     assert value(db, row, bom) == ["Cake", None, None, "9", None, "true"]
 
 
-def test_a_component_that_a_recipe_needs_is_not_retired(db: Connection, admin: UUID) -> None:
+def test_a_component_that_a_recipe_needs_cannot_be_retired(db: Connection, admin: UUID) -> None:
     cream = make_item(db, "cream", 0, "component")
     bom = make_bom(db, admin)
     save(db, admin, bom, {"component_id": cream, "quantity_required": 1})

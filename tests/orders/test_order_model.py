@@ -218,7 +218,7 @@ class Kitchen(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_orders_and_the_model_of_them_agree_after_every_step(db: Connection) -> None:
+def test_orders_follow_their_model_after_every_step(db: Connection) -> None:
     Kitchen.db = db
     run_state_machine_as_test(
         Kitchen,

@@ -105,13 +105,13 @@ def test_the_most_urgent_job_comes_first_and_then_the_oldest(db: Connection) -> 
     assert claim(db, 2).ids == [later]
 
 
-def test_topics_are_served_in_the_order_they_are_named(db: Connection) -> None:
+def test_topics_are_served_in_the_order_of_the_call(db: Connection) -> None:
     bake, push = enqueue(db), enqueue(db, topic="push", priority=1)
 
     assert claim(db, 5, topics=("push", "bake")).ids == [push, bake]
 
 
-def test_a_claim_takes_no_more_than_it_asks_for_and_other_topics_stay(db: Connection) -> None:
+def test_a_claim_takes_at_most_its_limit_and_leaves_other_topics(db: Connection) -> None:
     service(
         db,
         "select public.enqueue_work_many('bake', %s)",
@@ -170,14 +170,14 @@ def test_a_key_is_free_again_once_its_job_is_done(db: Connection) -> None:
     assert enqueue(db, "cake-1") is not None
 
 
-def test_jobs_without_a_key_and_of_other_topics_are_never_the_same(db: Connection) -> None:
+def test_jobs_without_a_key_or_of_other_topics_are_never_duplicates(db: Connection) -> None:
     jobs = [enqueue(db), enqueue(db), enqueue(db, "a"), enqueue(db, "a", topic="push")]
 
     assert None not in jobs
     assert len(set(jobs)) == 4
 
 
-def test_a_batch_may_name_a_key_twice(db: Connection) -> None:
+def test_a_batch_with_a_key_twice_makes_one_job(db: Connection) -> None:
     made = service(
         db,
         "select public.enqueue_work_many('bake', %s, %s)",
@@ -190,7 +190,7 @@ def test_a_batch_may_name_a_key_twice(db: Connection) -> None:
 
 
 @pytest.mark.spec("P7")
-def test_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
+def test_a_key_requested_while_its_job_runs_is_done_again(
     db: Connection,
 ) -> None:
     job = enqueue(db, "cake-1")
@@ -206,7 +206,7 @@ def test_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
 
 
 @pytest.mark.spec("P7")
-def test_a_lease_that_runs_out_beside_a_newer_request_jams_nothing(db: Connection) -> None:
+def test_an_expired_lease_beside_a_newer_request_blocks_nothing(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, "cake-1")
     late = claim(db)
@@ -218,7 +218,7 @@ def test_a_lease_that_runs_out_beside_a_newer_request_jams_nothing(db: Connectio
     assert complete(db, late) == 0
 
 
-def test_a_request_is_not_lost_to_a_worker_that_is_late_but_not_replaced(db: Connection) -> None:
+def test_a_late_worker_that_was_not_replaced_loses_no_request(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, "cake-1")
     late = claim(db)
@@ -275,7 +275,7 @@ def test_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -> None:
     ) == [admin]
 
 
-def test_a_job_that_kills_its_workers_is_buried(db: Connection) -> None:
+def test_a_job_that_kills_its_workers_becomes_a_dead_letter(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, max_retries=1)
     for _ in range(2):
@@ -287,7 +287,9 @@ def test_a_job_that_kills_its_workers_is_buried(db: Connection) -> None:
     assert status(db, job) == "dead"
 
 
-def test_a_dead_job_whose_key_is_queued_again_is_not_doubled(db: Connection) -> None:
+def test_requeueing_a_dead_job_beside_a_new_one_of_its_key_adds_no_job(
+    db: Connection,
+) -> None:
     job = enqueue(db, "cake-1", max_retries=0)
     fail(db, claim(db))
     newer = enqueue(db, "cake-1")
@@ -297,7 +299,7 @@ def test_a_dead_job_whose_key_is_queued_again_is_not_doubled(db: Connection) -> 
     assert status(db, job) is None
 
 
-def test_retries_wait_longer_each_time_and_not_all_equally_long(db: Connection) -> None:
+def test_retries_wait_longer_each_time_with_jitter(db: Connection) -> None:
     set_clock(db, START)
     service(
         db,
@@ -315,7 +317,7 @@ def test_retries_wait_longer_each_time_and_not_all_equally_long(db: Connection) 
         wait(db, timedelta(hours=2))
 
 
-def test_only_the_claim_that_has_a_job_can_touch_it(db: Connection) -> None:
+def test_only_the_claim_that_holds_a_job_can_change_it(db: Connection) -> None:
     job = enqueue(db)
     held = claim(db)
     stranger = Claim(uuid4(), held.jobs)
@@ -329,7 +331,7 @@ def test_only_the_claim_that_has_a_job_can_touch_it(db: Connection) -> None:
     assert (complete(db, held), fail(db, held)) == (0, 0)
 
 
-def test_a_lease_can_be_extended_or_given_back_which_is_no_retry(db: Connection) -> None:
+def test_a_lease_can_be_extended_or_released_without_a_retry(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db)
     held = claim(db)
@@ -401,7 +403,7 @@ def test_bad_input_is_refused_without_repeating_it(db: Connection, call: Literal
 @pytest.mark.parametrize(
     "call", ["get_work_queue_stats()", "get_dead_work()", "requeue_dead_work('{1}')"]
 )
-def test_the_queue_is_an_admins_to_look_at(db: Connection, call: LiteralString) -> None:
+def test_only_admins_read_the_queue(db: Connection, call: LiteralString) -> None:
     query: LiteralString = "select * from public." + call
 
     with acting_as(db, "authenticated", make_staff(db, role="Admin")):
@@ -413,7 +415,7 @@ def test_the_queue_is_an_admins_to_look_at(db: Connection, call: LiteralString) 
         db.execute(query)
 
 
-def test_no_account_works_the_queue(db: Connection) -> None:
+def test_no_account_can_claim_or_complete_jobs(db: Connection) -> None:
     admin = make_staff(db, role="Admin")
 
     for call in ("enqueue_work('bake', '{}')", "claim_work('{bake}', 'me')", "reap_work()"):
@@ -465,7 +467,7 @@ def test_a_transaction_notifies_once_per_topic(clone: str) -> None:
 # Two at once
 
 
-def test_nobody_claims_a_waiting_job_before_the_change_that_asks_for_it_is_committed(
+def test_a_job_is_claimed_only_after_its_change_is_committed(
     clone: str,
 ) -> None:
     with psycopg.connect(clone) as order, psycopg.connect(clone, autocommit=True) as worker:
@@ -477,7 +479,7 @@ def test_nobody_claims_a_waiting_job_before_the_change_that_asks_for_it_is_commi
         assert claim(worker).ids == [job]
 
 
-def test_a_worker_that_completes_waits_for_the_change_that_asks_again(clone: str) -> None:
+def test_completing_a_job_waits_for_a_change_that_requests_it_again(clone: str) -> None:
     with (
         psycopg.connect(clone) as order,
         psycopg.connect(clone, autocommit=True) as worker,
@@ -538,7 +540,7 @@ def test_orders_and_workers_over_the_same_keys_never_deadlock(clone: str) -> Non
     assert min(counts) > 5
 
 
-def test_each_job_is_done_once_though_workers_die_and_leases_run_out(clone: str) -> None:
+def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: str) -> None:
     jobs = 300
     with psycopg.connect(clone, autocommit=True) as db:
         service(
@@ -686,7 +688,7 @@ def tick(db: Connection) -> dict[str, int]:
     ],
 )
 @pytest.mark.spec("P39")
-def test_priorities_change_at_the_midnight_of_the_store(
+def test_priorities_change_at_midnight_in_the_store(
     db: Connection, before: str, after: str
 ) -> None:
     tomorrow = datetime.fromisoformat(after).date()
@@ -739,7 +741,7 @@ def test_a_days_tasks_run_once_per_store_in_its_own_zone(db: Connection) -> None
     }
 
 
-def test_the_nightly_reconcile_is_one_job_a_store_however_many_nights_it_waits(
+def test_a_waiting_nightly_reconcile_is_not_queued_again(
     db: Connection,
 ) -> None:
     for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
@@ -758,7 +760,7 @@ def test_a_store_without_shopify_is_not_reconciled(db: Connection) -> None:
     assert "reconcile bannos" not in tick(db)
 
 
-def test_the_tick_buries_and_forgets(db: Connection) -> None:
+def test_the_tick_reaps_dead_jobs_and_purges_old_ones(db: Connection) -> None:
     set_clock(db, START)
     enqueue(db)
     complete(db, claim(db))
@@ -772,7 +774,7 @@ def test_the_tick_buries_and_forgets(db: Connection) -> None:
     assert (done["reap_work"], done["purge_work"], status(db, job)) == (1, 1, "dead")
 
 
-def test_two_ticks_at_once_are_one(clone: str) -> None:
+def test_two_ticks_at_once_do_the_work_once(clone: str) -> None:
     with psycopg.connect(clone) as one, psycopg.connect(clone) as two:
         two.execute("set statement_timeout = '5s'")
 

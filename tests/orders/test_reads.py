@@ -178,7 +178,7 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["get_queue", "get_complete"])
-def test_a_list_is_what_a_plain_model_says_in_whole_and_in_pages(
+def test_every_list_agrees_with_a_plain_model_whole_and_in_pages(
     db: Connection, admin: UUID, dice: random.Random, done: bool
 ) -> None:
     function = "get_complete" if done else "get_queue"
@@ -238,7 +238,7 @@ def test_pages_neither_skip_nor_repeat_an_order_while_others_move(
 
 
 @pytest.mark.parametrize("split", range(1, 8))
-def test_the_other_direction_from_a_page_key_is_what_came_before(
+def test_reading_backwards_from_a_page_key_gives_the_rows_before(
     db: Connection, admin: UUID, split: int
 ) -> None:
     fill(db, random.Random(5), [admin], 12)
@@ -263,7 +263,7 @@ def test_a_page_holds_a_thousand_rows_at_most_and_says_so(db: Connection, admin:
     assert (len(rest), rest[0]["total_count"], rest[0]["total_capped"]) == (100, None, False)
 
 
-def test_between_dates_the_count_looks_just_beyond_the_page(db: Connection, admin: UUID) -> None:
+def test_between_dates_the_count_stops_just_beyond_the_page(db: Connection, admin: UUID) -> None:
     for _ in range(5):
         make_order(db, due_date=TODAY)
 
@@ -274,7 +274,7 @@ def test_between_dates_the_count_looks_just_beyond_the_page(db: Connection, admi
     assert (all_of_them[0]["total_count"], all_of_them[0]["total_capped"]) == (5, False)
 
 
-def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
+def test_a_search_with_many_hits_stops_counting_just_beyond_the_page(
     db: Connection, admin: UUID
 ) -> None:
     db.execute(
@@ -289,7 +289,7 @@ def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
     assert len(read(db, admin, "find_order", p_search="drip")) == 10
 
 
-def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUID) -> None:
+def test_null_and_blank_arguments_do_not_filter(db: Connection, admin: UUID) -> None:
     make_order(db)
     make_order(db, store="flourlane")
     arguments = value(db, "select proargnames[:pronargs] from pg_proc where proname = 'get_queue'")
@@ -319,12 +319,12 @@ def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUI
     ],
     ids=lambda asked: ",".join(f"{name}={what}" for name, what in asked.items()),
 )
-def test_what_cannot_be_asked_is_refused(db: Connection, admin: UUID, asked: Row) -> None:
+def test_an_invalid_filter_is_refused(db: Connection, admin: UUID, asked: Row) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         read(db, admin, "get_queue", **asked)
 
 
-def test_sql_in_a_text_is_text(db: Connection, admin: UUID) -> None:
+def test_sql_in_a_text_stays_text(db: Connection, admin: UUID) -> None:
     make_order(db)
     evil = "' or true; drop table public.orders; --"
 
@@ -334,7 +334,7 @@ def test_sql_in_a_text_is_text(db: Connection, admin: UUID) -> None:
     assert len(read(db, admin, "get_queue", p_after=f"priority:{evil}")) == 1
 
 
-def test_staff_see_the_queue_of_their_store_alone(db: Connection) -> None:
+def test_staff_see_only_the_queue_of_their_store(db: Connection) -> None:
     ours, theirs = make_order(db), make_order(db, store="flourlane")
     baker = make_staff(db, store="bannos")
 
@@ -370,7 +370,7 @@ def tallied(db: Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def test_the_tally_is_a_recount_whatever_happened(db: Connection, admin: UUID) -> None:
+def test_the_tally_equals_a_recount_after_any_change(db: Connection, admin: UUID) -> None:
     dice = random.Random(6)
     fill(db, dice, [admin], 120)
     for change in (
@@ -443,7 +443,7 @@ def test_counts_are_exact_while_orders_move_and_the_tick_folds(clone: str) -> No
     assert sum(map(bool, folded)) > 5
 
 
-def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None:
+def test_stats_and_unassigned_counts_agree_with_the_queue(db: Connection, admin: UUID) -> None:
     for stage, assigned in (("Filling", 2), ("Covering", 1), ("Packing", 3)):
         for _ in range(assigned):
             make_order(db, stage=stage, assignee_id=admin)
@@ -508,7 +508,7 @@ def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
         ("flourlane", "2026-03-04 23:30 Australia/Perth", date(2026, 3, 4)),
     ],
 )
-def test_a_cake_is_done_on_the_day_of_its_store(
+def test_a_cake_is_completed_on_the_date_in_its_store(
     db: Connection, admin: UUID, store: str, completed: str, day: date
 ) -> None:
     db.execute("update public.stores set time_zone = 'Australia/Perth' where code = 'flourlane'")
@@ -523,7 +523,7 @@ def test_a_cake_is_done_on_the_day_of_its_store(
 
 
 @pytest.mark.parametrize("edge", ["-infinity", "0044-03-15 BC", "infinity", "5874897-12-31"])
-def test_a_date_beyond_reason_is_still_a_date(db: Connection, admin: UUID, edge: str) -> None:
+def test_an_extreme_date_is_accepted(db: Connection, admin: UUID, edge: str) -> None:
     order = make_order(db, due_date=TODAY)
     done = make_order(db, stage="Complete", packing_complete_ts=NOON)
     side = "p_date_from" if edge.endswith("BC") or edge.startswith("-") else "p_date_to"
@@ -536,7 +536,9 @@ def test_a_date_beyond_reason_is_still_a_date(db: Connection, admin: UUID, edge:
 # Search
 
 
-def test_search_follows_an_order_through_edits_and_to_its_end(db: Connection, admin: UUID) -> None:
+def test_search_finds_an_order_after_edits_and_after_completion(
+    db: Connection, admin: UUID
+) -> None:
     order = make_order(db, customer_name="Ada Byron")
     db.execute("update public.orders set customer_name = 'Ada King' where id = %s", (order,))
 
@@ -550,7 +552,7 @@ def test_search_follows_an_order_through_edits_and_to_its_end(db: Connection, ad
     assert ids(read(db, admin, "find_order", p_search="ada k")) == [order]
 
 
-def test_a_deleted_order_is_not_found(db: Connection, admin: UUID) -> None:
+def test_search_does_not_find_a_deleted_order(db: Connection, admin: UUID) -> None:
     order = make_order(db)
 
     db.execute("delete from public.orders where id = %s", (order,))
@@ -703,7 +705,7 @@ def make_delivery(db: Connection, payload: Row, **columns: Any) -> str:
 @pytest.mark.parametrize("assigned", [False, True])
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
 @pytest.mark.spec("P48")
-def test_the_address_is_for_those_who_pack_or_supervise(
+def test_only_packers_assignees_and_supervisors_see_the_address(
     db: Connection, role: str, assigned: bool, stage: str
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
@@ -734,7 +736,7 @@ def test_the_address_is_for_those_who_pack_or_supervise(
         ({}, None),
     ],
 )
-def test_an_address_reads_alike_from_either_api(
+def test_addresses_from_rest_and_graphql_have_one_shape(
     db: Connection, admin: UUID, payload: Row, address: Row | None
 ) -> None:
     order = make_delivery(db, payload)
@@ -743,7 +745,9 @@ def test_an_address_reads_alike_from_either_api(
 
 
 @pytest.mark.parametrize("function", ["get_order", "get_order_v2", "get_order_history"])
-def test_an_order_of_another_store_or_of_none_is_refused(db: Connection, function: str) -> None:
+def test_an_order_of_another_store_or_a_missing_order_is_refused(
+    db: Connection, function: str
+) -> None:
     theirs = make_order(db, store="flourlane")
     baker = make_staff(db, store="bannos")
 
@@ -758,7 +762,9 @@ def test_an_order_of_another_store_or_of_none_is_refused(db: Connection, functio
 
 
 @pytest.mark.spec("P9")
-def test_the_history_times_both_rounds_after_a_return(db: Connection, admin: UUID) -> None:
+def test_the_history_shows_the_time_of_both_rounds_after_a_return(
+    db: Connection, admin: UUID
+) -> None:
     order = make_order(db)
     set_clock(db, "2026-03-04 08:00Z")
     record_event(db, order)
@@ -823,9 +829,7 @@ EVERY_READ: dict[str, list[str]] = {
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin", "service_role"])
 @pytest.mark.parametrize("function", EVERY_READ)
 @pytest.mark.spec("vector-18")
-def test_every_list_answers_where_there_is_nothing(
-    db: Connection, function: str, role: str
-) -> None:
+def test_every_list_answers_on_an_empty_database(db: Connection, function: str, role: str) -> None:
     account = None if role == "service_role" else make_staff(db, role=role, store="bannos")
     query = sql.SQL("select count(*) from public.{}({})").format(
         sql.Identifier(function),
@@ -839,6 +843,6 @@ def test_every_list_answers_where_there_is_nothing(
 
 
 @pytest.mark.parametrize("function", ["get_order", "get_order_v2", "get_order_history"])
-def test_the_service_reads_no_single_order(db: Connection, function: str) -> None:
+def test_the_service_role_cannot_read_a_single_order(db: Connection, function: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, "service_role"):
         db.execute(f"select public.{function}('bannos-1')".encode())

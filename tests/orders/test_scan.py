@@ -108,7 +108,7 @@ def test_every_form_of_a_scan_finds_its_cake(
     ],
 )
 @pytest.mark.spec("vector-8")
-def test_what_is_not_a_scan_is_bad_input(db: Connection, baker: UUID, text: str | None) -> None:
+def test_text_that_is_no_scan_is_bad_input(db: Connection, baker: UUID, text: str | None) -> None:
     cake(db, "bannos-18617")
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -119,7 +119,9 @@ def test_what_is_not_a_scan_is_bad_input(db: Connection, baker: UUID, text: str 
     "text", ["#B18617", "99999999999999999999", "bannos-18617-B", "B18618-A", "bannos-B18619"]
 )
 @pytest.mark.spec("vector-8")
-def test_a_scan_that_nothing_fits_is_not_found(db: Connection, baker: UUID, text: str) -> None:
+def test_a_scan_without_a_matching_order_is_not_found(
+    db: Connection, baker: UUID, text: str
+) -> None:
     cake(db, "flourlane-18617")
     cake(db, "bannos-18618")
 
@@ -129,7 +131,7 @@ def test_a_scan_that_nothing_fits_is_not_found(db: Connection, baker: UUID, text
 
 @pytest.mark.parametrize("text", ["#B18617", "B18617", "*B18617*", "bannos-18617", "18617"])
 @pytest.mark.spec("P1")
-def test_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
+def test_the_number_of_a_split_order_is_ambiguous_and_lists_its_cakes(
     db: Connection, baker: UUID, text: str
 ) -> None:
     units = [cake(db, f"bannos-18617-{suffix}") for suffix in ("A", "B", "AA")]
@@ -145,7 +147,7 @@ def test_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
     assert [scan(db, baker, unit) for unit in units] == units
 
 
-def test_the_label_of_a_cake_that_was_single_at_first_still_means_that_cake(
+def test_the_label_of_a_first_single_cake_still_finds_that_cake(
     db: Connection, baker: UUID
 ) -> None:
     """The order gained a second one since; only the number has become ambiguous."""
@@ -155,7 +157,7 @@ def test_the_label_of_a_cake_that_was_single_at_first_still_means_that_cake(
     assert candidates(db, baker, "#B18617") == units
 
 
-def test_a_bare_number_that_both_stores_have_is_ambiguous_to_who_works_in_both(
+def test_a_number_of_both_stores_is_ambiguous_for_staff_of_both(
     db: Connection, baker: UUID
 ) -> None:
     orders = [cake(db, "bannos-18617"), cake(db, "flourlane-18617")]
@@ -182,7 +184,7 @@ def test_a_bare_number_of_another_store_alone_is_not_found(db: Connection) -> No
         scan(db, make_staff(db, store="flourlane"), "18617")
 
 
-def test_a_cancelled_cake_is_found_by_its_id_and_when_no_other_has_its_number(
+def test_a_cancelled_cake_is_found_by_its_id_or_by_a_number_that_only_it_has(
     db: Connection, baker: UUID
 ) -> None:
     gone = cake(db, "bannos-18617-A", cancelled_at="now")
@@ -195,7 +197,7 @@ def test_a_cancelled_cake_is_found_by_its_id_and_when_no_other_has_its_number(
     assert scan(db, baker, "#B18618") == alone
 
 
-def test_a_store_that_is_only_a_row_can_be_scanned_too(db: Connection, baker: UUID) -> None:
+def test_orders_of_a_newly_added_store_can_be_scanned(db: Connection, baker: UUID) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency) "
         "values ('crumbs', 'Crumbs', 'C', 'crumbs-and-co.myshopify.com', 'UTC', 'EUR')"
@@ -206,9 +208,7 @@ def test_a_store_that_is_only_a_row_can_be_scanned_too(db: Connection, baker: UU
         assert scan(db, baker, text) == order_id
 
 
-def test_a_scan_answers_with_what_the_scanner_shows_and_no_address(
-    db: Connection, baker: UUID
-) -> None:
+def test_a_scan_answers_what_the_scanner_shows_and_no_address(db: Connection, baker: UUID) -> None:
     order_id = cake(db, "bannos-18617-B", stage="Covering", filling_start_ts="now")
 
     with acting_as(db, "authenticated", baker):
@@ -228,7 +228,7 @@ def test_a_scan_answers_with_what_the_scanner_shows_and_no_address(
 
 
 @pytest.mark.spec("P19")
-def test_a_table_of_the_caller_is_not_scanned(db: Connection, baker: UUID) -> None:
+def test_a_scan_ignores_tables_of_the_caller(db: Connection, baker: UUID) -> None:
     cake(db, "bannos-18617", product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, product_title text)",

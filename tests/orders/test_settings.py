@@ -87,7 +87,7 @@ def audited(db: Connection) -> list[Any]:
     ],
 )
 @pytest.mark.spec("P34")
-def test_what_was_never_set_has_its_default(
+def test_a_setting_that_was_never_set_has_its_default(
     db: Connection, function: str, bannos: object, flourlane: object
 ) -> None:
     baker = make_staff(db)
@@ -99,7 +99,7 @@ def test_what_was_never_set_has_its_default(
 
 
 @pytest.mark.spec("P34")
-def test_each_store_begins_with_its_own_flavours(db: Connection) -> None:
+def test_each_store_has_its_own_default_flavours(db: Connection) -> None:
     baker = make_staff(db)
 
     numbers = [
@@ -124,7 +124,7 @@ def test_a_default_can_be_set_as_it_is_for_every_key_and_store(db: Connection, a
             assert get(db, admin, key, store) == default
 
 
-def test_a_store_with_no_defaults_of_its_own_has_those_of_all(db: Connection) -> None:
+def test_a_store_without_its_own_defaults_has_the_global_ones(db: Connection) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('ovenside', 'Ovenside', 'O', 'UTC', 'NZD')"
@@ -133,7 +133,9 @@ def test_a_store_with_no_defaults_of_its_own_has_those_of_all(db: Connection) ->
     assert answer(db, make_staff(db), "get_storage_locations('ovenside')") == LOCATIONS
 
 
-def test_printing_settings_that_are_set_in_part_are_read_whole(db: Connection, admin: UUID) -> None:
+def test_partly_set_printing_settings_are_completed_with_defaults(
+    db: Connection, admin: UUID
+) -> None:
     answer(
         db, admin, """set_printing_settings('bannos', '{"copies": 2, "printer_name": "Back"}')"""
     )
@@ -228,7 +230,7 @@ BAD: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_what_fits_is_kept_as_it_came(
+def test_a_valid_value_is_stored_unchanged(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     assert put(db, admin, key, setting) is True
@@ -241,7 +243,7 @@ def test_what_fits_is_kept_as_it_came(
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
 @pytest.mark.spec("P34")
-def test_what_comes_as_json_in_a_string_is_unwrapped(
+def test_a_value_that_arrives_as_json_text_is_unwrapped(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     put(db, admin, key, setting)
@@ -255,7 +257,7 @@ def test_what_comes_as_json_in_a_string_is_unwrapped(
 
 @pytest.mark.parametrize(("key", "setting"), [*BAD, *((key, None) for key, _ in GOOD)], ids=str)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
-def test_what_does_not_fit_is_refused(
+def test_an_invalid_value_is_refused(
     db: Connection, admin: UUID, key: str, setting: object, wrapped: bool
 ) -> None:
     before = get(db, admin, key)
@@ -282,7 +284,7 @@ def test_what_does_not_fit_is_refused(
     ],
 )
 @pytest.mark.spec("P40")
-def test_nothing_is_not_a_value(db: Connection, admin: UUID, function: str) -> None:
+def test_null_and_empty_values_are_refused(db: Connection, admin: UUID, function: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         answer(db, admin, function)
 
@@ -299,7 +301,7 @@ def test_nothing_is_not_a_value(db: Connection, admin: UUID, function: str) -> N
     | st.sampled_from(["[" * 100_000, "1e999999", '"\\u0000"', '{"a": "\\ud800"}', "nul", ""])
 )
 @pytest.mark.slow
-def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object) -> None:
+def test_any_value_is_accepted_or_refused_as_bad_input(db: Connection, setting: object) -> None:
     hints = set()
     for key in values(db, "select key from app.setting_keys"):
         try:
@@ -321,7 +323,7 @@ def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object)
     ],
 )
 @pytest.mark.spec("P12", "P25")
-def test_a_secret_is_not_a_setting_nor_is_any_unknown_key(
+def test_secrets_and_unknown_keys_are_no_settings(
     db: Connection, admin: UUID, function: str, key: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -353,9 +355,7 @@ def test_no_setting_leaks_to_the_other_store(
     assert get(db, admin, key, "flourlane") == before
 
 
-def test_a_value_for_every_store_gives_way_to_a_store_of_its_own(
-    db: Connection, admin: UUID
-) -> None:
+def test_a_value_of_the_store_wins_over_the_global_one(db: Connection, admin: UUID) -> None:
     put(db, admin, "flavours", ["Everywhere"], "global")
     put(db, admin, "flavours", ["Here"], "bannos")
 
@@ -364,7 +364,9 @@ def test_a_value_for_every_store_gives_way_to_a_store_of_its_own(
     assert read == [["Here"], ["Everywhere"], ["Everywhere"]]
 
 
-def test_what_is_reset_falls_back_step_by_step(db: Connection, admin: UUID) -> None:
+def test_a_reset_falls_back_to_the_global_value_and_then_to_the_default(
+    db: Connection, admin: UUID
+) -> None:
     put(db, admin, "monitor.autoRefresh", 15, "bannos")
     put(db, admin, "monitor.autoRefresh", 60, "global")
 
@@ -380,7 +382,7 @@ def refresh(db: Connection, account: UUID) -> Any:
     return get(db, account, "monitor.autoRefresh")
 
 
-def test_all_settings_of_a_store_come_with_what_it_set_itself(db: Connection, admin: UUID) -> None:
+def test_the_settings_of_a_store_show_which_ones_it_set_itself(db: Connection, admin: UUID) -> None:
     put(db, admin, "monitor.density", "compact", "bannos")
     put(db, admin, "monitor.autoRefresh", 60, "global")
     put(db, admin, "active_shift_required", True, "flourlane")
@@ -398,7 +400,9 @@ def test_all_settings_of_a_store_come_with_what_it_set_itself(db: Connection, ad
     assert read["active_shift_required"] is False
 
 
-def test_due_dates_are_set_by_part_and_all_or_nothing(db: Connection, admin: UUID) -> None:
+def test_due_date_settings_are_changed_in_part_and_all_or_nothing(
+    db: Connection, admin: UUID
+) -> None:
     answer(db, admin, """set_due_date_settings('bannos', '{"defaultDue": "today"}')""")
     with raises_code("BAD_INPUT", "PT400"):
         answer(
@@ -413,7 +417,7 @@ def test_due_dates_are_set_by_part_and_all_or_nothing(db: Connection, admin: UUI
 
 
 @pytest.mark.spec("P34")
-def test_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID) -> None:
+def test_due_date_settings_of_the_old_client_are_accepted(db: Connection, admin: UUID) -> None:
     days = [False, True, True, True, True, True, False]
     put(db, admin, "dueDates.defaultDue", json.dumps("+2 days"))
     put(db, admin, "dueDates.allowedDays", json.dumps(days))
@@ -473,7 +477,7 @@ def test_an_admin_of_one_store_writes_that_store_and_no_other(
 @pytest.mark.parametrize("store", [None, "", "Bannos", "nowhere"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
 @pytest.mark.spec("P13")
-def test_no_store_is_not_every_store(
+def test_a_missing_store_does_not_mean_every_store(
     db: Connection, admin: UUID, function: str, store: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -487,7 +491,7 @@ def test_no_store_is_not_every_store(
     "outsider", [None, {"is_active": False}, {"approved": False}], ids=["stranger", "off", "new"]
 )
 @pytest.mark.spec("P15", "P17")
-def test_who_is_not_let_in_neither_reads_nor_writes(
+def test_outsiders_neither_read_nor_write_settings(
     db: Connection, function: str, outsider: dict[str, Any] | None
 ) -> None:
     account = uuid4() if outsider is None else make_staff(db, role="Admin", **outsider)
@@ -499,7 +503,7 @@ def test_who_is_not_let_in_neither_reads_nor_writes(
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
 @pytest.mark.spec("P12")
-def test_settings_are_not_for_the_internet_nor_for_the_service(
+def test_neither_anon_nor_the_service_can_call_settings(
     db: Connection, function: str, role: str
 ) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role):
@@ -507,7 +511,7 @@ def test_settings_are_not_for_the_internet_nor_for_the_service(
 
 
 @pytest.mark.parametrize(("store", "seen"), [(None, 3), ("bannos", 2), ("flourlane", 2)], ids=str)
-def test_the_table_shows_staff_their_stores(
+def test_staff_read_only_settings_of_their_stores_from_the_table(
     db: Connection, admin: UUID, store: str | None, seen: int
 ) -> None:
     for place in ("bannos", "flourlane", "global"):
@@ -538,7 +542,7 @@ def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) 
 
 
 @pytest.mark.spec("P25")
-def test_saving_what_is_already_there_is_no_change(db: Connection, admin: UUID) -> None:
+def test_saving_an_equal_value_records_no_change(db: Connection, admin: UUID) -> None:
     put(db, admin, "flavours", ["Mango"])
 
     assert put(db, admin, "flavours", ["Mango"]) is True
@@ -546,7 +550,7 @@ def test_saving_what_is_already_there_is_no_change(db: Connection, admin: UUID) 
     assert len(audited(db)) == 1
 
 
-def test_of_two_first_writers_the_second_records_what_it_replaced(clone: str) -> None:
+def test_the_second_of_two_first_writers_records_the_value_it_replaced(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as db:
         admin = make_staff(db, role="Admin")
         first, second = (

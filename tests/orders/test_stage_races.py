@@ -69,9 +69,7 @@ def crowd(
 
 
 @pytest.mark.spec("P8", "vector-9")
-def test_of_many_at_once_one_moves_the_order_whatever_the_move(
-    clone: str, shop: Connection
-) -> None:
+def test_one_of_many_equal_moves_at_once_moves_the_order(clone: str, shop: Connection) -> None:
     admin = make_staff(shop, role="Admin")
     with sessions(clone, CROWD) as pool:
         for move in moves(shop):
@@ -88,7 +86,7 @@ def test_of_many_at_once_one_moves_the_order_whatever_the_move(
             assert {name for name in TIMES if after[name]} == set(move.stamps), move
 
 
-def test_of_many_scans_of_a_new_label_one_begins_filling(clone: str, shop: Connection) -> None:
+def test_one_of_many_scans_of_a_new_label_begins_filling(clone: str, shop: Connection) -> None:
     baker, order_id = make_staff(shop), make_order(shop)
 
     def scan(conn: Connection) -> bool:
@@ -120,7 +118,7 @@ def test_of_many_scans_of_a_new_label_one_begins_filling(clone: str, shop: Conne
         ),
     ],
 )
-def test_who_waited_goes_on_from_where_the_other_has_put_the_order(
+def test_a_waiting_move_continues_from_the_new_stage(
     clone: str, shop: Connection, stage: str, first: str, second: str, recorded: list[str]
 ) -> None:
     admin, order_id = make_staff(shop, role="Admin"), make_order(shop, stage=stage)
@@ -139,7 +137,7 @@ def test_who_waited_goes_on_from_where_the_other_has_put_the_order(
         ("Packing", "qc_return_to_decorating", "start_packing"),
     ],
 )
-def test_who_waited_and_comes_too_early_now_is_refused(
+def test_a_waiting_move_that_no_longer_fits_the_stage_is_refused(
     clone: str, shop: Connection, stage: str, first: str, second: str
 ) -> None:
     baker, order_id = make_staff(shop), make_order(shop, stage=stage)
@@ -151,7 +149,7 @@ def test_who_waited_and_comes_too_early_now_is_refused(
     assert events(shop, order_id) == ["qc_return at Packing"]
 
 
-def test_a_hundred_orders_walk_past_eight_bakers_who_scan_twice(
+def test_eight_bakers_who_scan_twice_complete_a_hundred_orders_once(
     clone: str, shop: Connection
 ) -> None:
     orders = [make_order(shop) for _ in range(100)]
@@ -186,7 +184,7 @@ def test_a_hundred_orders_walk_past_eight_bakers_who_scan_twice(
     assert set(values(shop, "select stage from public.orders")) == {"Complete"}
 
 
-def test_whatever_is_done_to_an_order_and_its_sibling_at_once_ends_and_each_move_is_in_turn(
+def test_random_calls_on_two_siblings_at_once_end_without_deadlock_or_wrong_move(
     clone: str, shop: Connection
 ) -> None:
     """No deadlock, no move out of turn: stages, assignment, edits and a cancellation at random."""

@@ -47,7 +47,7 @@ def ready(db: Connection, move: Move, account: UUID) -> str:
 
 
 @pytest.mark.spec("P11")
-def test_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, baker: UUID) -> None:
+def test_each_step_stamps_its_own_time_and_no_other(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
     done: set[str] = set()
 
@@ -63,7 +63,7 @@ def test_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, baker
 
 
 @pytest.mark.spec("P11")
-def test_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
+def test_an_action_writes_exactly_what_its_row_in_the_table_says(
     db: Connection, admin: UUID
 ) -> None:
     for move in moves(db):
@@ -92,7 +92,9 @@ def test_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
         assert recorded == [("bannos", move.from_stage, move.event, now, admin, meta)], move
 
 
-def test_packing_that_nobody_began_begins_when_it_ends(db: Connection, baker: UUID) -> None:
+def test_packing_without_a_start_is_stamped_as_started_at_its_end(
+    db: Connection, baker: UUID
+) -> None:
     order_id = make_order(db, stage="Packing")
 
     act(db, baker, "complete_packing", order_id)
@@ -101,7 +103,7 @@ def test_packing_that_nobody_began_begins_when_it_ends(db: Connection, baker: UU
     assert after["packing_start_ts"] == after["packing_complete_ts"] is not None
 
 
-def test_a_time_that_is_set_stays(db: Connection, baker: UUID) -> None:
+def test_a_stamped_time_is_not_overwritten(db: Connection, baker: UUID) -> None:
     order_id = make_order(db, stage="Packing", packing_start_ts=BEFORE)
 
     act(db, baker, "complete_packing", order_id)
@@ -150,7 +152,7 @@ def test_a_repeat_answers_already_done_and_writes_nothing(db: Connection, admin:
         assert (row(db, order_id), events(db, order_id)) == (before, recorded), move
 
 
-def test_an_action_is_done_already_once_its_stage_is_past_and_invalid_before_it(
+def test_an_action_is_already_done_after_its_stage_and_invalid_before_it(
     db: Connection, admin: UUID
 ) -> None:
     table = moves(db)
@@ -186,7 +188,7 @@ def test_a_refusal_says_where_the_order_is_and_where_it_has_to_be(
     }
 
 
-def test_nothing_is_done_to_a_cancelled_order(db: Connection, admin: UUID) -> None:
+def test_a_cancelled_order_refuses_every_move(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         for stage in (move.from_stage, "Packing"):
             order_id = make_order(db, stage=stage, cancelled_at=BEFORE, assignee_id=admin)
@@ -198,7 +200,7 @@ def test_nothing_is_done_to_a_cancelled_order(db: Connection, admin: UUID) -> No
             assert (row(db, order_id), events(db, order_id)) == (before, []), move
 
 
-def test_what_was_sold_over_the_counter_is_not_made(db: Connection, admin: UUID) -> None:
+def test_an_order_sold_over_the_counter_refuses_every_move(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         order_id = make_order(db, stage=move.from_stage, is_pos=True)
 
@@ -208,7 +210,7 @@ def test_what_was_sold_over_the_counter_is_not_made(db: Connection, admin: UUID)
         assert events(db, order_id) == [], move
 
 
-def test_an_order_that_is_not_there_is_not_found(db: Connection, admin: UUID) -> None:
+def test_a_missing_order_is_not_found(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         with raises_code("NOT_FOUND", "PT404"):
             act(db, admin, move.action, "bannos-999999")
@@ -218,7 +220,7 @@ def test_an_order_that_is_not_there_is_not_found(db: Connection, admin: UUID) ->
 
 
 @pytest.mark.spec("vector-10", "P9")
-def test_after_a_return_both_times_are_stamped_anew_and_both_rounds_are_kept(
+def test_after_a_return_both_times_are_stamped_again_and_both_rounds_stay_in_the_events(
     db: Connection, baker: UUID
 ) -> None:
     order_id = make_order(db)
@@ -259,7 +261,7 @@ def test_only_an_admin_returns_a_complete_order(db: Connection, admin: UUID, rol
 
 
 @pytest.mark.parametrize("stage", ["Filling", "Covering", "Decorating"])
-def test_what_never_came_to_packing_is_not_returned(
+def test_an_order_that_was_never_in_packing_cannot_be_returned(
     db: Connection, admin: UUID, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -283,9 +285,7 @@ def test_a_second_return_needs_a_second_packing(db: Connection, baker: UUID) -> 
 # Printing
 
 
-def test_the_label_says_what_a_baker_needs_and_carries_the_very_id(
-    db: Connection, baker: UUID
-) -> None:
+def test_the_label_shows_what_a_baker_needs_and_the_exact_id(db: Connection, baker: UUID) -> None:
     set_clock(db, NOW)
     order_id = make_order(
         db,
@@ -329,7 +329,7 @@ def test_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.spec("P49")
-def test_a_cake_in_any_stage_is_printed_again_and_only_the_first_print_is_an_event(
+def test_a_label_can_be_printed_in_any_stage_and_only_the_first_print_is_an_event(
     db: Connection, baker: UUID, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage, filling_start_ts=BEFORE)
@@ -368,9 +368,7 @@ def test_scanning_the_printed_barcode_begins_filling_once(
     assert value(db, "select meta from public.stage_events") == {"context": {"station": 3}}
 
 
-def test_a_barcode_of_another_order_than_the_one_meant_is_a_conflict(
-    db: Connection, baker: UUID
-) -> None:
+def test_a_barcode_of_another_order_is_a_conflict(db: Connection, baker: UUID) -> None:
     scanned, meant = make_order(db), make_order(db)
 
     with pytest.raises(psycopg.Error) as refusal:
@@ -384,7 +382,7 @@ def test_a_barcode_of_another_order_than_the_one_meant_is_a_conflict(
     assert events(db, scanned) == events(db, meant) == []
 
 
-def test_an_ambiguous_barcode_begins_nothing(db: Connection, baker: UUID) -> None:
+def test_an_ambiguous_barcode_starts_no_stage(db: Connection, baker: UUID) -> None:
     units = [
         make_order(db, id=f"bannos-18617-{suffix}", shopify_order_number=18617, suffix=suffix)
         for suffix in ("A", "B")
@@ -435,7 +433,7 @@ def refused_with(db: Connection, role: str, account: UUID | None, rpc: str, orde
 
 
 @pytest.mark.spec("vector-13")
-def test_whoever_is_not_staff_of_the_store_moves_nothing(db: Connection) -> None:
+def test_only_staff_of_the_store_move_its_orders(db: Connection) -> None:
     for move in moves(db):
         rpc = RPCS.get(move.action, move.action)
         for who, (role, account, code) in outsiders(db).items():
@@ -448,7 +446,7 @@ def test_whoever_is_not_staff_of_the_store_moves_nothing(db: Connection) -> None
 
 
 @pytest.mark.spec("vector-13")
-def test_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connection) -> None:
+def test_a_move_requires_exactly_the_role_of_its_row(db: Connection) -> None:
     roles = ("Staff", "Supervisor", "Admin")
     for move in moves(db):
         for role in roles:
@@ -464,7 +462,7 @@ def test_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connection) -> None
 
 
 @pytest.mark.spec("vector-13")
-def test_the_role_is_asked_for_before_the_order_is_looked_up(db: Connection, baker: UUID) -> None:
+def test_the_role_is_checked_before_the_order_is_read(db: Connection, baker: UUID) -> None:
     with raises_code("PERMISSION_DENIED", "PT403"):
         act(db, baker, "mark_order_complete", "bannos-999999")
 
@@ -477,7 +475,7 @@ by_name = pytest.mark.parametrize(("rpc", "argument", "stage"), BY_NAME)
 
 
 @by_name
-def test_the_service_acts_in_the_name_of_a_member_of_staff(
+def test_the_service_can_act_for_a_member_of_staff(
     db: Connection, baker: UUID, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -490,7 +488,7 @@ def test_the_service_acts_in_the_name_of_a_member_of_staff(
 
 
 @by_name
-def test_the_service_acts_in_nobody_elses_name_and_not_in_its_own(
+def test_the_service_cannot_act_for_an_outsider_or_for_itself(
     db: Connection, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -507,7 +505,7 @@ def test_the_service_acts_in_nobody_elses_name_and_not_in_its_own(
 
 
 @by_name
-def test_staff_act_in_their_own_name_alone(
+def test_staff_cannot_act_for_another_account(
     db: Connection, baker: UUID, admin: UUID, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -541,7 +539,7 @@ def test_a_null_store_is_the_store_of_the_id(db: Connection, baker: UUID) -> Non
 
 @pytest.mark.parametrize("order_id", [None, "", " ", "-", "20001", "rivals-1", "' or 1=1 --"])
 @pytest.mark.spec("vector-14")
-def test_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
+def test_an_invalid_id_is_bad_input_for_staff_and_refused_for_others(
     db: Connection, baker: UUID, order_id: str | None
 ) -> None:
     for move in moves(db):
@@ -554,7 +552,7 @@ def test_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
 
 @pytest.mark.parametrize("store", ["flourlane", "", "BANNOS", "both", HOSTILE])
 @pytest.mark.spec("vector-14")
-def test_a_store_that_is_not_the_one_of_the_id_is_bad_input(db: Connection, store: str) -> None:
+def test_a_store_other_than_that_of_the_id_is_bad_input(db: Connection, store: str) -> None:
     order_id = make_order(db)
 
     for move in moves(db):
@@ -565,7 +563,7 @@ def test_a_store_that_is_not_the_one_of_the_id_is_bad_input(db: Connection, stor
 
 
 @pytest.mark.spec("P19", "vector-14")
-def test_tables_of_the_caller_are_neither_read_nor_written(db: Connection, baker: UUID) -> None:
+def test_moves_neither_read_nor_write_tables_of_the_caller(db: Connection, baker: UUID) -> None:
     order_id = make_order(db, product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, stage text, product_title text)",
@@ -593,7 +591,7 @@ def test_tables_of_the_caller_are_neither_read_nor_written(db: Connection, baker
 
 
 @pytest.mark.spec("vector-14")
-def test_sql_in_a_text_is_text(db: Connection, baker: UUID) -> None:
+def test_sql_in_a_text_stays_text(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     call(db, baker, "complete_filling", p_order_id=order_id, p_notes=HOSTILE)
@@ -622,7 +620,7 @@ def test_notes_are_kept_with_the_event(
     assert value(db, "select meta from public.stage_events") == meta
 
 
-def test_an_event_keeps_no_book(db: Connection, baker: UUID) -> None:
+def test_notes_and_context_of_5000_characters_are_refused(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -637,7 +635,7 @@ def test_an_event_keeps_no_book(db: Connection, baker: UUID) -> None:
 # What comes later
 
 
-def test_a_later_milestone_refuses_a_move_and_nothing_of_it_is_left(
+def test_a_move_that_a_later_trigger_refuses_leaves_nothing_behind(
     db: Connection, baker: UUID
 ) -> None:
     """The seam for a photo or a shift: a trigger of its own on public.orders."""
@@ -668,7 +666,7 @@ def test_a_later_milestone_refuses_a_move_and_nothing_of_it_is_left(
     assert (row(db, order_id), events(db, order_id)) == (before, ["start at Packing"])
 
 
-def test_a_store_that_is_only_a_row_moves_its_cakes_too(db: Connection) -> None:
+def test_orders_of_a_newly_added_store_can_be_moved(db: Connection) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('crumbs', 'Crumbs', 'C', 'UTC', 'EUR')"

@@ -25,7 +25,9 @@ def library(api: Caller, *edges: str) -> dict[str, str]:
     return tasks
 
 
-def test_a_row_that_waits_says_for_whom_and_is_not_held_up(api: Caller, project: str) -> None:
+def test_a_waiting_row_names_what_it_waits_for_and_can_still_be_completed(
+    api: Caller, project: str
+) -> None:
     sketch, bake = api.row(project, "Sketch"), api.row(project, "Bake")
     api("add_dependency", bake, sketch)
 
@@ -82,7 +84,9 @@ def test_rows_wait_only_for_others_of_their_project(
 
 
 @pytest.mark.spec("P55")
-def test_a_cycle_is_refused_however_long_and_a_diamond_is_none(api: Caller, project: str) -> None:
+def test_a_cycle_of_any_length_is_refused_and_a_diamond_is_allowed(
+    api: Caller, project: str
+) -> None:
     a, b, c, d = (api.row(project, title) for title in "abcd")
     for waiting, needed in ((a, b), (a, c), (b, d), (c, d)):
         api("add_dependency", waiting, needed)
@@ -94,7 +98,9 @@ def test_a_cycle_is_refused_however_long_and_a_diamond_is_none(api: Caller, proj
 
 
 @pytest.mark.spec("P55")
-def test_not_even_one_statement_makes_a_cycle(api: Caller, project: str, db: Connection) -> None:
+def test_one_statement_that_would_make_a_cycle_is_refused(
+    api: Caller, project: str, db: Connection
+) -> None:
     a, b = api.row(project, "a"), api.row(project, "b")
 
     with raises_code("WOULD_CREATE_CYCLE", "PT409"), db.transaction():
@@ -106,7 +112,7 @@ def test_not_even_one_statement_makes_a_cycle(api: Caller, project: str, db: Con
 
 
 @pytest.mark.spec("P55")
-def test_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+def test_two_sessions_cannot_make_two_rows_wait_for_each_other(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -124,7 +130,7 @@ def test_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
 
 
 @pytest.mark.spec("P56")
-def test_the_library_has_no_cycles_either(api: Caller, db: Connection) -> None:
+def test_a_cycle_in_the_library_is_refused(api: Caller, db: Connection) -> None:
     tasks = library(api, "ab", "bc")
 
     with raises_code("WOULD_CREATE_CYCLE", "PT409"):
@@ -143,7 +149,7 @@ def test_the_library_has_no_cycles_either(api: Caller, db: Connection) -> None:
 
 
 @pytest.mark.spec("P56")
-def test_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+def test_two_sessions_cannot_make_two_tasks_wait_for_each_other(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         a, b = api.task("a"), api.task("b")
@@ -157,7 +163,9 @@ def test_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
 
 
 @pytest.mark.spec("P56")
-def test_a_layered_library_is_walked_once(api: Caller, project: str, db: Connection) -> None:
+def test_each_task_of_a_layered_library_is_visited_once(
+    api: Caller, project: str, db: Connection
+) -> None:
     """Twenty layers of two, each waiting for both of the next: 2^20 paths, 40 tasks."""
     db.execute(
         "insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n"
@@ -176,7 +184,7 @@ def test_a_layered_library_is_walked_once(api: Caller, project: str, db: Connect
 
 
 @pytest.mark.spec("P58")
-def test_a_new_row_is_wired_in_both_directions(api: Caller, project: str) -> None:
+def test_a_new_row_gets_its_dependencies_in_both_directions(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
 
     for title in "acb":
@@ -185,7 +193,7 @@ def test_a_new_row_is_wired_in_both_directions(api: Caller, project: str) -> Non
     assert api.waits(project) == {("a", "b"), ("b", "c")}
 
 
-def test_what_the_library_says_later_is_applied_on_request(api: Caller, project: str) -> None:
+def test_later_changes_of_the_library_are_applied_on_request(api: Caller, project: str) -> None:
     a, b = api.task("a"), api.task("b")
     row = api("create_assignment", project, a)["uuid"]
     api("create_assignment", project, b)
@@ -198,7 +206,7 @@ def test_what_the_library_says_later_is_applied_on_request(api: Caller, project:
 
 
 @pytest.mark.spec("P59")
-def test_a_row_whose_wiring_would_close_a_circle_is_not_made(api: Caller, project: str) -> None:
+def test_a_row_whose_dependencies_would_make_a_cycle_is_refused(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
     a = api("create_assignment", project, tasks["a"])["uuid"]
     c = api("create_assignment", project, tasks["c"])["uuid"]
@@ -221,7 +229,7 @@ def test_a_task_is_pulled_with_all_it_needs_prerequisites_first(api: Caller, pro
     assert api.waits(project) == {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")}
 
 
-def test_rows_that_are_there_are_reused_and_wired_but_the_picked_task_is_always_added(
+def test_existing_rows_are_reused_but_the_picked_task_is_always_added(
     api: Caller, project: str
 ) -> None:
     tasks = library(api, "ab", "bc")
@@ -250,7 +258,7 @@ def test_an_excluded_task_and_what_only_it_needs_are_left_out(api: Caller, proje
 
 
 @pytest.mark.spec("P57")
-def test_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> None:
+def test_a_prerequisite_that_another_task_needs_stays(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "ac", "bd", "cd")
 
     api("create_assignment_with_closure", project, tasks["a"], [tasks["b"]])
@@ -259,7 +267,7 @@ def test_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> None:
     assert api.waits(project) == {("a", "c"), ("c", "d")}
 
 
-def test_nothing_is_wired_to_an_excluded_task_that_has_a_row(api: Caller, project: str) -> None:
+def test_an_excluded_task_with_a_row_gets_no_dependencies(api: Caller, project: str) -> None:
     tasks = library(api, "ab")
     api("create_assignment", project, tasks["b"])
 
@@ -285,9 +293,7 @@ def test_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str) ->
     assert api.labels(project) == []
 
 
-def test_a_row_that_goes_takes_its_dependencies_along(
-    api: Caller, project: str, db: Connection
-) -> None:
+def test_deleting_a_row_deletes_its_dependencies(api: Caller, project: str, db: Connection) -> None:
     a, b, c = (api.row(project, title) for title in "abc")
     api("add_dependency", a, b)
     api("add_dependency", b, c)

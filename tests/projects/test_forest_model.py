@@ -419,7 +419,7 @@ class Forest(RuleBasedStateMachine):
         )
 
 
-def test_a_forest_is_what_its_rows_come_to(db: Connection, api: Caller, admin: Caller) -> None:
+def test_a_forest_of_projects_follows_its_model(db: Connection, api: Caller, admin: Caller) -> None:
     db.execute("insert into public.settings (key, value) values ('entities_enabled', 'true')")
     admin("set_default_status_entity", admin("create_default_status_entity")["uuid"])
     Forest.api, Forest.admin = api, admin
@@ -448,7 +448,7 @@ WRITES = (
 )
 
 
-def test_many_at_once_neither_deadlock_nor_leave_a_wrong_sum(clone: str) -> None:
+def test_many_sessions_at_once_cause_no_deadlock_and_no_wrong_sum(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db, "Admin")
         task = api.task(estimated_duration=1)

@@ -46,7 +46,7 @@ NULLABLE = {
 
 
 @pytest.mark.spec("P23")
-def test_every_reference_is_kept_by_the_database(db: Connection) -> None:
+def test_every_reference_is_a_foreign_key(db: Connection) -> None:
     found = values(
         db,
         """
@@ -64,7 +64,7 @@ def test_every_reference_is_kept_by_the_database(db: Connection) -> None:
 
 @pytest.mark.parametrize("table", NULLABLE)
 @pytest.mark.spec("P23")
-def test_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
+def test_required_columns_are_not_null(db: Connection, table: str) -> None:
     optional = values(
         db,
         "select attname::text from pg_attribute where attrelid = %s::regclass "
@@ -76,7 +76,7 @@ def test_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
 
 
 @pytest.mark.spec("P65")
-def test_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
+def test_no_index_is_the_prefix_of_another(db: Connection) -> None:
     repeated = values(
         db,
         """
@@ -95,7 +95,7 @@ def test_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
 
 
 @pytest.mark.spec("P51", "P54")
-def test_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection) -> None:
+def test_places_are_unique_and_can_be_exchanged_in_one_statement(db: Connection) -> None:
     for table in ("projects", "project_tasks", "entities", "project_assignments", "entity_data"):
         assert value(
             db,
@@ -113,7 +113,7 @@ def test_projects_need_the_core_and_the_settings_alone(blank: str) -> None:
         assert value(conn, "select to_regclass('public.projects') is not null")
 
 
-def test_dev_data_waits_for_projects_to_be_there(blank: str) -> None:
+def test_dev_data_skips_projects_where_they_are_left_out(blank: str) -> None:
     seed = postgres.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
     paths = sorted(postgres.MIGRATIONS.glob("*.sql"))
     with psycopg.connect(blank, autocommit=True) as conn:

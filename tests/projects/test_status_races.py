@@ -126,7 +126,7 @@ def test_a_slug_changes_while_it_is_selected(clone: str) -> None:
 
 
 @pytest.mark.spec("P13")
-def test_not_even_writes_around_the_functions_leave_a_selection_dangling(clone: str) -> None:
+def test_direct_writes_cannot_leave_a_selection_without_its_status(clone: str) -> None:
     with psycopg.connect(clone) as db:
         project = running(caller(db))
 
@@ -143,7 +143,7 @@ def test_not_even_writes_around_the_functions_leave_a_selection_dangling(clone: 
 
 
 @pytest.mark.spec("P27")
-def test_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> None:
+def test_two_lists_made_at_once_are_both_complete(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")
@@ -175,7 +175,7 @@ def test_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str) -> 
         assert value(db, "select count(*) from public.entity_data") == 6
 
 
-def test_a_project_started_twice_at_once_is_cemented_once(clone: str) -> None:
+def test_starting_a_project_twice_at_once_cements_it_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")

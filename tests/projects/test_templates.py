@@ -18,7 +18,7 @@ ROW_EXCEPTIONS = {
 }  # fmt: skip
 
 
-def test_a_project_gets_the_rows_of_its_template_and_what_waits_for_what(api: Caller) -> None:
+def test_a_project_gets_the_rows_and_dependencies_of_its_template(api: Caller) -> None:
     template = api.template()
     a, b, c = (api.row(template, title) for title in "abc")
     api("add_dependency", c, a)
@@ -34,7 +34,7 @@ def test_a_project_gets_the_rows_of_its_template_and_what_waits_for_what(api: Ca
 
 
 @pytest.mark.spec("P22")
-def test_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Connection) -> None:
+def test_a_cloned_row_copies_every_column_except_its_history(api: Caller, db: Connection) -> None:
     template = api.template()
     row = api.row(
         template,
@@ -67,7 +67,9 @@ def test_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Connect
 
 
 @pytest.mark.spec("P44")
-def test_name_text_schedule_and_person_are_the_callers_alone(api: Caller, db: Connection) -> None:
+def test_a_clone_takes_name_text_schedule_and_person_from_the_caller(
+    api: Caller, db: Connection
+) -> None:
     template = api.template(
         description="Kit",
         counts_weekends=True,
@@ -95,13 +97,13 @@ def test_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
     assert api("create_project_from_template", template, "Ana", when)["start_mode"] == "scheduled"
 
 
-def test_only_a_template_is_cloned(api: Caller) -> None:
+def test_only_a_template_can_be_cloned(api: Caller) -> None:
     for no_template in (api.project(), str(uuid4())):
         with raises_code("NOT_FOUND", "PT404"):
             api("create_project_from_template", no_template, "Ana and Ben")
 
 
-def test_a_clone_is_one_activity(api: Caller) -> None:
+def test_a_clone_records_one_activity(api: Caller) -> None:
     template = api.template()
     api.row(template)
     before = len(api.activities())
@@ -161,6 +163,8 @@ def test_a_template_is_cloned_while_its_rows_change(clone: str) -> None:
 
 
 @pytest.mark.parametrize("attrs", [{"is_template": True}, {"name": "Other"}, {"x": 1}], ids=str)
-def test_what_a_clone_cannot_be_told_is_refused(api: Caller, attrs: dict[str, object]) -> None:
+def test_a_clone_refuses_attributes_that_it_cannot_take(
+    api: Caller, attrs: dict[str, object]
+) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("create_project_from_template", api.template(), "Ana", attrs)

@@ -45,7 +45,7 @@ def filled(db: Connection) -> tuple[Caller, str, str, str]:
     return api, running, waiting, template
 
 
-def test_projects_of_v101_have_statuses_once_v125_is_there(v101: str) -> None:
+def test_projects_of_v101_have_statuses_after_v125_is_applied(v101: str) -> None:
     with psycopg.connect(v101) as db:
         api, running, waiting, template = filled(db)
         before = {project: api.get(project) for project in (running, waiting, template)}
@@ -65,7 +65,7 @@ def test_projects_of_v101_have_statuses_once_v125_is_there(v101: str) -> None:
         assert api.get(waiting)["current_status_slug"] == "planned"
 
 
-def test_v125_goes_and_leaves_v101_as_it_was(v101: str) -> None:
+def test_rolling_back_v125_leaves_v101_as_it_was(v101: str) -> None:
     with psycopg.connect(v101) as db:
         api, running, *_ = filled(db)
         before = api.get(running)

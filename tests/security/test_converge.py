@@ -52,7 +52,7 @@ def test_applying_everything_again_changes_nothing(server: Server, clone: str) -
     assert dump(server, clone) == before
 
 
-def test_down_and_up_again_gives_the_same_schema(server: Server, clone: str) -> None:
+def test_down_and_then_up_gives_the_same_schema(server: Server, clone: str) -> None:
     before = dump(server, clone)
 
     take_down(clone)
@@ -61,7 +61,7 @@ def test_down_and_up_again_gives_the_same_schema(server: Server, clone: str) -> 
     assert dump(server, clone) == before
 
 
-def test_down_leaves_nothing_of_ours_behind(clone: str) -> None:
+def test_down_leaves_no_object_of_ours_behind(clone: str) -> None:
     take_down(clone)
 
     with psycopg.connect(clone) as conn:

@@ -20,7 +20,7 @@ ROLE = "; comment on function public.bad(text) is e'Good.\\n\\nRole: %s.'"
 
 @pytest.mark.spec("vector-13", "vector-18")
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
-def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
+def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None:
     assert rule(db) == []
 
 
@@ -150,7 +150,7 @@ def test_a_rule_reports_what_breaks_it(db: Connection, rule: rules.Rule, bad: st
     ],
     ids=["for staff", "for the service"],
 )  # fmt: skip
-def test_a_function_that_does_as_it_says_is_no_offender(db: Connection, good: str) -> None:
+def test_a_function_that_follows_its_comment_is_not_reported(db: Connection, good: str) -> None:
     db.execute("set local role bakehouse_owner")
     db.execute(good.encode())
     db.execute("reset role")
@@ -159,7 +159,7 @@ def test_a_function_that_does_as_it_says_is_no_offender(db: Connection, good: st
     assert rules.stores_are_kept_apart(db) == []
 
 
-def test_a_write_with_its_where_is_no_offender(db: Connection) -> None:
+def test_a_write_with_a_where_is_not_reported(db: Connection) -> None:
     db.execute(
         """
         create function public.good() returns int language plpgsql as $$

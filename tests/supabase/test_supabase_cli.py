@@ -105,7 +105,9 @@ def test_bakehouse_agrees_with_a_database_that_the_cli_migrated(both: SupabasePr
 
 
 @pytest.mark.parametrize("text", [PLAIN, WRAPPED], ids=["plain", "with begin and commit"])
-def test_a_file_that_one_applied_is_applied_for_the_other(both: SupabaseProject, text: str) -> None:
+def test_a_file_applied_by_one_cli_counts_as_applied_for_the_other(
+    both: SupabaseProject, text: str
+) -> None:
     both.write("20990101000000_M0_theirs.sql", text)
     theirs = both.supabase("migration", "up")
     status = both.run("migrate", "status", "--json").json
@@ -140,13 +142,13 @@ def test_the_cli_rebuilds_our_files_from_the_history(both: SupabaseProject) -> N
     assert {row["state"] for row in status["migrations"]} == {"reformatted"}
 
 
-def test_the_advisors_find_nothing(both: SupabaseProject) -> None:
+def test_the_advisors_of_supabase_find_nothing(both: SupabaseProject) -> None:
     advised = both.supabase("db", "advisors", "--fail-on", "warn")
 
     assert advised.returncode == 0, advised.stdout + advised.stderr
 
 
-def test_types_are_generated_for_what_the_api_shows_and_nothing_else(
+def test_types_are_generated_for_the_api_and_nothing_else(
     both: SupabaseProject,
 ) -> None:
     types = both.supabase("gen", "types", f"--remote={both.url}")
@@ -230,7 +232,7 @@ REVERT = ("migration", "repair", "--status", "reverted")
     ],
     ids=" ".join,
 )
-def test_a_marked_database_is_wiped_in_dev_only(
+def test_a_marked_database_can_be_wiped_only_in_dev(
     both: SupabaseProject, hosted: SupabaseProject, env: str, command: tuple[str, ...]
 ) -> None:
     marked = hosted.settle(env, both.url)

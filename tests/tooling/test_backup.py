@@ -53,7 +53,7 @@ def said(project: Project, source: str) -> Backup:
     return Backup(**facts)
 
 
-def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
+def test_a_backup_is_private_and_recorded_with_its_checksum(dumped: Project) -> None:
     (file,) = dumps(dumped)
     listed = subprocess.run(["sha256sum", "-c", file.with_suffix(".sha256")], cwd=file.parent)
     roles = file.with_suffix(".roles.sql").read_text()
@@ -100,7 +100,7 @@ def test_a_drill_restores_the_newest_backup_and_leaves_nothing(dumped: Project, 
     assert row == (ran.json["duration_ms"],)
 
 
-def test_a_drill_finds_rows_and_objects_that_did_not_come_back(
+def test_a_drill_reports_rows_and_objects_that_were_not_restored(
     project: Project, blank: str
 ) -> None:
     project.write(FIRST, CAKES)
@@ -129,7 +129,7 @@ def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> No
         dump.able(newest_here + 1)
 
 
-def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
+def test_a_changed_dump_is_not_restored(dumped: Project) -> None:
     (file,) = dumps(dumped)
     content = bytearray(file.read_bytes())
     content[-9] ^= 1
@@ -151,7 +151,7 @@ def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
         ("echo no permission >&2; exit 3", "exit 3: no permission"),
     ],
 )
-def test_a_probe_prints_a_time_or_the_reason_is_shown(
+def test_a_probe_that_prints_no_time_shows_a_reason(
     project: Project, blank: str, answer: str, why: str
 ) -> None:
     command = json.dumps(["sh", "-c", answer])
@@ -164,7 +164,7 @@ def test_a_probe_prints_a_time_or_the_reason_is_shown(
         assert known.taken_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -> None:
+def test_a_missing_probe_program_is_named_as_the_reason(project: Project, blank: str) -> None:
     settled = project.settle("dev", blank, 'backup_pgbackrest = ["./no-such-program"]')
 
     ran = settled.run("backup", "probe")
@@ -200,7 +200,7 @@ def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -
         ),
     ],
 )
-def test_what_the_supabase_cli_answers_is_read(
+def test_the_answer_of_the_supabase_cli_is_read(
     project: Project, blank: str, facts: dict[str, object], expected: str | datetime
 ) -> None:
     (project.root / "answer.json").write_text(json.dumps(facts))
@@ -214,7 +214,7 @@ def test_what_the_supabase_cli_answers_is_read(
         assert known.taken_at == expected
 
 
-def test_the_newest_backup_is_believed_and_without_one_every_reason_is_told() -> None:
+def test_the_newest_backup_counts_and_without_one_every_reason_is_shown() -> None:
     old, new = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
     none = Backup("a", problem="is off")
 
@@ -263,7 +263,7 @@ def port_of(project: Project) -> int:
     return int(found[1])
 
 
-def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> None:
+def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: Project) -> None:
     keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
     with archiving(project, embedded.find_binaries(), lambda data, _: keep.format(data)) as settled:
         port = port_of(settled)
@@ -282,7 +282,7 @@ def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> No
     assert (broken.taken_at, broken.problem.startswith("archiving 0")) == (None, True)
 
 
-def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> None:
+def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:
     with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as settled:
         switch_wal(port_of(settled), "select archived_count > 0 from pg_stat_archiver")
 
@@ -291,7 +291,7 @@ def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> 
 
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
 @pytest.mark.slow
-def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project) -> None:
+def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
     binaries = embedded.system_binaries(other_than=0)
     if binaries is None:
         pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")

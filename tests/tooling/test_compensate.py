@@ -85,7 +85,7 @@ def cleared(project: Project, blank: str) -> Project:
     return project.settle("dev", blank)
 
 
-def test_what_was_dropped_is_added_back_and_can_be_taken_away_again(
+def test_compensation_restores_dropped_objects_and_can_be_rolled_back(
     cleared: Project, blank: str
 ) -> None:
     second = cleared.root / "supabase" / "migrations" / SECOND
@@ -126,7 +126,7 @@ def test_a_file_that_drops_nothing_needs_no_compensation(project: Project) -> No
     assert not Path(project.root, "supabase", "down").exists()
 
 
-def test_a_grant_that_was_withdrawn_is_given_back(project: Project) -> None:
+def test_compensation_restores_a_revoked_grant(project: Project) -> None:
     project.write(
         FIRST, "create table public.cakes (id int);\ngrant select on public.cakes to anon;"
     )

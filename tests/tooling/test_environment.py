@@ -29,7 +29,7 @@ def prod(project: Project, unmarked: str) -> Project:
 
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
-def test_a_database_that_is_not_marked_is_not_written_to(
+def test_an_unmarked_database_is_not_written_to(
     project: Project, unmarked: str, command: tuple[str, ...]
 ) -> None:
     ran = project.run(*command, url=unmarked)
@@ -38,7 +38,7 @@ def test_a_database_that_is_not_marked_is_not_written_to(
 
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
-def test_production_is_written_to_only_by_its_name(prod: Project, command: tuple[str, ...]) -> None:
+def test_prod_is_written_to_only_with_env_prod(prod: Project, command: tuple[str, ...]) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 
     ran = prod.run(*command, url=url)
@@ -48,7 +48,7 @@ def test_production_is_written_to_only_by_its_name(prod: Project, command: tuple
     assert "name it: --env prod" in ran.err
 
 
-def test_the_name_of_the_environment_must_be_what_the_database_says(
+def test_the_given_environment_must_match_the_mark_of_the_database(
     prod: Project, unmarked: str
 ) -> None:
     settled = prod.settle("staging", unmarked)
@@ -59,7 +59,7 @@ def test_the_name_of_the_environment_must_be_what_the_database_says(
     assert settled.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
 
 
-def test_a_mark_says_who_and_when(prod: Project) -> None:
+def test_a_mark_records_its_account_and_time(prod: Project) -> None:
     shown = prod.run("env", "show", "--env", "prod", "--json").json
     said = prod.run("env", "show", "--env", "prod").out
 
@@ -70,7 +70,7 @@ def test_a_mark_says_who_and_when(prod: Project) -> None:
     assert shown["database_oid"] > 0
 
 
-def test_a_restored_copy_is_a_copy_until_it_is_marked(
+def test_a_restored_copy_counts_as_a_copy_until_it_is_marked(
     prod: Project, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
@@ -117,7 +117,7 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
     assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
 
 
-def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
+def test_changing_a_mark_needs_yes(prod: Project) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 
     assert prod.run("env", "mark", "dev", url=url).code == 2
@@ -125,7 +125,7 @@ def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
     assert prod.run("env", "mark", "dev", "--yes", url=url).code == 0
 
 
-def test_only_the_database_that_bakehouse_toml_names_is_marked(
+def test_only_the_database_named_in_bakehouse_toml_can_be_marked(
     project: Project, server: Server, unmarked: str
 ) -> None:
     settled = project.settle("prod", make_conninfo(unmarked, dbname="elsewhere"))
@@ -151,7 +151,9 @@ def test_only_the_database_that_bakehouse_toml_names_is_marked(
         (PROD, Settings("prod", host="a", database="x"), ""),
     ],
 )
-def test_a_mismatch_has_a_reason(identity: Identity | None, settings: Settings, why: str) -> None:
+def test_every_mismatch_names_its_reason(
+    identity: Identity | None, settings: Settings, why: str
+) -> None:
     assert mismatch(identity, settings, "a", "x") == why
 
 
@@ -166,7 +168,9 @@ def test_a_mismatch_has_a_reason(identity: Identity | None, settings: Settings, 
         ('[prod]\nurl = "X"\nhost = "h"\ndatabase = "d"\n', "X, which holds the URL of prod"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(project: Project, toml: str, said: str) -> None:
+def test_invalid_settings_in_bakehouse_toml_are_refused(
+    project: Project, toml: str, said: str
+) -> None:
     (project.root / "bakehouse.toml").write_text(toml)
 
     ran = project.run("migrate", "status", "--env", "prod")

@@ -56,7 +56,7 @@ def killed(project: Project, url: str, before: int) -> int:
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
 @pytest.mark.slow
-def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
+def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
     project: Project, server: Server, blank: str, first: int
 ) -> None:
     for name, text in FILES.items():
@@ -89,7 +89,7 @@ def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
 
 
 @pytest.mark.slow
-def test_prod_killed_midway_goes_on_and_lets_webhooks_in(launched: Environments) -> None:
+def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
     with psycopg.connect(launched.urls["prod"]) as blocker:
         blocker.execute("select from app.leftover")  # young enough for the gate, until it is not

@@ -46,7 +46,7 @@ def lists(conn: Connection) -> list[str]:
     return values(conn, "select proname::text from pg_proc where proretset")
 
 
-def test_the_page_is_what_the_database_says(session_db: Connection) -> None:
+def test_the_page_agrees_with_the_database(session_db: Connection) -> None:
     page = reference.render(reference.read(session_db, PAGE.parent / "examples"))
 
     assert PAGE.read_text() == page, "write it again: bakehouse docs rpc"
@@ -93,16 +93,14 @@ def test_the_example_of_calling_from_sql_runs(seeded: Connection) -> None:
         ("drop function public.get_flavours(text)", "an example of get_flavours"),
     ],
 )
-def test_a_page_that_would_not_be_whole_is_refused(db: Connection, bad: str, problem: str) -> None:
+def test_an_incomplete_page_is_refused(db: Connection, bad: str, problem: str) -> None:
     db.execute(bad.encode())
 
     with pytest.raises(BakehouseError, match=problem):
         reference.render(reference.read(db, PAGE.parent / "examples"))
 
 
-def test_the_command_writes_the_page_and_notices_when_it_is_stale(
-    tmp_path: Path, clone: str
-) -> None:
+def test_the_command_writes_the_page_and_reports_a_stale_one(tmp_path: Path, clone: str) -> None:
     for part in ("supabase", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)
     project, page = Project(tmp_path), tmp_path / "docs" / "rpc.md"

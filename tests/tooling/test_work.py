@@ -229,14 +229,16 @@ def test_quantities_reach_every_open_location_of_every_shop(
 
 
 @pytest.mark.parametrize("sku", ['12" topper', "a:b (c) [d] {e} *|?", "back\\slash"])
-def test_any_sku_can_be_searched_for(db: Connection, clone: str, shops: Shops, sku: str) -> None:
+def test_a_sku_with_any_characters_is_found_in_the_shop(
+    db: Connection, clone: str, shops: Shops, sku: str
+) -> None:
     stock(db, shops, **{sku: 4})
 
     assert run(clone, shops).json["done"] == 1
     assert shops.stock["bannos"] == {sku: [4, 4]}
 
 
-def test_one_shop_that_sells_it_is_enough_and_none_is_a_failure(
+def test_a_push_succeeds_if_one_shop_sells_the_item_and_fails_if_none_does(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
@@ -250,7 +252,9 @@ def test_one_shop_that_sells_it_is_enough_and_none_is_a_failure(
     assert values(db, "select last_error from app.work_status") == ["no shop has balloon"]
 
 
-def test_what_is_no_longer_for_sale_needs_no_push(db: Connection, clone: str, shops: Shops) -> None:
+def test_an_item_that_is_no_longer_sold_needs_no_push(
+    db: Connection, clone: str, shops: Shops
+) -> None:
     push(db, "gone")
 
     assert run(clone, shops).json == {"ok": True, "code": 0, "done": 1, "failed": 0}
@@ -271,7 +275,7 @@ def test_a_throttled_worker_waits_and_asks_again(
     assert time.monotonic() - began > 0.6
 
 
-def test_a_shop_that_says_when_to_come_back_is_obeyed(
+def test_the_worker_waits_as_long_as_the_shop_asks(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7)
@@ -294,7 +298,7 @@ def test_a_shop_that_says_when_to_come_back_is_obeyed(
     ],
 )
 @pytest.mark.spec("P38")
-def test_nothing_is_done_before_the_shop_has_said_so(
+def test_a_job_is_complete_only_after_the_shop_confirms(
     db: Connection, clone: str, shops: Shops, trouble: str, reason: str
 ) -> None:
     stock(db, shops, candle=7)
@@ -311,7 +315,9 @@ def test_nothing_is_done_before_the_shop_has_said_so(
     assert shops.stock["bannos"] == {"candle": [7, 7]}
 
 
-def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, shops: Shops) -> None:
+def test_a_wrong_token_fails_the_job_and_appears_in_no_log(
+    db: Connection, clone: str, shops: Shops
+) -> None:
     stock(db, shops, candle=7)
     secret = "wrong-token-0123456789"
     db.execute("select app.keep_shop_secret('bannos', 'token', %s)", (secret,))
@@ -324,7 +330,7 @@ def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, sh
 
 
 @pytest.mark.spec("P37")
-def test_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
+def test_a_poisoned_job_becomes_a_dead_letter_and_blocks_no_other(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     db.execute(
@@ -345,7 +351,7 @@ def test_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
     assert shops.stock["bannos"] == shops_before | {"candle": [7, 7]}
 
 
-def test_a_worker_killed_before_it_completes_loses_and_doubles_nothing(
+def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
@@ -366,7 +372,7 @@ def test_a_worker_killed_before_it_completes_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_told_to_stop_finishes_its_job_and_gives_the_others_back(
+def test_a_stopped_worker_finishes_its_job_and_releases_the_others(
     db: Connection, clone: str, shops: Shops, number: signal.Signals
 ) -> None:
     stock(db, shops, candle=7, balloon=2, topper=3)
@@ -385,7 +391,7 @@ def test_a_worker_told_to_stop_finishes_its_job_and_gives_the_others_back(
     assert values(db, "select retries from public.work_queue") == [0, 0]
 
 
-def test_an_idle_worker_hears_of_new_work_and_stops_when_told(
+def test_an_idle_worker_wakes_for_new_work_and_stops_on_a_signal(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     worker = start(clone, shops, "--json")
@@ -418,9 +424,7 @@ def test_a_long_batch_keeps_its_lease(db: Connection, clone: str, shops: Shops) 
     assert values(db, "select retries from public.work_archive") == [0]
 
 
-def test_a_change_during_its_push_is_pushed_as_well(
-    db: Connection, clone: str, shops: Shops
-) -> None:
+def test_a_change_during_a_push_is_pushed_too(db: Connection, clone: str, shops: Shops) -> None:
     stock(db, shops, candle=7)
     shops.troubles = ["hangs"]
     worker = start(clone, shops, "--once", "--json")
@@ -433,7 +437,7 @@ def test_a_change_during_its_push_is_pushed_as_well(
     assert shops.stock["flourlane"] == {"candle": [5, 5]}
 
 
-def test_reconcile_believes_the_shop_and_writes_it_down(
+def test_reconcile_takes_the_stock_of_the_shop_and_records_it(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
@@ -457,7 +461,7 @@ def test_reconcile_believes_the_shop_and_writes_it_down(
         ("--shop-url-template", "https://{nowhere}/"),
     ],
 )
-def test_what_the_worker_cannot_do_is_refused_at_once(
+def test_invalid_options_of_the_worker_are_refused_at_once(
     clone: str, shops: Shops, wrong: tuple[str, str]
 ) -> None:
     ran = run(clone, shops, *wrong)
@@ -465,7 +469,7 @@ def test_what_the_worker_cannot_do_is_refused_at_once(
     assert (ran.code, ran.json["kind"]) == (2, "usage")
 
 
-def test_the_tick_says_what_it_did(clone: str) -> None:
+def test_the_tick_prints_what_it_did(clone: str) -> None:
     first = Project(ROOT).run("tick", "--json", url=clone)
     second = Project(ROOT).run("tick", url=clone)
 
@@ -479,7 +483,7 @@ def sync(db: Connection, admin: UUID) -> None:
 
 
 @pytest.mark.spec("P4")
-def test_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
+def test_fetched_orders_add_missing_ones_and_change_no_other(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     admin = make_staff(db, role="Admin")
@@ -505,7 +509,7 @@ def test_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
     ).fetchone() == ("success", 1, 1, 1)
 
 
-def test_a_fetch_that_the_shop_refuses_ends_as_an_error_in_the_log(
+def test_a_fetch_that_the_shop_refuses_is_logged_as_an_error(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     sync(db, make_staff(db, role="Admin"))
