@@ -15,7 +15,7 @@ from bakehouse.database import Connection
 
 @contextmanager
 def acting_as(db: Connection, role: str, user_id: UUID | None = None) -> Iterator[None]:
-    """Be a role with the claims of an account, as the API would; a failure inside is undone."""
+    """Acts as a role with the claims of an account. Rolls back if the block fails."""
     claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
     before = db.execute(
         "select current_setting('role'), current_setting('request.jwt.claims', true)"
@@ -57,7 +57,7 @@ def ask(db: Connection, account: UUID, query: str, *parameters: object) -> Any:
 
 @contextmanager
 def raises_code(code: str, sqlstate: str) -> Iterator[None]:
-    """A refusal by app.fail: its symbol and its status."""
+    """Expects a refusal by app.fail with this symbol and status."""
     with pytest.raises(psycopg.Error) as refusal:
         yield
     assert (refusal.value.diag.message_hint, refusal.value.sqlstate) == (code, sqlstate)

@@ -1,4 +1,4 @@
-"""A real Postgres for every test: migrated once, then a transaction or a copy each."""
+"""A real Postgres for every test, migrated once. Each test gets a transaction or a copy."""
 
 import os
 import uuid
@@ -31,7 +31,7 @@ def _points(item: pytest.Item) -> set[str]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """The server of this worker: our own, or the one BAKEHOUSE_TEST_URL names."""
+    """The server of this worker: our own, or the server that BAKEHOUSE_TEST_URL names."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     prefix = f"bakehouse_{run[:8]}_{worker}"
@@ -43,7 +43,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def blank_template(server: Server) -> str:
-    """The name of a database with the platform and nothing else."""
+    """The name of a database with the platform alone."""
     name = server.create()
     server.bootstrap(name)
     return name
@@ -51,7 +51,7 @@ def blank_template(server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def template(server: Server, blank_template: str) -> str:
-    """The name of the migrated database; nobody may stay connected to it."""
+    """The name of the migrated database. Copying fails while a session is connected to it."""
     name = server.copy(blank_template)
     with server.one_at_a_time():
         postgres.migrate(server.dsn(name))
@@ -73,7 +73,7 @@ def db(session_db: Connection) -> Iterator[Connection]:
 
 @pytest.fixture
 def clone(server: Server, template: str) -> Iterator[str]:
-    """The DSN of a migrated database of the test's own, for what must commit or race."""
+    """The DSN of a migrated database for one test that must commit or race."""
     name = server.copy(template)
     yield server.dsn(name)
     server.drop(name)
@@ -81,7 +81,7 @@ def clone(server: Server, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def blank(server: Server, blank_template: str) -> Iterator[str]:
-    """The DSN of a database of the test's own with the platform, but no migrations."""
+    """The DSN of a database for one test, with the platform but without migrations."""
     name = server.copy(blank_template)
     yield server.dsn(name)
     server.drop(name)

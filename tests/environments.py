@@ -28,14 +28,14 @@ DROP = _FILE.format("drop table app.leftover;")
 
 
 def mark(dsn: str) -> str:
-    """Let the database say that it is dev."""
+    """Marks the database as dev."""
     with database.connect(dsn, "tests") as conn:
         environment.mark(conn, Settings("dev"))
     return dsn
 
 
 def wait_for(dsn: str, question: str) -> None:
-    """Until the count that it asks for is not 0."""
+    """Waits until the count that the query returns is not 0."""
     deadline = time.monotonic() + 20
     with psycopg.connect(dsn, autocommit=True) as conn:
         while conn.execute(question.encode()).fetchone() == (0,):
@@ -54,10 +54,10 @@ def made(root: Path, server: Server, template: str) -> "Environments":
     project = Project(root)
     urls = {env: server.dsn(server.copy(template)) for env in ("dev", "staging", "prod")}
     probe = 'backup_probe = ["cat", "taken"]'
-    project = project.settle("dev", urls["dev"])
-    project = project.settle("staging", urls["staging"], probe)
+    project = project.configure("dev", urls["dev"])
+    project = project.configure("staging", urls["staging"], probe)
     secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
-    project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
+    project = project.configure("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
     project.write("20990101000000_M9_leftover.sql", MAKE)
     environments = Environments(project, urls)
     environments.git("init", "--quiet")
@@ -87,7 +87,7 @@ class Environments:
         subprocess.run(command, check=True, capture_output=True)
 
     def knowing(self, name: str) -> "Environments":
-        """The same with one more variable set."""
+        """Returns the same environments with one more variable set."""
         return replace(
             self, project=replace(self.project, variables={**self.project.variables, name: "known"})
         )
@@ -97,14 +97,14 @@ class Environments:
         self.git("commit", "--message", "A change")
 
     def prove(self) -> None:
-        """Carry what is pending to staging."""
+        """Takes a backup, rehearses on staging and applies there."""
         self.back_up()
         for command in ("plan", "up"):
             ran = self.run("migrate", command, env="staging")
             assert ran.code == 0, ran.err
 
     def launch(self) -> None:
-        """Release the proved files to prod; then prove and tag a second release."""
+        """Releases the proved files to prod. Then proves and tags a second release."""
         self.git("tag", "-a", "v1.0.0", "-m", "v1.0.0")
         ran = self.run("migrate", "up", "--accept-secrets", "no shop yet", env="prod")
         assert ran.code == 0, ran.err
@@ -118,7 +118,7 @@ class Environments:
         (self.project.root / "taken").write_text(taken.isoformat())
 
     def refused(self, reason: str, code: int = 5) -> None:
-        """Prod refuses for this reason and no other; nothing is changed; `check` says the same."""
+        """Prod refuses for this reason alone and changes nothing. `gate check` agrees."""
         before = self.query("prod", "select count(*) from bakehouse.evidence")
         ran = self.run("migrate", "up", "--json", env="prod")
         said = [gate["reason"] for gate in ran.json["gates"] if gate["verdict"] == "refused"]
@@ -154,7 +154,7 @@ class Saved:
         )
 
     def restore(self, server: Server, root: Path) -> Environments:
-        """Bring the databases back to that moment, with a new copy of the folder."""
+        """Brings the databases back to that moment, with a new copy of the folder."""
         shutil.copytree(self.folder, root, dirs_exist_ok=True)
         for env, name in self.environments.databases.items():
             server.restore(name, self.templates[env])

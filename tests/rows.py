@@ -14,19 +14,19 @@ _numbers = count(20001)
 
 
 def value(db: Connection, query: LiteralString, *parameters: object) -> Any:
-    """The one value that a query returns."""
+    """Returns the one value that a query gives."""
     row = db.execute(query, parameters or None).fetchone()
     assert row is not None, f"no row: {query}"
     return row[0]
 
 
 def values(db: Connection, query: LiteralString, *parameters: object) -> list[Any]:
-    """The first column of what a query returns."""
+    """Returns the first column of a query."""
     return [row[0] for row in db.execute(query, parameters or None)]
 
 
 def set_clock(db: Connection, when: datetime | str) -> None:
-    """What app.now() answers for the rest of this transaction."""
+    """Sets app.now() for the rest of this transaction."""
     db.execute(
         "insert into app.clock (at) values (%s) on conflict (xid) do update set at = excluded.at",
         (when,),
@@ -41,7 +41,7 @@ def make_staff(
     is_active: bool = True,
     approved: bool = True,
 ) -> UUID:
-    """A member of staff; without a store they work in every one."""
+    """Adds a member of staff. Without a store they work in every store."""
     user_id = uuid4()
     db.execute(
         "insert into public.staff_shared (user_id, full_name, role, store, is_active, approved) "
@@ -54,7 +54,7 @@ def make_staff(
 def make_order(
     db: Connection, *, store: str = "bannos", stage: str = "Filling", **columns: object
 ) -> str:
-    """An order, with a number of its own unless `columns` say otherwise; its id."""
+    """Adds an order. Returns its id. The number is new unless `columns` has one."""
     number = next(_numbers)
     row: Mapping[str, object] = {
         "store": store,
@@ -75,7 +75,7 @@ def make_order(
 
 
 def record_event(db: Connection, order_id: str, event_type: str = "create") -> int:
-    """An event of an order, at the stage it is in; its number."""
+    """Adds an event of an order at its current stage. Returns the event's id."""
     number: int = value(
         db,
         "insert into public.stage_events (store, order_id, stage, event_type) "

@@ -15,7 +15,7 @@ TIMES = (
     *("filling_start_ts", "filling_complete_ts", "covering_start_ts", "covering_complete_ts"),
     *("decorating_start_ts", "decorating_complete_ts", "packing_start_ts", "packing_complete_ts"),
 )
-RPCS = {"print": "print_barcode"}  # the others are called what the action is
+RPCS = {"print": "print_barcode"}  # every other RPC has the name of its action
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Move:
 
 
 def moves(db: Connection) -> list[Move]:
-    """The rows of app.stage_transitions, in the order of the work."""
+    """Returns the rows of app.stage_transitions, in the order of the work."""
     with db.cursor(row_factory=class_row(Move)) as cursor:
         return cursor.execute(
             "select action, from_stage, to_stage, stamps, clears, frees, event, role "
@@ -44,7 +44,7 @@ def act(db: Connection, account: UUID, action: str, order_id: str) -> Any:
 
 
 def row(db: Connection, order_id: str) -> dict[str, Any]:
-    """Every column of an order, and the version of the row."""
+    """Returns every column of an order, and the version of its row."""
     with db.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             "select orders.*, orders.ctid::text as version from public.orders as orders "
@@ -61,7 +61,7 @@ def stamped(db: Connection, order_id: str) -> set[str]:
 
 
 def events(db: Connection, order_id: str) -> list[str]:
-    """What happened to an order, as `event at stage`, oldest first."""
+    """Returns the events of an order as `event at stage`, oldest first."""
     return values(
         db,
         "select event_type || ' at ' || stage from public.stage_events where order_id = %s "

@@ -1,4 +1,4 @@
-"""The floor: who calls, what time it is, what an order is, and what nobody may change."""
+"""The core: callers, the clock, orders, and rows that no role may change."""
 
 import json
 from datetime import date, timedelta
@@ -30,7 +30,7 @@ def uid_of(db: Connection, claims: str | None) -> UUID | None:
     return account
 
 
-# Who is calling
+# Callers
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_sub_in_the_claims_raises(db: Connection, sub: object) -> None:
 
 @pytest.fixture
 def probe(db: Connection) -> Connection:
-    """With two RPCs that show the caller as definer functions see them."""
+    """Adds two RPCs that show the caller as a definer function sees them."""
     db.execute(
         """
         set local role bakehouse_owner;
@@ -240,7 +240,7 @@ def test_a_refusal_carries_a_sentence_and_facts(db: Connection) -> None:
     )
 
 
-# What time it is
+# The clock
 
 
 def test_the_owner_can_set_the_clock_for_one_transaction(db: Connection) -> None:
@@ -301,7 +301,7 @@ def test_today_needs_a_store(db: Connection, store: str | None) -> None:
         db.execute("select app.today(%s)", (store,))
 
 
-# What an order is
+# Orders
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_today_needs_a_store(db: Connection, store: str | None) -> None:
     [(-5, "High"), (0, "High"), (1, "High"), (2, "Medium"), (3, "Medium"), (4, "Low")],
 )
 def test_priority_follows_the_due_date(db: Connection, days_left: int, label: str) -> None:
-    set_clock(db, "2025-10-04 14:30Z")  # already the 5th in the stores
+    set_clock(db, "2025-10-04 14:30Z")  # in the stores it is the 5th
     due = date(2025, 10, 5) + timedelta(days=days_left)
 
     order_id = make_order(db, due_date=due)
@@ -458,7 +458,7 @@ def test_a_third_store_needs_only_a_row(db: Connection) -> None:
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('ovenside', 'Ovenside', 'O', 'Pacific/Auckland', 'NZD')"
     )
-    set_clock(db, "2025-10-05 11:30Z")  # past midnight there, not yet in Sydney
+    set_clock(db, "2025-10-05 11:30Z")  # past midnight in that store, not yet in Sydney
     order_id = make_order(db, store="ovenside", due_date="2025-10-07")
 
     place = value(db, "select tableoid::regclass::text from public.orders where id = %s", order_id)
@@ -509,7 +509,7 @@ def test_the_queue_comes_sorted_from_the_index(db: Connection, store: str | None
     assert "->  Sort" not in plan
 
 
-# What nobody may change
+# History
 
 
 @pytest.mark.parametrize("table", ["stage_events", "audit_log"])
@@ -543,12 +543,12 @@ def test_an_order_with_events_cannot_be_deleted(db: Connection) -> None:
         db.execute("delete from public.orders where id = %s", (order_id,))
 
 
-# Who sees what
+# Reading
 
 
 @pytest.fixture
 def shops(db: Connection) -> Connection:
-    """An order with an event in each store, and two entries of the audit log."""
+    """One order with an event in each store, and two entries of the audit log."""
     for store in ("bannos", "flourlane"):
         record_event(db, make_order(db, store=store, id=f"{store}-1"))
     db.execute(
@@ -629,7 +629,7 @@ def test_an_admin_cannot_write_tables_directly(db: Connection, query: str) -> No
     ("role", "store", "colleagues"),
     [
         ("Staff", "bannos", 1),  # themselves
-        ("Supervisor", "bannos", 3),  # and everybody of the store, or of every store
+        ("Supervisor", "bannos", 3),  # and every member of the store, or of all stores
         ("Admin", None, 4),
     ],
 )
@@ -648,7 +648,7 @@ def test_a_deactivated_account_cannot_read_its_own_row(db: Connection) -> None:
         assert value(db, "select count(*) from public.staff_shared") == 0
 
 
-# Word outwards
+# Events
 
 
 def test_listeners_get_an_event_after_the_commit(clone: str) -> None:
@@ -670,7 +670,7 @@ def test_listeners_get_an_event_after_the_commit(clone: str) -> None:
 
 
 def test_realtime_gets_events_where_the_platform_has_it(server: Server, blank: str) -> None:
-    """As on Supabase: only the migration role may send, and cannot pass that right on."""
+    """As on Supabase, only the migration role may send, and it cannot grant that right."""
     database = str(conninfo_to_dict(blank)["dbname"])
     with psycopg.connect(server.superuser_dsn(database)) as platform:
         platform.execute(

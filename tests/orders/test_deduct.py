@@ -1,4 +1,4 @@
-"""What an order takes from the stock, what it waits for, and what it gives back."""
+"""Orders and stock: items taken, shortages, and items returned."""
 
 import json
 import random
@@ -27,7 +27,7 @@ CANDLE: dict[str, object] = {"title": "Gold Candle", "kind": "accessory", "sku":
 
 
 def arrive(db: Connection, gid: str = GID, *, store: str = "bannos", units: int = 1) -> list[str]:
-    """The rows that ingest would have made of an order, without its stock."""
+    """Adds the rows that ingest makes of an order, but deducts no stock."""
     db.execute(
         "insert into public.shopify_orders (store, gid, payload) values (%s, %s, '{}')",
         (store, gid),
@@ -57,7 +57,7 @@ def restock(db: Connection, gid: str = GID, store: str = "bannos") -> int:
 
 
 def cancel(db: Connection, gid: str = GID, store: str = "bannos") -> int:
-    """As ingest does it: the units, locked in order, and then their stock."""
+    """Cancels as ingest does: first the units, locked in order, then their stock."""
     db.execute(
         "select from public.orders where store = %s and shopify_order_gid = %s "
         "order by id for no key update",
@@ -134,7 +134,7 @@ def make_recipe(db: Connection, parts: dict[UUID, object], **columns: object) ->
     return UUID(str(made[0]))
 
 
-# Which item a line is
+# Matching lines to items
 
 
 @pytest.mark.spec("P36")
@@ -162,17 +162,17 @@ def test_an_item_is_found_by_sku_then_variant_then_keyword_and_the_ledger_names_
 @pytest.mark.parametrize(
     ("line", "sku"),
     [
-        ({"title": "Gold Candle"}, "long"),  # the longest word
+        ({"title": "Gold Candle"}, "long"),  # the longest keyword
         ({"title": "Candle"}, "short"),
-        ({"title": "Candlestick"}, "first"),  # its priority beats length
+        ({"title": "Candlestick"}, "first"),  # priority wins over length
         ({"title": "Balloon", "variant_title": "Large / Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Large + Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7 / Large"}, None),
         ({"title": "50% off"}, "percent"),
-        ({"title": "50 off"}, None),  # % is a letter
+        ({"title": "50 off"}, None),  # % stands for itself
         ({"title": "a_b"}, "underscore"),
-        ({"title": "axb"}, None),  # _ is a letter
+        ({"title": "axb"}, None),  # _ stands for itself
         ({"title": "Exactly"}, "exact"),
         ({"title": "Exactly so"}, None),
         ({"title": "Start here"}, "start"),
@@ -412,7 +412,7 @@ def test_new_stock_goes_to_the_order_that_waits_longest(db: Connection) -> None:
         arrive(db, gid)
         deduct(db, CANDLE | {"quantity": quantity}, gid=gid)
 
-    add(db, candle, 2)  # enough for the second, but the first is first
+    add(db, candle, 2)  # enough for the second order, but the first one waits longer
     assert stock(db, candle) == 2
     add(db, candle, 1)
     assert (blocked(db), blocked(db, "gid://shopify/Order/2")) == ([False], [True])
@@ -520,7 +520,7 @@ def test_a_cake_takes_components_where_the_store_tracks_them(db: Connection) -> 
         ({"title": " PLAIN "}, "ours"),
         ({"title": "Plain"}, "ours"),
         ({"title": "Shared"}, "shared"),
-        ({"title": "Plain Cake"}, None),  # part of a title is no title
+        ({"title": "Plain Cake"}, None),  # part of a title does not match
         ({"title": "Pl%"}, None),
         ({"title": "Old"}, None),
         ({"title": "Theirs"}, None),
@@ -577,7 +577,7 @@ def test_an_item_that_two_lines_need_is_taken_once_for_both(db: Connection) -> N
     ]
 
 
-# Giving back
+# Returning stock
 
 
 @pytest.mark.spec("vector-11")
@@ -656,7 +656,7 @@ def test_returned_stock_goes_to_waiting_orders(db: Connection) -> None:
         deduct(db, CANDLE | {"quantity": quantity}, gid=f"gid://shopify/Order/{nr}")
     assert stock(db, candle) == 1
 
-    cancel(db, "gid://shopify/Order/2")  # gives nothing back, but lets the third pass
+    cancel(db, "gid://shopify/Order/2")  # returns nothing, but lets the third order go on
     assert (stock(db, candle), blocked(db, "gid://shopify/Order/3")) == (0, [False])
     cancel(db, "gid://shopify/Order/1")
 
@@ -668,7 +668,7 @@ def test_returned_stock_goes_to_waiting_orders(db: Connection) -> None:
 def test_random_changes_at_once_leave_ledger_stock_and_holds_in_agreement(
     clone: str,
 ) -> None:
-    """Orders, cancellations, counts and ticks over the same few items, in every order."""
+    """Orders, cancellations, counts and ticks over the same few items, in random order."""
     skus = [f"item-{nr}" for nr in range(5)]
     with psycopg.connect(clone) as conn:
         items = [make_item(conn, sku, 6) for sku in skus]

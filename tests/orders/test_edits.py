@@ -1,4 +1,4 @@
-"""What is decided about an order beside its stage: who makes it, what it says, whether at all."""
+"""Edits of an order beside its stage: assignment, fields, manual orders, cancellation."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ TEXTS = {
 }
 HOSTILE = '\'; delete from public.orders; -- \\ %s $$ {"a": 1} \U0001f370'
 
-# A function on one order, the least role that may call it, and something sensible to say
+# A function on one order, the least role that may call it, and valid arguments
 ON_ONE_ORDER: list[tuple[str, int, Mapping[str, object]]] = [
     ("assign_staff", SUPERVISOR, {"p_staff_id": "<baker>"}),
     ("unassign_staff", SUPERVISOR, {}),
@@ -78,7 +78,7 @@ def metas(db: Connection, order_id: str, event_type: str = "edit") -> list[Any]:
     ]
 
 
-# All of them
+# Every function
 
 
 @one_order
@@ -206,7 +206,7 @@ def test_edits_ignore_tables_of_the_caller(
     assert value(db, "select count(*) from pg_temp.stage_events") == 0
 
 
-# Who makes it
+# Assignment
 
 
 def test_assigning_an_order_records_the_previous_assignee(
@@ -317,7 +317,7 @@ def test_bulk_assignment_without_a_store_covers_the_stores_of_the_caller(
     db.execute("update public.staff_shared set store = 'bannos' where user_id = %s", (here,))
     both = [make_order(db), make_order(db, store="flourlane")]
 
-    with raises_code("NOT_FOUND", "PT404"):  # the baker does not work in the second store
+    with raises_code("NOT_FOUND", "PT404"):  # the baker works in the first store only
         call(db, everywhere, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
     nobody_yet = [row(db, order_id)["assignee_id"] for order_id in both]
     of_one_store = call(db, here, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
@@ -343,7 +343,7 @@ def test_staff_cannot_assign_in_bulk(db: Connection, baker: UUID, function: str)
         call(db, baker, function, p_order_ids=[order_id], p_staff_id=baker)
 
 
-# What it says
+# Fields
 
 
 @pytest.mark.parametrize("stage", ["Packing", "Complete"])
@@ -593,7 +593,7 @@ def test_texts_have_their_limits_in_characters(db: Connection, supervisor: UUID)
     assert [len(row(db, order_id)[field]) for field in TEXTS] == list(TEXTS.values())
 
 
-# What somebody has to look at
+# Attention
 
 
 @pytest.mark.parametrize("doubt", ["No due date", "Due date unclear"])
@@ -651,7 +651,7 @@ def test_a_due_date_set_by_staff_survives_an_update_from_shopify(
     assert after["needs_attention"] is None
 
 
-# An order by hand
+# Manual orders
 
 MANUAL: dict[str, Any] = {
     "p_store": "bannos",
@@ -766,7 +766,7 @@ def test_only_supervisors_of_the_store_add_manual_orders(db: Connection) -> None
             call(db, make_staff(db, role=role, store=store), "create_manual_order", **MANUAL)
 
 
-# Whether it is made
+# Cancellation
 
 
 @pytest.mark.parametrize("stage", ["Filling", "Covering", "Decorating", "Packing"])
@@ -899,7 +899,7 @@ def test_edits_are_announced_with_ids_only(clone: str) -> None:
     ]  # fmt: skip
 
 
-# Several at once
+# Races
 
 ASSIGN: LiteralString = "select public.assign_staff(%s, p_staff_id => %s)"
 BULK: LiteralString = "select public.assign_staff_bulk(%s, p_staff_id => %s)"
@@ -912,7 +912,7 @@ INGEST: LiteralString = "select public.ingest_shopify_webhook(%s, %s, %s, %s, %s
 
 @pytest.fixture
 def people(clone: str) -> tuple[UUID, UUID]:
-    """Two Admins of a database of the test's own."""
+    """Two Admins in a database of this test alone."""
     with psycopg.connect(clone) as conn:
         return make_staff(conn, role="Admin"), make_staff(conn, role="Admin")
 
@@ -1024,7 +1024,7 @@ def test_of_packing_and_cancelling_at_once_only_one_happens(
 
 
 def take_one_off(conn: Connection) -> tuple[list[str], Call]:
-    """An order of two cakes, and an update that takes the second off."""
+    """An order of two cakes, and an update that removes the second."""
     prepare(conn)
     first, second = line("Birthday Cake"), line("Torte Cake")
     payload = order(first, second)
@@ -1063,7 +1063,7 @@ def test_calls_that_lock_several_orders_lock_them_by_id(
         Call(two, CANCEL, (second,)),
     ):
         with held_up(clone, Call(one, ASSIGN, (first, one)), waiting) as conn:
-            # had it taken the second before it waits for the first, this would be a deadlock
+            # a call that locked the second order before the first would deadlock here
             conn.execute(
                 "select from public.orders where id = %s for no key update nowait", (second,)
             )

@@ -1,4 +1,4 @@
-"""Shopify's webhooks: who is believed, what a delivery does, and what it never does."""
+"""Webhooks of Shopify: signatures, orders, updates, dead letters, pauses and secrets."""
 
 import base64
 import hashlib
@@ -61,7 +61,7 @@ def line(title: str, quantity: int = 1, **fields: object) -> Payload:
 
 
 def order(*lines: Payload, **fields: object) -> Payload:
-    """An order as Shopify's REST webhooks have it."""
+    """An order as a REST webhook of Shopify sends it."""
     number = next(_numbers)
     return {
         "id": number * 1000,
@@ -81,7 +81,7 @@ def order(*lines: Payload, **fields: object) -> Payload:
 
 
 def later(payload: Payload, minutes: int = 5, **fields: object) -> Payload:
-    """The same order, changed in Shopify some minutes after."""
+    """The same order, changed in Shopify some minutes later."""
     return (
         deepcopy(payload)
         | {"updated_at": f"2025-11-01T10:{minutes:02d}:00+11:00"}
@@ -97,7 +97,7 @@ def sign(body: str, secret: str) -> str:
 def ingest(
     db: Connection, domain: object, topic: object, webhook_id: object, mac: object, body: object
 ) -> Payload:
-    """What the Edge Function does."""
+    """Calls the RPC as the Edge Function does."""
     with acting_as(db, "service_role"):
         answer: Payload = value(
             db,
@@ -123,7 +123,7 @@ def deliver(
 
 
 def created(db: Connection, payload: Payload, store: str = "bannos") -> list[str]:
-    """Deliver a new order; the ids of its cakes."""
+    """Delivers a new order. Returns the ids of its cakes."""
     assert deliver(db, "orders/create", payload, store=store)["outcome"] == "created"
     return ids(db, payload)
 
@@ -150,7 +150,7 @@ def events(db: Connection, order_id: str) -> list[str]:
 
 
 def moves(db: Connection, sku: str) -> list[float]:
-    """What the ledger says of an item, after its opening stock."""
+    """Returns the ledger of an item after its opening stock."""
     return [
         float(change)
         for change in values(
@@ -180,12 +180,12 @@ def prepare(db: Connection) -> None:
 
 @pytest.fixture
 def shop(db: Connection) -> Connection:
-    """Where both stores have their webhook secret."""
+    """A database in which both stores have a webhook secret."""
     prepare(db)
     return db
 
 
-# Who is believed
+# Signatures
 
 
 def forged(genuine_body: str, **changes: object) -> tuple[object, ...]:
@@ -290,7 +290,7 @@ def test_only_the_service_role_delivers_webhooks(shop: Connection, role: str) ->
         shop.execute("select public.ingest_shopify_webhook(%s, %s, %s, %s, %s)", forged(BODY))
 
 
-# A new order
+# New orders
 
 
 @pytest.mark.spec("vector-1", "P43")
@@ -367,7 +367,7 @@ def test_listeners_get_the_order_id_and_no_customer_data(clone: str) -> None:
     }
 
 
-# Again and again
+# Repeats
 
 
 @pytest.mark.spec("vector-2")
@@ -417,7 +417,7 @@ def test_twenty_deliveries_at_once_make_one_set_of_rows(clone: str, same_id: boo
 
 
 def in_production(db: Connection, order_id: str, **columns: object) -> Payload:
-    """Staff have worked on the cake and written on it."""
+    """A cake that staff have worked on and edited."""
     staff = make_staff(db)
     changes = {
         "stage": "Decorating",
@@ -710,7 +710,7 @@ def test_an_update_with_a_cancellation_cancels_the_order(shop: Connection) -> No
     assert events(shop, cake) == ["create", "cancel"]
 
 
-# What can never be applied
+# Deliveries that can never apply
 
 
 HOPELESS: dict[str, tuple[str, str]] = {
@@ -938,7 +938,7 @@ def test_no_api_role_reads_the_body_of_a_delivery(shop: Connection, role: str, t
         shop.execute(f"select from {table}".encode())
 
 
-# Holding webhooks back
+# Pausing webhooks
 
 
 def test_a_pause_tells_shopify_to_retry(shop: Connection) -> None:
@@ -1116,7 +1116,7 @@ revoke all on all functions in schema vault from public;
 
 @pytest.fixture
 def vaulted(server: Server, blank: str) -> Iterator[Connection]:
-    """Migrated where Supabase's Vault is, with the rights that the platform gives on it."""
+    """A database with Supabase's Vault, and with the rights that the platform grants on it."""
     database = str(psycopg.conninfo.conninfo_to_dict(blank)["dbname"])
     with psycopg.connect(server.superuser_dsn(database), autocommit=True) as platform:
         platform.execute(VAULT)
@@ -1139,7 +1139,7 @@ def vaulted(server: Server, blank: str) -> Iterator[Connection]:
 
 def test_secrets_are_kept_in_the_vault_where_there_is_one(vaulted: Connection) -> None:
     prepare(vaulted)
-    prepare(vaulted)  # replaces them
+    prepare(vaulted)  # replaces the secrets
 
     assert created(vaulted, order()) != []
     assert value(vaulted, "select count(*) from private.shop_tokens") == 0
@@ -1174,7 +1174,7 @@ await import(process.argv[2]);
 
 
 class Api(BaseHTTPRequestHandler):
-    """The part of PostgREST that the function meets: an RPC by name, refusals as JSON."""
+    """The part of PostgREST that the function uses: an RPC by name, refusals as JSON."""
 
     dsn: str
 
@@ -1212,7 +1212,7 @@ class Api(BaseHTTPRequestHandler):
 
 @contextmanager
 def edge_function(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """The function in Node, which runs it as it is: it has no types. Its port."""
+    """Runs the function in Node. Yields its port. Without types it runs unchanged."""
     if shutil.which("node") is None:
         pytest.skip("there is no Node to run the function")
     (folder / "deno.mjs").write_text(DENO)
@@ -1235,7 +1235,7 @@ def edge_function(folder: Path, environment: dict[str, str]) -> Iterator[int]:
 
 @pytest.fixture
 def api(clone: str) -> Iterator[dict[str, str]]:
-    """The environment of the function: an API before the database of the test."""
+    """The environment of the function, with an API on the database of this test."""
     with psycopg.connect(clone, autocommit=True) as conn:
         prepare(conn)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnApi", (Api,), {"dsn": clone}))
@@ -1249,7 +1249,7 @@ def api(clone: str) -> Iterator[dict[str, str]]:
 
 
 def send(port: int, body: str, method: str = "POST", **changes: str) -> tuple[int, str | None]:
-    """The status, and what the function allows."""
+    """Returns the status and the Allow header."""
     headers = {
         "X-Shopify-Shop-Domain": DOMAINS["bannos"],
         "X-Shopify-Topic": "orders/create",
@@ -1285,7 +1285,7 @@ def test_the_edge_function_delivers_and_answers_with_the_right_status(
 def test_the_edge_function_passes_the_signed_bytes_unchanged(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
-    body = "\ufeff" + BODY  # a byte order mark: signed, and not JSON
+    body = "\ufeff" + BODY  # with a byte order mark the signature holds, but the text is not JSON
 
     with edge_function(tmp_path, api) as port, psycopg.connect(clone) as conn:
         assert send(port, body) == (200, None)

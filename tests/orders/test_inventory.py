@@ -1,4 +1,4 @@
-"""What is in stock: one ledger, one writer, and a catalogue that never touches it."""
+"""Stock: one ledger, one writer, and a catalogue whose edits never change it."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ ADJUST: dict[str, LiteralString] = {
     "accessory": "select public.adjust_accessory_stock(%s, %s, p_reason => 'correction')",
     "topper": "select public.adjust_cake_topper_stock(%s, %s, p_reason => 'correction')",
 }
-# what the client calls, with the names it gives its parameters
+# the functions that the client calls, with its parameter names
 CONTRACT = {
     "get_components": "p_category p_active_only p_search",
     "get_low_stock_components": "",
@@ -51,7 +51,7 @@ CONTRACT = {
 def make_item(
     db: Connection, sku: str, stock: object = 0, kind: str = "accessory", **columns: object
 ) -> UUID:
-    """An item with this stock; the jobs that the first count made are forgotten."""
+    """Adds an item with this stock, without the jobs that its first count queues."""
     row: dict[str, object] = {"sku": sku, "kind": kind, "title": sku} | columns
     insert = psycopg.sql.SQL(
         "insert into public.inventory_items ({}) values ({}) returning id"
@@ -89,7 +89,7 @@ def items_that_differ_from_their_ledger(db: Connection) -> list[str]:
 
 
 def breaks_in_the_ledger(db: Connection) -> list[int]:
-    """Rows that do not begin where the one before them ended."""
+    """Returns ledger rows that do not start at the end of the row before."""
     return values(
         db,
         """
@@ -447,7 +447,7 @@ def test_status_shows_stock_reserved_buffer_and_what_is_left(
     ]
 
 
-# Towards the shops
+# Pushing to the shops
 
 
 def test_moving_stock_asks_for_one_push_per_sku(
@@ -503,7 +503,7 @@ def reconcile(db: Connection, *counts: tuple[str, object]) -> Any:
 
 
 def let_time_pass(db: Connection) -> None:
-    """What moved so far moved long ago."""
+    """Moves the clock two hours past all movements so far."""
     db.execute(
         "insert into app.clock (at) values (now() + interval '2 hours') "
         "on conflict (xid) do update set at = excluded.at"

@@ -1,4 +1,4 @@
-"""From a Shopify payload to our order: the rules one by one, and whatever else arrives."""
+"""From a Shopify payload to an order: each rule, and arbitrary payloads."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ def without_items(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def insert_units(db: Connection, order: dict[str, Any]) -> int:
-    """Make rows of the units as they are; how many."""
+    """Inserts the units as rows. Returns their number."""
     return db.execute(
         """
         insert into public.orders (
@@ -206,7 +206,7 @@ def test_the_variant_says_size_and_flavour(db: Connection) -> None:
     assert (unit["size"], unit["flavour"]) == ("Medium", "Vanilla")
 
 
-# When it is due
+# Due dates
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_variant_says_size_and_flavour(db: Connection) -> None:
         ("29/02/2028", "2028-02-29"),
         ("DEL:2025-09-16", "2025-09-16"),
         ("Pickup: Fri 14 Nov 2025", "2025-11-14"),
-        ("12/25/2025", None),  # never month first
+        ("12/25/2025", None),  # the month never comes first
         ("29/02/2026", None),
         ("31 Feb 2026", None),
         ("2025-13-01", None),
@@ -233,7 +233,7 @@ def test_the_variant_says_size_and_flavour(db: Connection) -> None:
         ("8 Nob 2025", None),
         ("8 Nov 25", None),
         ("1999-09-16", None),
-        ("2025-09-16T23:30:00Z", None),  # the next day in the store
+        ("2025-09-16T23:30:00Z", None),  # in the store it is the next day
         ("2025-09-16 or 2025-09-17", None),
         ("between 2025-09-16 and 2025-09-17", None),
         ("20251108", None),
@@ -268,7 +268,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
 @pytest.mark.parametrize(
     ("attributes", "tags", "due", "words"),
     [
-        (  # the attribute made for it
+        (  # the attribute for due dates
             {"Delivery Date": "2025-09-18", "Local Delivery Date and Time": "2025-09-16"},
             ("DEL:2025-09-17",),
             "2025-09-16",
@@ -279,7 +279,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
         ({}, ("2025-09-18", "pickup:2025-09-17"), "2025-09-17", "pickup:2025-09-17"),
         ({}, ("DEL:soon",), None, "DEL:soon"),
         ({}, ("8 cakes", "VIP"), None, None),
-        (  # two answers are none
+        (  # two dates count as none
             {},
             ("DEL:2025-09-16", "DEL:2025-09-17"),
             None,
@@ -329,7 +329,7 @@ def test_a_timestamp_is_exact_or_null(db: Connection, said: object, moment: str 
     assert normalise(db, rest(Order()) | {"updated_at": said})["updated_at"] == moment
 
 
-# What to bake
+# Units
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_a_line_removed_by_an_edit_makes_no_cake(db: Connection) -> None:
     [
         ("Medium / Vanilla", "Medium", "Vanilla"),
         ("Small Tall / Choc / Extra", "Small Tall", "Choc"),
-        ("Large + Pistachio", "Large", "Pistachio"),  # over the counter
+        ("Large + Pistachio", "Large", "Pistachio"),  # as the till writes it
         ("Gift Size", "Gift Size", None),
         ("Choc/Vanilla", "Choc/Vanilla", None),
         ("Default Title", None, None),
@@ -480,7 +480,7 @@ def test_cakes_with_huge_properties_are_not_multiplied(db: Connection) -> None:
         normalise(db, rest(Order(lines=(line,))))
 
 
-# Who, where, for how much
+# Customer, delivery, money
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,7 @@ def test_the_id_of_a_product_is_never_used_as_a_variant(db: Connection) -> None:
     assert order["lines"][0]["variant_id"] is None
 
 
-# What is refused
+# Refusals
 
 
 def bad_payloads() -> Iterator[Any]:
@@ -702,7 +702,7 @@ def test_a_tag_called_edges_is_an_ordinary_tag(db: Connection) -> None:
     assert order["due_date"] == "2025-09-16"
 
 
-# Whatever else arrives
+# Arbitrary payloads
 
 KEYS = sorted(
     {
@@ -730,7 +730,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def accepted(db: Connection, payload: object) -> bool:
-    """Whether a payload is an order, which then fits the table; else it is refused as it should."""
+    """Returns whether a payload is an order. Any other payload must be refused as BAD_INPUT."""
     with db.transaction(force_rollback=True):
         try:
             with db.transaction():
@@ -756,7 +756,7 @@ def test_arbitrary_json_becomes_a_valid_order_or_bad_input(db: Connection, paylo
 
 
 def places(payload: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in a payload with each of its keys."""
+    """Yields each container in a payload with each of its keys."""
     keys: Any = range(len(payload)) if isinstance(payload, list) else payload
     if isinstance(payload, dict | list):
         for key in list(keys):

@@ -1,4 +1,4 @@
-"""Orders against a small model of them: whatever is called, in whatever order, both agree."""
+"""Orders against a small model: both agree after any calls in any order."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -44,7 +44,7 @@ OTHERS = ("qc_return_to_decorating", *LEAST, "set_storage")
 
 @dataclass
 class Cake:
-    """What there is to know about an order; each method answers done, already, or a refusal."""
+    """The state of an order. Each method answers `done`, `already` or a refusal."""
 
     stage: str = "Filling"
     times: dict[str, datetime] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class Kitchen(RuleBasedStateMachine):
     nth = st.integers(0, 1)
     roles = st.sampled_from(ROLES)
 
-    # on the way forward as often as off it
+    # as many regular moves as irregular ones
     @rule(nth=nth, role=roles, twice=st.booleans(), begins=st.booleans())
     def go_on(self, nth: int, role: str, twice: bool, begins: bool) -> None:
         cake = list(self.cakes.values())[nth]

@@ -1,4 +1,4 @@
-"""The work queue: nothing lost, jammed or handed out twice; and what the clock does."""
+"""The work queue: no job is lost, blocked or handed out twice. And the nightly tick."""
 
 import random
 import threading
@@ -27,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 @dataclass(frozen=True)
 class Claim:
     token: UUID | None
-    jobs: dict[int, Any]  # id to payload, in the order of the hand-out
+    jobs: dict[int, Any]  # id to payload, in the order of the claim
 
     @property
     def ids(self) -> list[int]:
@@ -95,7 +95,7 @@ def wait(db: Connection, passed: timedelta) -> None:
     set_clock(db, value(db, "select app.now()") + passed)
 
 
-# Hand-out
+# Claims
 
 
 def test_the_most_urgent_job_comes_first_and_then_the_oldest(db: Connection) -> None:
@@ -135,7 +135,7 @@ def test_a_delayed_job_waits_for_its_time(db: Connection) -> None:
 
 
 def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> None:
-    """Also with the plan that was made while the queue was empty."""
+    """The plan that was made for an empty queue must hold as well."""
     counters: LiteralString = (
         "select array[n_tup_upd - n_tup_hot_upd, seq_scan] "
         "from pg_stat_xact_user_tables where relname = 'work_queue'"
@@ -152,7 +152,7 @@ def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> No
     assert value(db, counters) == before
 
 
-# Dedupe
+# Duplicates
 
 
 @pytest.mark.spec("vector-16")
@@ -213,7 +213,7 @@ def test_an_expired_lease_beside_a_newer_request_blocks_nothing(db: Connection) 
     enqueue(db, "cake-1")
     wait(db, 2 * MINUTE)
 
-    # it reads what is true now, so once more is enough; the late worker comes for nothing
+    # the second claim reads the current state, so the late worker has nothing to complete
     assert claim(db).ids == [job]
     assert complete(db, late) == 0
 
@@ -240,7 +240,7 @@ def test_a_request_is_not_lost_when_the_running_job_dies(db: Connection) -> None
     assert claim(db).ids == [job]
 
 
-# Failure
+# Failures
 
 
 @pytest.mark.spec("vector-16")
@@ -464,7 +464,7 @@ def test_a_transaction_notifies_once_per_topic(clone: str) -> None:
         assert list(listener.notifies(timeout=0.2)) == []
 
 
-# Two at once
+# Races
 
 
 def test_a_job_is_claimed_only_after_its_change_is_committed(
@@ -558,9 +558,9 @@ def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: s
                 for _ in range(chance.randrange(1, 20)):
                     held = claim(db, chance.randrange(1, 30), lease=timedelta(seconds=1))
                     if chance.random() < 0.1:
-                        break  # dies with what it holds
+                        break  # the worker dies with its jobs
                     if chance.random() < 0.05:
-                        time.sleep(1.1)  # too late for its lease
+                        time.sleep(1.1)  # longer than its lease
                     done = complete(db, held) if held.ids else 0
                     count += done
                     if value(db, "select count(*) from public.work_queue") == 0:
@@ -578,7 +578,7 @@ def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: s
 
 
 class Bakery(RuleBasedStateMachine):
-    """The queue against a model of it, with one clock for both."""
+    """The queue against a model, with one clock for both."""
 
     db: ClassVar[Connection]
 
@@ -588,8 +588,8 @@ class Bakery(RuleBasedStateMachine):
         self.db.execute("savepoint bakery")
         set_clock(self.db, self.now)
         self.claims: list[tuple[Claim, datetime]] = []
-        self.asked: dict[str, int] = {}  # requests for a key so far
-        self.seen: dict[str, int] = {}  # of them, those a completed run knew of
+        self.asked: dict[str, int] = {}  # requests per key so far
+        self.seen: dict[str, int] = {}  # requests per key that a completed run has served
         self.knows: dict[UUID, dict[str, int]] = {}
         self.dead: set[str] = set()
 
@@ -652,7 +652,7 @@ class Bakery(RuleBasedStateMachine):
 
     @invariant()
     def no_request_is_lost(self) -> None:
-        """Each is unfinished, or dead, or a run that began after it has finished."""
+        """Each request has an open or dead job, or a later run has finished."""
         kept = set(values(self.db, "select dedupe_key from app.work_status"))
         lost = {key for key, count in self.asked.items() if self.seen.get(key, 0) < count} - kept
         assert not lost
@@ -671,7 +671,7 @@ def test_no_request_is_ever_lost_or_handed_out_twice(db: Connection) -> None:
     )
 
 
-# By the clock
+# The tick
 
 
 def tick(db: Connection) -> dict[str, int]:
@@ -681,7 +681,7 @@ def tick(db: Connection) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [  # also in the nights when clocks go forward and back
+    [  # includes the nights when clocks go forward and back
         ("2026-11-20T23:30:00+11:00", "2026-11-21T00:30:00+11:00"),
         ("2026-10-03T23:30:00+10:00", "2026-10-04T00:30:00+10:00"),
         ("2026-04-04T23:30:00+11:00", "2026-04-05T00:30:00+11:00"),

@@ -1,4 +1,4 @@
-"""M5 queue: every list against a plain Python model, and counts that are never counted."""
+"""The lists of orders, each against a plain Python model, and the kept counts."""
 
 import json
 import random
@@ -29,7 +29,7 @@ NOON = "2026-03-04 12:00 Australia/Sydney"
 
 
 def read(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
-    """The rows a function of the API answers with to an account."""
+    """Returns the rows that a function of the API gives to an account."""
     query = sql.SQL("select * from public.{}({})").format(
         sql.Identifier(function),
         sql.SQL(", ").join(
@@ -46,7 +46,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def fill(db: Connection, dice: random.Random, staff: list[UUID], count: int) -> None:
-    """Random orders in both stores, some of them done, cancelled or sold over the counter."""
+    """Adds random orders in both stores. Some are complete, cancelled or sold over the counter."""
     for number in range(count):
         done = dice.random() < 0.2
         suffix = dice.choice([None, None, "A", "B"])
@@ -81,7 +81,7 @@ def everything(db: Connection) -> list[Row]:
         return cursor.execute("select * from public.orders").fetchall()
 
 
-# The model: what a list holds and how it is sorted
+# The model: the content and order of each list
 
 
 def found(row: Row, search: str | None) -> bool:
@@ -124,7 +124,7 @@ COMPLETE_SORTS: dict[str, Callable[[Row], tuple[Any, ...]]] = {
 
 
 def modelled(rows: list[Row], done: bool, asked: Row) -> list[str]:
-    """The ids that a list should answer with, in its order."""
+    """Returns the ids that a list should give, in its order."""
     kept = [
         row
         for row in rows
@@ -500,9 +500,9 @@ def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
     [
         ("bannos", "2026-03-04 00:30 Australia/Sydney", date(2026, 3, 4)),
         ("bannos", "2026-03-04 23:30 Australia/Sydney", date(2026, 3, 4)),
-        ("bannos", "2026-04-05 00:30 Australia/Sydney", date(2026, 4, 5)),  # the clock goes back
+        ("bannos", "2026-04-05 00:30 Australia/Sydney", date(2026, 4, 5)),  # clocks go back
         ("bannos", "2026-04-05 23:30 Australia/Sydney", date(2026, 4, 5)),
-        ("bannos", "2026-10-04 00:30 Australia/Sydney", date(2026, 10, 4)),  # and forward
+        ("bannos", "2026-10-04 00:30 Australia/Sydney", date(2026, 10, 4)),  # clocks go forward
         ("bannos", "2026-10-04 23:30 Australia/Sydney", date(2026, 10, 4)),
         ("flourlane", "2026-03-04 00:30 Australia/Perth", date(2026, 3, 4)),
         ("flourlane", "2026-03-04 23:30 Australia/Perth", date(2026, 3, 4)),
@@ -589,12 +589,12 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
             read(db, admin, "find_order", p_search=blank)
 
 
-# What an index is for
+# Indexes
 
 
 @pytest.mark.spec("vector-17")
 def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
-    # a database of its own: an index also counts what others have rolled back in it
+    # its own database: index counts include rows that other tests rolled back
     with psycopg.connect(clone) as db:
         admin = make_staff(db, role="Admin")
         db.execute(
@@ -642,7 +642,7 @@ def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
 
 
 def entries_read(db: Connection) -> Counter[str]:
-    """Rows and index entries of orders that this transaction has read, both stores together."""
+    """Returns how many rows and index entries of orders this transaction has read."""
     return Counter(
         {
             str(name): int(str(count))
@@ -811,7 +811,7 @@ def test_the_history_shows_the_time_of_both_rounds_after_a_return(
     assert {row["staff_name"] for row in trail} == {None, "Test Admin"}
 
 
-# Everything, for everybody
+# Empty databases
 
 
 EVERY_READ: dict[str, list[str]] = {

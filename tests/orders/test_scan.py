@@ -1,4 +1,4 @@
-"""What a scanner reads means one cake, or a refusal that says why; never some other cake."""
+"""A scan finds exactly one cake or gives a reason. It never finds another cake."""
 
 import json
 from typing import LiteralString
@@ -14,12 +14,12 @@ from rows import make_order, make_staff, value
 
 @pytest.fixture
 def baker(db: Connection) -> UUID:
-    """Works in every store."""
+    """A baker who works in every store."""
     return make_staff(db)
 
 
 def cake(db: Connection, order_id: str, **columns: str) -> str:
-    """An order of this id, with the number, suffix and human id that ingest would give it."""
+    """Adds an order with this id, and the number, suffix and human id that ingest derives."""
     store, number, *unit = order_id.split("-")
     digits = number.lstrip("BF")
     return make_order(
@@ -150,7 +150,7 @@ def test_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
 def test_the_label_of_a_first_single_cake_still_finds_that_cake(
     db: Connection, baker: UUID
 ) -> None:
-    """The order gained a second one since; only the number has become ambiguous."""
+    """The order has a second cake now, so only its number is ambiguous."""
     units = [cake(db, "bannos-18617"), cake(db, "bannos-18617-B")]
 
     assert scan(db, baker, "bannos-18617") == "bannos-18617"
@@ -246,7 +246,7 @@ def test_a_scan_ignores_tables_of_the_caller(db: Connection, baker: UUID) -> Non
 
 
 def test_a_scan_reads_no_whole_table(db: Connection, baker: UUID) -> None:
-    """Whatever is read: an id, a docket's number, a unit, or a bare number."""
+    """This holds for an id, a number with #, a unit and a bare number."""
     db.execute(
         "insert into public.orders (store, id, shopify_order_number, stage) "
         "select 'bannos', 'bannos-' || n, n, 'Complete' from generate_series(900001, 920000) as n"

@@ -1,4 +1,4 @@
-"""M1 settings: real defaults, one shape a key, nothing across stores, no secrets."""
+"""Settings: defaults, one shape per key, no leak between stores, no secrets."""
 
 import json
 from typing import Any
@@ -236,7 +236,7 @@ def test_a_valid_value_is_stored_unchanged(
     assert put(db, admin, key, setting) is True
 
     read = get(db, admin, key)
-    if isinstance(setting, dict):  # the rest are defaults
+    if isinstance(setting, dict):  # the other fields have defaults
         read = {name: read[name] for name in setting}
     assert read == setting
 
@@ -310,7 +310,7 @@ def test_any_value_is_accepted_or_refused_as_bad_input(db: Connection, setting: 
         except psycopg.Error as error:
             hints.add(error.diag.message_hint)
 
-    assert hints == {"BAD_INPUT"}  # of eleven shapes, none fits them all
+    assert hints == {"BAD_INPUT"}  # no value fits all eleven shapes
 
 
 @pytest.mark.parametrize("key", ["shopifyToken", "shopify_last_sync", "Flavours", "", None])
@@ -430,7 +430,7 @@ def test_due_date_settings_of_the_old_client_are_accepted(db: Connection, admin:
     }
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
@@ -523,7 +523,7 @@ def test_staff_read_only_settings_of_their_stores_from_the_table(
         assert value(db, "select count(*) from public.settings") == 0
 
 
-# What is recorded
+# Audit
 
 
 def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) -> None:

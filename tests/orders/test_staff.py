@@ -1,4 +1,4 @@
-"""M1 staff: Admins let people in, nobody promotes themselves, and only Admins see pay."""
+"""Staff: Admins approve people, nobody promotes themselves, only Admins see pay."""
 
 import json
 from decimal import Decimal
@@ -28,14 +28,14 @@ Row = dict[str, Any]
 
 
 def rows(db: Connection, account: UUID, query: str, *arguments: object) -> list[Row]:
-    """What a function of the API answers to an account."""
+    """Returns the rows that a function of the API gives to an account."""
     with acting_as(db, "authenticated", account):
         cursor = db.cursor(row_factory=psycopg.rows.dict_row)
         return cursor.execute(f"select * from public.{query}".encode(), arguments).fetchall()
 
 
 def update(db: Connection, by: UUID, account: UUID | None, **change: object) -> None:
-    """Call update_staff_member with these parameters, named as clients name them."""
+    """Calls update_staff_member with the parameter names that clients use."""
     named = "".join(f", p_{name} => %({name})s" for name in change)
     with acting_as(db, "authenticated", by):
         db.execute(
@@ -68,7 +68,7 @@ def audited(db: Connection) -> list[Any]:
     )
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -396,7 +396,7 @@ def test_an_email_in_use_is_refused_without_showing_it(db: Connection, admin: UU
     assert "boss" not in f"{diag.message_primary} {diag.message_detail}"
 
 
-# Power
+# Limits of an Admin
 
 
 @pytest.mark.parametrize(
@@ -526,7 +526,7 @@ def test_adding_an_account_twice_at_once_makes_one_row(clone: str) -> None:
         ]
 
 
-# What is recorded
+# Audit
 
 
 def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) -> None:

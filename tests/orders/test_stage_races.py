@@ -1,4 +1,4 @@
-"""Several at once on the same order: one of them moves it, and nobody waits for ever."""
+"""Several calls at once on one order: one moves it, and none waits for ever."""
 
 import random
 import time
@@ -33,7 +33,7 @@ def shop(clone: str) -> Iterator[Connection]:
 
 @contextmanager
 def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
-    """Connections that give up, should nobody ever let them go on."""
+    """Connections with a time limit, so that a blocked test ends."""
     with ExitStack() as stack:
         options = "-c statement_timeout=30s"
         yield [stack.enter_context(psycopg.connect(dsn, options=options)) for _ in range(number)]
@@ -42,9 +42,9 @@ def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
 def crowd(
     pool: list[Connection], account: UUID, action: str, order_id: str, *others: str
 ) -> list[Any]:
-    """The answers of all, the first of whom commits only once every other waits.
+    """Returns all answers. The first call commits once every other one waits.
 
-    The others do the same, or what `others` say.
+    The others make the same call unless `others` gives one.
     """
     first, *rest = pool
     actions = others or (action,) * len(rest)
@@ -156,7 +156,7 @@ def test_eight_bakers_who_scan_twice_complete_a_hundred_orders_once(
     baker = make_staff(shop)
 
     def work(seed: int) -> tuple[int, int]:
-        """Finish orders in an order of one's own until none is left; moves made, and repeats."""
+        """Completes orders in random order until none is left. Returns moves and repeats."""
         dice = random.Random(seed)
         seen = dict.fromkeys(orders, "Filling")
         made = repeated = 0
@@ -187,7 +187,7 @@ def test_eight_bakers_who_scan_twice_complete_a_hundred_orders_once(
 def test_random_calls_on_two_siblings_at_once_end_without_deadlock_or_wrong_move(
     clone: str, shop: Connection
 ) -> None:
-    """No deadlock, no move out of turn: stages, assignment, edits and a cancellation at random."""
+    """The calls are stage moves, assignments, edits and one cancellation."""
     admin = make_staff(shop, role="Admin")
     shop.execute("insert into public.shopify_orders values ('bannos', 'gid', '{}')")
     orders = [

@@ -1,4 +1,4 @@
-"""How an order moves: what each action writes, what a repeat answers, and what is refused."""
+"""Stage moves: the columns that each action writes, repeats, and refusals."""
 
 import json
 from typing import Any, LiteralString
@@ -38,12 +38,12 @@ def walk(db: Connection, account: UUID, order_id: str) -> None:
 
 
 def ready(db: Connection, move: Move, account: UUID) -> str:
-    """An order of that account at which this move would do all it can."""
+    """Adds an order of the account on which this move writes all it can."""
     times = {name: BEFORE for name in TIMES if name not in move.stamps}
     return make_order(db, stage=move.from_stage, assignee_id=account, **times)
 
 
-# The way of a cake
+# The regular moves
 
 
 @pytest.mark.spec("P11")
@@ -133,7 +133,7 @@ def test_an_admin_completes_an_order_from_any_stage(
     assert value(db, "select meta from public.stage_events") == {"context": {"forced": True}}
 
 
-# Repeats and wrong turns
+# Repeats and refusals
 
 
 @pytest.mark.spec("vector-9")
@@ -394,11 +394,11 @@ def test_an_ambiguous_barcode_starts_no_stage(db: Connection, baker: UUID) -> No
     assert [stamped(db, unit) for unit in units] == [set(), set()]
 
 
-# Who may
+# Rights
 
 
 def outsiders(db: Connection) -> dict[str, tuple[str, UUID | None, str]]:
-    """Role, account and refusal of everybody who may not act on an order of bannos."""
+    """Returns role, account and refusal of each caller who may not move an order of bannos."""
     return {
         "anon": ("anon", None, "42501"),
         "no account": ("authenticated", None, "NOT_SIGNED_IN"),
@@ -525,7 +525,7 @@ def test_the_service_can_do_no_other_stage_action(db: Connection) -> None:
         assert refusal in ("42501", "PERMISSION_DENIED"), rpc
 
 
-# What arguments cannot do
+# Arguments
 
 
 @pytest.mark.spec("vector-14")
@@ -632,13 +632,13 @@ def test_notes_and_context_of_5000_characters_are_refused(db: Connection, baker:
     assert events(db, order_id) == []
 
 
-# What comes later
+# Extensions
 
 
 def test_a_move_that_a_later_trigger_refuses_leaves_nothing_behind(
     db: Connection, baker: UUID
 ) -> None:
-    """The seam for a photo or a shift: a trigger of its own on public.orders."""
+    """A later milestone can demand a photo or a shift by a trigger on public.orders."""
     order_id = make_order(db, stage="Packing", assignee_id=baker)
     db.execute("set local role bakehouse_owner")
     db.execute(

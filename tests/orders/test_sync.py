@@ -1,4 +1,4 @@
-"""Fetching orders by hand: who may, one run at a time, and nothing that is known is touched."""
+"""Fetching orders by hand: rights, one run at a time, and known orders stay unchanged."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +46,7 @@ def log(db: Connection, account: UUID, store: str | None = "bannos") -> list[tup
         ).fetchall()
 
 
-# Running
+# Runs
 
 
 def test_a_sync_becomes_a_job_and_a_run_in_the_log(db: Connection, admin: UUID) -> None:
@@ -182,7 +182,7 @@ def test_testing_a_token_does_not_wait_for_a_sync(db: Connection, admin: UUID) -
         assert value(db, "select public.test_admin_token('bannos', %s)", TOKEN)["valid"]
 
 
-# Orders that were fetched
+# Fetched orders
 
 
 def fetched(**fields: object) -> str:
@@ -232,7 +232,7 @@ def test_a_fetched_payload_that_is_no_order_is_refused(db: Connection) -> None:
         take_in(db, "{}")
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])

@@ -1,4 +1,4 @@
-"""Who calls in tests of projects."""
+"""The callers of tests of projects."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from projects.callers import Caller, caller
 
 @pytest.fixture
 def api(db: Connection) -> Caller:
-    """A Supervisor: who may shape projects."""
+    """A Supervisor, the least role that may edit projects."""
     return caller(db)
 
 

@@ -1,4 +1,4 @@
-"""The catalog: lists of records, and the slugs that everything else refers to."""
+"""The catalog: lists, records, and the slugs by which projects refer to them."""
 
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from rows import make_staff, value, values
 
 @pytest.fixture(autouse=True)
 def catalog(db: Connection) -> None:
-    """The catalog is on."""
+    """Switches the catalog on."""
     switch(db, "true")
 
 

@@ -1,4 +1,4 @@
-"""Where the two domains meet: the project of a cake that needs more than five stages."""
+"""Projects of orders: the project of a cake that needs more than five stages."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""What a sub-project comes to stands on its row, up to the root, whatever write changed it."""
+"""Every write updates the totals of a sub-project on its row, up to the root."""
 
 from typing import LiteralString
 
@@ -130,7 +130,9 @@ def test_a_change_of_the_library_reaches_several_trees_at_once(api: Caller) -> N
     roots = [api.project(name) for name in ("Ana", "Ben")]
     for root in roots:
         api("create_assignment", api.inside(root), task)
-        api("create_assignment", root, task, {"estimated_duration": 10})  # no unit: the task's
+        api(
+            "create_assignment", root, task, {"estimated_duration": 10}
+        )  # without a unit, the task's unit applies
 
     api("update_task", task, {"estimated_duration": 3})
 

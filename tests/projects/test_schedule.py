@@ -1,4 +1,4 @@
-"""Hours of work on the clock: the values that the domain facts give, and what a plan says."""
+"""Hours of work on the clock, and the plan of a project."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def at(day: int, hour: int) -> datetime:
-    """An hour of the week that begins on Monday, 5 January 2026."""
+    """Returns an hour of the week that begins on Monday, 5 January 2026."""
     return MONDAY + timedelta(days=day, hours=hour)
 
 

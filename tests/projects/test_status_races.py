@@ -1,4 +1,4 @@
-"""Statuses under two sessions at once, each known to wait for the other."""
+"""Statuses changed by two sessions at once, where one must wait for the other."""
 
 import psycopg
 import pytest

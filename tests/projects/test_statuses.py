@@ -1,4 +1,4 @@
-"""The statuses of projects: live before the start, their own after it."""
+"""Statuses of projects: read from the catalog before the start, copied at the start."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ DEFAULTS = ["backlog", "planned", "in-progress", "blocked", "in-review", "done"]
 
 @pytest.fixture(autouse=True)
 def catalog(db: Connection) -> Iterator[None]:
-    """The catalog is on; and in the end no selection dangles, as at a commit."""
+    """Switches the catalog on. At the end, checks deferred constraints as a commit does."""
     switch(db, "true")
     yield
     db.execute("set constraints all immediate")
@@ -25,13 +25,13 @@ def catalog(db: Connection) -> Iterator[None]:
 
 @pytest.fixture
 def cake(api: Caller) -> str:
-    """A list: Planned, Baking and Packed."""
+    """A list with Planned, Baking and Packed."""
     return catalogue(api, "cake_stages", "Planned", "Baking", "Packed")
 
 
 @pytest.fixture
 def tasting(api: Caller) -> str:
-    """Another list: Planned and Tasted."""
+    """Another list, with Planned and Tasted."""
     return catalogue(api, "tasting_stages", "Planned", "Tasted")
 
 
@@ -68,7 +68,7 @@ def labels(api: Caller, project: str, language: str | None = None) -> list[str]:
 
 
 def selected(api: Caller, project: str, language: str | None = None) -> str | None:
-    """The label of the status that a project has; single and batched reads have to agree."""
+    """Returns the label of a project's status. Single and batched reads must agree."""
     single = api.records("current_status", project, language)
     (batched,) = api.records("statuses_for_projects", [project], language)
     assert batched == (single[0] if single else dict.fromkeys(batched)) | {"project_uuid": project}
@@ -80,7 +80,7 @@ def selection(api: Caller, project: str) -> str | None:
     return slug
 
 
-# What there is
+# Lists
 
 
 def test_a_list_is_made_with_six_statuses_and_is_not_the_default(api: Caller) -> None:
@@ -173,7 +173,7 @@ def test_sources_come_in_two_groups_and_an_empty_one_is_left_out(
     assert api.records("list_status_source_entities") == []
 
 
-# Which list
+# The list of a project
 
 
 def test_a_project_has_its_own_list_else_the_default_else_none(
@@ -260,7 +260,7 @@ def test_without_a_list_there_are_no_statuses(api: Caller, cake: str) -> None:
     assert api.records("list_catalog_statuses", project(api, cake, started=True)) == []
 
 
-# Off
+# Catalog off
 
 
 def test_while_the_catalog_is_off_started_projects_keep_their_statuses_and_no_other_has_any(
@@ -857,7 +857,7 @@ def test_the_owner_cannot_select_a_status_that_a_started_project_lacks(
             db.execute("set constraints all immediate")
 
 
-# A project's own statuses
+# Statuses of a started project
 
 
 def test_a_status_can_be_added_to_a_started_project(api: Caller, cake: str) -> None:
@@ -1065,7 +1065,7 @@ def test_a_template_reads_its_list_live_and_is_never_cemented(api: Caller, cake:
         api("start_project", template)
 
 
-# What is not there
+# Missing projects
 
 
 def test_a_missing_project_is_not_found(api: Caller) -> None:

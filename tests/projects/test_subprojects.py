@@ -1,4 +1,4 @@
-"""Projects inside projects: putting them in, taking them out, seeing, copying and deleting them."""
+"""Projects inside projects: create, link, detach, read, copy and delete."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def listed(api: Caller, function: str = "list_projects", **named: object) -> lis
 
 
 def chain(api: Caller, length: int, name: str = "Level") -> list[str]:
-    """Projects inside one another, the root first."""
+    """Nests projects. Returns them, the root first."""
     levels = [api.project(name)]
     while len(levels) < length:
         levels.append(api.inside(levels[-1], f"{name} {len(levels)}"))
@@ -273,7 +273,7 @@ def test_the_row_of_a_task_cannot_be_detached(api: Caller, root: str) -> None:
         api("detach_subproject", api.row(root))
 
 
-# Seeing
+# Reading
 
 
 def test_the_tree_is_read_from_the_top_in_the_order_of_the_rows(api: Caller, root: str) -> None:
@@ -474,7 +474,7 @@ def row_of(api: Caller, project: str, label: str) -> str:
     return str(row["uuid"])
 
 
-# what the clone of a sub-template has of its own
+# columns in which the clone of a sub-template differs
 OWN = {
     "uuid", "is_template", "position", "inserted_at", "updated_at", "created_from_template_uuid",
     "start_mode", "scheduled_start_date", "external_id",
@@ -518,7 +518,7 @@ def test_a_cloned_sub_project_has_every_column_but_its_date(api: Caller, db: Con
     assert (row["description"], row["translations"]) == ("Ours", {"es": {}})
 
 
-# At once
+# Races
 
 
 @pytest.mark.spec("P37")
@@ -606,11 +606,11 @@ def test_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> No
         assert positions == [1, 2]
 
 
-# Onto a database that has projects, and back
+# Applying to a database with projects, and rolling back
 
 
 def migrate_to(dsn: str, *leave_out: str) -> None:
-    """All migrations but those of these milestones."""
+    """Applies all migrations except those of these milestones."""
     files = [
         file for file in migrations.discover(postgres.MIGRATIONS)
         if not file.name.startswith(leave_out)

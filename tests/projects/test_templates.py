@@ -1,4 +1,4 @@
-"""A project made from a template: all of it, and nothing of its past."""
+"""A project from a template copies all of it except its history."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from orders.races import meet
 from projects.callers import Caller, caller, calling
 from rows import make_staff, value, values
 
-# what a clone has of its own: itself, its past, and where it belongs
+# columns in which a clone differs: its id, its history and its parent
 ROW_EXCEPTIONS = {
     "uuid", "project_uuid", "status", "progress_pct", "completed_by_uuid", "completed_at",
     "inserted_at", "updated_at",

@@ -1,4 +1,4 @@
-"""V125 onto a database that already holds projects."""
+"""Applying V125 to a database that already holds projects."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ DOWN = postgres.MIGRATIONS.with_name("down")
 
 
 def migrate(dsn: str, *milestones: str) -> None:
-    """Apply the files of these milestones, or of all."""
+    """Applies the files of these milestones, or all files."""
     files = [
         file
         for file in migrations.discover(postgres.MIGRATIONS)
@@ -28,14 +28,14 @@ def migrate(dsn: str, *milestones: str) -> None:
 
 @pytest.fixture
 def v101(server: Server, blank: str) -> str:
-    """The DSN of a database with the core, settings and projects, and nothing else."""
+    """The DSN of a database with the core, settings and projects alone."""
     with server.one_at_a_time():
         migrate(blank, "M0", "M1", "V101")
     return blank
 
 
 def filled(db: Connection) -> tuple[Caller, str, str, str]:
-    """A running project, one that waits, and a template, each with a row."""
+    """A started project, one that is not started, and a template, each with a row."""
     switch(db, "true")
     api = caller(db)
     running, waiting, template = api.project(), api.project(), api.template()

@@ -1,4 +1,4 @@
-"""The files converge: again changes nothing, down and up comes back to the same."""
+"""Migrations converge: a second run changes nothing, and down and up restores the schema."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "
 
 
 def dump(server: Server, dsn: str) -> str:
-    """The schema as SQL."""
+    """Returns the schema as SQL."""
     database = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(server.superuser_dsn(database)) as conn:
         major = conn.info.server_version // 10000
@@ -32,7 +32,7 @@ def dump(server: Server, dsn: str) -> str:
         capture_output=True,
         text=True,
     )
-    # a random key against injection, new in every dump
+    # pg_dump writes a new random key into every dump
     lines = [line for line in done.stdout.splitlines() if "restrict " not in line[:12]]
     assert "CREATE TABLE public.orders " in done.stdout
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The rules hold for everything that is migrated, and each can tell when it does not."""
+"""The rules hold for every migrated object, and each one reports what breaks it."""
 
 from collections.abc import Iterator
 
@@ -86,38 +86,38 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             HEAD + "as $$ begin update public.orders set notes = (select '' where true); end $$",
         ),
         (rules.roles_are_as_the_comment_says, SAFE + "as 'begin return 1; end'" + LET_IN),
-        (  # no rule, though it keeps everybody out
+        (  # no Role line, although it refuses every caller
             rules.roles_are_as_the_comment_says,
             SAFE + "as $$ begin perform app.require('Admin'); return 1; end $$" + LET_IN,
         ),
-        (  # asks nobody
+        (  # checks no role
             rules.roles_are_as_the_comment_says,
             SAFE + "as 'begin return 1; end'" + LET_IN + ROLE % "Staff",
         ),
-        (  # asks for less than it says
+        (  # requires less than its Role line
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Staff'" + LET_IN + ROLE % "Supervisor",
         ),
-        (  # asks for more
+        (  # requires more than its Role line
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Admin'" + LET_IN + ROLE % "Supervisor",
         ),
-        (  # lets the service in, which may not call it
+        (  # allows the service, which has no grant
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Admin', null, true" + LET_IN + ROLE % "Admin or service_role",
         ),
-        (  # an error is no refusal
+        (  # a bare error is no refusal
             rules.roles_are_as_the_comment_says,
             SAFE + "as $$ begin return 1 / 0; end $$" + LET_IN + ROLE % "Admin",
         ),
-        (  # an error is no answer either
+        (  # a bare error is no result
             rules.roles_are_as_the_comment_says,
             SAFE
             + "as $$ begin perform app.require('Admin'); return 1 / 0; end $$"
             + LET_IN
             + ROLE % "Admin",
         ),
-        (  # open to anon
+        (  # anon may call it
             rules.roles_are_as_the_comment_says,
             SAFE
             + ASK % "'Staff'"
@@ -127,7 +127,7 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             "create or replace function public.bad(p_store text default null) returns int "
             "language sql set search_path = pg_catalog, pg_temp as 'select 1'",
         ),
-        (  # asks for a role, but not for the store
+        (  # checks the role, but not the store
             rules.stores_are_kept_apart,
             SAFE + ASK % "'Staff'" + LET_IN,
         ),

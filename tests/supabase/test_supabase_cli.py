@@ -1,4 +1,4 @@
-"""The real Supabase CLI and ours on one database: each takes what the other did."""
+"""The real Supabase CLI and ours on one database: each accepts the work of the other."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class SupabaseProject(Project):
-    """A copy of this project with a dev server of its own."""
+    """A copy of this project with its own dev server."""
 
     def supabase(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupabaseProject
 
 @pytest.fixture
 def both(server: SupabaseProject) -> Iterator[SupabaseProject]:
-    """The project as it is in the repository, its database migrated by bakehouse."""
+    """This project, with a database that bakehouse migrated."""
     yield server
     for path in (server.root / "supabase" / "migrations").iterdir():
         if not (ROOT / "supabase" / "migrations" / path.name).exists():
@@ -193,8 +193,10 @@ def test_lint_finds_nothing_where_plpgsql_check_is_installed(
 
 @pytest.fixture
 def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
-    """The same database as another project sees it: not its local one, and as on a hosted
-    project the role that migrates may empty the platform's tables, which the CLI's wipe does."""
+    """The same database for another project, for which it is not the local one.
+
+    As on a hosted project, the migration role may empty the platform's tables: the CLI's wipe does.
+    """
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     assert both.run("seed").code == 0
     as_superuser(both, "grant truncate on all tables in schema auth, storage to postgres")
@@ -235,7 +237,7 @@ REVERT = ("migration", "repair", "--status", "reverted")
 def test_a_marked_database_can_be_wiped_only_in_dev(
     both: SupabaseProject, hosted: SupabaseProject, env: str, command: tuple[str, ...]
 ) -> None:
-    marked = hosted.settle(env, both.url)
+    marked = hosted.configure(env, both.url)
     assert marked.run("env", "mark", env, "--yes").code == 0
     before = data(both), both.objects()
 

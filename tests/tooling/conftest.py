@@ -11,14 +11,14 @@ from postgres import Server
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """An empty project to write migrations into."""
+    """An empty project for the migrations of a test."""
     (tmp_path / "supabase" / "migrations").mkdir(parents=True)
     return Project(tmp_path)
 
 
 @pytest.fixture
 def unmarked(blank: str) -> str:
-    """The blank database, before it says which environment it is."""
+    """The DSN of the blank database without a mark."""
     with database.connect(blank, "tests") as conn:
         conn.execute("drop schema supabase_migrations cascade")
     return blank
@@ -26,13 +26,13 @@ def unmarked(blank: str) -> str:
 
 @pytest.fixture
 def blank(blank: str) -> str:
-    """The DSN of a database of the test's own that is dev, without migrations."""
+    """The DSN of a database for one test, marked as dev, without migrations."""
     return mark(blank)
 
 
 @pytest.fixture
 def clone(clone: str) -> str:
-    """The DSN of a migrated database of the test's own that is dev."""
+    """The DSN of a migrated database for one test, marked as dev."""
     return mark(clone)
 
 
@@ -50,7 +50,7 @@ def environments(tmp_path: Path, server: Server, blank_template: str) -> Iterato
 def milestones(
     tmp_path_factory: pytest.TempPathFactory, server: Server, blank_template: str
 ) -> dict[str, Saved]:
-    """The first release proved on staging, and launched in prod with a second one proved."""
+    """Environments saved twice: `proved` on staging, and `launched` in prod."""
     folder = tmp_path_factory.mktemp("environments")
     with server.one_at_a_time():
         environments = made(folder / "now", server, blank_template)

@@ -1,4 +1,4 @@
-"""What one migration drops, another that is written by the tool adds back."""
+"""A generated migration restores the objects that another one dropped."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ drop type public.shape;
 drop schema kitchen cascade;
 commit;
 """
-# In a table that was kept, a column comes back without what its old rows cannot have.
+# A column restored in a kept table allows null, because its old rows have no value.
 NULLABLE = ["column public.cakes.name", "constraint cakes_name_check on public.cakes"]
 NOT_VALID = "constraint cakes_store_fkey on public.cakes"
 
@@ -82,7 +82,7 @@ def cleared(project: Project, blank: str) -> Project:
     role = f"baker_{blank.rpartition('_')[2][:8]}"
     project.write(FIRST, BAKERY.format(role=role))
     project.write(SECOND, CLEARANCE)
-    return project.settle("dev", blank)
+    return project.configure("dev", blank)
 
 
 def test_compensation_restores_dropped_objects_and_can_be_rolled_back(
@@ -110,7 +110,7 @@ def test_compensation_restores_dropped_objects_and_can_be_rolled_back(
     assert "alter table public.cakes alter column name set not null" in ran.json["by_hand"]
     assert "compensate 20260101000001" in down.read_text()
 
-    # run again it changes nothing, and its own way back leads to where it began
+    # a second run changes nothing, and its down script restores the state before it
     query(blank, written.read_text())
     assert objects(blank) == after
     assert cleared.run("migrate", "down", written.name[:14]).code == 0

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A copy of the project, its path with a space in it, and its dev server."""
+    """A copy of the project in a path with a space, with its dev server."""
     root = tmp_path_factory.mktemp("the bakery") / "of ours"
     shutil.copytree(ROOT / "supabase", root / "supabase")
     project = Project(root)

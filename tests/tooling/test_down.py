@@ -1,4 +1,4 @@
-"""Taking the newest migration back: what is lost is counted, and prod wants proof of intent."""
+"""Rolling back the newest migration: the loss is counted, and prod needs a confirmation."""
 
 from pathlib import Path
 
@@ -31,14 +31,14 @@ commit;
 
 @pytest.fixture
 def baked(project: Project, blank: str) -> Project:
-    """Two migrations applied in dev, the second with a way back."""
+    """Two migrations applied in dev. The second has a down script."""
     (project.root / "supabase" / "down").mkdir()
     project.write(FIRST, CAKES)
     project.write(SECOND, ICING)
     way_back(project, SCRAPE)
-    settled = project.settle("dev", blank)
-    assert settled.run("migrate", "up").code == 0
-    return settled
+    configured = project.configure("dev", blank)
+    assert configured.run("migrate", "up").code == 0
+    return configured
 
 
 def way_back(project: Project, text: str, name: str = SECOND) -> Path:
@@ -53,9 +53,9 @@ def url(project: Project) -> str:
 
 @pytest.fixture
 def prod(baked: Project) -> Project:
-    settled = baked.settle("prod", url(baked))
-    assert settled.run("env", "mark", "prod", "--yes", url=url(baked)).code == 0
-    return settled
+    configured = baked.configure("prod", url(baked))
+    assert configured.run("env", "mark", "prod", "--yes", url=url(baked)).code == 0
+    return configured
 
 
 def test_the_newest_migration_is_rolled_back_and_can_be_applied_again(baked: Project) -> None:

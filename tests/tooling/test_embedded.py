@@ -1,4 +1,4 @@
-"""The dev server: real clusters in real directories, whatever state those are in."""
+"""The dev server: real clusters in real directories, in good and in bad states."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its righ
 
 @contextmanager
 def folder(place: Path | None = None) -> Iterator[Path]:
-    """A project that everyone can reach, unlike pytest's own folders; emptied at the end."""
+    """A project folder that every user can reach, unlike pytest's folders. Emptied at the end."""
     path = Path(tempfile.mkdtemp(prefix="bake house ", dir=place)).resolve()
     path.chmod(0o755)
     try:
@@ -40,7 +40,7 @@ def folder(place: Path | None = None) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[Path, int]]:
-    """One project and its port, made once; each test starts it as it needs."""
+    """One project and its port for all tests. Each test starts its server as needed."""
     with folder() as project:
         port = free_port()
         yield project, port
@@ -88,7 +88,7 @@ def pid_of(project: Path) -> int:
 
 
 def crash(project: Path) -> int:
-    """Kill the server as a power cut would; returns the number its process had."""
+    """Kills the server as a power cut does. Returns its old process number."""
     status = embedded.status(project)
     assert status is not None
     assert status.pid is not None
@@ -201,7 +201,7 @@ def test_remove_leaves_nothing_behind(empty: Path) -> None:
         answers(embedded.dsn(port))
 
 
-# What it looks like from inside
+# Settings and roles
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def _listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-# What is refused, each with one line
+# Refusals, one line each
 
 
 def refusal(project: Path, port: int) -> BakehouseError:
@@ -475,12 +475,12 @@ def test_a_failed_first_start_leaves_nothing_half_made(empty: Path) -> None:
     assert {path.name for path in (empty / ".bakehouse").iterdir()} == {"lock"}
 
 
-# Where the server's user cannot go
+# Folders that the server's user cannot reach
 
 
 @pytest.fixture
 def hidden() -> Iterator[Path]:
-    """A directory only root may enter, as /root is."""
+    """A directory that only root may enter, like /root."""
     with folder() as outer:
         outer.chmod(0o700)
         inner = outer / "project"
@@ -553,7 +553,7 @@ def test_the_server_runs_as_the_owner_of_its_data(empty: Path) -> None:
 def test_data_of_another_user_is_refused_to_everyone_but_root(
     cluster: tuple[Path, int], stopped: Path
 ) -> None:
-    child = os.fork()  # no new process: other users may not be able to run this Python
+    child = os.fork()  # a fork, because other users may not be able to run this Python
     if child == 0:
         os._exit(_exit_code_of_a_stranger(cluster[0]))
 
@@ -571,7 +571,7 @@ def _exit_code_of_a_stranger(project: Path) -> int:
         embedded.status(project)
     except BakehouseError as error:
         return OWNER_REFUSED if error.kind == "owner" else 1
-    except BaseException:  # it must not return into the test run
+    except BaseException:  # the child must not continue the test run
         return 2
     return 0
 

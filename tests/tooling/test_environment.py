@@ -1,4 +1,4 @@
-"""Which environment a database is, and what a command does that takes it for another."""
+"""The environment of a database, and commands that name a different one."""
 
 import psycopg
 import pytest
@@ -23,9 +23,9 @@ PROD = Identity("prod", "dba", "2026-11-21T09:00:00", "7", 5, copied=False)
 
 @pytest.fixture
 def prod(project: Project, unmarked: str) -> Project:
-    settled = project.settle("prod", unmarked)
-    assert settled.run("env", "mark", "prod").code == 0
-    return settled
+    configured = project.configure("prod", unmarked)
+    assert configured.run("env", "mark", "prod").code == 0
+    return configured
 
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
@@ -51,12 +51,12 @@ def test_prod_is_written_to_only_with_env_prod(prod: Project, command: tuple[str
 def test_the_given_environment_must_match_the_mark_of_the_database(
     prod: Project, unmarked: str
 ) -> None:
-    settled = prod.settle("staging", unmarked)
+    configured = prod.configure("staging", unmarked)
 
-    ran = settled.run("migrate", "up", "--env", "staging")
+    ran = configured.run("migrate", "up", "--env", "staging")
 
     assert (ran.code, "this database is prod, not staging" in ran.err) == (11, True)
-    assert settled.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
+    assert configured.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
 
 
 def test_a_mark_records_its_account_and_time(prod: Project) -> None:
@@ -84,7 +84,7 @@ def test_a_restored_copy_counts_as_a_copy_until_it_is_marked(
     assert shown.startswith("copy, marked ")
     assert (refused.code, asked.code, marked.code) == (11, 2, 0)
     assert "a copy of one that is prod" in refused.err
-    with psycopg.connect(copy) as conn:  # what guards prod does not stay in dev
+    with psycopg.connect(copy) as conn:  # dev has no guard on its history
         conn.execute("truncate supabase_migrations.schema_migrations")
     server.drop(str(conninfo_to_dict(copy)["dbname"]))
 
@@ -102,7 +102,7 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
 ) -> None:
     project.write("20260101000000_M0_one.sql", "select 1;\n")
     assert project.run("migrate", "up", url=blank).code == 0
-    prod = project.settle("prod", blank)
+    prod = project.configure("prod", blank)
     assert prod.run("env", "mark", "prod", "--yes").code == 0
 
     with (
@@ -128,12 +128,12 @@ def test_changing_a_mark_needs_yes(prod: Project) -> None:
 def test_only_the_database_named_in_bakehouse_toml_can_be_marked(
     project: Project, server: Server, unmarked: str
 ) -> None:
-    settled = project.settle("prod", make_conninfo(unmarked, dbname="elsewhere"))
+    configured = project.configure("prod", make_conninfo(unmarked, dbname="elsewhere"))
 
-    ran = settled.run("env", "mark", "prod", url=unmarked)
+    ran = configured.run("env", "mark", "prod", url=unmarked)
 
     assert (ran.code, "bakehouse.toml expects elsewhere" in ran.err) == (11, True)
-    assert settled.run("env", "show", url=unmarked).out == "not marked\n"
+    assert configured.run("env", "show", url=unmarked).out == "not marked\n"
 
 
 @pytest.mark.parametrize(

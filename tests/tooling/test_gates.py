@@ -1,4 +1,4 @@
-"""Each gate alone: from facts to a verdict with a reason. And what a rehearsal sees as breaking."""
+"""Each gate alone, from facts to a verdict with a reason, and the breaking changes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -90,13 +90,13 @@ CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
         True,
         "proved on staging",
     ),
-    (  # prod stopped on its way, and goes on
+    (  # prod stopped midway and continues
         gates.promotion,
         {"fingerprint": "f7", "own": (run(after="f7", outcome="failed"),)},
         True,
         "proved on staging",
     ),
-    (  # prod has moved since it stopped
+    (  # prod was changed after it stopped
         gates.promotion,
         {"fingerprint": "f8", "own": (run(after="f7", outcome="failed"),)},
         False,
@@ -279,7 +279,7 @@ def test_a_failed_smoke_walk_keeps_webhooks_paused_until_they_are_resumed(
     alone = replace(launched, project=replace(launched.project, variables=variables))
     accept = ("--accept-secrets", "no shop yet", "--env", "prod")
 
-    failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
+    failed = alone.project.run("migrate", "up", *accept)  # the evidence of staging comes from files
     paused = launched.query("prod", "select app.ingest_paused()")
     again = alone.project.run("migrate", "up", *accept)
     resumed = alone.run("resume", env="prod")

@@ -1,4 +1,4 @@
-"""A deploy that is killed, wherever it is: the next one finishes it, or says why not."""
+"""A run that is killed at any write: the next run finishes it."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from command import Project
 from environments import Environments, mark, wait_for
 from postgres import Server
 
-# The tool, as it is, killed from inside just before the nth statement that writes.
+# The real command, which kills itself just before its nth statement that writes.
 KILLED = """
 import os, re, signal, sys
 import psycopg
@@ -85,14 +85,16 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
         assert ("did not come to its end" in again.err) == ("killed" in outcomes)
         server.drop(str(conninfo_to_dict(url)["dbname"]))
         before += 4
-    assert before > 16  # as many writes there are, at the least
+    assert before > 16  # a run makes at least so many writes
 
 
 @pytest.mark.slow
 def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
     with psycopg.connect(launched.urls["prod"]) as blocker:
-        blocker.execute("select from app.leftover")  # young enough for the gate, until it is not
+        blocker.execute(
+            "select from app.leftover"
+        )  # the gate still allows a transaction as young as this
         running = launched.project.start("migrate", "up", "--env", "prod", *accept)
         wait_for(launched.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()

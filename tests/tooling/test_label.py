@@ -1,4 +1,4 @@
-"""What is printed is read again by another's decoder, and says exactly the order's id."""
+"""Labels are read again by another decoder, which must find exactly the order's id."""
 
 import io
 import re
@@ -38,12 +38,12 @@ def decode(png: bytes) -> list[tuple[str, str]]:
 
 
 def fields(zpl: bytes) -> list[str]:
-    """The data of each field, as a printer understands it."""
+    """Returns the data of each field, as a printer reads it."""
     plain = [
         re.sub(rb"_([0-9A-F]{2})", lambda code: bytes.fromhex(code[1].decode()), data).decode()
         for data in re.findall(rb"\^FH_\^FD(.*?)\^FS", zpl)
     ]
-    assert b"^CI28" in zpl  # else they would not be UTF-8
+    assert b"^CI28" in zpl  # the printer then reads UTF-8
     return plain
 
 

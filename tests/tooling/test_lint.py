@@ -1,4 +1,4 @@
-"""What a migration does to tables in use is seen by running it, and told with its line."""
+"""A rehearsal runs a migration and reports statements that hurt tables in use, by line."""
 
 from dataclasses import replace
 
@@ -27,14 +27,14 @@ BIG = "public.cakes"
 @pytest.fixture
 def baked(project: Project, blank: str) -> Project:
     project.write(FIRST, TABLE)
-    settled = project.settle("dev", blank, "large_rows = 100")
-    assert settled.run("migrate", "up").code == 0
+    configured = project.configure("dev", blank, "large_rows = 100")
+    assert configured.run("migrate", "up").code == 0
     query(blank, "analyze")
-    return settled
+    return configured
 
 
 def findings(project: Project, number: int = 0) -> list[tuple[str, str, str]]:
-    """Line, table and the words of what a rehearsal finds in the file of this number."""
+    """Returns line, table and text of each finding of a rehearsal in this file."""
     ran = project.run("migrate", "plan", "--json")
     assert ran.code == 0, ran.err
     return [

@@ -284,7 +284,7 @@ def test_a_concurrent_index_that_outlived_its_killed_run_counts_as_done(
     )
     with psycopg.connect(blank) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        reader.execute("select from pg_class limit 1")  # an old snapshot, which the build awaits
+        reader.execute("select from pg_class limit 1")  # an old snapshot, for which the build waits
         running = project.start("migrate", "up", url=blank)
         wait_for(
             blank,
@@ -301,7 +301,7 @@ def test_a_concurrent_index_that_outlived_its_killed_run_counts_as_done(
     assert versions(blank) == ["20260101000000", "20260101000001"]
 
 
-# --- a history that disagrees -----------------------------------------------------------------
+# --- a history that differs from the files ----------------------------------------------------
 
 
 def test_an_edited_file_stops_the_run_until_it_is_rehashed(project: Project, blank: str) -> None:

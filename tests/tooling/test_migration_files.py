@@ -1,4 +1,4 @@
-"""Bad files are refused before anything connects, with the file and the line."""
+"""Bad files are refused before any connection, with file and line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A pooler in transaction mode loses locks and settings between statements: it is refused."""
+"""A pooler in transaction mode is refused: it loses locks and settings between statements."""
 
 import os
 import shutil

@@ -21,7 +21,7 @@ FORGE = (
 
 @contextmanager
 def changed(path: Path, text: str) -> Iterator[None]:
-    """Change the file, and put it back as it was."""
+    """Changes the file, and restores it afterwards."""
     before = path.read_text()
     path.write_text(text)
     yield
@@ -90,7 +90,7 @@ def test_prod_needs_a_proof_a_backup_and_a_tag_of_these_very_files(ready: Enviro
     with changed(supabase / "seed_dev.sql", "select 1;\n"):
         ready.refused("not committed: supabase/seed_dev.sql")
     with changed(supabase / "migrations" / GONE, f"-- a word\n{DROP}"):
-        # git itself does not see this change
+        # hides the change from git
         ready.git("update-index", "--assume-unchanged", f"supabase/migrations/{GONE}")
         ready.refused(f"not as in v1.1.0: {GONE}")
     ready.project.write("20990101000002_M9_again.sql", MAKE)

@@ -1,4 +1,4 @@
-"""The README is true: its commands run and answer as shown, its tables are complete."""
+"""The commands of the README run and answer as shown, and its tables are complete."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ VARIABLE = re.compile(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Project]:
-    """A copy of the project with its dev server up."""
+    """A copy of the project with a running dev server."""
     for part in ("supabase", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)
     project = Project(tmp_path)
@@ -46,8 +46,8 @@ def fleet(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Envir
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     (tmp_path / ".gitignore").write_text("evidence/\nbackups/\n")
     urls = {env: server.dsn(server.copy(blank_template)) for env in ("staging", "prod")}
-    project = Project(tmp_path).settle("staging", urls["staging"])
-    project = project.settle("prod", urls["prod"], 'secrets = ["PAGER_KEY"]')
+    project = Project(tmp_path).configure("staging", urls["staging"])
+    project = project.configure("prod", urls["prod"], 'secrets = ["PAGER_KEY"]')
     environments = Environments(project, urls).knowing("PAGER_KEY")
     environments.git("init", "--quiet")
     environments.commit()

@@ -1,4 +1,4 @@
-"""docs/rpc.md is what the database says, and its examples run."""
+"""docs/rpc.md agrees with the database, and its examples run."""
 
 import re
 import shutil
@@ -33,7 +33,7 @@ def seeded(server: Server, template: str) -> Iterator[Connection]:
 
 
 def run(conn: Connection, role: str, sql: str) -> psycopg.Cursor[tuple[object, ...]]:
-    """The answer of the last statement."""
+    """Returns the answer of the last statement."""
     api = role if role == "service_role" else "authenticated"
     database.act_as(conn, api, reference.ACCOUNTS[role])
     ran = conn.execute(sql.encode())
@@ -57,7 +57,7 @@ def test_an_example_runs_as_the_role_it_names(seeded: Connection, example: Examp
     with seeded.transaction(force_rollback=True):
         ran = run(seeded, example.role, example.sql)
 
-        # a list may be empty, but who gets no row to call for has not called
+        # a list may be empty, but an example without rows has called nothing
         assert ran.rowcount > 0 or example.function in lists(seeded)
 
 

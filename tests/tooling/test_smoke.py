@@ -1,4 +1,4 @@
-"""The smoke walk sees what is wrong, and leaves nothing behind."""
+"""The smoke walk reports faults and leaves nothing behind."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -28,7 +28,7 @@ def failures(outcomes: list[Outcome]) -> list[str]:
 
 
 def rows(conn: Connection) -> dict[str, int]:
-    """How many there are in each table of ours."""
+    """Returns the number of rows in each table of ours."""
     tables = values(
         conn,
         "select oid::regclass::text from pg_class where relkind in ('r', 'p')"

@@ -1,4 +1,4 @@
-"""Cutting SQL into statements, with Postgres's own parser as the judge."""
+"""Splitting SQL into statements, compared with the parser of Postgres."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The worker, as a process, against an endpoint of our own that behaves as badly as real ones."""
+"""The worker as a process, against a local shop that fails in the ways of a real one."""
 
 import json
 import re
@@ -29,12 +29,12 @@ DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourl
 
 @dataclass
 class Shops:
-    """Two shops with two open locations each, what they hold, and how they misbehave."""
+    """Two shops with two open locations each, their stock and their faults."""
 
     stock: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     orders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sets: list[tuple[str, str, int]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)  # one for each of the next changes
+    troubles: list[str] = field(default_factory=list)  # one fault per change, in order
     asked: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -143,10 +143,10 @@ def shops() -> Iterator[Shops]:
                 self.end_headers()
                 self.wfile.write(text.encode())
             except OSError:
-                self.close_connection = True  # the worker has gone
+                self.close_connection = True  # the worker closed the connection
 
         def log_message(self, format: str, *args: object) -> None:
-            """Not into the test's output."""
+            """Keeps requests out of the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     server.daemon_threads = True
@@ -162,7 +162,7 @@ def shops() -> Iterator[Shops]:
 
 @pytest.fixture
 def db(clone: str) -> Iterator[Connection]:
-    """Of the test's own; the shops are connected, and the queue is empty."""
+    """A database for one test, with both shops connected and an empty queue."""
     with psycopg.connect(clone, autocommit=True) as db:
         for store, token in TOKENS.items():
             db.execute("select app.keep_shop_secret(%s, 'token', %s)", (store, token))
@@ -171,7 +171,7 @@ def db(clone: str) -> Iterator[Connection]:
 
 
 def stock(db: Connection, shops: Shops, **counts: int) -> None:
-    """Items with so many to sell, which both shops carry and believe to be sold out."""
+    """Adds items with this stock, which both shops list as sold out."""
     for name, count in counts.items():
         db.execute(
             "insert into public.inventory_items (kind, sku, title, on_hand) "
@@ -217,7 +217,7 @@ def test_quantities_reach_every_open_location_of_every_shop(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=0)
-    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search finds it too
+    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this one
 
     ran = run(clone, shops)
 
@@ -309,7 +309,7 @@ def test_a_job_is_complete_only_after_the_shop_confirms(
     assert (ran.json["done"], ran.json["failed"]) == (0, 1)
     assert jobs(db) == ["scheduled"]
     assert values(db, "select last_error from public.work_queue") == [reason]
-    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is told all the same
+    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is still updated
     db.execute("update public.work_queue set next_retry_at = now() where true")
     assert run(clone, shops).json["done"] == 1
     assert shops.stock["bannos"] == {"candle": [7, 7]}
@@ -355,7 +355,7 @@ def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
-    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second is being
+    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second hangs
     worker = start(clone, shops, "--lease", "4", "--timeout", "1")
     while len(shops.sets) < 4:
         time.sleep(0.01)
