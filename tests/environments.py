@@ -47,7 +47,7 @@ def judged(ran: Ran) -> list[tuple[str, str]]:
     return [(gate["gate"], gate["verdict"]) for gate in ran.json["gates"]]
 
 
-def made(root: Path, server: Server, template: str) -> "Environments":
+def prepared(root: Path, server: Server, template: str) -> "Environments":
     """A committed copy of this project with three marked databases, nothing applied yet."""
     shutil.copytree(ROOT / "supabase", root / "supabase")
     (root / ".gitignore").write_text("evidence/\ntaken\n")

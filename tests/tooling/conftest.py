@@ -5,7 +5,7 @@ import pytest
 
 from bakehouse import database
 from command import Project
-from environments import Environments, Saved, made, mark
+from environments import Environments, Saved, mark, prepared
 from postgres import Server
 
 
@@ -40,20 +40,20 @@ def clone(clone: str) -> str:
 def environments(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
     """Dev, staging and prod before the first migration."""
     with server.one_at_a_time():
-        environments = made(tmp_path, server, blank_template)
+        environments = prepared(tmp_path, server, blank_template)
         yield environments
     for name in environments.databases.values():
         server.drop(name)
 
 
 @pytest.fixture(scope="session")
-def milestones(
+def saved(
     tmp_path_factory: pytest.TempPathFactory, server: Server, blank_template: str
 ) -> dict[str, Saved]:
     """Environments saved twice: `proved` on staging, and `launched` in prod."""
     folder = tmp_path_factory.mktemp("environments")
     with server.one_at_a_time():
-        environments = made(folder / "now", server, blank_template)
+        environments = prepared(folder / "now", server, blank_template)
         environments.prove()
         proved = Saved.save(server, environments, folder / "proved")
         environments.launch()
@@ -62,16 +62,14 @@ def milestones(
 
 
 @pytest.fixture
-def proved(tmp_path: Path, server: Server, milestones: dict[str, Saved]) -> Iterator[Environments]:
+def proved(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
     """The first release is proved on staging; prod is empty."""
     with server.one_at_a_time():
-        yield milestones["proved"].restore(server, tmp_path)
+        yield saved["proved"].restore(server, tmp_path)
 
 
 @pytest.fixture
-def launched(
-    tmp_path: Path, server: Server, milestones: dict[str, Saved]
-) -> Iterator[Environments]:
+def launched(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
     """The first release is in prod; the second is proved on staging and tagged."""
     with server.one_at_a_time():
-        yield milestones["launched"].restore(server, tmp_path)
+        yield saved["launched"].restore(server, tmp_path)
