@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def statuses(conn: Connection) -> None:
-    """Reads the status of 1,000 of 10,000 projects. Half of them are started; they use 20 lists."""
+    """Reads the status of 1,000 of 10,000 projects. Half are started. They use 20 lists."""
     conn.execute(FILL_STATUSES)
     everyone = [row[0] for row in conn.execute("select uuid from public.projects order by uuid")]
     some = everyone[:PROJECTS]
@@ -158,10 +158,10 @@ def rollup(conn: Connection) -> None:
             (others,),
         )
         conn.execute(PLAIN)
-        climb(conn, levels[-1])
+        roll_up(conn, levels[-1])
 
 
-def climb(conn: Connection, leaf: str) -> None:
+def roll_up(conn: Connection, leaf: str) -> None:
     rows = [row[0] for row in conn.execute(ROWS_OF, (leaf,))]
     only, rest = rows[0], iter(rows[1:])
 

@@ -458,7 +458,7 @@ def test_the_regime_decides_what_new_objects_grant(
             )
             == {"rUw": "SELECT UPDATE USAGE", "w": "UPDATE"}[sequence]
         )
-        # both regimes grant to PUBLIC; the legacy one also grants by name
+        # both regimes grant to PUBLIC, and the legacy one also grants by name
         assert one(migrator, "select has_function_privilege(%s, 'public.bake()', 'execute')", role)
         migrator.execute("revoke execute on function public.bake() from public")
         assert one(

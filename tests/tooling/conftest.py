@@ -63,13 +63,13 @@ def saved(
 
 @pytest.fixture
 def proved(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
-    """The first release is proved on staging; prod is empty."""
+    """The first release is proved on staging, and prod is empty."""
     with server.one_at_a_time():
         yield saved["proved"].restore(server, tmp_path)
 
 
 @pytest.fixture
 def launched(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
-    """The first release is in prod; the second is proved on staging and tagged."""
+    """The first release is in prod, and the second is proved on staging and tagged."""
     with server.one_at_a_time():
         yield saved["launched"].restore(server, tmp_path)
