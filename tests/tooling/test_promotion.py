@@ -70,7 +70,7 @@ def test_the_first_release_needs_its_secrets_and_its_tag(proved: Environments) -
 def ready(launched: Environments) -> Environments:
     """The second release, which drops a table, may go to prod: its secrets are there."""
     launched.query(
-        "prod", "select app.keep_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
+        "prod", "select app.store_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
     )
     return launched.knowing("PAGER_KEY")
 

@@ -54,7 +54,7 @@ def test_the_smoke_walk_works_while_webhooks_are_paused(clone: str) -> None:
 
     assert failures(outcomes) == []
     with psycopg.connect(clone) as conn:
-        assert value(conn, "select app.ingest_paused()") is True
+        assert value(conn, "select app.is_ingest_paused()") is True
 
 
 def test_the_smoke_walk_finds_a_free_store_letter(clone: str) -> None:

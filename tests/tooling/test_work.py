@@ -165,7 +165,7 @@ def db(clone: str) -> Iterator[Connection]:
     """A database for one test, with both shops connected and an empty queue."""
     with psycopg.connect(clone, autocommit=True) as db:
         for store, token in TOKENS.items():
-            db.execute("select app.keep_shop_secret(%s, 'token', %s)", (store, token))
+            db.execute("select app.store_shop_secret(%s, 'token', %s)", (store, token))
         db.execute("delete from public.work_queue where true")
         yield db
 
@@ -320,7 +320,7 @@ def test_a_wrong_token_fails_the_job_and_appears_in_no_log(
 ) -> None:
     stock(db, shops, candle=7)
     secret = "wrong-token-0123456789"
-    db.execute("select app.keep_shop_secret('bannos', 'token', %s)", (secret,))
+    db.execute("select app.store_shop_secret('bannos', 'token', %s)", (secret,))
 
     ran = run(clone, shops)
 
@@ -513,7 +513,7 @@ def test_a_fetch_that_the_shop_refuses_is_logged_as_an_error(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     sync(db, make_staff(db, role="Admin"))
-    db.execute("select app.keep_shop_secret('bannos', 'token', 'wrong-token-0123456789')")
+    db.execute("select app.store_shop_secret('bannos', 'token', 'wrong-token-0123456789')")
 
     ran = run(clone, shops, "--topic", "shopify_sync")
 
