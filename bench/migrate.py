@@ -1,4 +1,4 @@
-"""How fast migrations apply: ours against the least psycopg loop that does the same.
+"""How fast migrations apply: ours against the shortest psycopg loop that does the same.
 
     .venv/bin/python bench/migrate.py
 
@@ -85,7 +85,7 @@ def measure(files: Path) -> None:
 
 
 def fresh() -> str:
-    """A new database; made and synced outside the time that is measured."""
+    """A new database, made and synced before the measured time."""
     with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
         conn.execute("drop database if exists bench with (force)")
         conn.execute("create database bench owner postgres")
@@ -96,7 +96,7 @@ def fresh() -> str:
 
 
 def check(files: Path, url: str) -> float:
-    """All gates of staging, with one file pending; it refuses, for want of a rehearsal."""
+    """Runs all gates of staging with one pending file, which the gate refuses as not rehearsed."""
     mark(url, "staging")
     late = files / "20990101000000_M0_late.sql"
     late.write_text("select 1;\n")
@@ -112,7 +112,7 @@ def mark(url: str, env: str) -> None:
 
 
 def least_loop(dsn: str, files: Path) -> None:
-    """A transaction and a history row per file, and nothing else."""
+    """Applies each file in a transaction with a history row, and does nothing else."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(
             "create table public.history (version text primary key, statements text[], name text)"
@@ -136,7 +136,7 @@ def python(code: str) -> None:
 
 
 def run(argv: list[str], code: int = 0) -> None:
-    # as a user has it: compiled modules are kept
+    # users have compiled modules too
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ran = subprocess.run(argv, capture_output=True, env=variables, text=True)
     assert ran.returncode == code, ran.stderr

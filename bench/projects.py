@@ -1,8 +1,8 @@
-"""What projects cost: each section against the plainest statement that does the same.
+"""The cost of projects: each section against the plainest statement that does the same.
 
     .venv/bin/python bench/projects.py [section ...]
 
-Both sides of a ratio run in turn on the same durable server, so that it holds on a noisy machine.
+Both sides run in turn on the same durable server, so that the ratios hold on a noisy machine.
 """
 
 import json
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def statuses(conn: Connection) -> None:
-    """The status of each of 1,000 projects, half of them started, of 20 lists, among 10,000."""
+    """Reads the status of 1,000 of 10,000 projects. Half are started. They use 20 lists."""
     conn.execute(FILL_STATUSES)
     everyone = [row[0] for row in conn.execute("select uuid from public.projects order by uuid")]
     some = everyone[:PROJECTS]
@@ -131,7 +131,7 @@ def statuses(conn: Connection) -> None:
 
 
 def nest(conn: Connection, width: int, template: bool) -> list[str]:
-    """Projects inside one another, the root first, each with so many rows for tasks."""
+    """Nests projects, each with `width` rows for tasks. Returns their ids, the root first."""
     conn.execute("insert into public.project_tasks (title, estimated_duration) values ('Bench', 2)")
     made: list[str] = []
 
@@ -149,7 +149,7 @@ def nest(conn: Connection, width: int, template: bool) -> list[str]:
 
 
 def rollup(conn: Connection) -> None:
-    """Complete a leaf 8 levels down, 500 rows at each, alone and among 100,000 other projects."""
+    """Completes a row 8 levels down, with 500 rows a level, alone and among 100,000 projects."""
     levels = nest(conn, WIDTH, template=False)
     for others in (0, OTHERS):
         print(f"  among {others:,} other projects")
@@ -158,10 +158,10 @@ def rollup(conn: Connection) -> None:
             (others,),
         )
         conn.execute(PLAIN)
-        climb(conn, levels[-1])
+        roll_up(conn, levels[-1])
 
 
-def climb(conn: Connection, leaf: str) -> None:
+def roll_up(conn: Connection, leaf: str) -> None:
     rows = [row[0] for row in conn.execute(ROWS_OF, (leaf,))]
     only, rest = rows[0], iter(rows[1:])
 
@@ -173,7 +173,7 @@ def climb(conn: Connection, leaf: str) -> None:
         "complete_assignment": lambda: conn.execute(COMPLETE, (next(rest),)),
     }
     compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
-    conn.execute(BEGIN_AGAIN)  # then one row changes every level, there and back
+    conn.execute(BEGIN_AGAIN)  # from here on one row changes every level and back
     sides = {
         "one plain update": plain,
         "complete, changing all 8 levels": lambda: conn.execute(COMPLETE, (only,)),
@@ -183,7 +183,7 @@ def climb(conn: Connection, leaf: str) -> None:
 
 
 def clone(conn: Connection) -> None:
-    """A project from a template of 2,000 rows on 8 levels, against the bare insert of them."""
+    """Clones a template of 2,000 rows on 8 levels, against a plain insert of the rows."""
     kit = nest(conn, KIT // LEVELS, template=True)
     conn.execute("analyze")
     empty = conn.execute("insert into public.projects (name) values ('Empty') returning uuid")
@@ -198,7 +198,7 @@ def clone(conn: Connection) -> None:
 
 
 def api(conn: Connection, call: Callable[[], Answer]) -> Answer:
-    """As an account at the API."""
+    """Acts as an account at the API."""
     conn.execute("select set_config('request.jwt.claims', %s, false)", (CLAIMS,))
     conn.execute("set role authenticated")
     try:
@@ -213,7 +213,7 @@ CLAIMS = json.dumps({"role": "authenticated", "sub": ACCOUNT})
 def compare(
     conn: Connection, sides: dict[str, Callable[[], object]], rounds: int, plain: str
 ) -> None:
-    """Run the sides in turn; the plain one as the owner, the others as an account."""
+    """Runs the sides in turn: the plain one as the owner, the others as an account."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

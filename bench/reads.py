@@ -1,9 +1,9 @@
-"""What reading a page costs as orders add up: 1,000,000, of which 50,000 open, against 10,000.
+"""The cost of reading a page: with 1,000,000 orders, 50,000 of them open, against 10,000.
 
     .venv/bin/python bench/reads.py [rounds] [orders]
 
-The same calls in turn on two databases of one server, as a member of staff with claims; then the
-plans of the larger one.
+The same calls run in turn on two databases of one server, as a member of staff with claims.
+Then the bench prints the plans of the larger one.
 """
 
 import json
@@ -108,7 +108,7 @@ def compare(name: str, few: Connection, many: Connection, query: str) -> None:
 
 
 def deep(conn: Connection) -> None:
-    """Page 100 against page 1, both by key and in turn."""
+    """Reads page 100 against page 1, in turn, both by key."""
     key = ""
     for _ in range(99):
         arguments = f"p_after => '{key}'" if key else ""
@@ -134,7 +134,7 @@ def report(name: str, base: list[float], times: list[float]) -> None:
 
 
 def plans() -> None:
-    """How each page is found: what the statement inside get_queue scans."""
+    """Prints the plan of the statement inside get_queue for each page."""
     with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
         said: list[str] = []
         conn.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))

@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/soak.py
 
-Afterwards the books must balance: it prints the counts, and ends with 1 if one is wrong.
+Afterwards the books must balance. The bench prints the counts, and exits with 1 if one is wrong.
 """
 
 import base64
@@ -32,7 +32,7 @@ SENDERS = 4
 WORKERS = 3
 SECRET = "bench-secret-of-the-webhooks"
 SKUS = [f"ITEM-{n}" for n in range(12)]
-STOCK = 600  # not enough for all: shortages are part of it
+STOCK = 600  # not enough for all orders, so that some wait
 LEASE = "2 seconds"
 UNFINISHED = (
     "select coalesce(sum(ready + running + scheduled), 0) from public.get_work_queue_stats()"
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def plan() -> list[Delivery]:
-    """Orders with their updates and cancellations, in the order of their making."""
+    """Orders with their updates and cancellations, oldest first."""
     made: list[Delivery] = []
     number = 0
     while len(made) < DELIVERIES * (1 - SHARE["duplicates"]):
@@ -109,7 +109,7 @@ def order(number: int) -> dict[str, object]:
 
 
 def shuffled(made: list[Delivery]) -> list[Delivery]:
-    """With duplicates, and each delivery up to fifty places from where it belongs."""
+    """Adds duplicates, and moves each delivery by up to fifty places."""
     every = made + random.choices(made, k=DELIVERIES - len(made))
     places = {id(delivery): place for place, delivery in enumerate(made)}
     return sorted(every, key=lambda delivery: places[id(delivery)] + random.uniform(0, 50))
@@ -137,7 +137,7 @@ def dsn() -> str:
 
 
 def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
-    """Senders share the deliveries, workers push stock; now and then one is killed."""
+    """Senders share the deliveries and workers push stock. Now and then one of them is killed."""
     context = multiprocessing.get_context("fork")
     done = context.Event()
     reached = [RawValue(c_int) for _ in range(SENDERS)]  # a killed process leaves no lock behind
@@ -161,7 +161,7 @@ def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
         if kill(senders[n]):
             kills["sender"] += 1
         for n, own in enumerate(senders):
-            if own.exitcode:  # Shopify had no answer to its last delivery: that comes again
+            if own.exitcode:  # the last delivery got no answer, so Shopify sends it again
                 resent += 1
                 senders[n] = sender(n)
         n = random.randrange(WORKERS)
@@ -175,7 +175,7 @@ def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
 
 
 def kill(process: BaseProcess) -> bool:
-    """Now and then; whether it died of it."""
+    """Kills the process now and then. Returns whether it died."""
     if random.random() < 0.5 or process.pid is None or not process.is_alive():
         return False
     os.kill(process.pid, signal.SIGKILL)
@@ -196,7 +196,7 @@ def send(mine: list[Delivery], reached: c_int) -> None:
 
 
 def push(done: Event) -> None:
-    """Claims and completes as `bakehouse work` does, until nothing is left after the last order."""
+    """Claims and completes as `bakehouse work` does, until the last order leaves no job."""
     with psycopg.connect(dsn(), autocommit=True) as conn:
         conn.execute("set role service_role")
         while True:
@@ -205,7 +205,7 @@ def push(done: Event) -> None:
                 "select id, token from public.claim_work('{inventory_push}', 'soak', 5, %s)",
                 (LEASE,),
             ).fetchall()
-            time.sleep(random.uniform(0, 0.02))  # the shop takes its time
+            time.sleep(random.uniform(0, 0.02))  # a shop needs time to answer
             if jobs:
                 conn.execute(
                     "select public.complete_work(%s, %s)", (jobs[0][1], [job[0] for job in jobs])
@@ -260,7 +260,7 @@ CHECKS = {
 
 
 def balanced(deliveries: list[Delivery]) -> bool:
-    """Print the counts; whether each is as it has to be."""
+    """Prints the counts. Returns whether each one is right."""
     distinct = {webhook_id: topic for webhook_id, topic, _ in deliveries}
     known = {json.loads(body).get("id") for _, _, body in deliveries} - {None}
     hopeless = {webhook_id for webhook_id in distinct if webhook_id.startswith("d-")}

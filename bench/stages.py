@@ -1,9 +1,9 @@
-"""How much a stage RPC costs beside the bare statement that does the same without asking anybody.
+"""The cost of a stage RPC against the bare statement that does the same without checks.
 
     .venv/bin/python bench/stages.py [rounds] [orders]
 
-A million orders, 50,000 of them open; both sides in turn on one durable server, prepared, each
-call a commit of its own: one caller first, then eight at once (pgbench).
+A million orders, 50,000 of them open. Both sides run in turn on one durable server, prepared, with
+a commit per call. One caller comes first, then eight at once (pgbench).
 """
 
 import json
@@ -26,9 +26,9 @@ from bench_server import migrated
 PORT = 54497
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 TOTAL = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-CALLS = 400  # a round and side, by one caller
+CALLS = 400  # per round and side, by one caller
 CLIENTS = 8
-EACH = 250  # a round, side and client
+EACH = 250  # per round, side and client
 OURS = ROUNDS * 2 * (CALLS + CLIENTS * EACH)  # orders that the bench itself moves
 FIRST = 3_000_000
 STAFF = "00000000-0000-4000-9000-000000000000"
@@ -130,7 +130,7 @@ def together(dsn: str, numbers: "count[int]") -> None:
 
 
 def pgbench(dsn: str, statement: LiteralString, role: str, first: int) -> float:
-    """Transactions a second; each client moves orders of its own."""
+    """Returns transactions a second. Each client moves its own orders."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(f"\\set i :i + 1\n\\set n {first - 1} + :client_id * {EACH} + :i\n")
         script.write(" ".join(statement.format("'bannos-' || :n").split()) + ";\n")

@@ -1,4 +1,4 @@
-"""How fast the work queue is: ours against the least queue with a lease that works at all.
+"""How fast the work queue is: ours against the shortest queue with leases that works.
 
     .venv/bin/python bench/work_queue.py [rounds]
 
@@ -74,7 +74,7 @@ def connect() -> Connection:
 
 
 def empty() -> None:
-    """Outside the time that is measured; a checkpoint is for superusers."""
+    """Empties the queue before the measured time. Only a superuser may checkpoint."""
     with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
         conn.execute("truncate public.least, public.work_queue, public.work_archive")
         conn.execute("vacuum analyze public.least, public.work_queue, public.work_archive")
@@ -97,7 +97,7 @@ def bulk(conn: Connection) -> None:
     report(f"enqueue {JOBS:,} jobs", ours, bare)
 
 
-# Drains: a worker takes batches until there is nothing left, and says how many it got
+# Drains: a worker takes batches until nothing is left, and returns their count
 
 
 def least(conn: Connection, batch: int) -> int:
@@ -140,7 +140,7 @@ def drains(conn: Connection, workers: int, batch: int) -> None:
 
 
 def drain(work: Callable[[Connection, int], int], workers: int, batch: int) -> float:
-    """The time from when all are connected until the last one finds nothing."""
+    """Returns the time from the last connection until the last worker finds nothing."""
     start = multiprocessing.Barrier(workers)
     with multiprocessing.Pool(workers, _join, (start,)) as pool:
         done = pool.starmap(_drain, [(work, batch)] * workers, chunksize=1)
@@ -161,7 +161,7 @@ def _drain(work: Callable[[Connection, int], int], batch: int) -> tuple[int, flo
         return work(conn, batch), begin, time.perf_counter()
 
 
-# What a claim costs when there is much that it must not look at
+# The cost of a claim beside many jobs that are not due
 
 
 def claims(conn: Connection) -> None:
@@ -197,11 +197,11 @@ def claim_twenty(conn: Connection) -> list[float]:
     return times
 
 
-# What stays behind
+# Dead rows
 
 
 def bloat(conn: Connection) -> None:
-    """A VACUUM after each drain, as autovacuum does, which does not come twice a second."""
+    """Runs VACUUM after each drain, because autovacuum does not start twice a second."""
     empty()
     fill(conn)
     fresh = size(conn)
@@ -227,7 +227,7 @@ def timed(work: Callable[..., object], *arguments: object) -> float:
 
 
 def report(name: str, times: list[float], base: list[float] | None = None) -> None:
-    """Times in ms, and how many times as fast as the other side."""
+    """Prints times in ms, and how many times faster than the other side."""
     middle = statistics.median(times)
     ratios = [other / took for took, other in zip(times, base or times, strict=False)]
     ratio = f"x {statistics.median(ratios):.2f} as fast" if base else ""

@@ -1,4 +1,4 @@
-"""Print where Postgres of other majors than the project's own is installed, one a line."""
+"""Prints the folders of Postgres majors other than the project's own, one a line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Orders as Shopify sends them: each in the shape of its REST and of its GraphQL API."""
+"""Orders in the two shapes in which Shopify sends them: REST and GraphQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ class Line:
     sku: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     gift_card: bool = False
-    removed: int = 0  # by an edit after the order was placed
-    product: bool = True  # else typed in by hand
+    removed: int = 0  # pieces that a later edit removed
+    product: bool = True  # False: typed in by hand
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Order:
     total: str = "180.00"
     current_total: str | None = None
     currency: str = "AUD"
-    presentment: tuple[str, str] | None = None  # currency and total as the customer saw them
+    presentment: tuple[str, str] | None = None  # currency and total that the customer saw
     recipient: str | None = None
     customer: tuple[str, str] | None = ("Test", "Customer")
     note: str | None = None
@@ -42,7 +42,7 @@ class Order:
 
 
 def rest(order: Order) -> Payload:
-    """As the webhook sends it."""
+    """The order as a webhook sends it."""
     shown_currency, shown_total = order.presentment or (order.currency, order.total)
     first, last = order.customer or (None, None)
     return {
@@ -93,7 +93,7 @@ def _rest_line(order: Order, at: int) -> Payload:
 
 
 def graphql(order: Order) -> Payload:
-    """As a query of the Admin API answers."""
+    """The order as the Admin API answers a query."""
     shown_currency, shown_total = order.presentment or (order.currency, order.total)
     first, last = order.customer or (None, None)
     return {

@@ -1,4 +1,4 @@
-"""Two calls at once, of which the second has to wait for the first."""
+"""Two calls at once: the second has to wait for the first."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ from uuid import UUID
 import psycopg
 
 from bakehouse.database import Connection
-from support import acting_as, value
+from calls import acting_as
+from rows import value
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,17 @@ class Call:
 
 
 def meet(dsn: str, first: Call, second: Call) -> None:
-    """Commit the first only once the second waits for it; raise what the second is refused with."""
+    """Commits the first call once the second waits for it. Raises the refusal of the second."""
     with held_up(dsn, first, second):
         pass
 
 
 @contextmanager
 def held_up(dsn: str, first: Call, second: Call) -> Iterator[Connection]:
-    """As meet; what happens meanwhile, and the connection that made the first call."""
+    """Like `meet`. Yields the connection of the first call while the second waits."""
     with psycopg.connect(dsn) as one, psycopg.connect(dsn) as two, ThreadPoolExecutor() as pool:
-        two.execute("set statement_timeout = '30s'")  # should nobody ever let it go on
+        # ends the test if the first call never commits
+        two.execute("set statement_timeout = '30s'")
         _make(one, first)
         second_ends = pool.submit(_make, two, second)
         deadline = time.monotonic() + 20

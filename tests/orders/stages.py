@@ -1,21 +1,21 @@
-"""What tests of the stage workflow share: the table of moves, a call, and what an order is then."""
+"""The stage workflow: its table of moves, and the state of an order."""
 
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from bakehouse.database import Connection
-from support import acting_as, values
+from calls import call
+from rows import values
 
 STAGES = ("Filling", "Covering", "Decorating", "Packing", "Complete")
 TIMES = (
     *("filling_start_ts", "filling_complete_ts", "covering_start_ts", "covering_complete_ts"),
     *("decorating_start_ts", "decorating_complete_ts", "packing_start_ts", "packing_complete_ts"),
 )
-RPCS = {"print": "print_barcode"}  # the others are called what the action is
+RPCS = {"print": "print_barcode"}  # every other RPC has the name of its action
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Move:
 
 
 def moves(db: Connection) -> list[Move]:
-    """The rows of app.stage_transitions, in the order of the work."""
+    """Returns the rows of app.stage_transitions, in the order of the work."""
     with db.cursor(row_factory=class_row(Move)) as cursor:
         return cursor.execute(
             "select action, from_stage, to_stage, stamps, clears, frees, event, role "
@@ -39,24 +39,12 @@ def moves(db: Connection) -> list[Move]:
         ).fetchall()
 
 
-def call(db: Connection, account: UUID | None, rpc: str, **arguments: object) -> Any:
-    """An RPC with named arguments, as the API calls it; without an account by the service."""
-    query = sql.SQL("select public.{}({})").format(
-        sql.Identifier(rpc),
-        sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
-    )
-    with acting_as(db, "authenticated" if account else "service_role", account):
-        answer = db.execute(query, list(arguments.values())).fetchone()
-    assert answer is not None
-    return answer[0]
-
-
 def act(db: Connection, account: UUID, action: str, order_id: str) -> Any:
     return call(db, account, RPCS.get(action, action), p_order_id=order_id)
 
 
 def row(db: Connection, order_id: str) -> dict[str, Any]:
-    """Every column of an order, and the version of the row."""
+    """Returns every column of an order, and the version of its row."""
     with db.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             "select orders.*, orders.ctid::text as version from public.orders as orders "
@@ -73,7 +61,7 @@ def stamped(db: Connection, order_id: str) -> set[str]:
 
 
 def events(db: Connection, order_id: str) -> list[str]:
-    """What happened to an order, as `event at stage`, oldest first."""
+    """Returns the events of an order as `event at stage`, oldest first."""
     return values(
         db,
         "select event_type || ' at ' || stage from public.stage_events where order_id = %s "

@@ -1,4 +1,4 @@
-"""The floor: who calls, what time it is, what an order is, and what nobody may change."""
+"""The core: callers, the clock, orders, and rows that no role may change."""
 
 import json
 from datetime import date, timedelta
@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse.database import Connection
-from servers import Server, migrate
-from support import (
-    acting_as,
-    make_order,
-    make_staff,
-    raises_code,
-    record_event,
-    set_clock,
-    value,
-    values,
-)
+from calls import acting_as, raises_code
+from postgres import Server, migrate
+from rows import make_order, make_staff, record_event, set_clock, value, values
 
 SEED = Path(__file__).parents[2] / "supabase" / "seed_dev.sql"
 SOMEBODY = UUID("6b1f9f3e-0000-4000-8000-000000000001")
@@ -38,7 +30,7 @@ def uid_of(db: Connection, claims: str | None) -> UUID | None:
     return account
 
 
-# Who is calling
+# Callers
 
 
 @pytest.mark.parametrize(
@@ -64,7 +56,7 @@ def uid_of(db: Connection, claims: str | None) -> UUID | None:
     ],
     ids=lambda claims: str(claims)[:30],
 )
-def test_claims_that_name_no_account_are_nobody(db: Connection, claims: str | None) -> None:
+def test_claims_without_an_account_are_no_caller(db: Connection, claims: str | None) -> None:
     assert uid_of(db, claims) is None
 
 
@@ -88,7 +80,7 @@ def test_no_sub_in_the_claims_raises(db: Connection, sub: object) -> None:
 
 @pytest.fixture
 def probe(db: Connection) -> Connection:
-    """With two RPCs that show the caller as definer functions see them."""
+    """Adds two RPCs that show the caller as a definer function sees them."""
     db.execute(
         """
         set local role bakehouse_owner;
@@ -129,7 +121,7 @@ def require(
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
-def test_active_approved_staff_are_who_they_are(probe: Connection, role: str) -> None:
+def test_active_approved_staff_have_their_role_and_stores(probe: Connection, role: str) -> None:
     account = make_staff(probe, role=role, store="bannos")
 
     assert actor(probe, "authenticated", account) == ("staff", account, role, ["bannos"])
@@ -142,7 +134,7 @@ def test_staff_without_a_store_work_in_every_one(probe: Connection) -> None:
 
 
 @pytest.mark.parametrize("state", [{"is_active": False}, {"approved": False}])
-def test_an_admin_who_is_not_active_and_approved_is_nobody(
+def test_an_inactive_or_unapproved_admin_is_no_caller(
     probe: Connection, state: dict[str, Any]
 ) -> None:
     account = make_staff(probe, role="Admin", **state)
@@ -152,7 +144,7 @@ def test_an_admin_who_is_not_active_and_approved_is_nobody(
         require(probe, "authenticated", account, "Staff", None, False)
 
 
-def test_a_stranger_is_nobody_whatever_their_email(probe: Connection) -> None:
+def test_a_stranger_is_no_caller_whatever_the_email(probe: Connection) -> None:
     admin = make_staff(probe, role="Admin")
     probe.execute(
         "update public.staff_shared set email = 'boss@example.com' where user_id = %s", (admin,)
@@ -167,11 +159,11 @@ def test_a_stranger_is_nobody_whatever_their_email(probe: Connection) -> None:
     assert kind is None
 
 
-def test_the_service_role_is_the_service_and_no_member_of_staff(probe: Connection) -> None:
+def test_the_service_role_is_not_a_member_of_staff(probe: Connection) -> None:
     assert actor(probe, "service_role", None) == ("service", None, None, ["bannos", "flourlane"])
 
 
-def test_claiming_the_service_role_does_not_make_one(probe: Connection) -> None:
+def test_a_claim_of_the_service_role_gives_no_rights(probe: Connection) -> None:
     probe.execute("set local role authenticated")
     probe.execute("""select set_config('request.jwt.claims', '{"role": "service_role"}', true)""")
 
@@ -192,32 +184,32 @@ def test_a_role_includes_the_roles_below_it(probe: Connection, has: str, needs: 
 
 
 @pytest.mark.parametrize("asked", [("Staff", None, False), ("Staff", None, True), (None,) * 3])
-def test_without_identity_nobody_gets_in(probe: Connection, asked: tuple[object, ...]) -> None:
+def test_a_caller_without_identity_is_refused(probe: Connection, asked: tuple[object, ...]) -> None:
     with raises_code("NOT_SIGNED_IN", "PT401"):
         require(probe, "authenticated", None, *asked)
 
 
 @pytest.mark.parametrize("role", ["authenticated", "service_role"])
-def test_a_null_role_lets_nobody_in(probe: Connection, role: str) -> None:
+def test_a_null_role_refuses_every_caller(probe: Connection, role: str) -> None:
     admin = make_staff(probe, role="Admin")
 
     with raises_code("PERMISSION_DENIED", "PT403"):
         require(probe, role, admin, None, None, None)
 
 
-def test_the_service_gets_in_only_where_it_is_asked_for(probe: Connection) -> None:
+def test_the_service_is_refused_unless_a_function_allows_it(probe: Connection) -> None:
     assert require(probe, "service_role", None, "service_role", "bannos", False) == "service"
     assert require(probe, "service_role", None, "Admin", None, True) == "service"
     with raises_code("PERMISSION_DENIED", "PT403"):
         require(probe, "service_role", None, "Staff", None, False)
 
 
-def test_what_is_for_the_service_is_not_for_an_admin(probe: Connection) -> None:
+def test_an_admin_cannot_call_functions_of_the_service(probe: Connection) -> None:
     with raises_code("PERMISSION_DENIED", "PT403"):
         require(probe, "authenticated", make_staff(probe, role="Admin"), "service_role", None, True)
 
 
-def test_staff_act_in_their_own_store_only(probe: Connection) -> None:
+def test_staff_act_only_in_their_own_store(probe: Connection) -> None:
     account = make_staff(probe, role="Admin", store="bannos")
 
     assert require(probe, "authenticated", account, "Staff", "bannos", False) == "staff"
@@ -230,7 +222,7 @@ def test_a_store_that_does_not_exist_is_bad_input(probe: Connection) -> None:
         require(probe, "authenticated", make_staff(probe), "Staff", "nowhere", False)
 
 
-def test_an_unknown_error_code_is_our_mistake_and_not_a_refusal(db: Connection) -> None:
+def test_an_unknown_error_code_raises_an_internal_error(db: Connection) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="NO_SUCH_CODE"):
         db.execute("select app.fail('NO_SUCH_CODE', 'Never listed.')")
 
@@ -248,10 +240,10 @@ def test_a_refusal_carries_a_sentence_and_facts(db: Connection) -> None:
     )
 
 
-# What time it is
+# The clock
 
 
-def test_a_test_can_set_the_clock_for_its_transaction(db: Connection) -> None:
+def test_the_owner_can_set_the_clock_for_one_transaction(db: Connection) -> None:
     set_clock(db, "2025-01-02 03:04:05Z")
     set_clock(db, "2026-01-02 03:04:05Z")
 
@@ -262,7 +254,7 @@ def test_now_is_the_start_of_the_transaction(db: Connection) -> None:
     assert value(db, "select app.now() = now()")
 
 
-def test_a_clock_that_was_committed_has_no_effect(clone: str) -> None:
+def test_a_committed_clock_has_no_effect(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         set_clock(conn, "2025-01-02 03:04:05Z")
         conn.commit()
@@ -309,7 +301,7 @@ def test_today_needs_a_store(db: Connection, store: str | None) -> None:
         db.execute("select app.today(%s)", (store,))
 
 
-# What an order is
+# Orders
 
 
 @pytest.mark.parametrize(
@@ -317,7 +309,7 @@ def test_today_needs_a_store(db: Connection, store: str | None) -> None:
     [(-5, "High"), (0, "High"), (1, "High"), (2, "Medium"), (3, "Medium"), (4, "Low")],
 )
 def test_priority_follows_the_due_date(db: Connection, days_left: int, label: str) -> None:
-    set_clock(db, "2025-10-04 14:30Z")  # already the 5th in the stores
+    set_clock(db, "2025-10-04 14:30Z")  # in the stores it is the 5th
     due = date(2025, 10, 5) + timedelta(days=days_left)
 
     order_id = make_order(db, due_date=due)
@@ -337,7 +329,7 @@ def test_a_new_due_date_changes_the_priority(db: Connection) -> None:
     assert priority(db, order_id) == "High"
 
 
-def test_an_override_wins_until_it_is_taken_back(db: Connection) -> None:
+def test_a_priority_set_by_hand_wins_until_it_is_cleared(db: Connection) -> None:
     order_id = make_order(db, due_date=None, priority_override=3)
     overridden = priority(db, order_id)
 
@@ -346,7 +338,7 @@ def test_an_override_wins_until_it_is_taken_back(db: Connection) -> None:
     assert (overridden, priority(db, order_id)) == ("High", "Low")
 
 
-def test_priority_is_not_what_the_writer_says(db: Connection) -> None:
+def test_a_written_priority_is_replaced_by_the_computed_one(db: Connection) -> None:
     assert priority(db, make_order(db, priority=3)) == "Low"
 
 
@@ -356,7 +348,7 @@ def priority(db: Connection, order_id: str) -> object:
     )
 
 
-def test_sizes_sort_as_the_bakery_does(db: Connection) -> None:
+def test_sizes_sort_from_small_to_large(db: Connection) -> None:
     sizes = ["Gift Size", "Small", "Small Tall", "medium ", "MEDIUM TALL", "Large", "Large Tall"]
     for size in [*reversed(sizes), "Wedding"]:
         make_order(db, size=size)
@@ -371,14 +363,14 @@ def test_an_order_without_a_size_sorts_last(db: Connection) -> None:
 @pytest.mark.parametrize(
     "change", ["id = id || '9'", "store = 'flourlane'", "row_id = gen_random_uuid()"]
 )
-def test_an_order_keeps_its_identity(db: Connection, change: str) -> None:
+def test_the_identity_of_an_order_cannot_change(db: Connection, change: str) -> None:
     order_id = make_order(db)
 
     with raises_code("BAD_INPUT", "PT400"), db.transaction():
         db.execute(f"update public.orders set {change} where id = %s".encode(), (order_id,))
 
 
-def test_writing_the_same_identity_is_no_change(db: Connection) -> None:
+def test_writing_the_same_identity_is_allowed(db: Connection) -> None:
     order_id = make_order(db)
 
     db.execute("update public.orders set id = id, store = store where id = %s", (order_id,))
@@ -407,7 +399,9 @@ def test_writing_the_same_identity_is_no_change(db: Connection) -> None:
     ],
     ids=str,
 )
-def test_what_can_never_be_an_order_is_refused(db: Connection, columns: dict[str, Any]) -> None:
+def test_an_impossible_order_is_refused_by_the_table(
+    db: Connection, columns: dict[str, Any]
+) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         make_order(db, **columns)
 
@@ -418,7 +412,7 @@ def test_scanner_ids_of_every_kind_are_accepted(db: Connection, columns: dict[st
 
 
 @pytest.mark.parametrize("suffix", [None, "B"])
-def test_a_unit_of_a_shopify_order_exists_once(db: Connection, suffix: str | None) -> None:
+def test_a_unit_of_a_shopify_order_cannot_exist_twice(db: Connection, suffix: str | None) -> None:
     ending = f"-{suffix}" if suffix else ""
     unit: dict[str, Any] = {"shopify_order_gid": "gid://shopify/Order/1", "suffix": suffix}
     make_order(db, id=f"bannos-1{ending}", **unit)
@@ -427,7 +421,7 @@ def test_a_unit_of_a_shopify_order_exists_once(db: Connection, suffix: str | Non
         make_order(db, id=f"bannos-2{ending}", **unit)
 
 
-def test_orders_without_shopify_do_not_meet(db: Connection) -> None:
+def test_orders_without_a_shopify_id_do_not_conflict(db: Connection) -> None:
     assert make_order(db, shopify_order_gid=None) != make_order(db, shopify_order_gid=None)
 
 
@@ -450,7 +444,7 @@ def test_an_order_is_open_while_there_is_work(
     assert value(db, "select is_open from public.orders where id = %s", order_id) is is_open
 
 
-def test_a_changed_order_says_when(db: Connection) -> None:
+def test_a_change_updates_the_time_of_the_order(db: Connection) -> None:
     order_id = make_order(db)
     set_clock(db, "2030-01-02 03:04:05Z")
 
@@ -459,12 +453,12 @@ def test_a_changed_order_says_when(db: Connection) -> None:
     assert value(db, "select updated_at = app.now() and created_at < updated_at from public.orders")
 
 
-def test_a_third_store_is_a_row(db: Connection) -> None:
+def test_a_third_store_needs_only_a_row(db: Connection) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('ovenside', 'Ovenside', 'O', 'Pacific/Auckland', 'NZD')"
     )
-    set_clock(db, "2025-10-05 11:30Z")  # past midnight there, not yet in Sydney
+    set_clock(db, "2025-10-05 11:30Z")  # past midnight in that store, not yet in Sydney
     order_id = make_order(db, store="ovenside", due_date="2025-10-07")
 
     place = value(db, "select tableoid::regclass::text from public.orders where id = %s", order_id)
@@ -477,7 +471,7 @@ def test_a_third_store_is_a_row(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("column", ["code", "scan_letter", "time_zone", "currency", "shop_domain"])
-def test_a_store_that_cannot_work_is_refused(db: Connection, column: str) -> None:
+def test_an_invalid_store_is_refused(db: Connection, column: str) -> None:
     store = {"code": "x", "scan_letter": "X", "time_zone": "UTC", "currency": "AUD"}
     store |= {"shop_domain": "x.myshopify.com", column: "Nowhere/Here"}
 
@@ -515,14 +509,16 @@ def test_the_queue_comes_sorted_from_the_index(db: Connection, store: str | None
     assert "->  Sort" not in plan
 
 
-# What nobody may change
+# History
 
 
 @pytest.mark.parametrize("table", ["stage_events", "audit_log"])
 @pytest.mark.parametrize(
     "change", ["update public.{} set meta = '{{}}'", "delete from public.{}", "truncate public.{}"]
 )
-def test_what_was_recorded_stays(db: Connection, table: str, change: str) -> None:
+def test_recorded_events_and_audit_entries_cannot_be_changed(
+    db: Connection, table: str, change: str
+) -> None:
     record_event(db, make_order(db))
 
     with raises_code("APPEND_ONLY", "PT409"), db.transaction():
@@ -539,7 +535,7 @@ def test_a_superuser_cannot_rewrite_history_either(server: Server, clone: str) -
         conn.execute("delete from public.stage_events where true")
 
 
-def test_an_order_with_a_history_cannot_vanish(db: Connection) -> None:
+def test_an_order_with_events_cannot_be_deleted(db: Connection) -> None:
     order_id = make_order(db)
     record_event(db, order_id)
 
@@ -547,12 +543,12 @@ def test_an_order_with_a_history_cannot_vanish(db: Connection) -> None:
         db.execute("delete from public.orders where id = %s", (order_id,))
 
 
-# Who sees what
+# Reading
 
 
 @pytest.fixture
 def shops(db: Connection) -> Connection:
-    """An order with an event in each store, and two entries of the audit log."""
+    """One order with an event in each store, and two entries of the audit log."""
     for store in ("bannos", "flourlane"):
         record_event(db, make_order(db, store=store, id=f"{store}-1"))
     db.execute(
@@ -581,7 +577,7 @@ NOTHING: tuple[list[str], int, list[str]] = ([], 0, [])
     ],
     ids=str,
 )
-def test_an_account_sees_its_stores(
+def test_an_account_sees_only_its_stores(
     shops: Connection,
     staff: dict[str, Any] | None,
     sees: tuple[list[str], int, list[str]],
@@ -602,7 +598,7 @@ def test_an_account_sees_its_stores(
 
 @pytest.mark.parametrize("table", ["orders", "stage_events", "stores", "staff_shared", "audit_log"])
 @pytest.mark.parametrize("role", ["anon", "service_role"])
-def test_other_roles_read_no_table(db: Connection, role: str, table: str) -> None:
+def test_other_roles_cannot_read_any_table(db: Connection, role: str, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role):
         db.execute(f"select 1 from public.{table}".encode())
 
@@ -619,7 +615,7 @@ def test_other_roles_read_no_table(db: Connection, role: str, table: str) -> Non
         "select app.emit('topic', '{}')",
     ],
 )
-def test_not_even_an_admin_reaches_behind_the_rpcs(db: Connection, query: str) -> None:
+def test_an_admin_cannot_write_tables_directly(db: Connection, query: str) -> None:
     admin = make_staff(db, role="Admin")
 
     with (
@@ -633,7 +629,7 @@ def test_not_even_an_admin_reaches_behind_the_rpcs(db: Connection, query: str) -
     ("role", "store", "colleagues"),
     [
         ("Staff", "bannos", 1),  # themselves
-        ("Supervisor", "bannos", 3),  # and everybody of the store, or of every store
+        ("Supervisor", "bannos", 3),  # and every member of the store, or of all stores
         ("Admin", None, 4),
     ],
 )
@@ -647,15 +643,15 @@ def test_staff_see_themselves_and_supervisors_their_store(
         assert value(db, "select count(*) from public.staff_shared") == colleagues
 
 
-def test_a_deactivated_account_does_not_even_see_itself(db: Connection) -> None:
+def test_a_deactivated_account_cannot_read_its_own_row(db: Connection) -> None:
     with acting_as(db, "authenticated", make_staff(db, role="Admin", is_active=False)):
         assert value(db, "select count(*) from public.staff_shared") == 0
 
 
-# Word outwards
+# Events
 
 
-def test_listeners_hear_of_it_after_the_commit(clone: str) -> None:
+def test_listeners_get_an_event_after_the_commit(clone: str) -> None:
     with (
         psycopg.connect(clone, autocommit=True) as listener,
         psycopg.connect(clone) as sender,
@@ -673,8 +669,8 @@ def test_listeners_hear_of_it_after_the_commit(clone: str) -> None:
     ]
 
 
-def test_realtime_gets_it_too_where_the_platform_has_it(server: Server, blank: str) -> None:
-    """As on Supabase: only the migration role may send, and cannot pass that right on."""
+def test_realtime_gets_events_where_the_platform_has_it(server: Server, blank: str) -> None:
+    """As on Supabase, only the migration role may send, and it cannot grant that right."""
     database = str(conninfo_to_dict(blank)["dbname"])
     with psycopg.connect(server.superuser_dsn(database)) as platform:
         platform.execute(
@@ -719,7 +715,7 @@ def mark(conn: Connection, env: str) -> None:
 
 
 @pytest.mark.parametrize("env", [None, "staging", "prod"])
-def test_dev_data_refuses_to_go_anywhere_else(clone: str, env: str | None) -> None:
+def test_dev_data_is_refused_outside_dev(clone: str, env: str | None) -> None:
     with psycopg.connect(clone, autocommit=True) as conn:
         if env:
             mark(conn, env)

@@ -1,4 +1,4 @@
-"""What an order takes from the stock, what it waits for, and what it gives back."""
+"""Orders and stock: items taken, shortages, and items returned."""
 
 import json
 import random
@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.test_inventory import (
     breaks_in_the_ledger,
     items_that_differ_from_their_ledger,
@@ -18,7 +19,7 @@ from orders.test_inventory import (
     pushes,
     stock,
 )
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from rows import make_order, make_staff, set_clock, value, values
 
 GID = "gid://shopify/Order/1"
 CAKE: dict[str, object] = {"title": "Vanilla Cake", "kind": "cake"}
@@ -26,7 +27,7 @@ CANDLE: dict[str, object] = {"title": "Gold Candle", "kind": "accessory", "sku":
 
 
 def arrive(db: Connection, gid: str = GID, *, store: str = "bannos", units: int = 1) -> list[str]:
-    """The rows that ingest would have made of an order, without its stock."""
+    """Adds the rows that ingest makes of an order, but deducts no stock."""
     db.execute(
         "insert into public.shopify_orders (store, gid, payload) values (%s, %s, '{}')",
         (store, gid),
@@ -56,7 +57,7 @@ def restock(db: Connection, gid: str = GID, store: str = "bannos") -> int:
 
 
 def cancel(db: Connection, gid: str = GID, store: str = "bannos") -> int:
-    """As ingest does it: the units, locked in order, and then their stock."""
+    """Cancels as ingest does: first the units, locked in order, then their stock."""
     db.execute(
         "select from public.orders where store = %s and shopify_order_gid = %s "
         "order by id for no key update",
@@ -133,10 +134,13 @@ def make_recipe(db: Connection, parts: dict[UUID, object], **columns: object) ->
     return UUID(str(made[0]))
 
 
-# Which item a line is
+# Matching lines to items
 
 
-def test_p36_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connection) -> None:
+@pytest.mark.spec("P36")
+def test_an_item_is_found_by_sku_then_variant_then_keyword_and_the_ledger_names_the_way(
+    db: Connection,
+) -> None:
     make_item(db, "by-sku", 5)
     make_item(db, "by-variant", 5, shopify_variant_id="77")
     make_item(db, "by-keyword", 5, product_match="gold candle")
@@ -158,17 +162,17 @@ def test_p36_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connect
 @pytest.mark.parametrize(
     ("line", "sku"),
     [
-        ({"title": "Gold Candle"}, "long"),  # the longest word
+        ({"title": "Gold Candle"}, "long"),  # the longest keyword
         ({"title": "Candle"}, "short"),
-        ({"title": "Candlestick"}, "first"),  # its priority beats length
+        ({"title": "Candlestick"}, "first"),  # priority wins over length
         ({"title": "Balloon", "variant_title": "Large / Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Large + Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7 / Large"}, None),
         ({"title": "50% off"}, "percent"),
-        ({"title": "50 off"}, None),  # % is a letter
+        ({"title": "50 off"}, None),  # % stands for itself
         ({"title": "a_b"}, "underscore"),
-        ({"title": "axb"}, None),  # _ is a letter
+        ({"title": "axb"}, None),  # _ stands for itself
         ({"title": "Exactly"}, "exact"),
         ({"title": "Exactly so"}, None),
         ({"title": "Start here"}, "start"),
@@ -180,7 +184,8 @@ def test_p36_sku_then_variant_then_keyword_and_the_ledger_says_which(db: Connect
     ],
     ids=str,
 )
-def test_p36_p50_keywords_choose_one_item_whatever_their_order(
+@pytest.mark.spec("P36", "P50")
+def test_keywords_choose_one_item_in_any_order(
     db: Connection, line: dict[str, object], sku: str | None
 ) -> None:
     words: list[tuple[str, str, str, int]] = [
@@ -205,7 +210,8 @@ def test_p36_p50_keywords_choose_one_item_whatever_their_order(
     assert deducted(deduct(db, line | {"kind": "accessory"})) == ({sku: "keyword"} if sku else {})
 
 
-def test_p50_a_tie_goes_to_the_first_sku(db: Connection) -> None:
+@pytest.mark.spec("P50")
+def test_a_tie_of_keywords_goes_to_the_first_sku(db: Connection) -> None:
     for sku in ("b", "a", "c"):
         make_item(db, sku, 5, product_match="candle")
 
@@ -218,7 +224,7 @@ def test_words_do_not_make_a_cake_an_accessory(db: Connection) -> None:
     assert deducted(deduct(db, {"title": "Balloon Cake", "kind": "cake"})) == {}
 
 
-def test_what_is_retired_is_not_matched(db: Connection) -> None:
+def test_a_retired_item_is_not_matched(db: Connection) -> None:
     make_item(db, "candle", 5, is_active=False, product_match="gold candle", shopify_variant_id="7")
 
     assert deducted(deduct(db, CANDLE | {"variant_id": 7})) == {}
@@ -235,7 +241,7 @@ def test_what_is_retired_is_not_matched(db: Connection) -> None:
     ],
     ids=str,
 )
-def test_a_topper_goes_with_the_cake_it_is_named_after(
+def test_a_topper_is_taken_for_the_cake_it_is_named_after(
     db: Connection, line: dict[str, object], sku: str, how: str
 ) -> None:
     make_item(db, "sun", 5, "topper", title="Sun Cake")
@@ -256,7 +262,7 @@ def test_a_topper_goes_with_the_cake_it_is_named_after(
 # Taking
 
 
-def test_an_order_takes_what_its_lines_say(db: Connection) -> None:
+def test_an_order_takes_the_items_of_its_lines(db: Connection) -> None:
     candle, balloon = make_item(db, "candle", 10), make_item(db, "balloon", 10)
 
     answer = deduct(
@@ -302,7 +308,7 @@ def test_the_same_number_in_another_store_is_another_order(db: Connection) -> No
     assert stock(db, candle) == 8
 
 
-def test_lines_of_no_pieces_take_nothing(db: Connection) -> None:
+def test_lines_with_quantity_zero_take_nothing(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
 
     deduct(db, CANDLE | {"quantity": 0}, CANDLE | {"quantity": -2}, CANDLE | {"quantity": None})
@@ -319,7 +325,8 @@ def test_an_absurd_quantity_is_refused_before_anything_is_taken(db: Connection) 
     assert (stock(db, candle), stock(db, balloon)) == (10, 10)
 
 
-def test_vector_2_twenty_at_once_take_once(clone: str) -> None:
+@pytest.mark.spec("vector-2")
+def test_twenty_deductions_at_once_take_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         candle, balloon = make_item(conn, "candle", 50), make_item(conn, "balloon", 0)
         arrive(conn, units=2)
@@ -343,7 +350,8 @@ def test_vector_2_twenty_at_once_take_once(clone: str) -> None:
 # Shortage
 
 
-def test_p6_vector_15_an_empty_topper_does_not_stop_the_accessory(db: Connection) -> None:
+@pytest.mark.spec("P6", "vector-15")
+def test_an_empty_topper_does_not_stop_the_accessory(db: Connection) -> None:
     topper = make_item(db, "star", 0, "topper", title="Star Cake")
     candle = make_item(db, "candle", 10)
     first, second = arrive(db, units=2)
@@ -365,7 +373,8 @@ def test_p6_vector_15_an_empty_topper_does_not_stop_the_accessory(db: Connection
     ]
 
 
-def test_p35_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> None:
+@pytest.mark.spec("P35")
+def test_a_shortage_takes_nothing_and_holds_stock_for_the_order(db: Connection) -> None:
     candle = make_item(db, "candle", 2)
     arrive(db)
 
@@ -379,7 +388,7 @@ def test_p35_too_little_is_not_taken_but_kept_for_the_order(db: Connection) -> N
         assert values(db, "select available from public.get_push_items('{candle}')") == [0]
 
 
-def test_nobody_takes_what_another_order_waits_for(db: Connection) -> None:
+def test_a_new_order_cannot_take_stock_that_another_one_waits_for(db: Connection) -> None:
     make_item(db, "candle", 2)
     deduct(db, CANDLE | {"quantity": 3}, gid="gid://shopify/Order/1")
 
@@ -388,14 +397,14 @@ def test_nobody_takes_what_another_order_waits_for(db: Connection) -> None:
     assert shortages(answer) == {"candle": 1}
 
 
-def test_the_buffer_is_for_orders_that_are_already_there(db: Connection) -> None:
+def test_the_buffer_serves_orders_that_are_already_waiting(db: Connection) -> None:
     candle = make_item(db, "candle", 2, buffer=2)
 
     assert deducted(deduct(db, CANDLE)) == {"candle": "sku"}
     assert stock(db, candle) == 1
 
 
-def test_what_comes_in_goes_to_who_waits_longest(db: Connection) -> None:
+def test_new_stock_goes_to_the_order_that_waits_longest(db: Connection) -> None:
     candle = make_item(db, "candle", 0)
     for nr, quantity in enumerate((3, 1), start=1):
         set_clock(db, f"2026-01-0{nr} 00:00Z")
@@ -403,7 +412,7 @@ def test_what_comes_in_goes_to_who_waits_longest(db: Connection) -> None:
         arrive(db, gid)
         deduct(db, CANDLE | {"quantity": quantity}, gid=gid)
 
-    add(db, candle, 2)  # enough for the second, but the first is first
+    add(db, candle, 2)  # enough for the second order, but the first one waits longer
     assert stock(db, candle) == 2
     add(db, candle, 1)
     assert (blocked(db), blocked(db, "gid://shopify/Order/2")) == ([False], [True])
@@ -466,7 +475,7 @@ def test_shortages_are_listed_to_the_staff_of_the_store(db: Connection) -> None:
         db.execute("select public.get_shortages('bannos')")
 
 
-def test_counting_does_not_wait_for_an_order_somebody_works_on(clone: str) -> None:
+def test_counting_stock_does_not_wait_for_a_locked_order(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         candle = make_item(conn, "candle", 0)
         arrive(conn)
@@ -490,7 +499,8 @@ def test_counting_does_not_wait_for_an_order_somebody_works_on(clone: str) -> No
 # Recipes
 
 
-def test_p24_a_cake_takes_its_components_where_the_store_tracks_them(db: Connection) -> None:
+@pytest.mark.spec("P24")
+def test_a_cake_takes_components_where_the_store_tracks_them(db: Connection) -> None:
     cream, board = make_item(db, "cream", 10, "component"), make_item(db, "board", 10, "component")
     make_recipe(db, {cream: "0.4", board: 1})
     track_inventory(db, "flourlane")
@@ -510,7 +520,7 @@ def test_p24_a_cake_takes_its_components_where_the_store_tracks_them(db: Connect
         ({"title": " PLAIN "}, "ours"),
         ({"title": "Plain"}, "ours"),
         ({"title": "Shared"}, "shared"),
-        ({"title": "Plain Cake"}, None),  # part of a title is no title
+        ({"title": "Plain Cake"}, None),  # part of a title does not match
         ({"title": "Pl%"}, None),
         ({"title": "Old"}, None),
         ({"title": "Theirs"}, None),
@@ -519,7 +529,8 @@ def test_p24_a_cake_takes_its_components_where_the_store_tracks_them(db: Connect
     ],
     ids=str,
 )
-def test_p50_a_line_follows_one_recipe(
+@pytest.mark.spec("P50")
+def test_a_line_follows_one_recipe(
     db: Connection, line: dict[str, object], recipe: str | None
 ) -> None:
     track_inventory(db)
@@ -540,7 +551,7 @@ def test_p50_a_line_follows_one_recipe(
     assert deducted(answer) == ({recipe: "recipe"} if recipe else {})
 
 
-def test_what_is_optional_is_left_out_when_short(db: Connection) -> None:
+def test_an_optional_component_is_left_out_when_short(db: Connection) -> None:
     track_inventory(db)
     cream, berries = (
         make_item(db, "cream", 0, "component"),
@@ -566,10 +577,11 @@ def test_an_item_that_two_lines_need_is_taken_once_for_both(db: Connection) -> N
     ]
 
 
-# Giving back
+# Returning stock
 
 
-def test_vector_11_a_cancelled_order_gives_back_once(db: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_a_cancelled_order_returns_stock_once(db: Connection) -> None:
     candle, star = make_item(db, "candle", 10), make_item(db, "star", 1)
     arrive(db, units=2)
     deduct(db, CANDLE | {"quantity": 4}, {"sku": "star", "quantity": 2})
@@ -591,7 +603,7 @@ def test_vector_11_a_cancelled_order_gives_back_once(db: Connection) -> None:
     assert reserved_beyond_holds(db) == items_that_differ_from_their_ledger(db) == []
 
 
-def test_an_order_with_a_complete_cake_keeps_what_it_used_and_waits_no_longer(
+def test_an_order_with_a_complete_cake_keeps_its_stock_and_drops_its_holds(
     db: Connection,
 ) -> None:
     used, short = make_item(db, "USED", stock=3), make_item(db, "SHORT", stock=0)
@@ -606,7 +618,7 @@ def test_an_order_with_a_complete_cake_keeps_what_it_used_and_waits_no_longer(
     assert reserved_beyond_holds(db) == []
 
 
-def test_an_order_that_took_nothing_gives_nothing(db: Connection) -> None:
+def test_an_order_that_took_nothing_returns_nothing(db: Connection) -> None:
     make_item(db, "candle", 10)
 
     assert restock(db) == 0
@@ -636,7 +648,7 @@ def test_an_order_cancelled_before_it_took_anything_takes_nothing(db: Connection
     assert stock(db, candle) == 10
 
 
-def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
+def test_returned_stock_goes_to_waiting_orders(db: Connection) -> None:
     candle = make_item(db, "candle", 3)
     for nr, quantity in ((1, 2), (2, 3), (3, 1)):
         set_clock(db, f"2026-01-0{nr} 00:00Z")
@@ -644,7 +656,7 @@ def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
         deduct(db, CANDLE | {"quantity": quantity}, gid=f"gid://shopify/Order/{nr}")
     assert stock(db, candle) == 1
 
-    cancel(db, "gid://shopify/Order/2")  # gives nothing back, but lets the third pass
+    cancel(db, "gid://shopify/Order/2")  # returns nothing, but lets the third order go on
     assert (stock(db, candle), blocked(db, "gid://shopify/Order/3")) == (0, [False])
     cancel(db, "gid://shopify/Order/1")
 
@@ -652,10 +664,11 @@ def test_what_is_given_back_goes_to_who_waits(db: Connection) -> None:
     assert reserved_beyond_holds(db) == items_that_differ_from_their_ledger(db) == []
 
 
-def test_p7_p36_everything_at_once_ends_with_ledger_stock_and_holds_in_agreement(
+@pytest.mark.spec("P7", "P36")
+def test_random_changes_at_once_leave_ledger_stock_and_holds_in_agreement(
     clone: str,
 ) -> None:
-    """Orders, cancellations, counts and ticks over the same few items, in every order."""
+    """Orders, cancellations, counts and ticks over the same few items, in random order."""
     skus = [f"item-{nr}" for nr in range(5)]
     with psycopg.connect(clone) as conn:
         items = [make_item(conn, sku, 6) for sku in skus]
@@ -742,7 +755,8 @@ def call_deduct(db: Connection, gid: str | None, body: str | None) -> Any:
         return value(db, "select public.deduct_on_order_create(%s, %s)", gid, body)
 
 
-def test_p37b_deduct_on_order_create_takes_from_the_payload_once(db: Connection) -> None:
+@pytest.mark.spec("P37b")
+def test_deduct_on_order_create_takes_from_the_payload_once(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     arrive(db, store="flourlane")
 
@@ -757,7 +771,7 @@ def test_p37b_deduct_on_order_create_takes_from_the_payload_once(db: Connection)
     ).fetchone() == ("flourlane", GID, "service")
 
 
-def test_deduct_on_order_create_knows_that_shopify_cancelled_it_first(db: Connection) -> None:
+def test_deduct_on_order_create_takes_nothing_for_a_cancelled_order(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     db.execute(
         "insert into public.shopify_orders (store, gid, payload, cancelled_at) "
@@ -769,7 +783,7 @@ def test_deduct_on_order_create_knows_that_shopify_cancelled_it_first(db: Connec
     assert stock(db, candle) == 10
 
 
-def test_deduct_on_order_create_refuses_what_is_not_that_order(db: Connection) -> None:
+def test_deduct_on_order_create_refuses_the_payload_of_another_order(db: Connection) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         call_deduct(db, GID, payload())
     arrive(db)
@@ -782,7 +796,7 @@ def test_deduct_on_order_create_refuses_what_is_not_that_order(db: Connection) -
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
-def test_deduct_on_order_create_is_for_the_service_alone(db: Connection, role: str) -> None:
+def test_only_the_service_calls_deduct_on_order_create(db: Connection, role: str) -> None:
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
         acting_as(db, "authenticated", make_staff(db, role=role)),

@@ -1,4 +1,4 @@
-"""What is decided about an order beside its stage: who makes it, what it says, whether at all."""
+"""Edits of an order beside its stage: assignment, fields, manual orders, cancellation."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from bakehouse.database import Connection
+from calls import call, raises_code
 from orders.races import Call, held_up, meet
 from orders.test_deduct import GID, arrive, deduct
 from orders.test_ingest import (
@@ -31,7 +31,7 @@ from orders.test_ingest import (
 )
 from orders.test_ingest import stocked as stock_accessory
 from orders.test_inventory import make_item, stock
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value
+from rows import make_order, make_staff, set_clock, value
 
 STAFF, SUPERVISOR, ADMIN = range(3)
 ROLES = ("Staff", "Supervisor", "Admin")
@@ -45,7 +45,7 @@ TEXTS = {
 }
 HOSTILE = '\'; delete from public.orders; -- \\ %s $$ {"a": 1} \U0001f370'
 
-# A function on one order, the least role that may call it, and something sensible to say
+# A function on one order, the least role that may call it, and valid arguments
 ON_ONE_ORDER: list[tuple[str, int, Mapping[str, object]]] = [
     ("assign_staff", SUPERVISOR, {"p_staff_id": "<baker>"}),
     ("unassign_staff", SUPERVISOR, {}),
@@ -59,18 +59,6 @@ ON_ONE_ORDER: list[tuple[str, int, Mapping[str, object]]] = [
 one_order = pytest.mark.parametrize(
     ("function", "lowest", "said"), ON_ONE_ORDER, ids=[name for name, _, _ in ON_ONE_ORDER]
 )
-
-
-def call(db: Connection, account: UUID, function: str, **arguments: object) -> Any:
-    """An RPC with named arguments, as the API calls it."""
-    query = sql.SQL("select public.{}({})").format(
-        sql.Identifier(function),
-        sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
-    )
-    with acting_as(db, "authenticated", account):
-        answered = db.execute(query, list(arguments.values())).fetchone()
-    assert answered is not None
-    return answered[0]
 
 
 def on(order_id: str, said: Mapping[str, object], baker: UUID) -> dict[str, object]:
@@ -90,27 +78,13 @@ def metas(db: Connection, order_id: str, event_type: str = "edit") -> list[Any]:
     ]
 
 
-@pytest.fixture
-def baker(db: Connection) -> UUID:
-    return make_staff(db, store="bannos")
-
-
-@pytest.fixture
-def supervisor(db: Connection) -> UUID:
-    return make_staff(db, role="Supervisor")
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-# All of them
+# Every function
 
 
 @one_order
 @pytest.mark.parametrize("role", ROLES)
-def test_p14_vector_13_each_call_asks_for_its_role_and_for_the_store(
+@pytest.mark.spec("P14", "vector-13")
+def test_each_call_asks_for_its_role_and_for_the_store(
     db: Connection, baker: UUID, function: str, lowest: int, said: Mapping[str, object], role: str
 ) -> None:
     order_id = make_order(db, assignee_id=make_staff(db, store="bannos"))
@@ -135,7 +109,7 @@ def test_p14_vector_13_each_call_asks_for_its_role_and_for_the_store(
 
 
 @one_order
-def test_a_repeat_is_answered_and_writes_nothing(
+def test_a_repeat_answers_already_done_and_writes_nothing(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -171,7 +145,8 @@ def test_a_repeat_is_answered_and_writes_nothing(
     ],
     ids=lambda given: str(given)[:20],
 )
-def test_vector_14_what_is_no_order_is_refused(
+@pytest.mark.spec("vector-14")
+def test_a_missing_order_is_refused(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -188,7 +163,7 @@ def test_vector_14_what_is_no_order_is_refused(
 
 
 @one_order
-def test_nothing_more_is_done_to_a_cancelled_order(
+def test_a_cancelled_order_refuses_every_edit(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -209,7 +184,8 @@ def test_nothing_more_is_done_to_a_cancelled_order(
 
 
 @one_order
-def test_p19_a_table_of_the_caller_fools_nobody(
+@pytest.mark.spec("P19")
+def test_edits_ignore_tables_of_the_caller(
     db: Connection,
     baker: UUID,
     admin: UUID,
@@ -230,10 +206,10 @@ def test_p19_a_table_of_the_caller_fools_nobody(
     assert value(db, "select count(*) from pg_temp.stage_events") == 0
 
 
-# Who makes it
+# Assignment
 
 
-def test_an_order_is_given_to_somebody_and_the_event_says_whose_it_was(
+def test_assigning_an_order_records_the_previous_assignee(
     db: Connection, supervisor: UUID, baker: UUID
 ) -> None:
     other = make_staff(db)
@@ -252,7 +228,7 @@ def test_an_order_is_given_to_somebody_and_the_event_says_whose_it_was(
     ]
 
 
-def test_an_order_is_taken_from_whoever_has_it(
+def test_unassigning_an_order_clears_its_assignee(
     db: Connection, supervisor: UUID, baker: UUID
 ) -> None:
     order_id = make_order(db, assignee_id=baker)
@@ -266,7 +242,8 @@ def test_an_order_is_taken_from_whoever_has_it(
 @pytest.mark.parametrize(
     "who", [{"is_active": False}, {"approved": False}, {"store": "flourlane"}, None]
 )
-def test_p17_only_active_approved_staff_of_the_store_are_given_orders(
+@pytest.mark.spec("P17")
+def test_only_active_approved_staff_of_the_store_can_be_assigned(
     db: Connection, supervisor: UUID, who: dict[str, Any] | None
 ) -> None:
     staff_id = make_staff(db, **who) if who else uuid4()
@@ -280,7 +257,8 @@ def test_p17_only_active_approved_staff_of_the_store_are_given_orders(
     assert (row(db, order_id)["assignee_id"], events(db, order_id)) == (None, [])
 
 
-def test_vector_14_an_order_is_not_given_to_null(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_an_order_cannot_be_assigned_to_null(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db, assignee_id=make_staff(db))
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -293,7 +271,7 @@ def test_vector_14_an_order_is_not_given_to_null(db: Connection, supervisor: UUI
 
 @pytest.mark.parametrize("columns", [{"stage": "Complete"}, {"is_pos": True}], ids=str)
 @pytest.mark.parametrize("function", ["assign_staff", "unassign_staff"])
-def test_what_is_made_keeps_who_made_it(
+def test_a_finished_order_keeps_its_assignee(
     db: Connection, supervisor: UUID, baker: UUID, function: str, columns: dict[str, Any]
 ) -> None:
     order_id = make_order(db, assignee_id=make_staff(db), **columns)
@@ -303,7 +281,7 @@ def test_what_is_made_keeps_who_made_it(
         call(db, supervisor, function, p_order_id=order_id, **given)
 
 
-def test_orders_are_given_in_bulk_but_for_those_that_cannot_be(
+def test_bulk_assignment_skips_orders_that_cannot_be_assigned(
     db: Connection, supervisor: UUID
 ) -> None:
     staff_id = make_staff(db)
@@ -332,12 +310,14 @@ def test_orders_are_given_in_bulk_but_for_those_that_cannot_be(
     assert [events(db, order_id) for order_id in (*given, theirs)] == [["assign"], ["assign"], []]
 
 
-def test_bulk_without_a_store_reaches_those_of_the_caller(db: Connection, baker: UUID) -> None:
+def test_bulk_assignment_without_a_store_covers_the_stores_of_the_caller(
+    db: Connection, baker: UUID
+) -> None:
     everywhere, here = make_staff(db, role="Supervisor"), make_staff(db, role="Supervisor")
     db.execute("update public.staff_shared set store = 'bannos' where user_id = %s", (here,))
     both = [make_order(db), make_order(db, store="flourlane")]
 
-    with raises_code("NOT_FOUND", "PT404"):  # the baker does not work in the second store
+    with raises_code("NOT_FOUND", "PT404"):  # the baker works in the first store only
         call(db, everywhere, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
     nobody_yet = [row(db, order_id)["assignee_id"] for order_id in both]
     of_one_store = call(db, here, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
@@ -347,7 +327,7 @@ def test_bulk_without_a_store_reaches_those_of_the_caller(db: Connection, baker:
 
 
 @pytest.mark.parametrize("ids", [None, [], ["bannos-1"] * 101], ids=["null", "none", "101"])
-def test_bulk_is_for_1_to_100_orders(
+def test_bulk_assignment_takes_1_to_100_orders(
     db: Connection, supervisor: UUID, baker: UUID, ids: list[str] | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -355,18 +335,21 @@ def test_bulk_is_for_1_to_100_orders(
 
 
 @pytest.mark.parametrize("function", ["assign_staff_bulk", "bulk_assign"])
-def test_p14_staff_assign_nothing_in_bulk(db: Connection, baker: UUID, function: str) -> None:
+@pytest.mark.spec("P14")
+def test_staff_cannot_assign_in_bulk(db: Connection, baker: UUID, function: str) -> None:
     order_id = make_order(db)
 
     with raises_code("PERMISSION_DENIED", "PT403"):
         call(db, baker, function, p_order_ids=[order_id], p_staff_id=baker)
 
 
-# What it says
+# Fields
 
 
 @pytest.mark.parametrize("stage", ["Packing", "Complete"])
-def test_an_order_stands_where_the_store_has_room(db: Connection, baker: UUID, stage: str) -> None:
+def test_the_storage_of_an_order_can_be_set_and_cleared_at_any_stage(
+    db: Connection, baker: UUID, stage: str
+) -> None:
     order_id = make_order(db, stage=stage)
 
     call(db, baker, "set_storage", p_order_id=order_id, p_storage="Kitchen Coolroom")
@@ -380,16 +363,15 @@ def test_an_order_stands_where_the_store_has_room(db: Connection, baker: UUID, s
 
 
 @pytest.mark.parametrize("storage", ["Display Case", "store fridge", "Under the bed", HOSTILE])
-def test_p34_a_place_that_only_another_store_has_is_none(
-    db: Connection, baker: UUID, storage: str
-) -> None:
+@pytest.mark.spec("P34")
+def test_a_location_of_another_store_is_refused(db: Connection, baker: UUID, storage: str) -> None:
     order_id = make_order(db)
 
     with raises_code("BAD_INPUT", "PT400"):
         call(db, baker, "set_storage", p_order_id=order_id, p_storage=storage)
 
 
-def test_a_place_that_is_no_longer_offered_does_not_stop_other_edits(
+def test_a_location_that_was_removed_does_not_stop_other_edits(
     db: Connection, supervisor: UUID
 ) -> None:
     order_id = make_order(db, storage="The old fridge")
@@ -400,7 +382,8 @@ def test_a_place_that_is_no_longer_offered_does_not_stop_other_edits(
 
 
 @pytest.mark.parametrize("blank", [None, "", " \n"])
-def test_p40_notes_can_be_emptied(db: Connection, supervisor: UUID, blank: str | None) -> None:
+@pytest.mark.spec("P40")
+def test_notes_can_be_emptied(db: Connection, supervisor: UUID, blank: str | None) -> None:
     order_id = make_order(db, notes="Ring the bell")
 
     call(db, supervisor, "update_order_notes", p_order_id=order_id, p_notes=blank)
@@ -412,7 +395,7 @@ def test_p40_notes_can_be_emptied(db: Connection, supervisor: UUID, blank: str |
 @pytest.mark.parametrize(
     ("said", "rank"), [("High", 3), ("medium", 2), (" LOW ", 1), (None, 2), ("", 2)]
 )
-def test_a_priority_is_fixed_by_hand_or_follows_the_due_date(
+def test_a_priority_is_set_by_hand_or_follows_the_due_date(
     db: Connection, supervisor: UUID, said: str | None, rank: int
 ) -> None:
     set_clock(db, "2025-11-05 12:00 Australia/Sydney")
@@ -424,12 +407,13 @@ def test_a_priority_is_fixed_by_hand_or_follows_the_due_date(
 
 
 @pytest.mark.parametrize("said", ["Urgent", "3", "hi", HOSTILE])
-def test_p27_what_is_no_priority_is_refused(db: Connection, supervisor: UUID, said: str) -> None:
+@pytest.mark.spec("P27")
+def test_an_unknown_priority_is_refused(db: Connection, supervisor: UUID, said: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         call(db, supervisor, "update_order_priority", p_order_id=make_order(db), p_priority=said)
 
 
-def test_the_priority_follows_the_due_date_unless_it_is_fixed(
+def test_a_new_due_date_changes_the_priority_unless_it_was_set_by_hand(
     db: Connection, supervisor: UUID
 ) -> None:
     set_clock(db, "2025-11-05 00:30 Australia/Sydney")
@@ -489,7 +473,8 @@ def test_several_fields_change_at_once_and_the_rest_stays(db: Connection, superv
     ]
 
 
-def test_p40_clearing_a_field_is_said_and_not_guessed(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_a_field_is_cleared_only_by_naming_it(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(
         db, notes="a", flavour="b", cake_writing="c", storage="Store Fridge", due_date="2025-11-08"
     )
@@ -535,7 +520,7 @@ def test_p40_clearing_a_field_is_said_and_not_guessed(db: Connection, supervisor
     ],
     ids=lambda said: str(said)[:60],
 )
-def test_an_edit_that_cannot_be_right_changes_nothing(
+def test_an_invalid_edit_changes_nothing(
     db: Connection, supervisor: UUID, said: dict[str, Any]
 ) -> None:
     order_id = make_order(db, notes="a", delivery_method="pickup")
@@ -548,7 +533,7 @@ def test_an_edit_that_cannot_be_right_changes_nothing(
 
 
 @pytest.mark.parametrize("clear", [None, []])
-def test_an_edit_that_says_nothing_is_done(
+def test_an_edit_without_changes_answers_already_done(
     db: Connection, supervisor: UUID, clear: list[str] | None
 ) -> None:
     answer = call(db, supervisor, "update_order_core", p_order_id=make_order(db), p_clear=clear)
@@ -556,7 +541,8 @@ def test_an_edit_that_says_nothing_is_done(
     assert answer["already_done"]
 
 
-def test_vector_14_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_sql_in_a_text_stays_text(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db)
 
     call(
@@ -575,7 +561,8 @@ def test_vector_14_sql_in_a_text_is_a_text(db: Connection, supervisor: UUID) -> 
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.text(st.characters(exclude_characters="\0", codec="utf-8")))
-def test_vector_14_any_text_is_stored_or_refused(db: Connection, text: str) -> None:
+@pytest.mark.spec("vector-14")
+def test_any_text_is_stored_or_refused(db: Connection, text: str) -> None:
     admin, order_id = make_staff(db, role="Admin"), make_order(db)
     inputs = [
         *(("update_order_core", f"p_{field}") for field in TEXTS),
@@ -606,11 +593,11 @@ def test_texts_have_their_limits_in_characters(db: Connection, supervisor: UUID)
     assert [len(row(db, order_id)[field]) for field in TEXTS] == list(TEXTS.values())
 
 
-# What somebody has to look at
+# Attention
 
 
 @pytest.mark.parametrize("doubt", ["No due date", "Due date unclear"])
-def test_a_due_date_settles_the_doubt_about_it_and_no_other(
+def test_a_due_date_clears_only_its_own_attention_reason(
     db: Connection, supervisor: UUID, doubt: str
 ) -> None:
     order_id = make_order(db, needs_attention=f"{doubt}; No flavour; Shopify changed notes, size")
@@ -621,7 +608,7 @@ def test_a_due_date_settles_the_doubt_about_it_and_no_other(
     assert set(metas(db, order_id)[0]["new"]) == {"due_date", "needs_attention"}
 
 
-def test_taking_the_due_date_and_the_flavour_away_brings_the_doubts_back(
+def test_clearing_due_date_and_flavour_asks_for_attention_again(
     db: Connection, supervisor: UUID
 ) -> None:
     order_id = make_order(db, due_date="2025-11-08", flavour="Mango", needs_attention="Look")
@@ -635,7 +622,7 @@ def test_taking_the_due_date_and_the_flavour_away_brings_the_doubts_back(
     assert row(db, order_id)["needs_attention"] == "Look; No due date"
 
 
-def test_somebody_has_looked_at_it(db: Connection, supervisor: UUID) -> None:
+def test_attention_that_was_cleared_stays_cleared(db: Connection, supervisor: UUID) -> None:
     order_id = make_order(db, needs_attention="Shopify changed notes; No due date")
 
     call(db, supervisor, "update_order_core", p_order_id=order_id, p_clear=["needs_attention"])
@@ -644,7 +631,8 @@ def test_somebody_has_looked_at_it(db: Connection, supervisor: UUID) -> None:
     assert row(db, order_id)["needs_attention"] is None
 
 
-def test_p2_a_date_that_staff_gave_stays_when_shopify_says_something_else(
+@pytest.mark.spec("P2")
+def test_a_due_date_set_by_staff_survives_an_update_from_shopify(
     db: Connection, supervisor: UUID
 ) -> None:
     prepare(db)
@@ -663,7 +651,7 @@ def test_p2_a_date_that_staff_gave_stays_when_shopify_says_something_else(
     assert after["needs_attention"] is None
 
 
-# An order by hand
+# Manual orders
 
 MANUAL: dict[str, Any] = {
     "p_store": "bannos",
@@ -679,7 +667,8 @@ MANUAL: dict[str, Any] = {
 }
 
 
-def test_p23_an_order_by_hand_is_one_like_any_other(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P23")
+def test_a_manual_order_is_an_order_like_any_other(db: Connection, supervisor: UUID) -> None:
     set_clock(db, "2025-11-05 12:00 Australia/Sydney")
 
     order_id = call(db, supervisor, "create_manual_order", **MANUAL | {"p_order_number": " b55555"})
@@ -699,7 +688,7 @@ def test_p23_an_order_by_hand_is_one_like_any_other(db: Connection, supervisor: 
     assert metas(db, order_id, "create") == [{"source": "manual"}]
 
 
-def test_an_order_by_hand_without_date_and_flavour_needs_attention(
+def test_a_manual_order_without_date_and_flavour_needs_attention(
     db: Connection, supervisor: UUID
 ) -> None:
     order_id = call(
@@ -745,7 +734,7 @@ def test_an_order_by_hand_without_date_and_flavour_needs_attention(
     ],
     ids=lambda said: str(said)[:60],
 )  # fmt: skip
-def test_an_order_by_hand_that_cannot_be_right_is_refused(
+def test_an_invalid_manual_order_is_refused(
     db: Connection, supervisor: UUID, said: dict[str, Any]
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -755,30 +744,34 @@ def test_an_order_by_hand_that_cannot_be_right_is_refused(
 
 
 @pytest.mark.parametrize("taken", ["bannos-B55555", "bannos-55555", "bannos-55555-B"])
-def test_a_number_is_of_one_order_of_a_store(db: Connection, supervisor: UUID, taken: str) -> None:
+def test_a_number_in_use_in_the_store_is_refused(
+    db: Connection, supervisor: UUID, taken: str
+) -> None:
     make_order(db, id=taken, shopify_order_number=55555)
 
     with raises_code("CONFLICT", "PT409"):
         call(db, supervisor, "create_manual_order", **MANUAL)
 
 
-def test_another_store_may_have_the_number(db: Connection, supervisor: UUID) -> None:
+def test_two_stores_may_use_the_same_number(db: Connection, supervisor: UUID) -> None:
     make_order(db, store="flourlane", id="flourlane-55555", shopify_order_number=55555)
 
     assert call(db, supervisor, "create_manual_order", **MANUAL) == "bannos-B55555"
 
 
-def test_p14_an_order_by_hand_is_for_supervisors_of_the_store(db: Connection) -> None:
+@pytest.mark.spec("P14")
+def test_only_supervisors_of_the_store_add_manual_orders(db: Connection) -> None:
     for role, store in (("Staff", "bannos"), ("Supervisor", "flourlane")):
         with raises_code("PERMISSION_DENIED", "PT403"):
             call(db, make_staff(db, role=role, store=store), "create_manual_order", **MANUAL)
 
 
-# Whether it is made
+# Cancellation
 
 
 @pytest.mark.parametrize("stage", ["Filling", "Covering", "Decorating", "Packing"])
-def test_p10_cancelling_is_no_stage(db: Connection, admin: UUID, baker: UUID, stage: str) -> None:
+@pytest.mark.spec("P10")
+def test_cancelling_keeps_the_stage(db: Connection, admin: UUID, baker: UUID, stage: str) -> None:
     order_id = make_order(db, stage=stage, assignee_id=baker)
 
     answer = call(db, admin, "cancel_order", p_order_id=order_id, p_reason=" Changed their mind ")
@@ -792,7 +785,8 @@ def test_p10_cancelling_is_no_stage(db: Connection, admin: UUID, baker: UUID, st
     ]
 
 
-def test_vector_11_a_complete_order_is_not_cancelled(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("vector-11")
+def test_a_complete_order_cannot_be_cancelled(db: Connection, admin: UUID) -> None:
     order_id = make_order(db, stage="Complete")
 
     with raises_code("INVALID_STAGE", "PT409"):
@@ -801,7 +795,8 @@ def test_vector_11_a_complete_order_is_not_cancelled(db: Connection, admin: UUID
     assert row(db, order_id)["cancelled_at"] is None
 
 
-def test_vector_11_the_last_cake_gives_back_stock_and_its_turn_once(
+@pytest.mark.spec("vector-11")
+def test_cancelling_the_last_cake_returns_stock_and_drops_its_holds_once(
     db: Connection, admin: UUID
 ) -> None:
     board, candle = make_item(db, "board", 5), make_item(db, "candle", 0)
@@ -822,7 +817,7 @@ def test_vector_11_the_last_cake_gives_back_stock_and_its_turn_once(
     assert [row(db, order_id)["inventory_blocked"] for order_id in (first, second)] == [False] * 2
 
 
-def test_with_a_complete_cake_the_stock_is_used_and_nothing_waits_any_more(
+def test_an_order_with_a_complete_cake_keeps_its_stock_and_drops_its_holds(
     db: Connection, admin: UUID
 ) -> None:
     board, candle = make_item(db, "board", 5), make_item(db, "candle", 0)
@@ -836,7 +831,9 @@ def test_with_a_complete_cake_the_stock_is_used_and_nothing_waits_any_more(
     assert value(db, "select array_agg(outcome) from public.reservation_holds") == ["cancelled"]
 
 
-def test_the_next_cake_carries_the_accessories_and_the_total(db: Connection, admin: UUID) -> None:
+def test_cancelling_a_cake_moves_accessories_and_total_to_the_next(
+    db: Connection, admin: UUID
+) -> None:
     prepare(db)
     cakes = created(db, order(line("Birthday Cake", 2), line("Sparkler Candle")))
 
@@ -847,7 +844,7 @@ def test_the_next_cake_carries_the_accessories_and_the_total(db: Connection, adm
     assert [len(cake["accessories"]) for cake in rows] == [0, 1]
 
 
-def test_shopify_can_still_cancel_what_is_left_and_gives_back_stock_once(
+def test_shopify_can_cancel_the_remaining_cakes_and_stock_returns_once(
     db: Connection, admin: UUID
 ) -> None:
     prepare(db)
@@ -864,7 +861,7 @@ def test_shopify_can_still_cancel_what_is_left_and_gives_back_stock_once(
     assert [events(db, cake)[-1] for cake in cakes] == ["cancel", "cancel"]
 
 
-def test_an_order_by_hand_is_cancelled_alone(db: Connection, admin: UUID) -> None:
+def test_cancelling_a_manual_order_cancels_no_other(db: Connection, admin: UUID) -> None:
     ids = [
         call(db, admin, "create_manual_order", **MANUAL | {"p_order_number": number})
         for number in ("B1", "B2")
@@ -875,12 +872,12 @@ def test_an_order_by_hand_is_cancelled_alone(db: Connection, admin: UUID) -> Non
     assert [row(db, order_id)["is_open"] for order_id in ids] == [False, True]
 
 
-def test_a_reason_has_its_limit(db: Connection, admin: UUID) -> None:
+def test_a_reason_that_is_too_long_is_refused(db: Connection, admin: UUID) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         call(db, admin, "cancel_order", p_order_id=make_order(db), p_reason="x" * 501)
 
 
-def test_what_is_decided_is_announced_by_ids_alone(clone: str) -> None:
+def test_edits_are_announced_with_ids_only(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as conn:
         admin, order_id = make_staff(conn, role="Admin"), make_order(conn)
         said = {"p_notes": "Ring the bell"}
@@ -902,7 +899,7 @@ def test_what_is_decided_is_announced_by_ids_alone(clone: str) -> None:
     ]  # fmt: skip
 
 
-# Several at once
+# Races
 
 ASSIGN: LiteralString = "select public.assign_staff(%s, p_staff_id => %s)"
 BULK: LiteralString = "select public.assign_staff_bulk(%s, p_staff_id => %s)"
@@ -915,14 +912,13 @@ INGEST: LiteralString = "select public.ingest_shopify_webhook(%s, %s, %s, %s, %s
 
 @pytest.fixture
 def people(clone: str) -> tuple[UUID, UUID]:
-    """Two Admins of a database of the test's own."""
+    """Two Admins in a database of this test alone."""
     with psycopg.connect(clone) as conn:
         return make_staff(conn, role="Admin"), make_staff(conn, role="Admin")
 
 
-def test_p8_of_two_who_assign_at_once_the_second_takes_over(
-    clone: str, people: tuple[UUID, UUID]
-) -> None:
+@pytest.mark.spec("P8")
+def test_the_second_of_two_assignments_at_once_wins(clone: str, people: tuple[UUID, UUID]) -> None:
     one, two = people
     with psycopg.connect(clone) as conn:
         order_id = make_order(conn)
@@ -937,7 +933,8 @@ def test_p8_of_two_who_assign_at_once_the_second_takes_over(
     ]
 
 
-def test_p8_two_who_assign_the_same_at_once_assign_it_once(
+@pytest.mark.spec("P8")
+def test_two_equal_assignments_at_once_record_one_event(
     clone: str, people: tuple[UUID, UUID]
 ) -> None:
     one, two = people
@@ -950,7 +947,8 @@ def test_p8_two_who_assign_the_same_at_once_assign_it_once(
         assert events(conn, order_id) == ["assign"]
 
 
-def test_p8_two_who_cancel_at_once_cancel_it_once(clone: str, people: tuple[UUID, UUID]) -> None:
+@pytest.mark.spec("P8")
+def test_two_cancellations_at_once_cancel_once(clone: str, people: tuple[UUID, UUID]) -> None:
     with psycopg.connect(clone) as conn:
         board = make_item(conn, "board", 5)
         (order_id,) = arrive(conn)
@@ -967,7 +965,8 @@ def test_p8_two_who_cancel_at_once_cancel_it_once(clone: str, people: tuple[UUID
     [(CANCEL, DUE, ["cancel"]), (DUE, CANCEL, ["edit", "cancel"])],
     ids=["cancelled first", "edited first"],
 )
-def test_p8_an_edit_and_a_cancellation_take_turns(
+@pytest.mark.spec("P8")
+def test_an_edit_and_a_cancellation_at_once_happen_one_after_the_other(
     clone: str,
     people: tuple[UUID, UUID],
     first: LiteralString,
@@ -999,7 +998,8 @@ def test_p8_an_edit_and_a_cancellation_take_turns(
     ],
     ids=["cancelled first", "packed first"],
 )
-def test_p10_a_cake_is_packed_or_cancelled(
+@pytest.mark.spec("P10")
+def test_of_packing_and_cancelling_at_once_only_one_happens(
     clone: str,
     people: tuple[UUID, UUID],
     first: LiteralString,
@@ -1024,7 +1024,7 @@ def test_p10_a_cake_is_packed_or_cancelled(
 
 
 def take_one_off(conn: Connection) -> tuple[list[str], Call]:
-    """An order of two cakes, and an update that takes the second off."""
+    """An order of two cakes, and an update that removes the second."""
     prepare(conn)
     first, second = line("Birthday Cake"), line("Torte Cake")
     payload = order(first, second)
@@ -1035,7 +1035,7 @@ def take_one_off(conn: Connection) -> tuple[list[str], Call]:
     return cakes, Call(None, INGEST, delivery, role="service_role")
 
 
-def test_an_update_of_shopify_waits_for_a_cancellation_and_knows_it_then(
+def test_an_update_from_shopify_waits_for_a_cancellation_and_respects_it(
     clone: str, people: tuple[UUID, UUID]
 ) -> None:
     admin, _ = people
@@ -1048,7 +1048,7 @@ def test_an_update_of_shopify_waits_for_a_cancellation_and_knows_it_then(
         assert [events(conn, cake) for cake in (first, second)] == [["create", "cancel"]] * 2
 
 
-def test_whoever_locks_several_orders_goes_by_their_ids(
+def test_calls_that_lock_several_orders_lock_them_by_id(
     clone: str, people: tuple[UUID, UUID]
 ) -> None:
     one, two = people
@@ -1063,7 +1063,7 @@ def test_whoever_locks_several_orders_goes_by_their_ids(
         Call(two, CANCEL, (second,)),
     ):
         with held_up(clone, Call(one, ASSIGN, (first, one)), waiting) as conn:
-            # had it taken the second before it waits for the first, this would be a deadlock
+            # a call that locked the second order before the first would deadlock here
             conn.execute(
                 "select from public.orders where id = %s for no key update nowait", (second,)
             )

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import value, values
+from rows import value, values
 
 
 def register_listener(db: Connection, name: str, position: int) -> None:

@@ -1,4 +1,4 @@
-"""Shopify's webhooks: who is believed, what a delivery does, and what it never does."""
+"""Webhooks of Shopify: signatures, orders, updates, dead letters, pauses and secrets."""
 
 import base64
 import hashlib
@@ -27,8 +27,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from servers import MIGRATIONS, Server, migrate
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from calls import acting_as, raises_code
+from postgres import MIGRATIONS, Server, migrate
+from rows import make_order, make_staff, set_clock, value, values
 
 SECRETS = {"bannos": "shpss_" + "b" * 32, "flourlane": "shpss_" + "f" * 32}
 DOMAINS = {"bannos": "bannos.myshopify.com", "flourlane": "flour-lane.myshopify.com"}
@@ -60,7 +61,7 @@ def line(title: str, quantity: int = 1, **fields: object) -> Payload:
 
 
 def order(*lines: Payload, **fields: object) -> Payload:
-    """An order as Shopify's REST webhooks have it."""
+    """An order as a REST webhook of Shopify sends it."""
     number = next(_numbers)
     return {
         "id": number * 1000,
@@ -80,7 +81,7 @@ def order(*lines: Payload, **fields: object) -> Payload:
 
 
 def later(payload: Payload, minutes: int = 5, **fields: object) -> Payload:
-    """The same order, changed in Shopify some minutes after."""
+    """The same order, changed in Shopify some minutes later."""
     return (
         deepcopy(payload)
         | {"updated_at": f"2025-11-01T10:{minutes:02d}:00+11:00"}
@@ -93,10 +94,10 @@ def sign(body: str, secret: str) -> str:
     return base64.b64encode(digest).decode()
 
 
-def call(
+def ingest(
     db: Connection, domain: object, topic: object, webhook_id: object, mac: object, body: object
 ) -> Payload:
-    """What the Edge Function does."""
+    """Calls the RPC as the Edge Function does."""
     with acting_as(db, "service_role"):
         answer: Payload = value(
             db,
@@ -116,13 +117,13 @@ def deliver(
 ) -> Payload:
     body = content if isinstance(content, str) else json.dumps(content)
     signature = sign(body, SECRETS[store])
-    return call(
+    return ingest(
         db, DOMAINS[store], topic, webhook_id or f"delivery-{next(_numbers)}", signature, body
     )
 
 
 def created(db: Connection, payload: Payload, store: str = "bannos") -> list[str]:
-    """Deliver a new order; the ids of its cakes."""
+    """Delivers a new order. Returns the ids of its cakes."""
     assert deliver(db, "orders/create", payload, store=store)["outcome"] == "created"
     return ids(db, payload)
 
@@ -149,7 +150,7 @@ def events(db: Connection, order_id: str) -> list[str]:
 
 
 def moves(db: Connection, sku: str) -> list[float]:
-    """What the ledger says of an item, after its opening stock."""
+    """Returns the ledger of an item after its opening stock."""
     return [
         float(change)
         for change in values(
@@ -179,12 +180,12 @@ def prepare(db: Connection) -> None:
 
 @pytest.fixture
 def shop(db: Connection) -> Connection:
-    """Where both stores have their webhook secret."""
+    """A database in which both stores have a webhook secret."""
     prepare(db)
     return db
 
 
-# Who is believed
+# Signatures
 
 
 def forged(genuine_body: str, **changes: object) -> tuple[object, ...]:
@@ -246,50 +247,54 @@ BODY = json.dumps(order())
         "the store for the shop",
     ],
 )
-def test_vector_4_what_is_not_authentic_writes_nothing(
+@pytest.mark.spec("vector-4")
+def test_a_delivery_with_a_bad_signature_writes_nothing(
     shop: Connection, delivery: tuple[object, ...]
 ) -> None:
     before = value(shop, WRITTEN)
 
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(shop, *delivery)
+        ingest(shop, *delivery)
 
     assert value(shop, WRITTEN) == before
 
 
-def test_a_shop_without_a_secret_is_not_believed(db: Connection) -> None:
+def test_a_delivery_of_a_shop_without_a_secret_is_rejected(db: Connection) -> None:
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(db, *forged(BODY, hmac=sign(BODY, "")))
+        ingest(db, *forged(BODY, hmac=sign(BODY, "")))
 
 
-def test_p20_junk_cannot_use_up_the_id_of_a_real_delivery(shop: Connection) -> None:
+@pytest.mark.spec("P20")
+def test_a_forged_delivery_does_not_block_the_id_of_a_real_one(shop: Connection) -> None:
     payload = order()
     with raises_code("BAD_SIGNATURE", "PT401"):
-        call(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
+        ingest(shop, DOMAINS["bannos"], "orders/create", "delivery-1", "junk", json.dumps(payload))
 
     answer = deliver(shop, "orders/create", payload, webhook_id="delivery-1")
 
     assert (answer["status"], answer["outcome"]) == ("ok", "created")
 
 
-def test_the_signature_is_of_the_raw_bytes(shop: Connection) -> None:
+def test_the_signature_covers_the_raw_bytes(shop: Connection) -> None:
     body = '{ "id" : 5,\r\n\t"note": "caf\\u00e9 é 🎂", "line_items": [] }'
 
     assert deliver(shop, "orders/create", body)["outcome"] == "created"
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_p12_webhooks_come_through_the_service_role_only(shop: Connection, role: str) -> None:
+@pytest.mark.spec("P12")
+def test_only_the_service_role_delivers_webhooks(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
         shop.execute("select public.ingest_shopify_webhook(%s, %s, %s, %s, %s)", forged(BODY))
 
 
-# A new order
+# New orders
 
 
-def test_vector_1_and_p43_a_webhook_becomes_cakes_with_an_event_each(shop: Connection) -> None:
+@pytest.mark.spec("vector-1", "P43")
+def test_a_webhook_becomes_cakes_with_an_event_each(shop: Connection) -> None:
     payload = order(line("Birthday Cake", 2), line("Torte Cake"), line("Sparkler Candle"))
     number = payload["order_number"]
 
@@ -313,13 +318,13 @@ def test_the_shop_domain_decides_the_store_and_not_the_payload(shop: Connection)
     assert row(shop, ids(shop, payload)[0])["human_id"] == f"F{payload['order_number']}"
 
 
-def test_an_order_without_a_number_goes_by_its_shopify_id(shop: Connection) -> None:
+def test_an_order_without_a_number_uses_its_shopify_id(shop: Connection) -> None:
     payload = order(order_number=None)
 
     assert created(shop, payload) == [f"bannos-{payload['id']}"]
 
 
-def test_the_same_order_of_another_store_is_another_order(shop: Connection) -> None:
+def test_the_same_shopify_id_in_two_stores_is_two_orders(shop: Connection) -> None:
     payload = order()
 
     created(shop, payload)
@@ -329,7 +334,7 @@ def test_the_same_order_of_another_store_is_another_order(shop: Connection) -> N
 
 
 @pytest.mark.parametrize("lines", [[], [line("Sparkler Candle")]], ids=["empty", "accessories"])
-def test_an_order_without_cakes_is_known_but_makes_no_work(
+def test_an_order_without_cakes_is_stored_but_makes_no_cake(
     shop: Connection, lines: list[Payload]
 ) -> None:
     payload = order(line_items=lines)
@@ -343,7 +348,7 @@ def test_an_order_from_the_counter_is_not_open(shop: Connection) -> None:
     assert (row(shop, cake)["is_pos"], row(shop, cake)["is_open"]) == (True, False)
 
 
-def test_listeners_hear_of_the_order_and_not_of_the_customer(clone: str) -> None:
+def test_listeners_get_the_order_id_and_no_customer_data(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as conn, psycopg.connect(clone) as ear:
         prepare(conn)
         ear.execute("listen bakehouse")
@@ -362,10 +367,11 @@ def test_listeners_hear_of_the_order_and_not_of_the_customer(clone: str) -> None
     }
 
 
-# Again and again
+# Repeats
 
 
-def test_vector_2_a_delivery_that_is_repeated_changes_nothing(shop: Connection) -> None:
+@pytest.mark.spec("vector-2")
+def test_a_delivery_that_is_repeated_changes_nothing(shop: Connection) -> None:
     stocked(shop, "CANDLE-2")
     payload = order(line("Cake"), line("Sparkler Candle", 3, sku="CANDLE-2"))
 
@@ -385,7 +391,8 @@ def test_vector_2_a_delivery_that_is_repeated_changes_nothing(shop: Connection) 
 
 
 @pytest.mark.parametrize("same_id", [True, False], ids=["one delivery id", "ids of their own"])
-def test_vector_2_twenty_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
+@pytest.mark.spec("vector-2")
+def test_twenty_deliveries_at_once_make_one_set_of_rows(clone: str, same_id: bool) -> None:
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-20"))
     with psycopg.connect(clone, autocommit=True) as conn:
         prepare(conn)
@@ -410,7 +417,7 @@ def test_vector_2_twenty_at_once_make_one_set_of_rows(clone: str, same_id: bool)
 
 
 def in_production(db: Connection, order_id: str, **columns: object) -> Payload:
-    """Staff have worked on the cake and written on it."""
+    """A cake that staff have worked on and edited."""
     staff = make_staff(db)
     changes = {
         "stage": "Decorating",
@@ -431,9 +438,8 @@ def in_production(db: Connection, order_id: str, **columns: object) -> Payload:
 
 
 @pytest.mark.parametrize("topic", ["orders/create", "orders/updated"])
-def test_vector_3_and_p2_a_replay_leaves_a_cake_in_production_untouched(
-    shop: Connection, topic: str
-) -> None:
+@pytest.mark.spec("vector-3", "P2")
+def test_a_replay_leaves_a_cake_in_production_untouched(shop: Connection, topic: str) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake)
@@ -445,7 +451,8 @@ def test_vector_3_and_p2_a_replay_leaves_a_cake_in_production_untouched(
     assert events(shop, cake) == ["create"]
 
 
-def test_p3_one_order_has_one_header_whatever_names_it(shop: Connection) -> None:
+@pytest.mark.spec("P3")
+def test_one_order_has_one_header_whichever_id_names_it(shop: Connection) -> None:
     payload = order()
     created(shop, payload)
 
@@ -454,7 +461,8 @@ def test_p3_one_order_has_one_header_whatever_names_it(shop: Connection) -> None
     assert len(ids(shop, payload)) == 1
 
 
-def test_p3_a_cake_belongs_to_a_known_order(clone: str) -> None:
+@pytest.mark.spec("P3")
+def test_a_cake_belongs_to_a_known_order(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         make_order(conn, shopify_order_gid="gid://shopify/Order/404")
 
@@ -465,7 +473,7 @@ def test_p3_a_cake_belongs_to_a_known_order(clone: str) -> None:
 # Updates
 
 
-def test_an_update_reaches_a_cake_nobody_has_begun(shop: Connection) -> None:
+def test_an_update_changes_a_cake_that_is_not_started(shop: Connection) -> None:
     set_clock(shop, "2025-11-01 00:00Z")
     payload = order(line("Cake", properties=[{"name": "Writing", "value": "Happy"}]))
     (cake,) = created(shop, payload)
@@ -492,7 +500,8 @@ def test_an_update_reaches_a_cake_nobody_has_begun(shop: Connection) -> None:
     }  # fmt: skip
 
 
-def test_p2_an_update_never_touches_what_production_says(shop: Connection) -> None:
+@pytest.mark.spec("P2")
+def test_an_update_never_changes_production_columns(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake)
@@ -508,7 +517,8 @@ def test_p2_an_update_never_touches_what_production_says(shop: Connection) -> No
     assert after["needs_attention"] == "Shopify changed customer name"
 
 
-def test_p2_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Connection) -> None:
+@pytest.mark.spec("P2")
+def test_a_text_changed_by_staff_and_by_shopify_keeps_the_words_of_staff(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     in_production(shop, cake)
@@ -523,7 +533,7 @@ def test_p2_where_staff_and_shopify_both_changed_a_text_theirs_stays(shop: Conne
     )
 
 
-def test_a_date_that_comes_later_ends_the_search_for_it(shop: Connection) -> None:
+def test_a_later_due_date_clears_the_request_for_attention(shop: Connection) -> None:
     payload = order(note_attributes=[])
     (cake,) = created(shop, payload)
     doubt = row(shop, cake)["needs_attention"]
@@ -538,7 +548,7 @@ def test_a_date_that_comes_later_ends_the_search_for_it(shop: Connection) -> Non
     assert (row(shop, cake)["due_date"], row(shop, cake)["needs_attention"]) == ("2025-11-08", None)
 
 
-def test_an_update_that_comes_too_late_is_ignored(shop: Connection) -> None:
+def test_an_update_older_than_the_last_one_is_ignored(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     deliver(shop, "orders/updated", later(payload, 20, note="Newest"))
@@ -548,7 +558,7 @@ def test_an_update_that_comes_too_late_is_ignored(shop: Connection) -> None:
     assert (answer["outcome"], row(shop, cake)["notes"]) == ("unchanged", "Newest")
 
 
-def test_an_update_that_comes_first_makes_the_order(shop: Connection) -> None:
+def test_an_update_that_arrives_first_creates_the_order(shop: Connection) -> None:
     payload = order()
 
     outcomes = [
@@ -560,7 +570,8 @@ def test_an_update_that_comes_first_makes_the_order(shop: Connection) -> None:
     assert (outcomes, row(shop, cake)["notes"]) == (["created", "unchanged"], "Newest")
 
 
-def test_p3_and_p42_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connection) -> None:
+@pytest.mark.spec("P3", "P42")
+def test_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connection) -> None:
     payload = order()
     (first,) = created(shop, payload)
 
@@ -576,7 +587,7 @@ def test_p3_and_p42_a_second_cake_gets_the_next_suffix_and_ids_stay(shop: Connec
     assert float(row(shop, f"{first}-B")["total_amount"]) == 0
 
 
-def test_a_cake_taken_off_is_cancelled_and_its_accessories_move_on(shop: Connection) -> None:
+def test_a_removed_cake_is_cancelled_and_its_accessories_move_to_the_next(shop: Connection) -> None:
     first, second = line("Birthday Cake"), line("Torte Cake")
     payload = order(first, second, line("Sparkler Candle"))
     cake_a, cake_b = created(shop, payload)
@@ -594,7 +605,7 @@ def test_a_cake_taken_off_is_cancelled_and_its_accessories_move_on(shop: Connect
     assert events(shop, cake_a) == ["create", "cancel"]
 
 
-def test_of_several_alike_the_one_furthest_from_done_is_taken_off(shop: Connection) -> None:
+def test_of_equal_cakes_the_least_advanced_one_is_removed(shop: Connection) -> None:
     payload = order(line("Birthday Cake", 3))
     cakes = created(shop, payload)
     shop.execute("update public.orders set stage = 'Packing' where id = %s", (cakes[2],))
@@ -620,7 +631,7 @@ def test_a_cake_that_staff_cancelled_does_not_come_back(shop: Connection) -> Non
     assert [row(shop, cake)["notes"] for cake in cakes] == ["Side door", "Ring the bell"]
 
 
-def test_a_complete_cake_is_as_it_left_the_house(shop: Connection) -> None:
+def test_an_update_leaves_a_complete_cake_unchanged(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
     before = in_production(shop, cake, stage="Complete")
@@ -633,7 +644,8 @@ def test_a_complete_cake_is_as_it_left_the_house(shop: Connection) -> None:
 # Cancellations
 
 
-def test_vector_11_cancelling_stops_the_work_and_gives_back_stock_once(shop: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_cancelling_stops_the_work_and_returns_stock_once(shop: Connection) -> None:
     stocked(shop, "CANDLE-11")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-11"))
     cakes = created(shop, payload)
@@ -660,7 +672,8 @@ def test_vector_11_cancelling_stops_the_work_and_gives_back_stock_once(shop: Con
     assert meta["assignee_id"] == assigned["assignee_id"]
 
 
-def test_vector_11_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Connection) -> None:
+@pytest.mark.spec("vector-11")
+def test_cancelling_keeps_a_complete_cake_and_its_stock(shop: Connection) -> None:
     stocked(shop, "CANDLE-12")
     payload = order(line("Cake", 2), line("Sparkler Candle", 3, sku="CANDLE-12"))
     cakes = created(shop, payload)
@@ -672,7 +685,7 @@ def test_vector_11_a_complete_cake_stays_and_so_does_what_went_into_it(shop: Con
     assert moves(shop, "CANDLE-12") == [-3]
 
 
-def test_an_order_cancelled_before_it_came_stays_cancelled(shop: Connection) -> None:
+def test_a_cancellation_that_arrives_first_keeps_the_order_cancelled(shop: Connection) -> None:
     payload = order()
 
     outcomes = [
@@ -688,7 +701,7 @@ def test_an_order_cancelled_before_it_came_stays_cancelled(shop: Connection) -> 
     assert ids(shop, payload) == []
 
 
-def test_an_update_that_says_cancelled_cancels(shop: Connection) -> None:
+def test_an_update_with_a_cancellation_cancels_the_order(shop: Connection) -> None:
     payload = order()
     (cake,) = created(shop, payload)
 
@@ -697,7 +710,7 @@ def test_an_update_that_says_cancelled_cancels(shop: Connection) -> None:
     assert events(shop, cake) == ["create", "cancel"]
 
 
-# What can never be applied
+# Deliveries that can never apply
 
 
 HOPELESS: dict[str, tuple[str, str]] = {
@@ -718,7 +731,8 @@ HOPELESS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", HOPELESS)
-def test_p37_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: str) -> None:
+@pytest.mark.spec("P37")
+def test_a_delivery_that_can_never_apply_becomes_a_dead_letter(shop: Connection, case: str) -> None:
     topic, body = HOPELESS[case]
     before = value(shop, WRITTEN)
 
@@ -736,7 +750,7 @@ def test_p37_what_can_never_be_applied_is_a_dead_letter(shop: Connection, case: 
     assert value(shop, WRITTEN) == before
 
 
-def test_five_megabytes_are_an_order_like_any_other(shop: Connection) -> None:
+def test_an_order_of_five_megabytes_is_accepted(shop: Connection) -> None:
     payload = order(note="x" * 5_000_000)
 
     (cake,) = created(shop, payload)
@@ -744,7 +758,8 @@ def test_five_megabytes_are_an_order_like_any_other(shop: Connection) -> None:
     assert len(row(shop, cake)["notes"]) == 5_000_000
 
 
-def test_p37_a_number_that_is_taken_is_a_dead_letter_until_somebody_helps(shop: Connection) -> None:
+@pytest.mark.spec("P37")
+def test_a_number_in_use_makes_a_dead_letter_until_it_is_free(shop: Connection) -> None:
     payload = order(line("Cake", 2))
     taken = make_order(shop, id=f"bannos-{payload['order_number']}-B", suffix="B")
 
@@ -768,7 +783,8 @@ def replay(db: Connection, account: UUID, delivery: object) -> Payload:
     return answer
 
 
-def test_p20_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -> None:
+@pytest.mark.spec("P20")
+def test_a_dead_letter_that_arrives_again_is_tried_again(shop: Connection) -> None:
     payload = order()
     taken = make_order(shop, id=f"bannos-{payload['order_number']}")
     deliver(shop, "orders/create", payload, webhook_id="again")
@@ -782,7 +798,8 @@ def test_p20_a_dead_letter_that_is_sent_again_is_tried_again(shop: Connection) -
     ) == ["(ok,2,t)"]
 
 
-def test_p37_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
+@pytest.mark.spec("P37")
+def test_a_temporary_failure_leaves_nothing_so_that_shopify_retries(
     shop: Connection,
 ) -> None:
     payload = order()
@@ -816,7 +833,8 @@ def test_p37_a_failure_that_may_pass_leaves_nothing_so_that_shopify_retries(
     ),
     topic=st.sampled_from(["orders/create", "orders/updated", "orders/cancelled"]),
 )
-def test_no_content_makes_a_webhook_fail_for_ever(
+@pytest.mark.slow
+def test_any_content_is_applied_or_becomes_a_dead_letter(
     shop: Connection, fields: Payload, topic: str
 ) -> None:
     answer = deliver(shop, topic, order() | fields)
@@ -831,7 +849,7 @@ def test_no_content_makes_a_webhook_fail_for_ever(
 @pytest.mark.parametrize(
     "query", ["public.get_webhook_deliveries()", "public.replay_webhook_delivery(1)"]
 )
-def test_deliveries_are_for_admins(shop: Connection, role: str, query: str) -> None:
+def test_only_admins_see_deliveries(shop: Connection, role: str, query: str) -> None:
     account = make_staff(shop, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"), acting_as(shop, "authenticated", account):
@@ -872,7 +890,7 @@ def test_deliveries_are_paged_from_the_newest(shop: Connection) -> None:
     assert page == [sent[2], sent[1]]
 
 
-def test_replaying_what_is_not_dead_changes_nothing(shop: Connection) -> None:
+def test_replaying_a_delivery_that_is_not_dead_changes_nothing(shop: Connection) -> None:
     delivery = deliver(shop, "orders/create", order())["delivery_id"]
     before = value(shop, WRITTEN)
 
@@ -880,7 +898,8 @@ def test_replaying_what_is_not_dead_changes_nothing(shop: Connection) -> None:
     assert value(shop, WRITTEN) == before
 
 
-def test_p48_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
+@pytest.mark.spec("P48")
+def test_bodies_are_purged_after_thirty_days_and_deliveries_after_ninety(
     shop: Connection,
 ) -> None:
     for days in (1, 31, 91):
@@ -912,17 +931,17 @@ def test_p48_bodies_are_forgotten_after_thirty_days_and_deliveries_after_ninety(
         "app.ingest_pause",
     ],
 )
-def test_no_api_role_reads_what_shopify_sent(shop: Connection, role: str, table: str) -> None:
+def test_no_api_role_reads_the_body_of_a_delivery(shop: Connection, role: str, table: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
         shop.execute(f"select from {table}".encode())
 
 
-# Holding webhooks back
+# Pausing webhooks
 
 
-def test_while_paused_shopify_is_told_to_come_back(shop: Connection) -> None:
+def test_a_pause_tells_shopify_to_retry(shop: Connection) -> None:
     payload = order()
     shop.execute("select app.pause_ingest(null, 'a release')")
     with raises_code("PAUSED", "PT503"):
@@ -946,7 +965,9 @@ def test_a_pause_ends_by_itself(shop: Connection) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 @pytest.mark.parametrize("function", ["pause_ingest(null, 'x')", "resume_ingest()"])
-def test_only_a_release_pauses(shop: Connection, role: str, function: str) -> None:
+def test_no_api_role_can_pause_or_resume_webhooks(
+    shop: Connection, role: str, function: str
+) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -979,7 +1000,8 @@ def test_pausing_waits_for_the_deliveries_under_way(clone: str) -> None:
 # Secrets
 
 
-def test_p25_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
+@pytest.mark.spec("P25")
+def test_a_secret_can_be_stored_and_never_read(shop: Connection) -> None:
     admin = make_staff(shop, role="Admin")
     token = "shpat_" + "t" * 32
 
@@ -998,7 +1020,8 @@ def test_p25_a_secret_goes_in_and_never_comes_out(shop: Connection) -> None:
 @pytest.mark.parametrize(
     "secret", [None, "", "too-short-secret", "with a blank inside it!", "x" * 501]
 )
-def test_p25_what_is_no_secret_does_not_replace_one(
+@pytest.mark.spec("P25")
+def test_an_invalid_secret_does_not_replace_the_stored_one(
     shop: Connection, function: str, secret: str | None
 ) -> None:
     admin = make_staff(shop, role="Admin")
@@ -1020,7 +1043,8 @@ def test_a_refused_secret_is_not_in_the_refusal(shop: Connection) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
-def test_p12_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> None:
+@pytest.mark.spec("P12")
+def test_no_api_role_can_read_a_secret(shop: Connection, role: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(shop, role, admin):
@@ -1029,7 +1053,7 @@ def test_p12_no_api_role_can_ask_for_a_secret(shop: Connection, role: str) -> No
 
 @pytest.mark.parametrize("function", ["set_shop_token", "set_webhook_secret"])
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
-def test_secrets_are_for_admins(shop: Connection, function: str, role: str) -> None:
+def test_only_admins_store_secrets(shop: Connection, function: str, role: str) -> None:
     account = make_staff(shop, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"), acting_as(shop, "authenticated", account):
@@ -1037,14 +1061,16 @@ def test_secrets_are_for_admins(shop: Connection, function: str, role: str) -> N
 
 
 @pytest.mark.parametrize("function", ["set_shop_token", "set_webhook_secret"])
-def test_vector_14_a_secret_is_of_a_store(shop: Connection, function: str) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_secret_needs_an_existing_store(shop: Connection, function: str) -> None:
     admin = make_staff(shop, role="Admin")
 
     with raises_code("BAD_INPUT", "PT400"), acting_as(shop, "authenticated", admin):
         shop.execute(f"select public.{function}(null, %s)".encode(), ("s" * 32,))
 
 
-def test_p44_no_migration_names_an_endpoint_or_empties_a_table() -> None:
+@pytest.mark.spec("P44")
+def test_no_migration_names_an_endpoint_or_empties_a_table() -> None:
     harmful = re.compile(
         r"https?://|\btruncate\s+(table\s+)?(only\s+)?\w+\.|^delete from",
         re.IGNORECASE | re.MULTILINE,
@@ -1090,7 +1116,7 @@ revoke all on all functions in schema vault from public;
 
 @pytest.fixture
 def vaulted(server: Server, blank: str) -> Iterator[Connection]:
-    """Migrated where Supabase's Vault is, with the rights that the platform gives on it."""
+    """A database with Supabase's Vault, and with the rights that the platform grants on it."""
     database = str(psycopg.conninfo.conninfo_to_dict(blank)["dbname"])
     with psycopg.connect(server.superuser_dsn(database), autocommit=True) as platform:
         platform.execute(VAULT)
@@ -1111,9 +1137,9 @@ def vaulted(server: Server, blank: str) -> Iterator[Connection]:
         yield conn
 
 
-def test_where_there_is_a_vault_it_keeps_the_secrets(vaulted: Connection) -> None:
+def test_secrets_are_kept_in_the_vault_where_there_is_one(vaulted: Connection) -> None:
     prepare(vaulted)
-    prepare(vaulted)  # replaces them
+    prepare(vaulted)  # replaces the secrets
 
     assert created(vaulted, order()) != []
     assert value(vaulted, "select count(*) from private.shop_tokens") == 0
@@ -1148,7 +1174,7 @@ await import(process.argv[2]);
 
 
 class Api(BaseHTTPRequestHandler):
-    """The part of PostgREST that the function meets: an RPC by name, refusals as JSON."""
+    """The part of PostgREST that the function uses: an RPC by name, refusals as JSON."""
 
     dsn: str
 
@@ -1186,7 +1212,7 @@ class Api(BaseHTTPRequestHandler):
 
 @contextmanager
 def edge_function(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """The function in Node, which runs it as it is: it has no types. Its port."""
+    """Runs the function in Node. Yields its port. Without types it runs unchanged."""
     if shutil.which("node") is None:
         pytest.skip("there is no Node to run the function")
     (folder / "deno.mjs").write_text(DENO)
@@ -1209,7 +1235,7 @@ def edge_function(folder: Path, environment: dict[str, str]) -> Iterator[int]:
 
 @pytest.fixture
 def api(clone: str) -> Iterator[dict[str, str]]:
-    """The environment of the function: an API before the database of the test."""
+    """The environment of the function, with an API on the database of this test."""
     with psycopg.connect(clone, autocommit=True) as conn:
         prepare(conn)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnApi", (Api,), {"dsn": clone}))
@@ -1223,7 +1249,7 @@ def api(clone: str) -> Iterator[dict[str, str]]:
 
 
 def send(port: int, body: str, method: str = "POST", **changes: str) -> tuple[int, str | None]:
-    """The status, and what the function allows."""
+    """Returns the status and the Allow header."""
     headers = {
         "X-Shopify-Shop-Domain": DOMAINS["bannos"],
         "X-Shopify-Topic": "orders/create",
@@ -1237,7 +1263,7 @@ def send(port: int, body: str, method: str = "POST", **changes: str) -> tuple[in
     return answer.status, answer.headers["Allow"]
 
 
-def test_the_edge_function_passes_on_and_says_what_to_do(
+def test_the_edge_function_delivers_and_answers_with_the_right_status(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
     payload = order(note="caf\u00e9 🎂")
@@ -1256,10 +1282,10 @@ def test_the_edge_function_passes_on_and_says_what_to_do(
         assert values(conn, "select attempts from public.webhook_deliveries") == [2]
 
 
-def test_the_edge_function_leaves_the_body_as_it_was_signed(
+def test_the_edge_function_passes_the_signed_bytes_unchanged(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
-    body = "\ufeff" + BODY  # a byte order mark: signed, and not JSON
+    body = "\ufeff" + BODY  # with a byte order mark the signature holds, but the text is not JSON
 
     with edge_function(tmp_path, api) as port, psycopg.connect(clone) as conn:
         assert send(port, body) == (200, None)
@@ -1272,7 +1298,7 @@ def test_the_edge_function_leaves_the_body_as_it_was_signed(
     [{"SUPABASE_SERVICE_ROLE_KEY": "another key"}, {"SUPABASE_URL": "http://127.0.0.1:9"}],
     ids=["a key that is refused", "an API that is down"],
 )
-def test_what_is_our_own_fault_makes_shopify_send_it_again(
+def test_a_fault_of_ours_makes_shopify_send_again(
     api: dict[str, str], tmp_path: Path, broken: dict[str, str]
 ) -> None:
     with edge_function(tmp_path, api | broken) as port:

@@ -1,4 +1,4 @@
-"""What is in stock: one ledger, one writer, and a catalogue that never touches it."""
+"""Stock: one ledger, one writer, and a catalogue whose edits never change it."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +10,16 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, ask, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 ADJUST: dict[str, LiteralString] = {
     "component": "select public.adjust_component_stock(%s, %s, p_reason => 'correction')",
     "accessory": "select public.adjust_accessory_stock(%s, %s, p_reason => 'correction')",
     "topper": "select public.adjust_cake_topper_stock(%s, %s, p_reason => 'correction')",
 }
-# what the client calls, with the names it gives its parameters
+# the functions that the client calls, with its parameter names
 CONTRACT = {
     "get_components": "p_category p_active_only p_search",
     "get_low_stock_components": "",
@@ -50,7 +51,7 @@ CONTRACT = {
 def make_item(
     db: Connection, sku: str, stock: object = 0, kind: str = "accessory", **columns: object
 ) -> UUID:
-    """An item with this stock; the jobs that the first count made are forgotten."""
+    """Adds an item with this stock, without the jobs that its first count queues."""
     row: dict[str, object] = {"sku": sku, "kind": kind, "title": sku} | columns
     insert = psycopg.sql.SQL(
         "insert into public.inventory_items ({}) values ({}) returning id"
@@ -88,7 +89,7 @@ def items_that_differ_from_their_ledger(db: Connection) -> list[str]:
 
 
 def breaks_in_the_ledger(db: Connection) -> list[int]:
-    """Rows that do not begin where the one before them ended."""
+    """Returns ledger rows that do not start at the end of the row before."""
     return values(
         db,
         """
@@ -100,26 +101,14 @@ def breaks_in_the_ledger(db: Connection) -> list[int]:
     )
 
 
-def call(db: Connection, account: UUID, query: LiteralString, *parameters: object) -> Any:
-    with acting_as(db, "authenticated", account):
-        return value(db, query, *parameters)
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-@pytest.fixture
-def supervisor(db: Connection) -> UUID:
-    return make_staff(db, role="Supervisor")
-
-
 # The interface
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_p40_the_client_s_names_and_parameters_are_there(db: Connection, name: str) -> None:
+@pytest.mark.spec("P40")
+def test_every_function_and_parameter_that_the_client_uses_exists(
+    db: Connection, name: str
+) -> None:
     inputs = values(
         db,
         "select arg from pg_proc as fun, unnest(fun.proargnames[:fun.pronargs]) "
@@ -183,7 +172,7 @@ SERVICE: list[LiteralString] = [
     + [(query, "Supervisor") for query in STOCK]
     + [(query, "Admin") for query in CATALOGUE],
 )
-def test_staff_read_supervisors_count_admins_edit(
+def test_staff_read_supervisors_count_and_admins_edit(
     db: Connection, role: str, query: LiteralString, lowest: str
 ) -> None:
     ids = {kind: make_item(db, kind, kind=kind) for kind in ADJUST}
@@ -203,7 +192,7 @@ def test_staff_read_supervisors_count_admins_edit(
 
 
 @pytest.mark.parametrize("query", SERVICE)
-def test_what_the_worker_calls_is_for_the_service_alone(
+def test_only_the_service_calls_the_functions_of_the_worker(
     db: Connection, admin: UUID, query: LiteralString
 ) -> None:
     with acting_as(db, "service_role"):
@@ -216,7 +205,7 @@ def test_what_the_worker_calls_is_for_the_service_alone(
 
 
 @pytest.mark.parametrize("table", ["inventory_items", "accessory_keywords", "boms"])
-def test_a_stranger_sees_no_catalogue(db: Connection, table: str) -> None:
+def test_a_stranger_sees_no_items(db: Connection, table: str) -> None:
     item = make_item(db, "candle")
     db.execute(
         "insert into public.accessory_keywords (keyword, component_id) values ('c', %s)", (item,)
@@ -233,19 +222,21 @@ def test_a_stranger_sees_no_catalogue(db: Connection, table: str) -> None:
 # Stock
 
 
-def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor: UUID) -> None:
+def test_an_adjustment_answers_with_the_column_names_of_its_kind(
+    db: Connection, supervisor: UUID
+) -> None:
     board = make_item(db, "board", 2, "component", title="Cake board")
     candle = make_item(db, "candle", 0, title="Candle")
     topper = make_item(db, "star", 1, "topper", title="Star Cake", alt_title="Moon Cake")
 
-    assert call(db, supervisor, ADJUST["component"], board, 3) == {
+    assert ask(db, supervisor, ADJUST["component"], board, 3) == {
         "success": True,
         "component": "Cake board",
         "before": 2,
         "after": 5,
         "change": 3,
     }
-    assert call(db, supervisor, ADJUST["accessory"], candle, 3) == {
+    assert ask(db, supervisor, ADJUST["accessory"], candle, 3) == {
         "success": True,
         "accessory": "Candle",
         "before": 0,
@@ -253,7 +244,7 @@ def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor:
         "change": 3,
         "needs_sync": True,
     }
-    assert call(db, supervisor, ADJUST["topper"], topper, -1) == {
+    assert ask(db, supervisor, ADJUST["topper"], topper, -1) == {
         "success": True,
         "old_stock": 1,
         "new_stock": 0,
@@ -263,20 +254,22 @@ def test_adjusting_answers_in_the_words_of_each_kind(db: Connection, supervisor:
 
 
 @pytest.mark.parametrize("kind", ADJUST)
-def test_p35_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: str) -> None:
+@pytest.mark.spec("P35")
+def test_stock_is_never_clamped_at_zero(db: Connection, supervisor: UUID, kind: str) -> None:
     item = make_item(db, "item", 2, kind)
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, supervisor, ADJUST[kind], item, -3)
+        ask(db, supervisor, ADJUST[kind], item, -3)
 
     assert stock(db, item) == 2
     assert items_that_differ_from_their_ledger(db) == []
 
 
-def test_p35_a_part_of_a_piece_counts(db: Connection, supervisor: UUID) -> None:
+@pytest.mark.spec("P35")
+def test_a_fraction_of_a_unit_can_be_taken(db: Connection, supervisor: UUID) -> None:
     cream = make_item(db, "cream", "1", "component", uom="kg")
 
-    call(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
+    ask(db, supervisor, ADJUST["component"], cream, Decimal("-0.4"))
 
     assert stock(db, cream) == Decimal("0.6")
 
@@ -290,14 +283,14 @@ def test_a_change_of_stock_is_a_number_to_the_thousandth(
     item = make_item(db, "item", 2, "component")
 
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, supervisor, ADJUST["component"], item, change)
+        ask(db, supervisor, ADJUST["component"], item, change)
 
 
-def test_there_is_an_end_to_what_fits_on_a_shelf(db: Connection, supervisor: UUID) -> None:
+def test_stock_above_the_limit_is_refused(db: Connection, supervisor: UUID) -> None:
     item = make_item(db, "item", 999999999, "component")
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, supervisor, ADJUST["component"], item, 1)
+        ask(db, supervisor, ADJUST["component"], item, 1)
 
 
 @pytest.mark.parametrize("kind", ADJUST)
@@ -306,15 +299,14 @@ def test_an_item_of_another_kind_is_not_found(db: Connection, supervisor: UUID, 
 
     for item in (other, uuid4(), None):
         with raises_code("NOT_FOUND", "PT404"):
-            call(db, supervisor, ADJUST[kind], item, 1)
+            ask(db, supervisor, ADJUST[kind], item, 1)
 
 
-def test_p29_every_change_is_in_the_one_ledger_with_its_actor(
-    db: Connection, supervisor: UUID
-) -> None:
+@pytest.mark.spec("P29")
+def test_every_change_is_in_the_one_ledger_with_its_actor(db: Connection, supervisor: UUID) -> None:
     items = {kind: make_item(db, kind, 1, kind) for kind in ADJUST}
     for kind, item in items.items():
-        call(db, supervisor, ADJUST[kind], item, 4)
+        ask(db, supervisor, ADJUST[kind], item, 4)
 
     ledger = db.execute(
         "select item_id, kind, change_amount, stock_before, stock_after, reason, actor_id, "
@@ -326,13 +318,15 @@ def test_p29_every_change_is_in_the_one_ledger_with_its_actor(
     ]
 
 
-def test_nobody_adjusts_in_the_name_of_somebody_else(db: Connection, supervisor: UUID) -> None:
+def test_an_adjustment_in_the_name_of_another_account_is_refused(
+    db: Connection, supervisor: UUID
+) -> None:
     item = make_item(db, "board", 0, "component")
     adjust: LiteralString = "select public.adjust_component_stock(%s, 1, p_created_by => %s)"
 
-    call(db, supervisor, adjust, item, str(supervisor))
+    ask(db, supervisor, adjust, item, str(supervisor))
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, supervisor, adjust, item, str(uuid4()))
+        ask(db, supervisor, adjust, item, str(uuid4()))
 
     assert stock(db, item) == 1
 
@@ -355,26 +349,27 @@ def test_the_ledger_is_append_only(db: Connection, change: LiteralString) -> Non
 def test_the_ledger_is_listed_newest_first(db: Connection, supervisor: UUID) -> None:
     board = make_item(db, "board", 1, "component", title="Board")
     candle = make_item(db, "candle", 1)
-    call(db, supervisor, ADJUST["component"], board, 2)
+    ask(db, supervisor, ADJUST["component"], board, 2)
     listing: LiteralString = (
         "select array_agg(array[table_name, item_name, change_amount::text, stock_before::text, "
         "stock_after::text, reason, created_by]) from public.get_stock_transactions(%s, %s, %s)"
     )
 
-    of_board = call(db, supervisor, listing, None, board, None)
+    of_board = ask(db, supervisor, listing, None, board, None)
 
     assert of_board == [
         ["components", "Board", "2.000", "1.000", "3.000", "correction", "Test Supervisor"],
         ["components", "Board", "1.000", "0.000", "1.000", "adjust", "system"],
     ]
-    assert call(db, supervisor, listing, None, None, 1) == of_board[:1]
-    assert [row[1] for row in call(db, supervisor, listing, "accessories", None, 9)] == ["candle"]
-    assert call(db, supervisor, listing, "components", candle, 9) is None
+    assert ask(db, supervisor, listing, None, None, 1) == of_board[:1]
+    assert [row[1] for row in ask(db, supervisor, listing, "accessories", None, 9)] == ["candle"]
+    assert ask(db, supervisor, listing, "components", candle, 9) is None
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, supervisor, listing, "staff_shared", None, 9)
+        ask(db, supervisor, listing, "staff_shared", None, 9)
 
 
-def test_p35_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
+@pytest.mark.spec("P35")
+def test_two_calls_cannot_both_take_the_last_unit(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         item = make_item(conn, "board", 1, "component")
         one, two = make_staff(conn, role="Supervisor"), make_staff(conn, role="Supervisor")
@@ -388,7 +383,8 @@ def test_p35_two_who_take_the_last_one_do_not_both_get_it(clone: str) -> None:
         assert items_that_differ_from_their_ledger(conn) == []
 
 
-def test_p35_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: str) -> None:
+@pytest.mark.spec("P35")
+def test_the_ledger_equals_the_stock_after_counts_at_once(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         items = [make_item(conn, f"candle-{nr}", 20) for nr in range(3)]
         account = make_staff(conn, role="Supervisor")
@@ -399,7 +395,7 @@ def test_p35_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: s
             for step in range(25):
                 change = (-9, 4, -7, 5)[(seed + step) % 4]
                 try:
-                    call(conn, account, ADJUST["accessory"], items[(seed * step) % 3], change)
+                    ask(conn, account, ADJUST["accessory"], items[(seed * step) % 3], change)
                     done += 1
                 except psycopg.Error as error:
                     refused += error.sqlstate == "PT409"
@@ -418,14 +414,14 @@ def test_p35_the_ledger_sums_to_the_stock_when_everybody_counts_at_once(clone: s
         assert breaks_in_the_ledger(conn) == []
 
 
-def test_who_counts_is_told_what_there_was_and_is(clone: str) -> None:
+def test_counts_at_once_each_answer_their_own_before_and_after(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         item = make_item(conn, "board", 0, "component")
         account = make_staff(conn, role="Supervisor")
 
     def count(_: int) -> list[tuple[int, int]]:
         with psycopg.connect(clone, autocommit=True) as conn:
-            answers = [call(conn, account, ADJUST["component"], item, 1) for _ in range(25)]
+            answers = [ask(conn, account, ADJUST["component"], item, 1) for _ in range(25)]
         return [(answer["before"], answer["after"]) for answer in answers]
 
     with ThreadPoolExecutor(8) as pool:
@@ -439,7 +435,7 @@ def test_status_shows_stock_reserved_buffer_and_what_is_left(
 ) -> None:
     item = make_item(db, "candle", 10, title="Candle", min_stock=11)
     make_item(db, "gone", 10, title="Gone", is_active=False)
-    call(db, admin, "select public.set_stock_buffer(%s, 2.5)", item)
+    ask(db, admin, "select public.set_stock_buffer(%s, 2.5)", item)
     with acting_as(db, "authenticated", supervisor):
         rows = db.execute(
             "select sku, title, kind, stock, reserved, buffer, ats, min_stock, is_low_stock "
@@ -451,7 +447,7 @@ def test_status_shows_stock_reserved_buffer_and_what_is_left(
     ]
 
 
-# Towards the shops
+# Pushing to the shops
 
 
 def test_moving_stock_asks_for_one_push_per_sku(
@@ -462,9 +458,9 @@ def test_moving_stock_asks_for_one_push_per_sku(
     assert pushes(db) == []
 
     for _ in range(3):
-        call(db, supervisor, ADJUST["accessory"], candle, 1)
+        ask(db, supervisor, ADJUST["accessory"], candle, 1)
     assert pushes(db) == ["candle"]
-    call(db, admin, "select public.set_stock_buffer(%s, 1)", balloon)
+    ask(db, admin, "select public.set_stock_buffer(%s, 1)", balloon)
 
     assert pushes(db) == ["balloon", "candle"]
     assert values(db, "select payload from public.work_queue where dedupe_key = 'candle'") == [
@@ -472,12 +468,12 @@ def test_moving_stock_asks_for_one_push_per_sku(
     ]
 
 
-def test_what_no_shop_sells_is_not_pushed(db: Connection, supervisor: UUID) -> None:
+def test_an_item_that_no_shop_sells_is_not_pushed(db: Connection, supervisor: UUID) -> None:
     board = make_item(db, "board", 5, "component")
     old = make_item(db, "old", 5, is_active=False)
 
-    call(db, supervisor, ADJUST["component"], board, 1)
-    call(db, supervisor, ADJUST["accessory"], old, 1)
+    ask(db, supervisor, ADJUST["component"], board, 1)
+    ask(db, supervisor, ADJUST["accessory"], old, 1)
 
     assert pushes(db) == []
 
@@ -507,7 +503,7 @@ def reconcile(db: Connection, *counts: tuple[str, object]) -> Any:
 
 
 def let_time_pass(db: Connection) -> None:
-    """What moved so far moved long ago."""
+    """Moves the clock two hours past all movements so far."""
     db.execute(
         "insert into app.clock (at) values (now() + interval '2 hours') "
         "on conflict (xid) do update set at = excluded.at"
@@ -545,13 +541,13 @@ def test_reconciling_corrects_by_ledger_rows(db: Connection) -> None:
     assert items_that_differ_from_their_ledger(db) == []
 
 
-def test_reconciling_leaves_alone_what_the_shops_cannot_know_yet(
+def test_reconciling_skips_changes_that_the_shops_do_not_know_yet(
     db: Connection, supervisor: UUID
 ) -> None:
     moved = make_item(db, "moved", 5)
     queued, dead = make_item(db, "queued", 4), make_item(db, "dead", 4)
     let_time_pass(db)
-    call(db, supervisor, ADJUST["accessory"], moved, 1)
+    ask(db, supervisor, ADJUST["accessory"], moved, 1)
     db.execute("delete from public.work_queue where dedupe_key = 'moved'")
     db.execute("""select app.enqueue('inventory_push', '{"sku": "queued"}', 'queued')""")
     db.execute(
@@ -577,7 +573,7 @@ def test_reconciling_leaves_alone_what_the_shops_cannot_know_yet(
         '[{"sku": "a", "available": "1"}]',
     ],
 )
-def test_counts_that_are_none_are_refused(db: Connection, counts: str | None) -> None:
+def test_invalid_counts_are_refused(db: Connection, counts: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"), acting_as(db, "service_role"):
         db.execute("select public.apply_reconcile(%s)", (counts,))
 
@@ -592,30 +588,31 @@ def columns(db: Connection, item_id: UUID) -> dict[str, Any]:
     return row
 
 
-def test_p35_editing_the_catalogue_never_touches_stock(db: Connection, admin: UUID) -> None:
-    component = call(
+@pytest.mark.spec("P35")
+def test_editing_an_item_never_changes_its_stock(db: Connection, admin: UUID) -> None:
+    component = ask(
         db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')"
     )
-    accessory = call(
+    accessory = ask(
         db, admin, "select public.upsert_accessory(p_sku => 'candle', p_name => 'Candle')"
     )
-    topper = call(db, admin, "select public.upsert_cake_topper(p_name_1 => 'Star')")
+    topper = ask(db, admin, "select public.upsert_cake_topper(p_name_1 => 'Star')")
     for item in (component, accessory, topper):
         assert columns(db, item)["on_hand"] == 0
         db.execute("select app.move_stock(%s, 7, 'adjust')", (item,))
 
-    call(db, admin, "select public.upsert_component(%s, p_name => 'Board 2')", component)
-    call(db, admin, "select public.upsert_accessory(%s, p_name => 'Candle 2')", accessory)
-    call(db, admin, "select public.upsert_cake_topper(%s, p_name_1 => 'Star 2')", topper)
+    ask(db, admin, "select public.upsert_component(%s, p_name => 'Board 2')", component)
+    ask(db, admin, "select public.upsert_accessory(%s, p_name => 'Candle 2')", accessory)
+    ask(db, admin, "select public.upsert_cake_topper(%s, p_name_1 => 'Star 2')", topper)
 
     for item, title in ((component, "Board 2"), (accessory, "Candle 2"), (topper, "Star 2")):
         assert (columns(db, item)["title"], columns(db, item)["on_hand"]) == (title, 7)
 
 
 def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) -> None:
-    component = call(db, admin, "select public.upsert_component(p_sku => ' a ', p_name => ' A ')")
-    accessory = call(db, admin, "select public.upsert_accessory(p_sku => 'b', p_name => 'B')")
-    topper = call(db, admin, "select public.upsert_cake_topper(p_name_1 => 'C')")
+    component = ask(db, admin, "select public.upsert_component(p_sku => ' a ', p_name => ' A ')")
+    accessory = ask(db, admin, "select public.upsert_accessory(p_sku => 'b', p_name => 'B')")
+    topper = ask(db, admin, "select public.upsert_cake_topper(p_name_1 => 'C')")
 
     def facts(item: UUID) -> tuple[object, ...]:
         row = columns(db, item)
@@ -626,8 +623,9 @@ def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) 
     assert facts(topper) == (f"topper-{topper}", "C", "topper", "each", 5)
 
 
-def test_p40_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
-    item = call(
+@pytest.mark.spec("P40")
+def test_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
+    item = ask(
         db,
         admin,
         "select public.upsert_component(p_sku => 'board', p_name => 'Board', p_min_stock => 4, "
@@ -635,9 +633,9 @@ def test_p40_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, adm
     )
     before = columns(db, item)
 
-    call(db, admin, "select public.upsert_component(%s)", item)
+    ask(db, admin, "select public.upsert_component(%s)", item)
     assert columns(db, item) == before
-    call(
+    ask(
         db, admin, "select public.upsert_component(%s, p_description => '', p_min_stock => 0)", item
     )
 
@@ -647,7 +645,7 @@ def test_p40_null_leaves_a_field_and_an_empty_text_clears_it(db: Connection, adm
 
 
 def test_an_empty_match_is_no_match_rather_than_every_line(db: Connection, admin: UUID) -> None:
-    item = call(
+    item = ask(
         db,
         admin,
         "select public.upsert_accessory(p_sku => 'c', p_name => 'C', p_product_match => ' ')",
@@ -672,9 +670,9 @@ BAD_ITEMS: list[LiteralString] = [
 
 
 @pytest.mark.parametrize("query", BAD_ITEMS)
-def test_what_makes_no_item_is_refused(db: Connection, admin: UUID, query: LiteralString) -> None:
+def test_an_invalid_item_is_refused(db: Connection, admin: UUID, query: LiteralString) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, query)
+        ask(db, admin, query)
 
 
 def test_a_sku_belongs_to_one_item_of_any_kind(db: Connection, admin: UUID) -> None:
@@ -682,9 +680,9 @@ def test_a_sku_belongs_to_one_item_of_any_kind(db: Connection, admin: UUID) -> N
     board = make_item(db, "board", 0, "component")
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.upsert_component(p_sku => 'candle', p_name => 'C')")
+        ask(db, admin, "select public.upsert_component(p_sku => 'candle', p_name => 'C')")
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.upsert_component(%s, p_sku => 'candle')", board)
+        ask(db, admin, "select public.upsert_component(%s, p_sku => 'candle')", board)
 
 
 UNKNOWN: list[LiteralString] = [
@@ -706,10 +704,10 @@ UNKNOWN: list[LiteralString] = [
 @pytest.mark.parametrize("query", UNKNOWN)
 def test_an_unknown_id_is_not_found(db: Connection, admin: UUID, query: LiteralString) -> None:
     with raises_code("NOT_FOUND", "PT404"):
-        call(db, admin, query, uuid4())
+        ask(db, admin, query, uuid4())
 
 
-def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
+def test_a_retired_item_leaves_the_lists_and_stays_in_the_ledger(
     db: Connection, admin: UUID
 ) -> None:
     retired: list[tuple[str, LiteralString, LiteralString]] = [
@@ -732,16 +730,16 @@ def test_what_is_retired_leaves_the_lists_and_stays_in_the_ledger(
     for kind, retire, listing in retired:
         item = make_item(db, kind, 3, kind)
 
-        assert call(db, admin, retire, item) is True
+        assert ask(db, admin, retire, item) is True
 
-        assert [call(db, admin, listing, only) for only in (True, None, False)] == [0, 0, 1]
+        assert [ask(db, admin, listing, only) for only in (True, None, False)] == [0, 0, 1]
         assert (
-            call(db, admin, "select count(*) from public.get_stock_transactions(null, %s)", item)
+            ask(db, admin, "select count(*) from public.get_stock_transactions(null, %s)", item)
             == 1
         )
 
 
-def test_lists_say_what_is_low(db: Connection, supervisor: UUID) -> None:
+def test_lists_mark_items_that_are_low(db: Connection, supervisor: UUID) -> None:
     for sku, on_hand in (("none", 0), ("few", 2), ("enough", 5)):
         make_item(db, f"a-{sku}", on_hand, min_stock=5)
         make_item(db, f"c-{sku}", on_hand, "component", min_stock=5)
@@ -772,7 +770,7 @@ def test_lists_say_what_is_low(db: Connection, supervisor: UUID) -> None:
 @pytest.mark.parametrize(
     ("search", "found"), [("%", []), ("_", []), ("OARD", ["board"]), ("", ["board"])]
 )
-def test_a_search_is_for_letters_not_patterns(
+def test_a_search_takes_its_text_literally(
     db: Connection, supervisor: UUID, search: str, found: list[str]
 ) -> None:
     make_item(db, "board", 0, "component", title="Board")
@@ -781,8 +779,8 @@ def test_a_search_is_for_letters_not_patterns(
         assert values(db, "select sku from public.get_components(p_search => %s)", search) == found
 
 
-def test_catalogue_changes_are_audited(db: Connection, admin: UUID) -> None:
-    item = call(db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')")
+def test_changes_of_items_are_audited(db: Connection, admin: UUID) -> None:
+    item = ask(db, admin, "select public.upsert_component(p_sku => 'board', p_name => 'Board')")
 
     assert db.execute(
         "select actor_id, action, subject, meta from public.audit_log where subject = %s",
@@ -797,10 +795,10 @@ def test_keywords_are_listed_in_the_order_they_are_tried(db: Connection, admin: 
     candle = make_item(db, "candle", title="Candle")
     upsert: LiteralString = "select public.upsert_accessory_keyword(%s, %s, p_priority => %s)"
     for keyword, priority in (("gold", 0), ("gold candle", 0), ("can", 1)):
-        call(db, admin, upsert, keyword, candle, priority)
-    changed = call(db, admin, upsert, "wax", candle, 5)
+        ask(db, admin, upsert, keyword, candle, priority)
+    changed = ask(db, admin, upsert, "wax", candle, 5)
 
-    call(
+    ask(
         db,
         admin,
         "select public.upsert_accessory_keyword(p_id => %s, p_is_active => false, p_priority => 0)",
@@ -824,23 +822,24 @@ def test_keywords_are_listed_in_the_order_they_are_tried(db: Connection, admin: 
         ]
 
 
-def test_p50_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P50")
+def test_a_keyword_belongs_to_one_item(db: Connection, admin: UUID) -> None:
     candle, balloon = make_item(db, "candle"), make_item(db, "balloon")
     upsert: LiteralString = "select public.upsert_accessory_keyword(%s, %s)"
-    call(db, admin, upsert, "Gold", candle)
+    ask(db, admin, upsert, "Gold", candle)
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, upsert, "gold ", balloon)
+        ask(db, admin, upsert, "gold ", balloon)
 
 
 @pytest.mark.parametrize(
     ("keyword", "match"), [("", "contains"), (None, "contains"), ("a", "like")]
 )
-def test_a_keyword_has_letters_and_a_known_way_to_match(
+def test_a_keyword_needs_letters_and_a_known_match_type(
     db: Connection, admin: UUID, keyword: str | None, match: str
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(
+        ask(
             db,
             admin,
             "select public.upsert_accessory_keyword(%s, %s, p_match_type => %s)",
@@ -854,7 +853,7 @@ def test_a_keyword_has_letters_and_a_known_way_to_match(
 
 
 def save(db: Connection, account: UUID, bom: UUID, *items: dict[str, object]) -> Any:
-    return call(
+    return ask(
         db,
         account,
         "select public.save_bom_items(%s, %s)",
@@ -864,7 +863,7 @@ def save(db: Connection, account: UUID, bom: UUID, *items: dict[str, object]) ->
 
 
 def make_bom(db: Connection, account: UUID, title: str = "Cake", store: str = "both") -> UUID:
-    bom: UUID = call(
+    bom: UUID = ask(
         db,
         account,
         "select public.upsert_bom(p_product_title => %s, p_store => %s)",
@@ -874,9 +873,8 @@ def make_bom(db: Connection, account: UUID, title: str = "Cake", store: str = "b
     return bom
 
 
-def test_p28_a_recipe_lists_its_parts_at_any_stage_covering_too(
-    db: Connection, admin: UUID
-) -> None:
+@pytest.mark.spec("P28")
+def test_a_recipe_lists_its_parts_at_every_stage(db: Connection, admin: UUID) -> None:
     cream = make_item(db, "cream", 0, "component", title="Cream")
     bom = make_bom(db, admin)
 
@@ -908,7 +906,7 @@ def test_p28_a_recipe_lists_its_parts_at_any_stage_covering_too(
     ]
 
 
-def test_saving_a_recipe_replaces_it_whole_or_not_at_all(db: Connection, admin: UUID) -> None:
+def test_saving_a_recipe_replaces_all_of_it_or_nothing(db: Connection, admin: UUID) -> None:
     cream, board = (make_item(db, sku, 0, "component") for sku in ("cream", "board"))
     bom = make_bom(db, admin)
     save(db, admin, bom, {"component_id": cream, "quantity_required": 1})
@@ -933,14 +931,14 @@ def test_saving_a_recipe_replaces_it_whole_or_not_at_all(db: Connection, admin: 
         save(db, admin, bom, {"component_id": uuid4(), "quantity_required": 1})
     for no_list in ("{}", "null", None):
         with raises_code("BAD_INPUT", "PT400"):
-            call(db, admin, "select public.save_bom_items(%s, %s)", bom, no_list)
+            ask(db, admin, "select public.save_bom_items(%s, %s)", bom, no_list)
     assert values(db, skus) == ["cream"]
 
     save(db, admin, bom, {"component_id": board, "quantity_required": 2})
     assert values(db, skus) == ["board"]
 
 
-def test_two_who_save_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
+def test_two_saves_of_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
     with psycopg.connect(clone) as conn:
         admin = make_staff(conn, role="Admin")
         cream, board = (make_item(conn, sku, 0, "component") for sku in ("cream", "board"))
@@ -956,14 +954,15 @@ def test_two_who_save_a_recipe_at_once_leave_one_of_them(clone: str) -> None:
         assert values(conn, "select component_id from public.bom_items") == [board]
 
 
-def test_p50_a_product_has_one_active_recipe_per_store(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P50")
+def test_a_product_has_one_active_recipe_per_store(db: Connection, admin: UUID) -> None:
     bom = make_bom(db, admin, "Vanilla Cake")
     make_bom(db, admin, "Vanilla Cake", "bannos")
 
     for store in ("both", "bannos"):
         with raises_code("CONFLICT", "PT409"):
             make_bom(db, admin, "VANILLA cake", store)
-    call(db, admin, "select public.delete_bom(%s)", bom)
+    ask(db, admin, "select public.delete_bom(%s)", bom)
     make_bom(db, admin, "Vanilla cake")
 
     with acting_as(db, "authenticated", admin):
@@ -993,11 +992,12 @@ def test_a_recipe_of_one_store_is_hidden_from_the_other(db: Connection, admin: U
     ]
     for query in attempts:
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, theirs, query, bom)
+            ask(db, theirs, query, bom)
 
 
-def test_p40_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID) -> None:
-    bom = call(
+@pytest.mark.spec("P40")
+def test_editing_a_recipe_keeps_the_fields_that_are_not_named(db: Connection, admin: UUID) -> None:
+    bom = ask(
         db,
         admin,
         "select public.upsert_bom(p_product_title => 'Cake', p_store => 'bannos', "
@@ -1008,9 +1008,9 @@ def test_p40_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID
         "is_active::text] from public.boms where id = %s"
     )
 
-    call(db, admin, "select public.upsert_bom(%s)", bom)
+    ask(db, admin, "select public.upsert_bom(%s)", bom)
     assert value(db, row, bom) == ["Cake", "bannos", "Round", "9", "C-1", "true"]
-    call(
+    ask(
         db,
         admin,
         "select public.upsert_bom(%s, p_store => 'both', p_description => '', p_sku => '')",
@@ -1020,13 +1020,13 @@ def test_p40_editing_a_recipe_keeps_what_is_not_said(db: Connection, admin: UUID
     assert value(db, row, bom) == ["Cake", None, None, "9", None, "true"]
 
 
-def test_a_component_that_a_recipe_needs_is_not_retired(db: Connection, admin: UUID) -> None:
+def test_a_component_that_a_recipe_needs_cannot_be_retired(db: Connection, admin: UUID) -> None:
     cream = make_item(db, "cream", 0, "component")
     bom = make_bom(db, admin)
     save(db, admin, bom, {"component_id": cream, "quantity_required": 1})
 
     with raises_code("CONFLICT", "PT409"):
-        call(db, admin, "select public.delete_component(%s)", cream)
-    call(db, admin, "select public.delete_bom(%s)", bom)
+        ask(db, admin, "select public.delete_component(%s)", cream)
+    ask(db, admin, "select public.delete_bom(%s)", bom)
 
-    assert call(db, admin, "select public.delete_component(%s)", cream) is True
+    assert ask(db, admin, "select public.delete_component(%s)", cream) is True

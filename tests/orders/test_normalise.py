@@ -1,4 +1,4 @@
-"""From a Shopify payload to our order: the rules one by one, and whatever else arrives."""
+"""From a Shopify payload to an order: each rule, and arbitrary payloads."""
 
 import copy
 import json
@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders import payloads
 from orders.payloads import Line, Order, Payload, graphql, rest
-from support import raises_code, value
+from rows import value
 
 CAKE = Line("Gelato Cake", variant="Medium / Vanilla")
 EXAMPLES = settings(
@@ -40,7 +41,7 @@ def without_items(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def insert_units(db: Connection, order: dict[str, Any]) -> int:
-    """Make rows of the units as they are; how many."""
+    """Inserts the units as rows. Returns their number."""
     return db.execute(
         """
         insert into public.orders (
@@ -75,7 +76,8 @@ def insert_units(db: Connection, order: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("order", payloads.GOLDEN, ids=lambda order: order.number)
-def test_p37d_rest_and_graphql_give_the_same_order(db: Connection, order: Order) -> None:
+@pytest.mark.spec("P37d")
+def test_rest_and_graphql_give_the_same_order(db: Connection, order: Order) -> None:
     from_rest, from_graphql = normalise(db, rest(order)), normalise(db, graphql(order))
 
     assert without_items(from_rest) == without_items(from_graphql)
@@ -88,7 +90,7 @@ def test_the_units_fit_the_table(db: Connection, order: Order) -> None:
     assert insert_units(db, normalised) == len(normalised["units"])
 
 
-def test_a_whole_order(db: Connection) -> None:
+def test_a_payload_with_every_field_becomes_the_expected_order(db: Connection) -> None:
     payload = rest(payloads.SINGLE)
 
     assert normalise(db, payload) == {
@@ -134,7 +136,8 @@ def test_a_whole_order(db: Connection) -> None:
     }
 
 
-def test_vector_1_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Connection) -> None:
+@pytest.mark.spec("vector-1")
+def test_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Connection) -> None:
     order = normalise(db, rest(payloads.SPLIT))
 
     units = order["units"]
@@ -168,7 +171,8 @@ def test_vector_1_two_cakes_of_quantity_2_and_1_with_extras_are_a_b_and_c(db: Co
     ],
 )
 @pytest.mark.parametrize("shape", [rest, graphql])
-def test_vector_5_due_dates(
+@pytest.mark.spec("vector-5")
+def test_the_due_date_comes_from_attributes_and_tags_or_needs_attention(
     db: Connection,
     shape: Any,
     attributes: dict[str, str],
@@ -181,7 +185,8 @@ def test_vector_5_due_dates(
     assert (order["due_date"], order["needs_attention"]) == (due, reasons)
 
 
-def test_vector_6_hidden_properties_are_not_flavours(db: Connection) -> None:
+@pytest.mark.spec("vector-6")
+def test_hidden_properties_are_not_flavours(db: Connection) -> None:
     properties = {
         "_gelato flavours_raw": "Lemon",
         "Gelato Flavours": "Mango\nVanilla/Choc",
@@ -194,13 +199,14 @@ def test_vector_6_hidden_properties_are_not_flavours(db: Connection) -> None:
     assert cake(db, replace(CAKE, properties=properties))["flavour"] == "Mango, Vanilla, Choc"
 
 
-def test_vector_7_the_variant_says_size_and_flavour(db: Connection) -> None:
+@pytest.mark.spec("vector-7")
+def test_the_variant_says_size_and_flavour(db: Connection) -> None:
     unit = cake(db, Line("Gelato Cake", variant="Medium / Vanilla"))
 
     assert (unit["size"], unit["flavour"]) == ("Medium", "Vanilla")
 
 
-# When it is due
+# Due dates
 
 
 @pytest.mark.parametrize(
@@ -215,7 +221,7 @@ def test_vector_7_the_variant_says_size_and_flavour(db: Connection) -> None:
         ("29/02/2028", "2028-02-29"),
         ("DEL:2025-09-16", "2025-09-16"),
         ("Pickup: Fri 14 Nov 2025", "2025-11-14"),
-        ("12/25/2025", None),  # never month first
+        ("12/25/2025", None),  # the month never comes first
         ("29/02/2026", None),
         ("31 Feb 2026", None),
         ("2025-13-01", None),
@@ -227,7 +233,7 @@ def test_vector_7_the_variant_says_size_and_flavour(db: Connection) -> None:
         ("8 Nob 2025", None),
         ("8 Nov 25", None),
         ("1999-09-16", None),
-        ("2025-09-16T23:30:00Z", None),  # the next day in the store
+        ("2025-09-16T23:30:00Z", None),  # in the store it is the next day
         ("2025-09-16 or 2025-09-17", None),
         ("between 2025-09-16 and 2025-09-17", None),
         ("20251108", None),
@@ -236,7 +242,9 @@ def test_vector_7_the_variant_says_size_and_flavour(db: Connection) -> None:
         (None, None),
     ],
 )
-def test_a_due_date_is_read_or_left_open(db: Connection, said: str | None, due: str | None) -> None:
+def test_a_due_date_is_read_or_stays_empty(
+    db: Connection, said: str | None, due: str | None
+) -> None:
     assert value(db, "select app.shopify_due_date(%s)::text", said) == due
 
 
@@ -260,7 +268,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
 @pytest.mark.parametrize(
     ("attributes", "tags", "due", "words"),
     [
-        (  # the attribute made for it
+        (  # the attribute for due dates
             {"Delivery Date": "2025-09-18", "Local Delivery Date and Time": "2025-09-16"},
             ("DEL:2025-09-17",),
             "2025-09-16",
@@ -271,7 +279,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
         ({}, ("2025-09-18", "pickup:2025-09-17"), "2025-09-17", "pickup:2025-09-17"),
         ({}, ("DEL:soon",), None, "DEL:soon"),
         ({}, ("8 cakes", "VIP"), None, None),
-        (  # two answers are none
+        (  # two dates count as none
             {},
             ("DEL:2025-09-16", "DEL:2025-09-17"),
             None,
@@ -279,7 +287,8 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
         ),
     ],
 )
-def test_p50_the_first_source_that_says_one_date_decides(
+@pytest.mark.spec("P50")
+def test_the_first_source_with_exactly_one_date_wins(
     db: Connection,
     attributes: dict[str, str],
     tags: tuple[str, ...],
@@ -292,7 +301,8 @@ def test_p50_the_first_source_that_says_one_date_decides(
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Australia/Sydney", "America/Los_Angeles"])
-def test_p39_no_session_moves_a_date_or_a_moment(db: Connection, zone: str) -> None:
+@pytest.mark.spec("P39")
+def test_no_session_setting_changes_a_date_or_a_time(db: Connection, zone: str) -> None:
     db.execute("select set_config('timezone', %s, true)", (zone,))
     db.execute("set local datestyle = 'SQL, MDY'")
 
@@ -315,11 +325,11 @@ def test_p39_no_session_moves_a_date_or_a_moment(db: Connection, zone: str) -> N
         (17, None),
     ],
 )
-def test_a_moment_is_exact_or_unknown(db: Connection, said: object, moment: str | None) -> None:
+def test_a_timestamp_is_exact_or_null(db: Connection, said: object, moment: str | None) -> None:
     assert normalise(db, rest(Order()) | {"updated_at": said})["updated_at"] == moment
 
 
-# What to bake
+# Units
 
 
 @pytest.mark.parametrize(
@@ -338,7 +348,9 @@ def test_a_moment_is_exact_or_unknown(db: Connection, said: object, moment: str 
         ("", "other"),
     ],
 )
-def test_the_title_says_what_is_sold(db: Connection, title: str, kind: str) -> None:
+def test_the_title_decides_between_cake_and_accessory(
+    db: Connection, title: str, kind: str
+) -> None:
     (line,) = normalise(db, rest(Order(lines=(Line(title),))))["lines"]
 
     assert line["kind"] == kind
@@ -361,7 +373,7 @@ def test_an_order_without_cakes_has_nothing_to_make_but_keeps_its_lines(
     assert [line["title"] for line in order["lines"]] == [line.title for line in lines]
 
 
-def test_what_is_neither_cake_nor_accessory_stays_in_the_lines(db: Connection) -> None:
+def test_other_products_stay_in_the_lines(db: Connection) -> None:
     order = normalise(db, rest(Order(lines=(Line("Gelato Tub", 2), CAKE))))
 
     assert [(line["title"], line["kind"]) for line in order["lines"]] == [
@@ -371,7 +383,7 @@ def test_what_is_neither_cake_nor_accessory_stays_in_the_lines(db: Connection) -
     assert order["units"][0]["accessories"] == []
 
 
-def test_what_an_edit_removed_is_not_made(db: Connection) -> None:
+def test_a_line_removed_by_an_edit_makes_no_cake(db: Connection) -> None:
     order = normalise(db, rest(payloads.EDITED))
 
     assert [(unit["suffix"], unit["accessories"]) for unit in order["units"]] == [(None, [])]
@@ -383,7 +395,7 @@ def test_what_an_edit_removed_is_not_made(db: Connection) -> None:
     [
         ("Medium / Vanilla", "Medium", "Vanilla"),
         ("Small Tall / Choc / Extra", "Small Tall", "Choc"),
-        ("Large + Pistachio", "Large", "Pistachio"),  # over the counter
+        ("Large + Pistachio", "Large", "Pistachio"),  # as the till writes it
         ("Gift Size", "Gift Size", None),
         ("Choc/Vanilla", "Choc/Vanilla", None),
         ("Default Title", None, None),
@@ -400,13 +412,13 @@ def test_the_first_part_of_a_variant_is_the_size(
     assert (unit["size"], unit["flavour"]) == (size, flavour)
 
 
-def test_a_cake_without_a_flavour_asks_for_attention(db: Connection) -> None:
+def test_a_cake_without_a_flavour_needs_attention(db: Connection) -> None:
     order = normalise(db, rest(Order(lines=(Line("Gelato Cake"),), tags=("DEL:2025-09-16",))))
 
     assert order["needs_attention"] == ["No flavour"]
 
 
-def test_writing_stays_out_of_flavour_and_notes(db: Connection) -> None:
+def test_the_text_on_the_cake_stays_out_of_flavour_and_notes(db: Connection) -> None:
     properties = {"Writing on cake": "Happy\nBirthday", "WRITING colour": "red", "Message": "x"}
 
     order = normalise(db, rest(Order(lines=(replace(CAKE, properties=properties),), note="Hi")))
@@ -442,7 +454,7 @@ def test_control_characters_do_not_reach_a_label(db: Connection) -> None:
     assert (unit["product_title"], unit["cake_writing"]) == ("Gelato Cake", None)
 
 
-def test_suffixes_count_like_columns_of_a_sheet(db: Connection) -> None:
+def test_suffixes_count_like_spreadsheet_columns(db: Connection) -> None:
     found = value(
         db,
         "select array_agg(app.shopify_suffix(unit)) from unnest('{0,1,2,26,27,52,53,702,703}'"
@@ -468,7 +480,7 @@ def test_cakes_with_huge_properties_are_not_multiplied(db: Connection) -> None:
         normalise(db, rest(Order(lines=(line,))))
 
 
-# Who, where, for how much
+# Customer, delivery, money
 
 
 @pytest.mark.parametrize(
@@ -483,7 +495,7 @@ def test_cakes_with_huge_properties_are_not_multiplied(db: Connection) -> None:
         ({"customer": "nobody"}, "Customer"),
     ],
 )
-def test_the_order_is_for_the_recipient_else_the_customer(
+def test_the_name_is_the_recipient_or_else_the_customer(
     db: Connection, part: Payload, name: str
 ) -> None:
     assert normalise(db, rest(Order()) | part)["customer_name"] == name
@@ -501,7 +513,7 @@ def test_the_order_is_for_the_recipient_else_the_customer(
         (None, None, "pickup"),
     ],
 )
-def test_how_the_cake_leaves_the_store(
+def test_pickup_and_delivery_are_told_apart(
     db: Connection, said: str | None, recipient: str | None, method: str
 ) -> None:
     attributes = {"delivery METHOD": said} if said else {}
@@ -511,7 +523,7 @@ def test_how_the_cake_leaves_the_store(
     assert order["delivery_method"] == method
 
 
-def test_attributes_count_wherever_they_are(db: Connection) -> None:
+def test_attributes_are_read_from_the_order_and_from_its_lines(db: Connection) -> None:
     payload = rest(Order()) | {
         "note_attributes": [],
         "attributes": {"Delivery Instructions": "Ring twice", "Delivery Method": "Pickup"},
@@ -525,7 +537,7 @@ def test_attributes_count_wherever_they_are(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("shape", [rest, graphql])
-def test_money_is_the_shops_never_mixed_with_the_customers(db: Connection, shape: Any) -> None:
+def test_money_is_in_the_currency_of_the_shop(db: Connection, shape: Any) -> None:
     order = Order(total="180.00", presentment=("USD", "120.00"))
 
     normalised = normalise(db, shape(order))
@@ -534,7 +546,7 @@ def test_money_is_the_shops_never_mixed_with_the_customers(db: Connection, shape
 
 
 @pytest.mark.parametrize("shape", [rest, graphql])
-def test_the_current_total_goes_before_the_first(db: Connection, shape: Any) -> None:
+def test_the_current_total_wins_over_the_original_one(db: Connection, shape: Any) -> None:
     order = normalise(db, shape(Order(total="180.00", current_total="120.50")))
 
     assert order["total_amount"] == 120.5
@@ -551,7 +563,7 @@ def test_the_current_total_goes_before_the_first(db: Connection, shape: Any) -> 
         ({"presentment_currency": "USD", "currency": None, "total_price": "9"}, ("AUD", 9)),
     ],
 )
-def test_money_that_is_missing_is_unknown(
+def test_missing_money_is_null(
     db: Connection, part: Payload, money: tuple[str, float | None]
 ) -> None:
     payload = rest(Order()) | {"current_total_price": None} | part
@@ -562,14 +574,14 @@ def test_money_that_is_missing_is_unknown(
     assert order["units"][0]["total_amount"] == money[1]
 
 
-def test_the_counter_sells_what_is_already_made(db: Connection) -> None:
+def test_an_order_from_the_counter_is_marked_and_needs_no_attention(db: Connection) -> None:
     order = normalise(db, rest(replace(payloads.COUNTER, lines=(Line("Gelato Cake"),))))
 
     assert (order["is_pos"], order["needs_attention"]) == (True, [])
     assert len(order["units"]) == 1
 
 
-def test_a_cancelled_order_says_so(db: Connection) -> None:
+def test_a_cancelled_order_keeps_its_cancellation(db: Connection) -> None:
     assert normalise(db, rest(payloads.EDITED))["cancelled"] is True
     assert normalise(db, rest(payloads.SINGLE))["cancelled"] is False
 
@@ -585,9 +597,8 @@ def test_a_cancelled_order_says_so(db: Connection) -> None:
         ({"id": 2**63 - 1}, 2**63 - 1),
     ],
 )
-def test_p3_an_order_has_one_id_whatever_its_shape(
-    db: Connection, ids: Payload, found: int
-) -> None:
+@pytest.mark.spec("P3")
+def test_an_order_has_one_id_whatever_its_shape(db: Connection, ids: Payload, found: int) -> None:
     order = normalise(db, ids)
 
     assert (order["shopify_order_id"], order["gid"]) == (found, f"gid://shopify/Order/{found}")
@@ -606,11 +617,14 @@ def test_p3_an_order_has_one_id_whatever_its_shape(
         ({}, None),
     ],
 )
-def test_the_order_number(db: Connection, part: Payload, number: int | None) -> None:
+def test_the_order_number_is_read_or_stays_empty(
+    db: Connection, part: Payload, number: int | None
+) -> None:
     assert normalise(db, {"id": 7} | part)["order_number"] == number
 
 
-def test_p37d_a_product_is_not_taken_for_a_variant(db: Connection) -> None:
+@pytest.mark.spec("P37d")
+def test_the_id_of_a_product_is_never_used_as_a_variant(db: Connection) -> None:
     line = {"title": "Cake", "quantity": 1, "variant_id": "gid://shopify/Product/7"}
 
     order = normalise(db, {"id": 7, "line_items": [line]})
@@ -618,7 +632,7 @@ def test_p37d_a_product_is_not_taken_for_a_variant(db: Connection) -> None:
     assert order["lines"][0]["variant_id"] is None
 
 
-# What is refused
+# Refusals
 
 
 def bad_payloads() -> Iterator[Any]:
@@ -667,9 +681,8 @@ def bad_payloads() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("payload", list(bad_payloads()))
-def test_p37_what_cannot_be_an_order_is_refused_and_not_repeated(
-    db: Connection, payload: object
-) -> None:
+@pytest.mark.spec("P37")
+def test_an_invalid_order_is_refused_without_repeating_it(db: Connection, payload: object) -> None:
     with pytest.raises(psycopg.Error) as refusal:
         normalise(db, payload)
 
@@ -683,13 +696,13 @@ def test_no_payload_is_no_order(db: Connection) -> None:
         db.execute("select app.shopify_order(null)")
 
 
-def test_a_tag_called_edges_is_a_tag(db: Connection) -> None:
+def test_a_tag_called_edges_is_an_ordinary_tag(db: Connection) -> None:
     order = normalise(db, graphql(Order(tags=("edges", "DEL:2025-09-16"))))
 
     assert order["due_date"] == "2025-09-16"
 
 
-# Whatever else arrives
+# Arbitrary payloads
 
 KEYS = sorted(
     {
@@ -717,7 +730,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def accepted(db: Connection, payload: object) -> bool:
-    """Whether a payload is an order, which then fits the table; else it is refused as it should."""
+    """Returns whether a payload is an order. Any other payload must be refused as BAD_INPUT."""
     with db.transaction(force_rollback=True):
         try:
             with db.transaction():
@@ -736,14 +749,14 @@ def accepted(db: Connection, payload: object) -> bool:
 
 @EXAMPLES
 @given(payload=JSON)
-def test_arbitrary_json_is_an_order_that_fits_or_bad_input(db: Connection, payload: Any) -> None:
+def test_arbitrary_json_becomes_a_valid_order_or_bad_input(db: Connection, payload: Any) -> None:
     accepted(db, payload)
     if isinstance(payload, dict):
         accepted(db, payload | {"id": 7})
 
 
 def places(payload: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in a payload with each of its keys."""
+    """Yields each container in a payload with each of its keys."""
     keys: Any = range(len(payload)) if isinstance(payload, list) else payload
     if isinstance(payload, dict | list):
         for key in list(keys):
@@ -753,7 +766,7 @@ def places(payload: Any) -> Iterator[tuple[Any, Any]]:
 
 @EXAMPLES
 @given(data=st.data())
-def test_a_payload_changed_anywhere_is_an_order_that_fits_or_bad_input(
+def test_a_payload_changed_anywhere_becomes_a_valid_order_or_bad_input(
     db: Connection, data: st.DataObject
 ) -> None:
     shape = data.draw(st.sampled_from([rest, graphql]))
@@ -773,7 +786,7 @@ def test_a_payload_changed_anywhere_is_an_order_that_fits_or_bad_input(
     accepted(db, payload)
 
 
-def test_the_properties_above_meet_both_outcomes(db: Connection) -> None:
+def test_the_generated_payloads_meet_both_outcomes(db: Connection) -> None:
     assert accepted(db, rest(payloads.SPLIT)) is True
     assert accepted(db, {}) is False
 
@@ -784,7 +797,7 @@ def test_deep_nesting_is_refused(db: Connection, huge: str) -> None:
         db.execute("select app.shopify_order(%s)", (huge,))
 
 
-def test_five_megabytes_are_read_in_a_moment(db: Connection) -> None:
+def test_five_megabytes_are_read_within_seconds(db: Connection) -> None:
     order = Order(lines=tuple(Line("Candle", properties={"a": "x" * 5000}) for _ in range(1000)))
     db.execute("set local statement_timeout = '5s'")
 

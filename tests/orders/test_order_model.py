@@ -1,4 +1,4 @@
-"""Orders against a small model of them: whatever is called, in whatever order, both agree."""
+"""Orders against a small model: both agree after any calls in any order."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -6,13 +6,15 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from orders.stages import RPCS, STAGES, TIMES, call, events, row
-from support import make_order, make_staff, set_clock
+from calls import call
+from orders.stages import RPCS, STAGES, TIMES, events, row
+from rows import make_order, make_staff, set_clock
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")
 TODAY = START.date()
@@ -42,7 +44,7 @@ OTHERS = ("qc_return_to_decorating", *LEAST, "set_storage")
 
 @dataclass
 class Cake:
-    """What there is to know about an order; each method answers done, already, or a refusal."""
+    """The state of an order. Each method answers `done`, `already` or a refusal."""
 
     stage: str = "Filling"
     times: dict[str, datetime] = field(default_factory=dict)
@@ -164,7 +166,7 @@ class Kitchen(RuleBasedStateMachine):
     nth = st.integers(0, 1)
     roles = st.sampled_from(ROLES)
 
-    # on the way forward as often as off it
+    # as many regular moves as irregular ones
     @rule(nth=nth, role=roles, twice=st.booleans(), begins=st.booleans())
     def go_on(self, nth: int, role: str, twice: bool, begins: bool) -> None:
         cake = list(self.cakes.values())[nth]
@@ -215,7 +217,8 @@ class Kitchen(RuleBasedStateMachine):
             assert events(self.db, order_id) == cake.events
 
 
-def test_orders_and_the_model_of_them_agree_after_every_step(db: Connection) -> None:
+@pytest.mark.slow
+def test_orders_follow_their_model_after_every_step(db: Connection) -> None:
     Kitchen.db = db
     run_state_machine_as_test(
         Kitchen,

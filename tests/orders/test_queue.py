@@ -1,4 +1,4 @@
-"""The work queue: nothing lost, jammed or handed out twice; and what the clock does."""
+"""The work queue: no job is lost, blocked or handed out twice. And the nightly tick."""
 
 import random
 import threading
@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value, values
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, set_clock, value, values
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")
 MINUTE = timedelta(minutes=1)
@@ -26,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 @dataclass(frozen=True)
 class Claim:
     token: UUID | None
-    jobs: dict[int, Any]  # id to payload, in the order of the hand-out
+    jobs: dict[int, Any]  # id to payload, in the order of the claim
 
     @property
     def ids(self) -> list[int]:
@@ -94,7 +95,7 @@ def wait(db: Connection, passed: timedelta) -> None:
     set_clock(db, value(db, "select app.now()") + passed)
 
 
-# Hand-out
+# Claims
 
 
 def test_the_most_urgent_job_comes_first_and_then_the_oldest(db: Connection) -> None:
@@ -104,13 +105,13 @@ def test_the_most_urgent_job_comes_first_and_then_the_oldest(db: Connection) -> 
     assert claim(db, 2).ids == [later]
 
 
-def test_topics_are_served_in_the_order_they_are_named(db: Connection) -> None:
+def test_topics_are_served_in_the_order_of_the_call(db: Connection) -> None:
     bake, push = enqueue(db), enqueue(db, topic="push", priority=1)
 
     assert claim(db, 5, topics=("push", "bake")).ids == [push, bake]
 
 
-def test_a_claim_takes_no_more_than_it_asks_for_and_other_topics_stay(db: Connection) -> None:
+def test_a_claim_takes_at_most_its_limit_and_leaves_other_topics(db: Connection) -> None:
     service(
         db,
         "select public.enqueue_work_many('bake', %s)",
@@ -134,7 +135,7 @@ def test_a_delayed_job_waits_for_its_time(db: Connection) -> None:
 
 
 def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> None:
-    """Also with the plan that was made while the queue was empty."""
+    """The plan that was made for an empty queue must hold as well."""
     counters: LiteralString = (
         "select array[n_tup_upd - n_tup_hot_upd, seq_scan] "
         "from pg_stat_xact_user_tables where relname = 'work_queue'"
@@ -151,10 +152,11 @@ def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> No
     assert value(db, counters) == before
 
 
-# Dedupe
+# Duplicates
 
 
-def test_vector_16_a_duplicate_enqueue_is_one_job(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_a_duplicate_enqueue_is_one_job(db: Connection) -> None:
     job = enqueue(db, "cake-1", payload={"n": 1})
 
     assert enqueue(db, "cake-1", payload={"n": 2}) is None
@@ -168,14 +170,14 @@ def test_a_key_is_free_again_once_its_job_is_done(db: Connection) -> None:
     assert enqueue(db, "cake-1") is not None
 
 
-def test_jobs_without_a_key_and_of_other_topics_are_never_the_same(db: Connection) -> None:
+def test_jobs_without_a_key_or_of_other_topics_are_never_duplicates(db: Connection) -> None:
     jobs = [enqueue(db), enqueue(db), enqueue(db, "a"), enqueue(db, "a", topic="push")]
 
     assert None not in jobs
     assert len(set(jobs)) == 4
 
 
-def test_a_batch_may_name_a_key_twice(db: Connection) -> None:
+def test_a_batch_with_a_key_twice_makes_one_job(db: Connection) -> None:
     made = service(
         db,
         "select public.enqueue_work_many('bake', %s, %s)",
@@ -187,7 +189,8 @@ def test_a_batch_may_name_a_key_twice(db: Connection) -> None:
     assert [job["n"] for job in claim(db).jobs.values()] == [1, 0, 3, 4]
 
 
-def test_p7_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
+@pytest.mark.spec("P7")
+def test_a_key_requested_while_its_job_runs_is_done_again(
     db: Connection,
 ) -> None:
     job = enqueue(db, "cake-1")
@@ -202,19 +205,20 @@ def test_p7_a_key_that_comes_while_its_job_runs_is_done_again_and_jams_nothing(
     assert value(db, "select count(*) from public.work_queue") == 0
 
 
-def test_p7_a_lease_that_runs_out_beside_a_newer_request_jams_nothing(db: Connection) -> None:
+@pytest.mark.spec("P7")
+def test_an_expired_lease_beside_a_newer_request_blocks_nothing(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, "cake-1")
     late = claim(db)
     enqueue(db, "cake-1")
     wait(db, 2 * MINUTE)
 
-    # it reads what is true now, so once more is enough; the late worker comes for nothing
+    # the second claim reads the current state, so the late worker has nothing to complete
     assert claim(db).ids == [job]
     assert complete(db, late) == 0
 
 
-def test_a_request_is_not_lost_to_a_worker_that_is_late_but_not_replaced(db: Connection) -> None:
+def test_a_late_worker_that_was_not_replaced_loses_no_request(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, "cake-1")
     late = claim(db)
@@ -236,10 +240,11 @@ def test_a_request_is_not_lost_when_the_running_job_dies(db: Connection) -> None
     assert claim(db).ids == [job]
 
 
-# Failure
+# Failures
 
 
-def test_vector_16_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db)
     claim(db)
@@ -251,7 +256,8 @@ def test_vector_16_a_job_whose_worker_dies_is_recovered(db: Connection) -> None:
     assert value(db, "select retries from public.work_queue") == 1
 
 
-def test_vector_16_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -> None:
+@pytest.mark.spec("vector-16")
+def test_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -> None:
     job = enqueue(db, "cake-1", max_retries=2)
     for _ in range(3):
         assert status(db, job) in ("ready", "scheduled")
@@ -269,7 +275,7 @@ def test_vector_16_after_its_last_retry_a_job_is_a_dead_letter(db: Connection) -
     ) == [admin]
 
 
-def test_a_job_that_kills_its_workers_is_buried(db: Connection) -> None:
+def test_a_job_that_kills_its_workers_becomes_a_dead_letter(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db, max_retries=1)
     for _ in range(2):
@@ -281,7 +287,9 @@ def test_a_job_that_kills_its_workers_is_buried(db: Connection) -> None:
     assert status(db, job) == "dead"
 
 
-def test_a_dead_job_whose_key_is_queued_again_is_not_doubled(db: Connection) -> None:
+def test_requeueing_a_dead_job_beside_a_new_one_of_its_key_adds_no_job(
+    db: Connection,
+) -> None:
     job = enqueue(db, "cake-1", max_retries=0)
     fail(db, claim(db))
     newer = enqueue(db, "cake-1")
@@ -291,7 +299,7 @@ def test_a_dead_job_whose_key_is_queued_again_is_not_doubled(db: Connection) -> 
     assert status(db, job) is None
 
 
-def test_retries_wait_longer_each_time_and_not_all_equally_long(db: Connection) -> None:
+def test_retries_wait_longer_each_time_with_jitter(db: Connection) -> None:
     set_clock(db, START)
     service(
         db,
@@ -309,7 +317,7 @@ def test_retries_wait_longer_each_time_and_not_all_equally_long(db: Connection) 
         wait(db, timedelta(hours=2))
 
 
-def test_only_the_claim_that_has_a_job_can_touch_it(db: Connection) -> None:
+def test_only_the_claim_that_holds_a_job_can_change_it(db: Connection) -> None:
     job = enqueue(db)
     held = claim(db)
     stranger = Claim(uuid4(), held.jobs)
@@ -323,7 +331,7 @@ def test_only_the_claim_that_has_a_job_can_touch_it(db: Connection) -> None:
     assert (complete(db, held), fail(db, held)) == (0, 0)
 
 
-def test_a_lease_can_be_extended_or_given_back_which_is_no_retry(db: Connection) -> None:
+def test_a_lease_can_be_extended_or_released_without_a_retry(db: Connection) -> None:
     set_clock(db, START)
     job = enqueue(db)
     held = claim(db)
@@ -395,7 +403,7 @@ def test_bad_input_is_refused_without_repeating_it(db: Connection, call: Literal
 @pytest.mark.parametrize(
     "call", ["get_work_queue_stats()", "get_dead_work()", "requeue_dead_work('{1}')"]
 )
-def test_the_queue_is_an_admins_to_look_at(db: Connection, call: LiteralString) -> None:
+def test_only_admins_read_the_queue(db: Connection, call: LiteralString) -> None:
     query: LiteralString = "select * from public." + call
 
     with acting_as(db, "authenticated", make_staff(db, role="Admin")):
@@ -407,7 +415,7 @@ def test_the_queue_is_an_admins_to_look_at(db: Connection, call: LiteralString) 
         db.execute(query)
 
 
-def test_no_account_works_the_queue(db: Connection) -> None:
+def test_no_account_can_claim_or_complete_jobs(db: Connection) -> None:
     admin = make_staff(db, role="Admin")
 
     for call in ("enqueue_work('bake', '{}')", "claim_work('{bake}', 'me')", "reap_work()"):
@@ -456,10 +464,10 @@ def test_a_transaction_notifies_once_per_topic(clone: str) -> None:
         assert list(listener.notifies(timeout=0.2)) == []
 
 
-# Two at once
+# Races
 
 
-def test_nobody_claims_a_waiting_job_before_the_change_that_asks_for_it_is_committed(
+def test_a_job_is_claimed_only_after_its_change_is_committed(
     clone: str,
 ) -> None:
     with psycopg.connect(clone) as order, psycopg.connect(clone, autocommit=True) as worker:
@@ -471,7 +479,7 @@ def test_nobody_claims_a_waiting_job_before_the_change_that_asks_for_it_is_commi
         assert claim(worker).ids == [job]
 
 
-def test_a_worker_that_completes_waits_for_the_change_that_asks_again(clone: str) -> None:
+def test_completing_a_job_waits_for_a_change_that_requests_it_again(clone: str) -> None:
     with (
         psycopg.connect(clone) as order,
         psycopg.connect(clone, autocommit=True) as worker,
@@ -532,7 +540,7 @@ def test_orders_and_workers_over_the_same_keys_never_deadlock(clone: str) -> Non
     assert min(counts) > 5
 
 
-def test_each_job_is_done_once_though_workers_die_and_leases_run_out(clone: str) -> None:
+def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: str) -> None:
     jobs = 300
     with psycopg.connect(clone, autocommit=True) as db:
         service(
@@ -550,9 +558,9 @@ def test_each_job_is_done_once_though_workers_die_and_leases_run_out(clone: str)
                 for _ in range(chance.randrange(1, 20)):
                     held = claim(db, chance.randrange(1, 30), lease=timedelta(seconds=1))
                     if chance.random() < 0.1:
-                        break  # dies with what it holds
+                        break  # the worker dies with its jobs
                     if chance.random() < 0.05:
-                        time.sleep(1.1)  # too late for its lease
+                        time.sleep(1.1)  # longer than its lease
                     done = complete(db, held) if held.ids else 0
                     count += done
                     if value(db, "select count(*) from public.work_queue") == 0:
@@ -570,7 +578,7 @@ def test_each_job_is_done_once_though_workers_die_and_leases_run_out(clone: str)
 
 
 class Bakery(RuleBasedStateMachine):
-    """The queue against a model of it, with one clock for both."""
+    """The queue against a model, with one clock for both."""
 
     db: ClassVar[Connection]
 
@@ -580,8 +588,8 @@ class Bakery(RuleBasedStateMachine):
         self.db.execute("savepoint bakery")
         set_clock(self.db, self.now)
         self.claims: list[tuple[Claim, datetime]] = []
-        self.asked: dict[str, int] = {}  # requests for a key so far
-        self.seen: dict[str, int] = {}  # of them, those a completed run knew of
+        self.asked: dict[str, int] = {}  # requests per key so far
+        self.seen: dict[str, int] = {}  # requests per key that a completed run has served
         self.knows: dict[UUID, dict[str, int]] = {}
         self.dead: set[str] = set()
 
@@ -644,7 +652,7 @@ class Bakery(RuleBasedStateMachine):
 
     @invariant()
     def no_request_is_lost(self) -> None:
-        """Each is unfinished, or dead, or a run that began after it has finished."""
+        """Each request has an open or dead job, or a later run has finished."""
         kept = set(values(self.db, "select dedupe_key from app.work_status"))
         lost = {key for key, count in self.asked.items() if self.seen.get(key, 0) < count} - kept
         assert not lost
@@ -663,7 +671,7 @@ def test_no_request_is_ever_lost_or_handed_out_twice(db: Connection) -> None:
     )
 
 
-# By the clock
+# The tick
 
 
 def tick(db: Connection) -> dict[str, int]:
@@ -673,13 +681,14 @@ def tick(db: Connection) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [  # also in the nights when clocks go forward and back
+    [  # includes the nights when clocks go forward and back
         ("2026-11-20T23:30:00+11:00", "2026-11-21T00:30:00+11:00"),
         ("2026-10-03T23:30:00+10:00", "2026-10-04T00:30:00+10:00"),
         ("2026-04-04T23:30:00+11:00", "2026-04-05T00:30:00+11:00"),
     ],
 )
-def test_p39_priorities_change_at_the_midnight_of_the_store(
+@pytest.mark.spec("P39")
+def test_priorities_change_at_midnight_in_the_store(
     db: Connection, before: str, after: str
 ) -> None:
     tomorrow = datetime.fromisoformat(after).date()
@@ -732,7 +741,7 @@ def test_a_days_tasks_run_once_per_store_in_its_own_zone(db: Connection) -> None
     }
 
 
-def test_the_nightly_reconcile_is_one_job_a_store_however_many_nights_it_waits(
+def test_a_waiting_nightly_reconcile_is_not_queued_again(
     db: Connection,
 ) -> None:
     for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
@@ -751,7 +760,7 @@ def test_a_store_without_shopify_is_not_reconciled(db: Connection) -> None:
     assert "reconcile bannos" not in tick(db)
 
 
-def test_the_tick_buries_and_forgets(db: Connection) -> None:
+def test_the_tick_reaps_dead_jobs_and_purges_old_ones(db: Connection) -> None:
     set_clock(db, START)
     enqueue(db)
     complete(db, claim(db))
@@ -765,7 +774,7 @@ def test_the_tick_buries_and_forgets(db: Connection) -> None:
     assert (done["reap_work"], done["purge_work"], status(db, job)) == (1, 1, "dead")
 
 
-def test_two_ticks_at_once_are_one(clone: str) -> None:
+def test_two_ticks_at_once_do_the_work_once(clone: str) -> None:
     with psycopg.connect(clone) as one, psycopg.connect(clone) as two:
         two.execute("set statement_timeout = '5s'")
 

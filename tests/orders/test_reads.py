@@ -1,4 +1,4 @@
-"""M5 queue: every list against a plain Python model, and counts that are never counted."""
+"""The lists of orders, each against a plain Python model, and the kept counts."""
 
 import json
 import random
@@ -15,16 +15,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from bakehouse.database import Connection
-from support import (
-    acting_as,
-    make_order,
-    make_staff,
-    raises_code,
-    record_event,
-    set_clock,
-    value,
-    values,
-)
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, record_event, set_clock, value, values
 
 Row = dict[str, Any]
 STORES = ("bannos", "flourlane")
@@ -36,8 +28,8 @@ TODAY = date(2026, 3, 4)
 NOON = "2026-03-04 12:00 Australia/Sydney"
 
 
-def call(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
-    """The rows a function of the API answers with to an account."""
+def read(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
+    """Returns the rows that a function of the API gives to an account."""
     query = sql.SQL("select * from public.{}({})").format(
         sql.Identifier(function),
         sql.SQL(", ").join(
@@ -54,7 +46,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def fill(db: Connection, dice: random.Random, staff: list[UUID], count: int) -> None:
-    """Random orders in both stores, some of them done, cancelled or sold over the counter."""
+    """Adds random orders in both stores. Some are complete, cancelled or sold over the counter."""
     for number in range(count):
         done = dice.random() < 0.2
         suffix = dice.choice([None, None, "A", "B"])
@@ -89,7 +81,7 @@ def everything(db: Connection) -> list[Row]:
         return cursor.execute("select * from public.orders").fetchall()
 
 
-# The model: what a list holds and how it is sorted
+# The model: the content and order of each list
 
 
 def found(row: Row, search: str | None) -> bool:
@@ -132,7 +124,7 @@ COMPLETE_SORTS: dict[str, Callable[[Row], tuple[Any, ...]]] = {
 
 
 def modelled(rows: list[Row], done: bool, asked: Row) -> list[str]:
-    """The ids that a list should answer with, in its order."""
+    """Returns the ids that a list should give, in its order."""
     kept = [
         row
         for row in rows
@@ -180,18 +172,13 @@ def some_filters(dice: random.Random, staff: list[UUID], done: bool) -> Row:
     return {name: dice.choice(options) for name, options in choices.items() if dice.random() < 0.35}
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
 @pytest.fixture(params=[1, 2, 3])
 def dice(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.param)
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["get_queue", "get_complete"])
-def test_a_list_is_what_a_plain_model_says_in_whole_and_in_pages(
+def test_every_list_agrees_with_a_plain_model_whole_and_in_pages(
     db: Connection, admin: UUID, dice: random.Random, done: bool
 ) -> None:
     function = "get_complete" if done else "get_queue"
@@ -207,13 +194,13 @@ def test_a_list_is_what_a_plain_model_says_in_whole_and_in_pages(
         if size == 1:
             expected = expected[:5]
 
-        whole = call(db, admin, function, **asked, p_limit=1000)
+        whole = read(db, admin, function, **asked, p_limit=1000)
         by_offset: list[str] = []
         by_key: list[str] = []
         after = None
         for start in range(0, len(expected), size):
-            by_offset += ids(call(db, admin, function, **asked, p_limit=size, p_offset=start))
-            page = call(db, admin, function, **asked, p_limit=size, p_after=after)
+            by_offset += ids(read(db, admin, function, **asked, p_limit=size, p_offset=start))
+            page = read(db, admin, function, **asked, p_limit=size, p_after=after)
             after = page[-1]["page_key"]
             by_key += ids(page)
 
@@ -230,12 +217,12 @@ def test_pages_neither_skip_nor_repeat_an_order_while_others_move(
 ) -> None:
     dice = random.Random(4)
     fill(db, dice, [admin], 200)
-    before = ids(call(db, admin, "get_queue", p_limit=1000))
+    before = ids(read(db, admin, "get_queue", p_limit=1000))
 
     seen: list[str] = []
     moved: set[str] = set()
     after = None
-    while page := call(db, admin, "get_queue", p_limit=10, p_after=after):
+    while page := read(db, admin, "get_queue", p_limit=10, p_after=after):
         seen += ids(page)
         after = page[-1]["page_key"]
         for order in [*dice.sample(before, 5), page[-1]["id"]]:
@@ -251,14 +238,14 @@ def test_pages_neither_skip_nor_repeat_an_order_while_others_move(
 
 
 @pytest.mark.parametrize("split", range(1, 8))
-def test_the_other_direction_from_a_page_key_is_what_came_before(
+def test_reading_backwards_from_a_page_key_gives_the_rows_before(
     db: Connection, admin: UUID, split: int
 ) -> None:
     fill(db, random.Random(5), [admin], 12)
-    queue = call(db, admin, "get_queue")
+    queue = read(db, admin, "get_queue")
     key = queue[split]["page_key"]
 
-    back = call(db, admin, "get_queue", p_sort_order="ASC", p_after=key)
+    back = read(db, admin, "get_queue", p_sort_order="ASC", p_after=key)
 
     assert ids(back) == ids(queue)[:split][::-1]
 
@@ -269,25 +256,25 @@ def test_a_page_holds_a_thousand_rows_at_most_and_says_so(db: Connection, admin:
         "from generate_series(1, 1100) as n"
     )
 
-    page = call(db, admin, "get_queue", p_limit=999999, p_storage="Shelf")
-    rest = call(db, admin, "get_queue", p_limit=999999, p_after=page[-1]["page_key"])
+    page = read(db, admin, "get_queue", p_limit=999999, p_storage="Shelf")
+    rest = read(db, admin, "get_queue", p_limit=999999, p_after=page[-1]["page_key"])
 
     assert (len(page), page[0]["page_size"], page[0]["total_count"]) == (1000, 1000, 1100)
     assert (len(rest), rest[0]["total_count"], rest[0]["total_capped"]) == (100, None, False)
 
 
-def test_between_dates_the_count_looks_just_beyond_the_page(db: Connection, admin: UUID) -> None:
+def test_between_dates_the_count_stops_just_beyond_the_page(db: Connection, admin: UUID) -> None:
     for _ in range(5):
         make_order(db, due_date=TODAY)
 
-    few = call(db, admin, "get_queue", p_date_from=TODAY, p_limit=2, p_offset=1)
-    all_of_them = call(db, admin, "get_queue", p_date_from=TODAY, p_limit=5)
+    few = read(db, admin, "get_queue", p_date_from=TODAY, p_limit=2, p_offset=1)
+    all_of_them = read(db, admin, "get_queue", p_date_from=TODAY, p_limit=5)
 
     assert (few[0]["total_count"], few[0]["total_capped"]) == (4, True)
     assert (all_of_them[0]["total_count"], all_of_them[0]["total_capped"]) == (5, False)
 
 
-def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
+def test_a_search_with_many_hits_stops_counting_just_beyond_the_page(
     db: Connection, admin: UUID
 ) -> None:
     db.execute(
@@ -295,14 +282,14 @@ def test_a_search_that_fits_many_orders_counts_just_beyond_its_page(
         "select 'bannos', 'bannos-' || n, 'Drip Cake' from generate_series(1, 1100) as n"
     )
 
-    page = call(db, admin, "get_queue", p_search="drip", p_limit=20)
+    page = read(db, admin, "get_queue", p_search="drip", p_limit=20)
 
     assert (len(page), page[0]["total_count"], page[0]["total_capped"]) == (20, 21, True)
-    assert ids(page) == ids(call(db, admin, "get_queue", p_limit=20))
-    assert len(call(db, admin, "find_order", p_search="drip")) == 10
+    assert ids(page) == ids(read(db, admin, "get_queue", p_limit=20))
+    assert len(read(db, admin, "find_order", p_search="drip")) == 10
 
 
-def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUID) -> None:
+def test_null_and_blank_arguments_do_not_filter(db: Connection, admin: UUID) -> None:
     make_order(db)
     make_order(db, store="flourlane")
     arguments = value(db, "select proargnames[:pronargs] from pg_proc where proname = 'get_queue'")
@@ -310,9 +297,9 @@ def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUI
         ["p_stage", "p_storage", "p_priority", "p_search", "p_sort_by", "p_sort_order"], ""
     )
 
-    assert len(call(db, admin, "get_queue", **dict.fromkeys(arguments))) == 2
-    assert len(call(db, admin, "get_queue", **texts)) == 2
-    assert len(call(db, admin, "get_complete", p_search=None, p_limit=None, p_offset=None)) == 0
+    assert len(read(db, admin, "get_queue", **dict.fromkeys(arguments))) == 2
+    assert len(read(db, admin, "get_queue", **texts)) == 2
+    assert len(read(db, admin, "get_complete", p_search=None, p_limit=None, p_offset=None)) == 0
 
 
 @pytest.mark.parametrize(
@@ -332,31 +319,31 @@ def test_null_and_blank_ask_for_nothing_in_particular(db: Connection, admin: UUI
     ],
     ids=lambda asked: ",".join(f"{name}={what}" for name, what in asked.items()),
 )
-def test_what_cannot_be_asked_is_refused(db: Connection, admin: UUID, asked: Row) -> None:
+def test_an_invalid_filter_is_refused(db: Connection, admin: UUID, asked: Row) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, "get_queue", **asked)
+        read(db, admin, "get_queue", **asked)
 
 
-def test_sql_in_a_text_is_text(db: Connection, admin: UUID) -> None:
+def test_sql_in_a_text_stays_text(db: Connection, admin: UUID) -> None:
     make_order(db)
     evil = "' or true; drop table public.orders; --"
 
     for name in ("p_storage", "p_search"):
-        assert call(db, admin, "get_queue", **{name: evil}) == []
-    assert call(db, admin, "find_order", p_search=evil) == []
-    assert len(call(db, admin, "get_queue", p_after=f"priority:{evil}")) == 1
+        assert read(db, admin, "get_queue", **{name: evil}) == []
+    assert read(db, admin, "find_order", p_search=evil) == []
+    assert len(read(db, admin, "get_queue", p_after=f"priority:{evil}")) == 1
 
 
-def test_staff_see_the_queue_of_their_store_alone(db: Connection) -> None:
+def test_staff_see_only_the_queue_of_their_store(db: Connection) -> None:
     ours, theirs = make_order(db), make_order(db, store="flourlane")
     baker = make_staff(db, store="bannos")
 
-    assert ids(call(db, baker, "get_queue")) == [ours]
-    assert ids(call(db, baker, "get_queue", p_search=theirs)) == []
-    assert ids(call(db, baker, "find_order", p_search="-")) == [ours]
-    assert call(db, baker, "get_queue_stats")[0]["total_orders"] == 1
+    assert ids(read(db, baker, "get_queue")) == [ours]
+    assert ids(read(db, baker, "get_queue", p_search=theirs)) == []
+    assert ids(read(db, baker, "find_order", p_search="-")) == [ours]
+    assert read(db, baker, "get_queue_stats")[0]["total_orders"] == 1
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, baker, "get_queue", p_store="flourlane")
+        read(db, baker, "get_queue", p_store="flourlane")
 
 
 # Counts
@@ -383,7 +370,7 @@ def tallied(db: Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def test_the_tally_is_a_recount_whatever_happened(db: Connection, admin: UUID) -> None:
+def test_the_tally_equals_a_recount_after_any_change(db: Connection, admin: UUID) -> None:
     dice = random.Random(6)
     fill(db, dice, [admin], 120)
     for change in (
@@ -456,7 +443,7 @@ def test_counts_are_exact_while_orders_move_and_the_tick_folds(clone: str) -> No
     assert sum(map(bool, folded)) > 5
 
 
-def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None:
+def test_stats_and_unassigned_counts_agree_with_the_queue(db: Connection, admin: UUID) -> None:
     for stage, assigned in (("Filling", 2), ("Covering", 1), ("Packing", 3)):
         for _ in range(assigned):
             make_order(db, stage=stage, assignee_id=admin)
@@ -466,7 +453,7 @@ def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None
     make_order(db, stage="Packing", cancelled_at=NOON)
     make_order(db, stage="Packing", is_pos=True)
 
-    assert call(db, admin, "get_queue_stats") == [
+    assert read(db, admin, "get_queue_stats") == [
         {
             "total_orders": 9,
             "completed_orders": 1,
@@ -478,11 +465,11 @@ def test_stats_and_unassigned_counts_add_up(db: Connection, admin: UUID) -> None
             "packing_count": 3,
         }
     ]
-    assert call(db, admin, "get_queue_stats", p_store="flourlane")[0]["total_orders"] == 1
-    assert call(db, admin, "get_unassigned_counts") == [
+    assert read(db, admin, "get_queue_stats", p_store="flourlane")[0]["total_orders"] == 1
+    assert read(db, admin, "get_unassigned_counts") == [
         {"stage": stage, "count": count} for stage, count in zip(STAGES, (1, 0, 1, 0), strict=True)
     ]
-    assert call(db, admin, "get_staff_order_counts") == [{"user_id": admin, "order_count": 6}]
+    assert read(db, admin, "get_staff_order_counts") == [{"user_id": admin, "order_count": 6}]
 
 
 def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
@@ -494,15 +481,15 @@ def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
     unassigned = {"p_store": "bannos", "p_stage": "Covering"}
     week = {"p_date_to": TODAY + timedelta(6), "p_sort_by": "due_date", "p_sort_order": "ASC"}
 
-    listed = call(db, admin, "get_unassigned_list", **unassigned)
-    board = call(db, admin, "get_orders_for_dashboard")
+    listed = read(db, admin, "get_unassigned_list", **unassigned)
+    board = read(db, admin, "get_orders_for_dashboard")
 
     assert [row["get_unassigned_list"]["id"] for row in listed] == modelled(
         rows, False, unassigned | {"p_unassigned": True}
     )
     assert [row["get_orders_for_dashboard"]["id"] for row in board] == modelled(rows, False, week)
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, "get_orders_for_dashboard", p_period="decade")
+        read(db, admin, "get_orders_for_dashboard", p_period="decade")
 
 
 # Days
@@ -513,22 +500,22 @@ def test_the_unassigned_and_the_dashboard_are_parts_of_the_queue(
     [
         ("bannos", "2026-03-04 00:30 Australia/Sydney", date(2026, 3, 4)),
         ("bannos", "2026-03-04 23:30 Australia/Sydney", date(2026, 3, 4)),
-        ("bannos", "2026-04-05 00:30 Australia/Sydney", date(2026, 4, 5)),  # the clock goes back
+        ("bannos", "2026-04-05 00:30 Australia/Sydney", date(2026, 4, 5)),  # clocks go back
         ("bannos", "2026-04-05 23:30 Australia/Sydney", date(2026, 4, 5)),
-        ("bannos", "2026-10-04 00:30 Australia/Sydney", date(2026, 10, 4)),  # and forward
+        ("bannos", "2026-10-04 00:30 Australia/Sydney", date(2026, 10, 4)),  # clocks go forward
         ("bannos", "2026-10-04 23:30 Australia/Sydney", date(2026, 10, 4)),
         ("flourlane", "2026-03-04 00:30 Australia/Perth", date(2026, 3, 4)),
         ("flourlane", "2026-03-04 23:30 Australia/Perth", date(2026, 3, 4)),
     ],
 )
-def test_a_cake_is_done_on_the_day_of_its_store(
+def test_a_cake_is_completed_on_the_date_in_its_store(
     db: Connection, admin: UUID, store: str, completed: str, day: date
 ) -> None:
     db.execute("update public.stores set time_zone = 'Australia/Perth' where code = 'flourlane'")
     order = make_order(db, store=store, stage="Complete", packing_complete_ts=completed)
 
     days = {
-        asked: ids(call(db, admin, "get_complete", p_start_date=asked, p_end_date=asked))
+        asked: ids(read(db, admin, "get_complete", p_start_date=asked, p_end_date=asked))
         for asked in (day - timedelta(1), day, day + timedelta(1))
     }
 
@@ -536,34 +523,36 @@ def test_a_cake_is_done_on_the_day_of_its_store(
 
 
 @pytest.mark.parametrize("edge", ["-infinity", "0044-03-15 BC", "infinity", "5874897-12-31"])
-def test_a_date_beyond_reason_is_still_a_date(db: Connection, admin: UUID, edge: str) -> None:
+def test_an_extreme_date_is_accepted(db: Connection, admin: UUID, edge: str) -> None:
     order = make_order(db, due_date=TODAY)
     done = make_order(db, stage="Complete", packing_complete_ts=NOON)
     side = "p_date_from" if edge.endswith("BC") or edge.startswith("-") else "p_date_to"
     end = "p_start_date" if side == "p_date_from" else "p_end_date"
 
-    assert ids(call(db, admin, "get_queue", **{side: edge})) == [order]
-    assert ids(call(db, admin, "get_complete", **{end: edge})) == [done]
+    assert ids(read(db, admin, "get_queue", **{side: edge})) == [order]
+    assert ids(read(db, admin, "get_complete", **{end: edge})) == [done]
 
 
 # Search
 
 
-def test_search_follows_an_order_through_edits_and_to_its_end(db: Connection, admin: UUID) -> None:
+def test_search_finds_an_order_after_edits_and_after_completion(
+    db: Connection, admin: UUID
+) -> None:
     order = make_order(db, customer_name="Ada Byron")
     db.execute("update public.orders set customer_name = 'Ada King' where id = %s", (order,))
 
-    assert ids(call(db, admin, "get_queue", p_search="king")) == [order]
-    assert call(db, admin, "get_queue", p_search="byron") == []
+    assert ids(read(db, admin, "get_queue", p_search="king")) == [order]
+    assert read(db, admin, "get_queue", p_search="byron") == []
 
     db.execute("update public.orders set stage = 'Complete' where id = %s", (order,))
 
-    assert call(db, admin, "get_queue", p_search="king") == []
-    assert ids(call(db, admin, "get_complete", p_search="ada k")) == [order]
-    assert ids(call(db, admin, "find_order", p_search="ada k")) == [order]
+    assert read(db, admin, "get_queue", p_search="king") == []
+    assert ids(read(db, admin, "get_complete", p_search="ada k")) == [order]
+    assert ids(read(db, admin, "find_order", p_search="ada k")) == [order]
 
 
-def test_a_deleted_order_is_not_found(db: Connection, admin: UUID) -> None:
+def test_search_does_not_find_a_deleted_order(db: Connection, admin: UUID) -> None:
     order = make_order(db)
 
     db.execute("delete from public.orders where id = %s", (order,))
@@ -582,7 +571,7 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
             is_pos=number == 6,
         )
 
-    hits = call(db, admin, "find_order", p_search="#18")
+    hits = read(db, admin, "find_order", p_search="#18")
 
     assert [row["order_number"] for row in hits] == [
         1812,
@@ -597,14 +586,15 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
     assert [row["id"] for row in hits if row["cancelled_at"]] == ["bannos-1805"]
     for blank in (None, "", " ", "#"):
         with raises_code("BAD_INPUT", "PT400"):
-            call(db, admin, "find_order", p_search=blank)
+            read(db, admin, "find_order", p_search=blank)
 
 
-# What an index is for
+# Indexes
 
 
-def test_vector_17_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
-    # a database of its own: an index also counts what others have rolled back in it
+@pytest.mark.spec("vector-17")
+def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
+    # its own database: index counts include rows that other tests rolled back
     with psycopg.connect(clone) as db:
         admin = make_staff(db, role="Admin")
         db.execute(
@@ -639,20 +629,20 @@ def test_vector_17_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) 
         ]
         for asked, index in cases:
             before = entries_read(db)
-            page = call(db, admin, "get_queue", **asked, p_limit=20)
-            read = entries_read(db) - before
+            page = read(db, admin, "get_queue", **asked, p_limit=20)
+            entries = entries_read(db) - before
 
             assert len(page) == 20, asked
-            assert set(read) == {f"orders_{index}_idx"}, asked
-            assert read[f"orders_{index}_idx"] <= 42, asked
+            assert set(entries) == {f"orders_{index}_idx"}, asked
+            assert entries[f"orders_{index}_idx"] <= 42, asked
 
-        assert ids(call(db, admin, "get_queue", p_search="r 4320", p_store="bannos")) == [
+        assert ids(read(db, admin, "get_queue", p_search="r 4320", p_store="bannos")) == [
             "bannos-4320"
         ]
 
 
 def entries_read(db: Connection) -> Counter[str]:
-    """Rows and index entries of orders that this transaction has read, both stores together."""
+    """Returns how many rows and index entries of orders this transaction has read."""
     return Counter(
         {
             str(name): int(str(count))
@@ -714,7 +704,8 @@ def make_delivery(db: Connection, payload: Row, **columns: Any) -> str:
 @pytest.mark.parametrize("stage", [*STAGES, "Complete"])
 @pytest.mark.parametrize("assigned", [False, True])
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
-def test_p48_the_address_is_for_those_who_pack_or_supervise(
+@pytest.mark.spec("P48")
+def test_only_packers_assignees_and_supervisors_see_the_address(
     db: Connection, role: str, assigned: bool, stage: str
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
@@ -726,8 +717,8 @@ def test_p48_the_address_is_for_those_who_pack_or_supervise(
         accessories='[{"title": "Candle"}]',
     )
 
-    seen = call(db, account, "get_order_v2", p_order_id=order)[0]
-    plain = call(db, account, "get_order", p_order_id=order, p_store="bannos")[0]
+    seen = read(db, account, "get_order_v2", p_order_id=order)[0]
+    plain = read(db, account, "get_order", p_order_id=order, p_store="bannos")[0]
 
     entitled = role != "Staff" or assigned or stage == "Packing"
     assert seen["shipping_address"] == (ADDRESS if entitled else None)
@@ -745,30 +736,35 @@ def test_p48_the_address_is_for_those_who_pack_or_supervise(
         ({}, None),
     ],
 )
-def test_an_address_reads_alike_from_either_api(
+def test_addresses_from_rest_and_graphql_have_one_shape(
     db: Connection, admin: UUID, payload: Row, address: Row | None
 ) -> None:
     order = make_delivery(db, payload)
 
-    assert call(db, admin, "get_order_v2", p_order_id=order)[0]["shipping_address"] == address
+    assert read(db, admin, "get_order_v2", p_order_id=order)[0]["shipping_address"] == address
 
 
 @pytest.mark.parametrize("function", ["get_order", "get_order_v2", "get_order_history"])
-def test_an_order_of_another_store_or_of_none_is_refused(db: Connection, function: str) -> None:
+def test_an_order_of_another_store_or_a_missing_order_is_refused(
+    db: Connection, function: str
+) -> None:
     theirs = make_order(db, store="flourlane")
     baker = make_staff(db, store="bannos")
 
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, baker, function, p_order_id=theirs)
+        read(db, baker, function, p_order_id=theirs)
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, baker, function, p_order_id=theirs, p_store="bannos")
+        read(db, baker, function, p_order_id=theirs, p_store="bannos")
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, baker, function, p_order_id=None)
+        read(db, baker, function, p_order_id=None)
     with raises_code("NOT_FOUND", "PT404"):
-        call(db, baker, function, p_order_id="bannos-1")
+        read(db, baker, function, p_order_id="bannos-1")
 
 
-def test_p9_the_history_times_both_rounds_after_a_return(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P9")
+def test_the_history_shows_the_time_of_both_rounds_after_a_return(
+    db: Connection, admin: UUID
+) -> None:
     order = make_order(db)
     set_clock(db, "2026-03-04 08:00Z")
     record_event(db, order)
@@ -785,9 +781,9 @@ def test_p9_the_history_times_both_rounds_after_a_return(db: Connection, admin: 
     ):
         set_clock(db, f"2026-03-04 {8 + minute // 60:02}:{minute % 60:02}Z")
         parameter = "p_barcode" if "barcode" in function else "p_order_id"
-        call(db, admin, function, **{parameter: order})
+        read(db, admin, function, **{parameter: order})
 
-    trail = call(db, admin, "get_order_history", p_order_id=order)
+    trail = read(db, admin, "get_order_history", p_order_id=order)
 
     assert [
         (row["event_type"], row["stage"], row["round"], row["seconds_in_stage"] // 60)
@@ -815,7 +811,7 @@ def test_p9_the_history_times_both_rounds_after_a_return(db: Connection, admin: 
     assert {row["staff_name"] for row in trail} == {None, "Test Admin"}
 
 
-# Everything, for everybody
+# Empty databases
 
 
 EVERY_READ: dict[str, list[str]] = {
@@ -832,9 +828,8 @@ EVERY_READ: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin", "service_role"])
 @pytest.mark.parametrize("function", EVERY_READ)
-def test_vector_18_every_list_answers_where_there_is_nothing(
-    db: Connection, function: str, role: str
-) -> None:
+@pytest.mark.spec("vector-18")
+def test_every_list_answers_on_an_empty_database(db: Connection, function: str, role: str) -> None:
     account = None if role == "service_role" else make_staff(db, role=role, store="bannos")
     query = sql.SQL("select count(*) from public.{}({})").format(
         sql.Identifier(function),
@@ -848,6 +843,6 @@ def test_vector_18_every_list_answers_where_there_is_nothing(
 
 
 @pytest.mark.parametrize("function", ["get_order", "get_order_v2", "get_order_history"])
-def test_the_service_reads_no_single_order(db: Connection, function: str) -> None:
+def test_the_service_role_cannot_read_a_single_order(db: Connection, function: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, "service_role"):
         db.execute(f"select public.{function}('bannos-1')".encode())

@@ -1,4 +1,4 @@
-"""What a scanner reads means one cake, or a refusal that says why; never some other cake."""
+"""A scan finds exactly one cake or gives a reason. It never finds another cake."""
 
 import json
 from typing import LiteralString
@@ -8,17 +8,18 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import acting_as, make_order, make_staff, raises_code, value
+from calls import acting_as, raises_code
+from rows import make_order, make_staff, value
 
 
 @pytest.fixture
 def baker(db: Connection) -> UUID:
-    """Works in every store."""
+    """A baker who works in every store."""
     return make_staff(db)
 
 
 def cake(db: Connection, order_id: str, **columns: str) -> str:
-    """An order of this id, with the number, suffix and human id that ingest would give it."""
+    """Adds an order with this id, and the number, suffix and human id that ingest derives."""
     store, number, *unit = order_id.split("-")
     digits = number.lstrip("BF")
     return make_order(
@@ -82,7 +83,8 @@ def candidates(db: Connection, account: UUID, text: str) -> list[str]:
         ("B450789469123", "bannos-450789469123"),
     ],
 )
-def test_vector_8_every_form_of_a_scan_finds_its_cake(
+@pytest.mark.spec("vector-8")
+def test_every_form_of_a_scan_finds_its_cake(
     db: Connection, baker: UUID, text: str, order_id: str
 ) -> None:
     for each in (
@@ -105,9 +107,8 @@ def test_vector_8_every_form_of_a_scan_finds_its_cake(
         "B18617\nB18618",
     ],
 )
-def test_vector_8_what_is_not_a_scan_is_bad_input(
-    db: Connection, baker: UUID, text: str | None
-) -> None:
+@pytest.mark.spec("vector-8")
+def test_text_that_is_no_scan_is_bad_input(db: Connection, baker: UUID, text: str | None) -> None:
     cake(db, "bannos-18617")
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -117,7 +118,8 @@ def test_vector_8_what_is_not_a_scan_is_bad_input(
 @pytest.mark.parametrize(
     "text", ["#B18617", "99999999999999999999", "bannos-18617-B", "B18618-A", "bannos-B18619"]
 )
-def test_vector_8_a_scan_that_nothing_fits_is_not_found(
+@pytest.mark.spec("vector-8")
+def test_a_scan_without_a_matching_order_is_not_found(
     db: Connection, baker: UUID, text: str
 ) -> None:
     cake(db, "flourlane-18617")
@@ -128,7 +130,8 @@ def test_vector_8_a_scan_that_nothing_fits_is_not_found(
 
 
 @pytest.mark.parametrize("text", ["#B18617", "B18617", "*B18617*", "bannos-18617", "18617"])
-def test_p1_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
+@pytest.mark.spec("P1")
+def test_the_number_of_a_split_order_is_ambiguous_and_lists_its_cakes(
     db: Connection, baker: UUID, text: str
 ) -> None:
     units = [cake(db, f"bannos-18617-{suffix}") for suffix in ("A", "B", "AA")]
@@ -137,23 +140,24 @@ def test_p1_the_number_of_a_split_order_is_ambiguous_and_its_cakes_are_listed(
     assert candidates(db, baker, text) == units
 
 
-def test_p1_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P1")
+def test_each_unit_is_found_by_its_own_id(db: Connection, baker: UUID) -> None:
     units = [cake(db, f"bannos-18617-{suffix}") for suffix in ("A", "B", "C")]
 
     assert [scan(db, baker, unit) for unit in units] == units
 
 
-def test_the_label_of_a_cake_that_was_single_at_first_still_means_that_cake(
+def test_the_label_of_a_first_single_cake_still_finds_that_cake(
     db: Connection, baker: UUID
 ) -> None:
-    """The order gained a second one since; only the number has become ambiguous."""
+    """The order has a second cake now, so only its number is ambiguous."""
     units = [cake(db, "bannos-18617"), cake(db, "bannos-18617-B")]
 
     assert scan(db, baker, "bannos-18617") == "bannos-18617"
     assert candidates(db, baker, "#B18617") == units
 
 
-def test_a_bare_number_that_both_stores_have_is_ambiguous_to_who_works_in_both(
+def test_a_number_of_both_stores_is_ambiguous_for_staff_of_both(
     db: Connection, baker: UUID
 ) -> None:
     orders = [cake(db, "bannos-18617"), cake(db, "flourlane-18617")]
@@ -180,7 +184,7 @@ def test_a_bare_number_of_another_store_alone_is_not_found(db: Connection) -> No
         scan(db, make_staff(db, store="flourlane"), "18617")
 
 
-def test_a_cancelled_cake_is_found_by_its_id_and_when_no_other_has_its_number(
+def test_a_cancelled_cake_is_found_by_its_id_or_by_a_number_that_only_it_has(
     db: Connection, baker: UUID
 ) -> None:
     gone = cake(db, "bannos-18617-A", cancelled_at="now")
@@ -193,7 +197,7 @@ def test_a_cancelled_cake_is_found_by_its_id_and_when_no_other_has_its_number(
     assert scan(db, baker, "#B18618") == alone
 
 
-def test_a_store_that_is_only_a_row_can_be_scanned_too(db: Connection, baker: UUID) -> None:
+def test_orders_of_a_newly_added_store_can_be_scanned(db: Connection, baker: UUID) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency) "
         "values ('crumbs', 'Crumbs', 'C', 'crumbs-and-co.myshopify.com', 'UTC', 'EUR')"
@@ -204,9 +208,7 @@ def test_a_store_that_is_only_a_row_can_be_scanned_too(db: Connection, baker: UU
         assert scan(db, baker, text) == order_id
 
 
-def test_a_scan_answers_with_what_the_scanner_shows_and_no_address(
-    db: Connection, baker: UUID
-) -> None:
+def test_a_scan_answers_what_the_scanner_shows_and_no_address(db: Connection, baker: UUID) -> None:
     order_id = cake(db, "bannos-18617-B", stage="Covering", filling_start_ts="now")
 
     with acting_as(db, "authenticated", baker):
@@ -225,7 +227,8 @@ def test_a_scan_answers_with_what_the_scanner_shows_and_no_address(
     }
 
 
-def test_p19_a_table_of_the_caller_is_not_scanned(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P19")
+def test_a_scan_ignores_tables_of_the_caller(db: Connection, baker: UUID) -> None:
     cake(db, "bannos-18617", product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, product_title text)",
@@ -243,7 +246,7 @@ def test_p19_a_table_of_the_caller_is_not_scanned(db: Connection, baker: UUID) -
 
 
 def test_a_scan_reads_no_whole_table(db: Connection, baker: UUID) -> None:
-    """Whatever is read: an id, a docket's number, a unit, or a bare number."""
+    """This holds for an id, a number with #, a unit and a bare number."""
     db.execute(
         "insert into public.orders (store, id, shopify_order_number, stage) "
         "select 'bannos', 'bannos-' || n, n, 'Complete' from generate_series(900001, 920000) as n"

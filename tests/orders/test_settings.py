@@ -1,4 +1,4 @@
-"""M1 settings: real defaults, one shape a key, nothing across stores, no secrets."""
+"""Settings: defaults, one shape per key, no leak between stores, no secrets."""
 
 import json
 from typing import Any
@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
+from calls import acting_as, ask, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 LOCATIONS = [
     "Store Fridge",
@@ -49,25 +50,17 @@ ONE_CONNECTION = settings(
 )
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-def call(db: Connection, account: UUID, function: str, *arguments: object) -> Any:
-    """What a function of the API answers to an account."""
-    with acting_as(db, "authenticated", account):
-        row = db.execute(f"select public.{function}".encode(), arguments).fetchone()
-    assert row is not None
-    return row[0]
+def answer(db: Connection, account: UUID, function: str, *arguments: object) -> Any:
+    """Returns what a function answers to an account."""
+    return ask(db, account, f"select public.{function}", *arguments)
 
 
 def get(db: Connection, account: UUID, key: str, store: str = "bannos") -> Any:
-    return call(db, account, "get_setting(%s, %s)", store, key)
+    return answer(db, account, "get_setting(%s, %s)", store, key)
 
 
 def put(db: Connection, account: UUID, key: str, setting: object, store: str = "bannos") -> Any:
-    return call(db, account, "set_setting(%s, %s, %s)", store, key, json.dumps(setting))
+    return answer(db, account, "set_setting(%s, %s, %s)", store, key, json.dumps(setting))
 
 
 def audited(db: Connection) -> list[Any]:
@@ -93,21 +86,25 @@ def audited(db: Connection) -> list[Any]:
         ("get_setting(%s, 'monitor.autoRefresh')", 30, 30),
     ],
 )
-def test_p34_what_was_never_set_has_its_default(
+@pytest.mark.spec("P34")
+def test_a_setting_that_was_never_set_has_its_default(
     db: Connection, function: str, bannos: object, flourlane: object
 ) -> None:
     baker = make_staff(db)
 
-    assert [call(db, baker, function, store) for store in ("bannos", "flourlane")] == [
+    assert [answer(db, baker, function, store) for store in ("bannos", "flourlane")] == [
         bannos,
         flourlane,
     ]
 
 
-def test_p34_each_store_begins_with_its_own_flavours(db: Connection) -> None:
+@pytest.mark.spec("P34")
+def test_each_store_has_its_own_default_flavours(db: Connection) -> None:
     baker = make_staff(db)
 
-    numbers = [len(call(db, baker, "get_flavours(%s)", store)) for store in ("bannos", "flourlane")]
+    numbers = [
+        len(answer(db, baker, "get_flavours(%s)", store)) for store in ("bannos", "flourlane")
+    ]
 
     assert numbers == [6, 8]
 
@@ -127,19 +124,23 @@ def test_a_default_can_be_set_as_it_is_for_every_key_and_store(db: Connection, a
             assert get(db, admin, key, store) == default
 
 
-def test_a_store_with_no_defaults_of_its_own_has_those_of_all(db: Connection) -> None:
+def test_a_store_without_its_own_defaults_has_the_global_ones(db: Connection) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('ovenside', 'Ovenside', 'O', 'UTC', 'NZD')"
     )
 
-    assert call(db, make_staff(db), "get_storage_locations('ovenside')") == LOCATIONS
+    assert answer(db, make_staff(db), "get_storage_locations('ovenside')") == LOCATIONS
 
 
-def test_printing_settings_that_are_set_in_part_are_read_whole(db: Connection, admin: UUID) -> None:
-    call(db, admin, """set_printing_settings('bannos', '{"copies": 2, "printer_name": "Back"}')""")
+def test_partly_set_printing_settings_are_completed_with_defaults(
+    db: Connection, admin: UUID
+) -> None:
+    answer(
+        db, admin, """set_printing_settings('bannos', '{"copies": 2, "printer_name": "Back"}')"""
+    )
 
-    read = call(db, admin, "get_printing_settings('bannos')")
+    read = answer(db, admin, "get_printing_settings('bannos')")
 
     assert read == {
         "printer_name": "Back",
@@ -229,24 +230,25 @@ BAD: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_what_fits_is_kept_as_it_came(
+def test_a_valid_value_is_stored_unchanged(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     assert put(db, admin, key, setting) is True
 
     read = get(db, admin, key)
-    if isinstance(setting, dict):  # the rest are defaults
+    if isinstance(setting, dict):  # the other fields have defaults
         read = {name: read[name] for name in setting}
     assert read == setting
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_p34_what_comes_as_json_in_a_string_is_unwrapped(
+@pytest.mark.spec("P34")
+def test_a_value_that_arrives_as_json_text_is_unwrapped(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     put(db, admin, key, setting)
     plain = get(db, admin, key)
-    call(db, admin, "reset_setting('bannos', %s)", key)
+    answer(db, admin, "reset_setting('bannos', %s)", key)
 
     put(db, admin, key, json.dumps(setting))
 
@@ -255,7 +257,7 @@ def test_p34_what_comes_as_json_in_a_string_is_unwrapped(
 
 @pytest.mark.parametrize(("key", "setting"), [*BAD, *((key, None) for key, _ in GOOD)], ids=str)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
-def test_what_does_not_fit_is_refused(
+def test_an_invalid_value_is_refused(
     db: Connection, admin: UUID, key: str, setting: object, wrapped: bool
 ) -> None:
     before = get(db, admin, key)
@@ -267,7 +269,7 @@ def test_what_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize(
-    "call_with_null",
+    "function",
     [
         "set_setting('bannos', 'flavours', null)",
         "set_flavours('bannos', null)",
@@ -281,9 +283,10 @@ def test_what_does_not_fit_is_refused(
         """set_due_date_settings('bannos', '{"nope": 1}')""",
     ],
 )
-def test_p40_nothing_is_not_a_value(db: Connection, admin: UUID, call_with_null: str) -> None:
+@pytest.mark.spec("P40")
+def test_null_and_empty_values_are_refused(db: Connection, admin: UUID, function: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, call_with_null)
+        answer(db, admin, function)
 
     assert audited(db) == []
 
@@ -297,7 +300,8 @@ def test_p40_nothing_is_not_a_value(db: Connection, admin: UUID, call_with_null:
     )
     | st.sampled_from(["[" * 100_000, "1e999999", '"\\u0000"', '{"a": "\\ud800"}', "nul", ""])
 )
-def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object) -> None:
+@pytest.mark.slow
+def test_any_value_is_accepted_or_refused_as_bad_input(db: Connection, setting: object) -> None:
     hints = set()
     for key in values(db, "select key from app.setting_keys"):
         try:
@@ -306,7 +310,7 @@ def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object)
         except psycopg.Error as error:
             hints.add(error.diag.message_hint)
 
-    assert hints == {"BAD_INPUT"}  # of eleven shapes, none fits them all
+    assert hints == {"BAD_INPUT"}  # no value fits all eleven shapes
 
 
 @pytest.mark.parametrize("key", ["shopifyToken", "shopify_last_sync", "Flavours", "", None])
@@ -318,11 +322,12 @@ def test_no_value_raises_anything_but_a_refusal(db: Connection, setting: object)
         "reset_setting('bannos', %s)",
     ],
 )
-def test_p12_p25_a_secret_is_not_a_setting_nor_is_any_unknown_key(
+@pytest.mark.spec("P12", "P25")
+def test_secrets_and_unknown_keys_are_no_settings(
     db: Connection, admin: UUID, function: str, key: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, function, key)
+        answer(db, admin, function, key)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -339,7 +344,8 @@ def test_a_refusal_does_not_repeat_the_value(db: Connection, admin: UUID) -> Non
 
 
 @pytest.mark.parametrize(("key", "setting"), GOOD, ids=str)
-def test_p34_no_setting_leaks_to_the_other_store(
+@pytest.mark.spec("P34")
+def test_no_setting_leaks_to_the_other_store(
     db: Connection, admin: UUID, key: str, setting: object
 ) -> None:
     before = get(db, admin, key, "flourlane")
@@ -349,9 +355,7 @@ def test_p34_no_setting_leaks_to_the_other_store(
     assert get(db, admin, key, "flourlane") == before
 
 
-def test_a_value_for_every_store_gives_way_to_a_store_of_its_own(
-    db: Connection, admin: UUID
-) -> None:
+def test_a_value_of_the_store_wins_over_the_global_one(db: Connection, admin: UUID) -> None:
     put(db, admin, "flavours", ["Everywhere"], "global")
     put(db, admin, "flavours", ["Here"], "bannos")
 
@@ -360,12 +364,14 @@ def test_a_value_for_every_store_gives_way_to_a_store_of_its_own(
     assert read == [["Here"], ["Everywhere"], ["Everywhere"]]
 
 
-def test_what_is_reset_falls_back_step_by_step(db: Connection, admin: UUID) -> None:
+def test_a_reset_falls_back_to_the_global_value_and_then_to_the_default(
+    db: Connection, admin: UUID
+) -> None:
     put(db, admin, "monitor.autoRefresh", 15, "bannos")
     put(db, admin, "monitor.autoRefresh", 60, "global")
 
     steps = [
-        (call(db, admin, "reset_setting(%s, 'monitor.autoRefresh')", store), refresh(db, admin))
+        (answer(db, admin, "reset_setting(%s, 'monitor.autoRefresh')", store), refresh(db, admin))
         for store in ("bannos", "global", "bannos")
     ]
 
@@ -376,7 +382,7 @@ def refresh(db: Connection, account: UUID) -> Any:
     return get(db, account, "monitor.autoRefresh")
 
 
-def test_all_settings_of_a_store_come_with_what_it_set_itself(db: Connection, admin: UUID) -> None:
+def test_the_settings_of_a_store_show_which_ones_it_set_itself(db: Connection, admin: UUID) -> None:
     put(db, admin, "monitor.density", "compact", "bannos")
     put(db, admin, "monitor.autoRefresh", 60, "global")
     put(db, admin, "active_shift_required", True, "flourlane")
@@ -394,55 +400,62 @@ def test_all_settings_of_a_store_come_with_what_it_set_itself(db: Connection, ad
     assert read["active_shift_required"] is False
 
 
-def test_due_dates_are_set_by_part_and_all_or_nothing(db: Connection, admin: UUID) -> None:
-    call(db, admin, """set_due_date_settings('bannos', '{"defaultDue": "today"}')""")
+def test_due_date_settings_are_changed_in_part_and_all_or_nothing(
+    db: Connection, admin: UUID
+) -> None:
+    answer(db, admin, """set_due_date_settings('bannos', '{"defaultDue": "today"}')""")
     with raises_code("BAD_INPUT", "PT400"):
-        call(
+        answer(
             db,
             admin,
             """set_due_date_settings('bannos', '{"defaultDue": "+2 days", "allowedDays": []}')""",
         )
 
-    assert call(db, admin, "get_due_date_settings('bannos')") == DUE_DATES | {"defaultDue": "today"}
+    assert answer(db, admin, "get_due_date_settings('bannos')") == DUE_DATES | {
+        "defaultDue": "today"
+    }
 
 
-def test_p34_due_dates_as_the_old_client_sends_them(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P34")
+def test_due_date_settings_of_the_old_client_are_accepted(db: Connection, admin: UUID) -> None:
     days = [False, True, True, True, True, True, False]
     put(db, admin, "dueDates.defaultDue", json.dumps("+2 days"))
     put(db, admin, "dueDates.allowedDays", json.dumps(days))
     put(db, admin, "dueDates.blackoutDates", json.dumps(["2025-12-25"]))
 
-    assert call(db, admin, "get_due_date_settings('bannos')") == {
+    assert answer(db, admin, "get_due_date_settings('bannos')") == {
         "defaultDue": "+2 days",
         "allowedDays": days,
         "blackoutDates": ["2025-12-25"],
     }
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor", "Admin"])
 @pytest.mark.parametrize("function", READERS)
-def test_p14_all_staff_read_the_settings_of_their_store(
+@pytest.mark.spec("P14")
+def test_all_staff_read_the_settings_of_their_store(
     db: Connection, role: str, function: str
 ) -> None:
     account = make_staff(db, role=role, store="bannos")
 
-    assert call(db, account, function, "bannos") is not None
-    assert call(db, account, function, "global") is not None
+    assert answer(db, account, function, "bannos") is not None
+    assert answer(db, account, function, "global") is not None
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, account, function, "flourlane")
+        answer(db, account, function, "flourlane")
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
 @pytest.mark.parametrize("function", WRITERS)
-def test_p14_only_admins_write_settings(db: Connection, role: str, function: str) -> None:
+@pytest.mark.spec("P14")
+def test_only_admins_write_settings(db: Connection, role: str, function: str) -> None:
     account = make_staff(db, role=role)
 
     for store in ("bannos", "global"):
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, account, function, store)
+            answer(db, account, function, store)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -453,21 +466,22 @@ def test_an_admin_of_one_store_writes_that_store_and_no_other(
 ) -> None:
     account = make_staff(db, role="Admin", store="bannos")
 
-    call(db, account, function, "bannos")
+    answer(db, account, function, "bannos")
     for store in ("flourlane", "global"):
         with raises_code("PERMISSION_DENIED", "PT403"):
-            call(db, account, function, store)
+            answer(db, account, function, store)
 
     assert set(values(db, "select store from public.settings")) <= {"bannos"}
 
 
 @pytest.mark.parametrize("store", [None, "", "Bannos", "nowhere"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
-def test_p13_no_store_is_not_every_store(
+@pytest.mark.spec("P13")
+def test_a_missing_store_does_not_mean_every_store(
     db: Connection, admin: UUID, function: str, store: str | None
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
-        call(db, admin, function, store)
+        answer(db, admin, function, store)
 
     assert value(db, "select count(*) from public.settings") == 0
 
@@ -476,18 +490,20 @@ def test_p13_no_store_is_not_every_store(
 @pytest.mark.parametrize(
     "outsider", [None, {"is_active": False}, {"approved": False}], ids=["stranger", "off", "new"]
 )
-def test_p15_p17_who_is_not_let_in_neither_reads_nor_writes(
+@pytest.mark.spec("P15", "P17")
+def test_outsiders_neither_read_nor_write_settings(
     db: Connection, function: str, outsider: dict[str, Any] | None
 ) -> None:
     account = uuid4() if outsider is None else make_staff(db, role="Admin", **outsider)
 
     with raises_code("PERMISSION_DENIED", "PT403"):
-        call(db, account, function, "bannos")
+        answer(db, account, function, "bannos")
 
 
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 @pytest.mark.parametrize("function", READERS + WRITERS)
-def test_p12_settings_are_not_for_the_internet_nor_for_the_service(
+@pytest.mark.spec("P12")
+def test_neither_anon_nor_the_service_can_call_settings(
     db: Connection, function: str, role: str
 ) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role):
@@ -495,7 +511,7 @@ def test_p12_settings_are_not_for_the_internet_nor_for_the_service(
 
 
 @pytest.mark.parametrize(("store", "seen"), [(None, 3), ("bannos", 2), ("flourlane", 2)], ids=str)
-def test_the_table_shows_staff_their_stores(
+def test_staff_read_only_settings_of_their_stores_from_the_table(
     db: Connection, admin: UUID, store: str | None, seen: int
 ) -> None:
     for place in ("bannos", "flourlane", "global"):
@@ -507,14 +523,14 @@ def test_the_table_shows_staff_their_stores(
         assert value(db, "select count(*) from public.settings") == 0
 
 
-# What is recorded
+# Audit
 
 
 def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) -> None:
     put(db, admin, "monitor.autoRefresh", 15)
     put(db, admin, "monitor.autoRefresh", 60)
     put(db, admin, "monitor.autoRefresh", 30, "global")
-    call(db, admin, "reset_setting('bannos', 'monitor.autoRefresh')")
+    answer(db, admin, "reset_setting('bannos', 'monitor.autoRefresh')")
 
     key, by = "monitor.autoRefresh", str(admin)
     assert audited(db) == [
@@ -525,7 +541,8 @@ def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) 
     ]
 
 
-def test_p25_saving_what_is_already_there_is_no_change(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P25")
+def test_saving_an_equal_value_records_no_change(db: Connection, admin: UUID) -> None:
     put(db, admin, "flavours", ["Mango"])
 
     assert put(db, admin, "flavours", ["Mango"]) is True
@@ -533,7 +550,7 @@ def test_p25_saving_what_is_already_there_is_no_change(db: Connection, admin: UU
     assert len(audited(db)) == 1
 
 
-def test_of_two_first_writers_the_second_records_what_it_replaced(clone: str) -> None:
+def test_the_second_of_two_first_writers_records_the_value_it_replaced(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as db:
         admin = make_staff(db, role="Admin")
         first, second = (

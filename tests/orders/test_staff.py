@@ -1,4 +1,4 @@
-"""M1 staff: Admins let people in, nobody promotes themselves, and only Admins see pay."""
+"""Staff: Admins approve people, nobody promotes themselves, only Admins see pay."""
 
 import json
 from decimal import Decimal
@@ -10,8 +10,9 @@ import psycopg.rows
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import Call, meet
-from support import acting_as, make_staff, raises_code, value, values
+from rows import make_staff, value, values
 
 SOMEBODY = UUID("6b1f9f3e-0000-4000-8000-000000000001")
 FUNCTIONS = {
@@ -26,20 +27,15 @@ DEMOTE: LiteralString = "select public.update_staff_member(%s, p_role => 'Staff'
 Row = dict[str, Any]
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
 def rows(db: Connection, account: UUID, query: str, *arguments: object) -> list[Row]:
-    """What a function of the API answers to an account."""
+    """Returns the rows that a function of the API gives to an account."""
     with acting_as(db, "authenticated", account):
         cursor = db.cursor(row_factory=psycopg.rows.dict_row)
         return cursor.execute(f"select * from public.{query}".encode(), arguments).fetchall()
 
 
 def update(db: Connection, by: UUID, account: UUID | None, **change: object) -> None:
-    """Call update_staff_member with these parameters, named as clients name them."""
+    """Calls update_staff_member with the parameter names that clients use."""
     named = "".join(f", p_{name} => %({name})s" for name in change)
     with acting_as(db, "authenticated", by):
         db.execute(
@@ -72,12 +68,13 @@ def audited(db: Connection) -> list[Any]:
     )
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("function", "needs"), FUNCTIONS.items())
-def test_p14_each_function_asks_for_its_role(
+@pytest.mark.spec("P14")
+def test_each_function_requires_its_role(
     db: Connection, function: str, needs: str, role: str
 ) -> None:
     account = make_staff(db, role=role)
@@ -97,7 +94,8 @@ def test_p14_each_function_asks_for_its_role(
 
 @pytest.mark.parametrize("state", [None, {"is_active": False}, {"approved": False}], ids=str)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p15_p17_who_is_not_let_in_is_refused(
+@pytest.mark.spec("P15", "P17")
+def test_inactive_unapproved_and_unknown_accounts_are_refused(
     db: Connection, function: str, state: dict[str, Any] | None
 ) -> None:
     account = make_staff(db, role="Admin", **state) if state else uuid4()
@@ -111,7 +109,8 @@ def test_p15_p17_who_is_not_let_in_is_refused(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p13_without_identity_nobody_gets_in(db: Connection, function: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_caller_without_identity_is_refused(db: Connection, function: str) -> None:
     others = {"other": make_staff(db), "new": SOMEBODY}
 
     with raises_code("NOT_SIGNED_IN", "PT401"), acting_as(db, "authenticated"):
@@ -120,7 +119,8 @@ def test_p13_without_identity_nobody_gets_in(db: Connection, function: str) -> N
 
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_p12_staff_are_not_for_the_internet_nor_for_the_service(
+@pytest.mark.spec("P12")
+def test_neither_anon_nor_the_service_can_call_staff_functions(
     db: Connection, function: str, role: str
 ) -> None:
     others = {"other": make_staff(db), "new": SOMEBODY}
@@ -129,7 +129,8 @@ def test_p12_staff_are_not_for_the_internet_nor_for_the_service(
         db.execute(f"select public.{function}".encode(), others)
 
 
-def test_p16_an_email_makes_nobody_an_admin(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P16")
+def test_no_email_makes_an_account_an_admin(db: Connection, admin: UUID) -> None:
     upsert(db, admin, admin, email="boss@example.com")
     stranger = uuid4()
 
@@ -143,7 +144,7 @@ def test_p16_an_email_makes_nobody_an_admin(db: Connection, admin: UUID) -> None
 
 
 @pytest.mark.parametrize(("store", "spelled"), [("bannos", "bannos"), (None, "both")])
-def test_staff_read_who_they_are(db: Connection, store: str | None, spelled: str) -> None:
+def test_staff_can_read_their_own_row(db: Connection, store: str | None, spelled: str) -> None:
     account = make_staff(db, store=store)
 
     me = {
@@ -159,7 +160,7 @@ def test_staff_read_who_they_are(db: Connection, store: str | None, spelled: str
     assert rows(db, account, "get_staff_member(%s)", account) == [me]
 
 
-def test_a_supervisor_reads_those_of_their_stores(db: Connection) -> None:
+def test_a_supervisor_reads_staff_of_their_stores_only(db: Connection) -> None:
     supervisor = make_staff(db, role="Supervisor", store="bannos")
     here, everywhere, elsewhere = (make_staff(db, store=s) for s in ("bannos", None, "flourlane"))
 
@@ -182,9 +183,8 @@ def test_staff_cannot_tell_whether_an_account_exists(db: Connection) -> None:
 
 
 @pytest.mark.parametrize(("role", "rate"), [("Supervisor", None), ("Admin", Decimal("31.50"))])
-def test_p32b_only_admins_see_what_somebody_earns(
-    db: Connection, admin: UUID, role: str, rate: Decimal | None
-) -> None:
+@pytest.mark.spec("P32b")
+def test_only_admins_see_pay(db: Connection, admin: UUID, role: str, rate: Decimal | None) -> None:
     baker = make_staff(db, store="bannos")
     update(db, admin, baker, hourly_rate=Decimal("31.50"))
 
@@ -193,7 +193,7 @@ def test_p32b_only_admins_see_what_somebody_earns(
     assert (row["user_id"], row["hourly_rate"]) == (baker, rate)
 
 
-def test_the_list_has_what_clients_read(db: Connection, admin: UUID) -> None:
+def test_the_list_has_the_columns_that_clients_read(db: Connection, admin: UUID) -> None:
     (row,) = rows(db, admin, "get_staff_list()")
 
     assert list(row) == [
@@ -224,7 +224,7 @@ def test_the_list_has_what_clients_read(db: Connection, admin: UUID) -> None:
         ("'Supervisor'", []),
     ],
 )
-def test_the_list_can_be_narrowed(
+def test_the_list_can_be_filtered(
     db: Connection, admin: UUID, arguments: str, found: list[str]
 ) -> None:
     people = {
@@ -264,14 +264,14 @@ def test_signing_up_gives_no_rights_until_an_admin_approves(db: Connection, admi
 
 
 @pytest.mark.parametrize("change", [{}, {"full_name": "Test"}, {"store": "bannos"}], ids=str)
-def test_somebody_new_needs_a_name_and_a_store(
+def test_a_new_member_needs_a_name_and_a_store(
     db: Connection, admin: UUID, change: dict[str, Any]
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         upsert(db, admin, SOMEBODY, **change)
 
 
-def test_somebody_new_is_staff_and_no_more(db: Connection, admin: UUID) -> None:
+def test_a_new_member_has_the_role_staff(db: Connection, admin: UUID) -> None:
     upsert(db, admin, SOMEBODY, full_name="Test", store="bannos")
 
     assert facts(db, SOMEBODY) == {
@@ -286,7 +286,8 @@ def test_somebody_new_is_staff_and_no_more(db: Connection, admin: UUID) -> None:
     }
 
 
-def test_p40_null_keeps_and_nothing_written_clears(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P40")
+def test_null_keeps_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
     upsert(
         db, admin, SOMEBODY, full_name="Test", store="bannos", phone=" 1 ", email=" a@example.com "
     )
@@ -329,7 +330,9 @@ def test_p40_null_keeps_and_nothing_written_clears(db: Connection, admin: UUID) 
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(db: Connection, admin: UUID, change: dict[str, Any]) -> None:
+def test_an_invalid_change_of_a_member_is_refused(
+    db: Connection, admin: UUID, change: dict[str, Any]
+) -> None:
     baker = make_staff(db)
     before = facts(db, baker)
 
@@ -355,7 +358,7 @@ def test_what_cannot_be_is_refused(db: Connection, admin: UUID, change: dict[str
     ],
     ids=str,
 )
-def test_what_an_account_cannot_have_is_refused(
+def test_an_invalid_new_member_is_refused(
     db: Connection, admin: UUID, change: dict[str, Any]
 ) -> None:
     new: dict[str, Any] = {"full_name": "Test", "store": "bannos"}
@@ -367,22 +370,22 @@ def test_what_an_account_cannot_have_is_refused(
 
 
 @pytest.mark.parametrize("save", [update, upsert])
-def test_an_account_has_an_id(db: Connection, admin: UUID, save: Any) -> None:
+def test_saving_a_member_needs_an_account_id(db: Connection, admin: UUID, save: Any) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         save(db, admin, None, full_name="Test")
 
 
-def test_nobody_is_not_found(db: Connection, admin: UUID) -> None:
+def test_a_missing_member_is_not_found(db: Connection, admin: UUID) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         update(db, admin, SOMEBODY, full_name="Test")
 
 
-def test_a_refused_role_list_is_bad_input(db: Connection, admin: UUID) -> None:
+def test_an_unknown_role_in_the_filter_is_bad_input(db: Connection, admin: UUID) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         rows(db, admin, "get_staff_list('admin')")
 
 
-def test_an_email_that_is_taken_is_not_shown(db: Connection, admin: UUID) -> None:
+def test_an_email_in_use_is_refused_without_showing_it(db: Connection, admin: UUID) -> None:
     upsert(db, admin, admin, email="boss@example.com")
 
     with pytest.raises(psycopg.Error) as refusal:
@@ -393,7 +396,7 @@ def test_an_email_that_is_taken_is_not_shown(db: Connection, admin: UUID) -> Non
     assert "boss" not in f"{diag.message_primary} {diag.message_detail}"
 
 
-# Power
+# Limits of an Admin
 
 
 @pytest.mark.parametrize(
@@ -407,7 +410,7 @@ def test_an_email_that_is_taken_is_not_shown(db: Connection, admin: UUID) -> Non
     ids=str,
 )
 @pytest.mark.parametrize("others", [0, 1], ids=["the last Admin", "one of two"])
-def test_an_admin_cannot_step_down_so_one_remains(
+def test_an_admin_cannot_demote_deactivate_or_unapprove_themselves(
     db: Connection, admin: UUID, change: dict[str, Any], others: int
 ) -> None:
     for _ in range(others):
@@ -448,7 +451,7 @@ def test_an_admin_saves_their_own_page_with_their_power_unchanged(
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
 @pytest.mark.parametrize("save", [update, upsert])
-def test_nobody_below_grants_themselves_a_role(db: Connection, role: str, save: Any) -> None:
+def test_nobody_below_admin_can_change_a_role(db: Connection, role: str, save: Any) -> None:
     account = make_staff(db, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"):
@@ -459,7 +462,7 @@ def test_nobody_below_grants_themselves_a_role(db: Connection, role: str, save: 
 
 @pytest.mark.parametrize("store", ["flourlane", None])
 @pytest.mark.parametrize("save", [update, upsert])
-def test_an_admin_of_one_store_changes_nobody_beyond_it(
+def test_an_admin_of_one_store_cannot_change_staff_of_other_stores(
     db: Connection, store: str | None, save: Any
 ) -> None:
     account = make_staff(db, role="Admin", store="bannos")
@@ -472,7 +475,9 @@ def test_an_admin_of_one_store_changes_nobody_beyond_it(
 
 
 @pytest.mark.parametrize("store", ["flourlane", None])
-def test_an_admin_of_one_store_takes_nobody_from_another(db: Connection, store: str | None) -> None:
+def test_an_admin_of_one_store_cannot_take_staff_from_another(
+    db: Connection, store: str | None
+) -> None:
     account = make_staff(db, role="Admin", store="bannos")
     other = make_staff(db, store=store)
 
@@ -483,7 +488,7 @@ def test_an_admin_of_one_store_takes_nobody_from_another(db: Connection, store: 
 
 
 @pytest.mark.parametrize("store", ["flourlane", "both"])
-def test_an_admin_of_one_store_lets_nobody_into_another(db: Connection, store: str) -> None:
+def test_an_admin_of_one_store_cannot_add_staff_to_another(db: Connection, store: str) -> None:
     account = make_staff(db, role="Admin", store="bannos")
     own = make_staff(db, store="bannos")
 
@@ -495,7 +500,7 @@ def test_an_admin_of_one_store_lets_nobody_into_another(db: Connection, store: s
     assert upsert(db, account, SOMEBODY, full_name="Test", store="bannos") == SOMEBODY
 
 
-def test_two_admins_who_demote_each_other_leave_one(clone: str) -> None:
+def test_two_admins_who_demote_each_other_at_once_leave_one(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as db:
         one, two = make_staff(db, role="Admin"), make_staff(db, role="Admin")
 
@@ -505,7 +510,7 @@ def test_two_admins_who_demote_each_other_leave_one(clone: str) -> None:
         assert (facts(db, one)["role"], facts(db, two)["role"]) == ("Admin", "Staff")
 
 
-def test_an_account_added_twice_at_once_is_one_row(clone: str) -> None:
+def test_adding_an_account_twice_at_once_makes_one_row(clone: str) -> None:
     add: LiteralString = (
         "select public.upsert_staff_member(%s, 'Test', p_store => 'both', p_phone => %s)"
     )
@@ -521,7 +526,7 @@ def test_an_account_added_twice_at_once_is_one_row(clone: str) -> None:
         ]
 
 
-# What is recorded
+# Audit
 
 
 def test_every_change_is_recorded_with_old_and_new(db: Connection, admin: UUID) -> None:

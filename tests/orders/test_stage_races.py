@@ -1,4 +1,4 @@
-"""Several at once on the same order: one of them moves it, and nobody waits for ever."""
+"""Several calls at once on one order: one moves it, and none waits for ever."""
 
 import random
 import time
@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from orders.stages import STAGES, TIMES, act, call, events, moves, row
-from support import make_order, make_staff, value, values
+from calls import call
+from orders.stages import STAGES, TIMES, act, events, moves, row
+from rows import make_order, make_staff, value, values
 
 CROWD = 4
 COMPLETIONS = {
@@ -32,7 +33,7 @@ def shop(clone: str) -> Iterator[Connection]:
 
 @contextmanager
 def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
-    """Connections that give up, should nobody ever let them go on."""
+    """Connections with a time limit, so that a blocked test ends."""
     with ExitStack() as stack:
         options = "-c statement_timeout=30s"
         yield [stack.enter_context(psycopg.connect(dsn, options=options)) for _ in range(number)]
@@ -41,9 +42,9 @@ def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
 def crowd(
     pool: list[Connection], account: UUID, action: str, order_id: str, *others: str
 ) -> list[Any]:
-    """The answers of all, the first of whom commits only once every other waits.
+    """Returns all answers. The first call commits once every other one waits.
 
-    The others do the same, or what `others` say.
+    The others make the same call unless `others` gives one.
     """
     first, *rest = pool
     actions = others or (action,) * len(rest)
@@ -67,9 +68,8 @@ def crowd(
         return answers + [one.result() for one in waiting]
 
 
-def test_p8_vector_9_of_many_at_once_one_moves_the_order_whatever_the_move(
-    clone: str, shop: Connection
-) -> None:
+@pytest.mark.spec("P8", "vector-9")
+def test_one_of_many_equal_moves_at_once_moves_the_order(clone: str, shop: Connection) -> None:
     admin = make_staff(shop, role="Admin")
     with sessions(clone, CROWD) as pool:
         for move in moves(shop):
@@ -86,7 +86,7 @@ def test_p8_vector_9_of_many_at_once_one_moves_the_order_whatever_the_move(
             assert {name for name in TIMES if after[name]} == set(move.stamps), move
 
 
-def test_of_many_scans_of_a_new_label_one_begins_filling(clone: str, shop: Connection) -> None:
+def test_one_of_many_scans_of_a_new_label_begins_filling(clone: str, shop: Connection) -> None:
     baker, order_id = make_staff(shop), make_order(shop)
 
     def scan(conn: Connection) -> bool:
@@ -118,7 +118,7 @@ def test_of_many_scans_of_a_new_label_one_begins_filling(clone: str, shop: Conne
         ),
     ],
 )
-def test_who_waited_goes_on_from_where_the_other_has_put_the_order(
+def test_a_waiting_move_continues_from_the_new_stage(
     clone: str, shop: Connection, stage: str, first: str, second: str, recorded: list[str]
 ) -> None:
     admin, order_id = make_staff(shop, role="Admin"), make_order(shop, stage=stage)
@@ -137,7 +137,7 @@ def test_who_waited_goes_on_from_where_the_other_has_put_the_order(
         ("Packing", "qc_return_to_decorating", "start_packing"),
     ],
 )
-def test_who_waited_and_comes_too_early_now_is_refused(
+def test_a_waiting_move_that_no_longer_fits_the_stage_is_refused(
     clone: str, shop: Connection, stage: str, first: str, second: str
 ) -> None:
     baker, order_id = make_staff(shop), make_order(shop, stage=stage)
@@ -149,14 +149,14 @@ def test_who_waited_and_comes_too_early_now_is_refused(
     assert events(shop, order_id) == ["qc_return at Packing"]
 
 
-def test_a_hundred_orders_walk_past_eight_bakers_who_scan_twice(
+def test_eight_bakers_who_scan_twice_complete_a_hundred_orders_once(
     clone: str, shop: Connection
 ) -> None:
     orders = [make_order(shop) for _ in range(100)]
     baker = make_staff(shop)
 
     def work(seed: int) -> tuple[int, int]:
-        """Finish orders in an order of one's own until none is left; moves made, and repeats."""
+        """Completes orders in random order until none is left. Returns moves and repeats."""
         dice = random.Random(seed)
         seen = dict.fromkeys(orders, "Filling")
         made = repeated = 0
@@ -184,10 +184,10 @@ def test_a_hundred_orders_walk_past_eight_bakers_who_scan_twice(
     assert set(values(shop, "select stage from public.orders")) == {"Complete"}
 
 
-def test_whatever_is_done_to_an_order_and_its_sibling_at_once_ends_and_each_move_is_in_turn(
+def test_random_calls_on_two_siblings_at_once_end_without_deadlock_or_wrong_move(
     clone: str, shop: Connection
 ) -> None:
-    """No deadlock, no move out of turn: stages, assignment, edits and a cancellation at random."""
+    """The calls are stage moves, assignments, edits and one cancellation."""
     admin = make_staff(shop, role="Admin")
     shop.execute("insert into public.shopify_orders values ('bannos', 'gid', '{}')")
     orders = [

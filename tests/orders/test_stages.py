@@ -1,4 +1,4 @@
-"""How an order moves: what each action writes, what a repeat answers, and what is refused."""
+"""Stage moves: the columns that each action writes, repeats, and refusals."""
 
 import json
 from typing import Any, LiteralString
@@ -9,8 +9,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
-from orders.stages import RPCS, STAGES, TIMES, Move, act, call, events, moves, row, stamped
-from support import acting_as, make_order, make_staff, raises_code, set_clock, value
+from calls import acting_as, call, raises_code
+from orders.stages import RPCS, STAGES, TIMES, Move, act, events, moves, row, stamped
+from rows import make_order, make_staff, set_clock, value
 
 BEFORE = "2026-03-02 09:00+11"
 NOW = "2026-03-02 10:00+11"
@@ -31,31 +32,22 @@ WALKED = [
 ]
 
 
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
-
-
-@pytest.fixture
-def baker(db: Connection) -> UUID:
-    return make_staff(db, store="bannos")
-
-
 def walk(db: Connection, account: UUID, order_id: str) -> None:
     for action, _, _ in WALK:
         act(db, account, action, order_id)
 
 
 def ready(db: Connection, move: Move, account: UUID) -> str:
-    """An order of that account at which this move would do all it can."""
+    """Adds an order of the account on which this move writes all it can."""
     times = {name: BEFORE for name in TIMES if name not in move.stamps}
     return make_order(db, stage=move.from_stage, assignee_id=account, **times)
 
 
-# The way of a cake
+# The regular moves
 
 
-def test_p11_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("P11")
+def test_each_step_stamps_its_own_time_and_no_other(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
     done: set[str] = set()
 
@@ -70,7 +62,8 @@ def test_p11_each_step_of_the_way_stamps_its_time_and_no_other(db: Connection, b
     assert events(db, order_id) == WALKED
 
 
-def test_p11_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
+@pytest.mark.spec("P11")
+def test_an_action_writes_exactly_what_its_row_in_the_table_says(
     db: Connection, admin: UUID
 ) -> None:
     for move in moves(db):
@@ -99,7 +92,9 @@ def test_p11_an_action_writes_what_its_row_in_the_table_says_and_nothing_else(
         assert recorded == [("bannos", move.from_stage, move.event, now, admin, meta)], move
 
 
-def test_packing_that_nobody_began_begins_when_it_ends(db: Connection, baker: UUID) -> None:
+def test_packing_without_a_start_is_stamped_as_started_at_its_end(
+    db: Connection, baker: UUID
+) -> None:
     order_id = make_order(db, stage="Packing")
 
     act(db, baker, "complete_packing", order_id)
@@ -108,7 +103,7 @@ def test_packing_that_nobody_began_begins_when_it_ends(db: Connection, baker: UU
     assert after["packing_start_ts"] == after["packing_complete_ts"] is not None
 
 
-def test_a_time_that_is_set_stays(db: Connection, baker: UUID) -> None:
+def test_a_stamped_time_is_not_overwritten(db: Connection, baker: UUID) -> None:
     order_id = make_order(db, stage="Packing", packing_start_ts=BEFORE)
 
     act(db, baker, "complete_packing", order_id)
@@ -138,12 +133,11 @@ def test_an_admin_completes_an_order_from_any_stage(
     assert value(db, "select meta from public.stage_events") == {"context": {"forced": True}}
 
 
-# Repeats and wrong turns
+# Repeats and refusals
 
 
-def test_vector_9_a_repeat_answers_already_done_and_writes_nothing(
-    db: Connection, admin: UUID
-) -> None:
+@pytest.mark.spec("vector-9")
+def test_a_repeat_answers_already_done_and_writes_nothing(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         order_id = ready(db, move, admin)
         act(db, admin, move.action, order_id)
@@ -158,7 +152,7 @@ def test_vector_9_a_repeat_answers_already_done_and_writes_nothing(
         assert (row(db, order_id), events(db, order_id)) == (before, recorded), move
 
 
-def test_an_action_is_done_already_once_its_stage_is_past_and_invalid_before_it(
+def test_an_action_is_already_done_after_its_stage_and_invalid_before_it(
     db: Connection, admin: UUID
 ) -> None:
     table = moves(db)
@@ -194,7 +188,7 @@ def test_a_refusal_says_where_the_order_is_and_where_it_has_to_be(
     }
 
 
-def test_nothing_is_done_to_a_cancelled_order(db: Connection, admin: UUID) -> None:
+def test_a_cancelled_order_refuses_every_move(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         for stage in (move.from_stage, "Packing"):
             order_id = make_order(db, stage=stage, cancelled_at=BEFORE, assignee_id=admin)
@@ -206,7 +200,7 @@ def test_nothing_is_done_to_a_cancelled_order(db: Connection, admin: UUID) -> No
             assert (row(db, order_id), events(db, order_id)) == (before, []), move
 
 
-def test_what_was_sold_over_the_counter_is_not_made(db: Connection, admin: UUID) -> None:
+def test_an_order_sold_over_the_counter_refuses_every_move(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         order_id = make_order(db, stage=move.from_stage, is_pos=True)
 
@@ -216,7 +210,7 @@ def test_what_was_sold_over_the_counter_is_not_made(db: Connection, admin: UUID)
         assert events(db, order_id) == [], move
 
 
-def test_an_order_that_is_not_there_is_not_found(db: Connection, admin: UUID) -> None:
+def test_a_missing_order_is_not_found(db: Connection, admin: UUID) -> None:
     for move in moves(db):
         with raises_code("NOT_FOUND", "PT404"):
             act(db, admin, move.action, "bannos-999999")
@@ -225,7 +219,8 @@ def test_an_order_that_is_not_there_is_not_found(db: Connection, admin: UUID) ->
 # Quality control
 
 
-def test_vector_10_p9_after_a_return_both_times_are_stamped_anew_and_both_rounds_are_kept(
+@pytest.mark.spec("vector-10", "P9")
+def test_after_a_return_both_times_are_stamped_again_and_both_rounds_stay_in_the_events(
     db: Connection, baker: UUID
 ) -> None:
     order_id = make_order(db)
@@ -266,7 +261,7 @@ def test_only_an_admin_returns_a_complete_order(db: Connection, admin: UUID, rol
 
 
 @pytest.mark.parametrize("stage", ["Filling", "Covering", "Decorating"])
-def test_what_never_came_to_packing_is_not_returned(
+def test_an_order_that_was_never_in_packing_cannot_be_returned(
     db: Connection, admin: UUID, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -290,9 +285,7 @@ def test_a_second_return_needs_a_second_packing(db: Connection, baker: UUID) -> 
 # Printing
 
 
-def test_the_label_says_what_a_baker_needs_and_carries_the_very_id(
-    db: Connection, baker: UUID
-) -> None:
+def test_the_label_shows_what_a_baker_needs_and_the_exact_id(db: Connection, baker: UUID) -> None:
     set_clock(db, NOW)
     order_id = make_order(
         db,
@@ -319,7 +312,8 @@ def test_the_label_says_what_a_baker_needs_and_carries_the_very_id(
     }
 
 
-def test_p1_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
+@pytest.mark.spec("P1")
+def test_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
     db: Connection, baker: UUID
 ) -> None:
     for suffix in ("A", "B"):
@@ -334,7 +328,8 @@ def test_p1_scanning_a_printed_label_finds_the_cake_it_was_printed_for(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_cake_in_any_stage_is_printed_again_and_p49_only_the_first_print_is_an_event(
+@pytest.mark.spec("P49")
+def test_a_label_can_be_printed_in_any_stage_and_only_the_first_print_is_an_event(
     db: Connection, baker: UUID, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage, filling_start_ts=BEFORE)
@@ -373,9 +368,7 @@ def test_scanning_the_printed_barcode_begins_filling_once(
     assert value(db, "select meta from public.stage_events") == {"context": {"station": 3}}
 
 
-def test_a_barcode_of_another_order_than_the_one_meant_is_a_conflict(
-    db: Connection, baker: UUID
-) -> None:
+def test_a_barcode_of_another_order_is_a_conflict(db: Connection, baker: UUID) -> None:
     scanned, meant = make_order(db), make_order(db)
 
     with pytest.raises(psycopg.Error) as refusal:
@@ -389,7 +382,7 @@ def test_a_barcode_of_another_order_than_the_one_meant_is_a_conflict(
     assert events(db, scanned) == events(db, meant) == []
 
 
-def test_an_ambiguous_barcode_begins_nothing(db: Connection, baker: UUID) -> None:
+def test_an_ambiguous_barcode_starts_no_stage(db: Connection, baker: UUID) -> None:
     units = [
         make_order(db, id=f"bannos-18617-{suffix}", shopify_order_number=18617, suffix=suffix)
         for suffix in ("A", "B")
@@ -401,11 +394,11 @@ def test_an_ambiguous_barcode_begins_nothing(db: Connection, baker: UUID) -> Non
     assert [stamped(db, unit) for unit in units] == [set(), set()]
 
 
-# Who may
+# Rights
 
 
 def outsiders(db: Connection) -> dict[str, tuple[str, UUID | None, str]]:
-    """Role, account and refusal of everybody who may not act on an order of bannos."""
+    """Returns role, account and refusal of each caller who may not move an order of bannos."""
     return {
         "anon": ("anon", None, "42501"),
         "no account": ("authenticated", None, "NOT_SIGNED_IN"),
@@ -439,7 +432,8 @@ def refused_with(db: Connection, role: str, account: UUID | None, rpc: str, orde
     return refusal.value.diag.message_hint or refusal.value.sqlstate or ""
 
 
-def test_vector_13_whoever_is_not_staff_of_the_store_moves_nothing(db: Connection) -> None:
+@pytest.mark.spec("vector-13")
+def test_only_staff_of_the_store_move_its_orders(db: Connection) -> None:
     for move in moves(db):
         rpc = RPCS.get(move.action, move.action)
         for who, (role, account, code) in outsiders(db).items():
@@ -451,7 +445,8 @@ def test_vector_13_whoever_is_not_staff_of_the_store_moves_nothing(db: Connectio
             assert (row(db, order_id), events(db, order_id)) == (before, []), (who, rpc)
 
 
-def test_vector_13_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connection) -> None:
+@pytest.mark.spec("vector-13")
+def test_a_move_requires_exactly_the_role_of_its_row(db: Connection) -> None:
     roles = ("Staff", "Supervisor", "Admin")
     for move in moves(db):
         for role in roles:
@@ -466,9 +461,8 @@ def test_vector_13_a_move_asks_for_the_role_of_its_row_and_no_more(db: Connectio
                 assert events(db, order_id) == [], (move, role)
 
 
-def test_vector_13_the_role_is_asked_for_before_the_order_is_looked_up(
-    db: Connection, baker: UUID
-) -> None:
+@pytest.mark.spec("vector-13")
+def test_the_role_is_checked_before_the_order_is_read(db: Connection, baker: UUID) -> None:
     with raises_code("PERMISSION_DENIED", "PT403"):
         act(db, baker, "mark_order_complete", "bannos-999999")
 
@@ -481,7 +475,7 @@ by_name = pytest.mark.parametrize(("rpc", "argument", "stage"), BY_NAME)
 
 
 @by_name
-def test_the_service_acts_in_the_name_of_a_member_of_staff(
+def test_the_service_can_act_for_a_member_of_staff(
     db: Connection, baker: UUID, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -494,7 +488,7 @@ def test_the_service_acts_in_the_name_of_a_member_of_staff(
 
 
 @by_name
-def test_the_service_acts_in_nobody_elses_name_and_not_in_its_own(
+def test_the_service_cannot_act_for_an_outsider_or_for_itself(
     db: Connection, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -511,7 +505,7 @@ def test_the_service_acts_in_nobody_elses_name_and_not_in_its_own(
 
 
 @by_name
-def test_staff_act_in_their_own_name_alone(
+def test_staff_cannot_act_for_another_account(
     db: Connection, baker: UUID, admin: UUID, rpc: str, argument: str, stage: str
 ) -> None:
     order_id = make_order(db, stage=stage)
@@ -531,10 +525,11 @@ def test_the_service_can_do_no_other_stage_action(db: Connection) -> None:
         assert refusal in ("42501", "PERMISSION_DENIED"), rpc
 
 
-# What arguments cannot do
+# Arguments
 
 
-def test_vector_14_a_null_store_is_the_store_of_the_id(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_null_store_is_the_store_of_the_id(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     answer = call(db, baker, "complete_filling", p_order_id=order_id, p_store=None, p_notes=None)
@@ -543,7 +538,8 @@ def test_vector_14_a_null_store_is_the_store_of_the_id(db: Connection, baker: UU
 
 
 @pytest.mark.parametrize("order_id", [None, "", " ", "-", "20001", "rivals-1", "' or 1=1 --"])
-def test_vector_14_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
+@pytest.mark.spec("vector-14")
+def test_an_invalid_id_is_bad_input_for_staff_and_refused_for_others(
     db: Connection, baker: UUID, order_id: str | None
 ) -> None:
     for move in moves(db):
@@ -555,9 +551,8 @@ def test_vector_14_what_is_no_id_is_bad_input_to_staff_and_nothing_to_nobody(
 
 
 @pytest.mark.parametrize("store", ["flourlane", "", "BANNOS", "both", HOSTILE])
-def test_vector_14_a_store_that_is_not_the_one_of_the_id_is_bad_input(
-    db: Connection, store: str
-) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_store_other_than_that_of_the_id_is_bad_input(db: Connection, store: str) -> None:
     order_id = make_order(db)
 
     for move in moves(db):
@@ -567,9 +562,8 @@ def test_vector_14_a_store_that_is_not_the_one_of_the_id_is_bad_input(
     assert events(db, order_id) == []
 
 
-def test_p19_vector_14_tables_of_the_caller_are_neither_read_nor_written(
-    db: Connection, baker: UUID
-) -> None:
+@pytest.mark.spec("P19", "vector-14")
+def test_moves_neither_read_nor_write_tables_of_the_caller(db: Connection, baker: UUID) -> None:
     order_id = make_order(db, product_title="Ours")
     shadows: tuple[LiteralString, ...] = (
         "create temp table orders (store text, id text, stage text, product_title text)",
@@ -596,7 +590,8 @@ def test_p19_vector_14_tables_of_the_caller_are_neither_read_nor_written(
     assert events(db, order_id) == ["print at Filling", "complete at Filling"]
 
 
-def test_vector_14_sql_in_a_text_is_text(db: Connection, baker: UUID) -> None:
+@pytest.mark.spec("vector-14")
+def test_sql_in_a_text_stays_text(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     call(db, baker, "complete_filling", p_order_id=order_id, p_notes=HOSTILE)
@@ -625,7 +620,7 @@ def test_notes_are_kept_with_the_event(
     assert value(db, "select meta from public.stage_events") == meta
 
 
-def test_an_event_keeps_no_book(db: Connection, baker: UUID) -> None:
+def test_notes_and_context_of_5000_characters_are_refused(db: Connection, baker: UUID) -> None:
     order_id = make_order(db)
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -637,13 +632,13 @@ def test_an_event_keeps_no_book(db: Connection, baker: UUID) -> None:
     assert events(db, order_id) == []
 
 
-# What comes later
+# Extensions
 
 
-def test_a_later_milestone_refuses_a_move_and_nothing_of_it_is_left(
+def test_a_move_that_a_later_trigger_refuses_leaves_nothing_behind(
     db: Connection, baker: UUID
 ) -> None:
-    """The seam for a photo or a shift: a trigger of its own on public.orders."""
+    """A later milestone can demand a photo or a shift by a trigger on public.orders."""
     order_id = make_order(db, stage="Packing", assignee_id=baker)
     db.execute("set local role bakehouse_owner")
     db.execute(
@@ -671,7 +666,7 @@ def test_a_later_milestone_refuses_a_move_and_nothing_of_it_is_left(
     assert (row(db, order_id), events(db, order_id)) == (before, ["start at Packing"])
 
 
-def test_a_store_that_is_only_a_row_moves_its_cakes_too(db: Connection) -> None:
+def test_orders_of_a_newly_added_store_can_be_moved(db: Connection) -> None:
     db.execute(
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('crumbs', 'Crumbs', 'C', 'UTC', 'EUR')"

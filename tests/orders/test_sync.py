@@ -1,4 +1,4 @@
-"""Fetching orders by hand: who may, one run at a time, and nothing that is known is touched."""
+"""Fetching orders by hand: rights, one run at a time, and known orders stay unchanged."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +8,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import acting_as, make_staff, raises_code, value, values
+from calls import acting_as, raises_code
+from rows import make_staff, value, values
 
 TOKEN = "shpat_" + "t" * 32
-
-
-@pytest.fixture
-def admin(db: Connection) -> UUID:
-    return make_staff(db, role="Admin")
 
 
 def set_token(db: Connection, admin: UUID, store: str = "bannos") -> None:
@@ -50,7 +46,7 @@ def log(db: Connection, account: UUID, store: str | None = "bannos") -> list[tup
         ).fetchall()
 
 
-# Running
+# Runs
 
 
 def test_a_sync_becomes_a_job_and_a_run_in_the_log(db: Connection, admin: UUID) -> None:
@@ -66,7 +62,7 @@ def test_a_sync_becomes_a_job_and_a_run_in_the_log(db: Connection, admin: UUID) 
     assert log(db, admin) == [("bannos", "sync_orders", "success", 7, 1, None)]
 
 
-def test_without_a_token_there_is_nothing_to_sync(db: Connection, admin: UUID) -> None:
+def test_a_sync_without_a_token_is_refused(db: Connection, admin: UUID) -> None:
     set_token(db, admin, "flourlane")
 
     with raises_code("CONFLICT", "PT409"):
@@ -75,7 +71,7 @@ def test_without_a_token_there_is_nothing_to_sync(db: Connection, admin: UUID) -
     assert log(db, admin) == []
 
 
-def test_a_store_is_synchronised_by_one_run_at_a_time(db: Connection, admin: UUID) -> None:
+def test_a_store_has_one_sync_run_at_a_time(db: Connection, admin: UUID) -> None:
     set_token(db, admin)
     set_token(db, admin, "flourlane")
     run = sync(db, admin)["run_id"]
@@ -88,7 +84,7 @@ def test_a_store_is_synchronised_by_one_run_at_a_time(db: Connection, admin: UUI
     assert sync(db, admin)["success"]
 
 
-def test_of_two_that_start_at_once_one_runs(clone: str) -> None:
+def test_two_syncs_started_at_once_make_one_run(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as conn:
         admin = make_staff(conn, role="Admin")
         set_token(conn, admin)
@@ -107,7 +103,8 @@ def test_of_two_that_start_at_once_one_runs(clone: str) -> None:
     assert answers == ["CONFLICT"] * 7 + ["started"]
 
 
-def test_p7_a_run_that_died_does_not_block_the_next_for_ever(db: Connection, admin: UUID) -> None:
+@pytest.mark.spec("P7")
+def test_a_run_that_died_stops_blocking_the_next_after_a_while(db: Connection, admin: UUID) -> None:
     set_token(db, admin)
     dead = sync(db, admin)["run_id"]
     db.execute("update public.sync_runs set started_at = started_at - interval '61 minutes'")
@@ -121,7 +118,7 @@ def test_p7_a_run_that_died_does_not_block_the_next_for_ever(db: Connection, adm
     ]
 
 
-def test_finishing_twice_changes_nothing(db: Connection, admin: UUID) -> None:
+def test_finishing_a_run_twice_changes_nothing(db: Connection, admin: UUID) -> None:
     set_token(db, admin)
     run = sync(db, admin)["run_id"]
 
@@ -136,7 +133,7 @@ def test_finishing_twice_changes_nothing(db: Connection, admin: UUID) -> None:
     ("status", "counts"),
     [("running", {}), (None, {}), ("success", {"imported": -1}), ("success", {"errors": None})],
 )
-def test_an_end_that_is_none_is_refused(
+def test_an_invalid_result_of_a_run_is_refused(
     db: Connection, admin: UUID, status: str, counts: dict[str, object]
 ) -> None:
     set_token(db, admin)
@@ -146,7 +143,7 @@ def test_an_end_that_is_none_is_refused(
         finish(db, run, status, **counts)
 
 
-def test_a_run_that_never_was_cannot_end(db: Connection) -> None:
+def test_a_missing_run_cannot_be_finished(db: Connection) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         finish(db, uuid4())
 
@@ -157,7 +154,8 @@ def test_a_run_that_never_was_cannot_end(db: Connection) -> None:
 @pytest.mark.parametrize(
     ("token", "valid"), [(TOKEN, True), ("short", False), ("", False), (None, False)]
 )
-def test_p25_testing_a_token_says_what_it_found_and_keeps_nothing(
+@pytest.mark.spec("P25")
+def test_testing_a_token_answers_the_result_and_stores_nothing(
     db: Connection, admin: UUID, token: str | None, valid: bool
 ) -> None:
     set_token(db, admin)
@@ -184,7 +182,7 @@ def test_testing_a_token_does_not_wait_for_a_sync(db: Connection, admin: UUID) -
         assert value(db, "select public.test_admin_token('bannos', %s)", TOKEN)["valid"]
 
 
-# Orders that were fetched
+# Fetched orders
 
 
 def fetched(**fields: object) -> str:
@@ -217,7 +215,8 @@ def take_in(db: Connection, payload: str, store: str | None = "bannos") -> str:
 
 
 @pytest.mark.parametrize("store", ["bannos", "flourlane"])
-def test_p4_a_sync_leaves_every_order_that_is_known_alone(db: Connection, store: str) -> None:
+@pytest.mark.spec("P4")
+def test_a_sync_leaves_known_orders_unchanged(db: Connection, store: str) -> None:
     assert take_in(db, fetched(), store) == "created"
     db.execute("update public.orders set stage = 'Packing', notes = 'Staff know better'")
     before = values(db, "select to_jsonb(o) from public.orders as o order by id")
@@ -228,12 +227,12 @@ def test_p4_a_sync_leaves_every_order_that_is_known_alone(db: Connection, store:
     assert [row["suffix"] for row in before] == ["A", "B"]
 
 
-def test_what_was_fetched_and_is_no_order_is_refused(db: Connection) -> None:
+def test_a_fetched_payload_that_is_no_order_is_refused(db: Connection) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         take_in(db, "{}")
 
 
-# Who may
+# Rights
 
 
 @pytest.mark.parametrize("role", ["Staff", "Supervisor"])
@@ -246,7 +245,7 @@ def test_what_was_fetched_and_is_no_order_is_refused(db: Connection) -> None:
         "public.start_sync_run('bannos', 'sync_products')",
     ],
 )
-def test_synchronising_is_for_admins(db: Connection, role: str, call: str) -> None:
+def test_only_admins_start_a_sync(db: Connection, role: str, call: str) -> None:
     account = make_staff(db, role=role)
 
     with raises_code("PERMISSION_DENIED", "PT403"), acting_as(db, "authenticated", account):
@@ -260,7 +259,9 @@ def test_synchronising_is_for_admins(db: Connection, role: str, call: str) -> No
         "public.import_shopify_order('bannos', '{}')",
     ],
 )
-def test_what_the_worker_does_no_account_can(db: Connection, admin: UUID, call: str) -> None:
+def test_no_account_can_call_the_functions_of_the_worker(
+    db: Connection, admin: UUID, call: str
+) -> None:
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
         acting_as(db, "authenticated", admin),
@@ -269,7 +270,7 @@ def test_what_the_worker_does_no_account_can(db: Connection, admin: UUID, call: 
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
-def test_no_api_role_reads_the_runs_themselves(db: Connection, admin: UUID, role: str) -> None:
+def test_no_api_role_reads_the_table_of_runs(db: Connection, admin: UUID, role: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role, admin):
         db.execute("select from public.sync_runs")
 
@@ -286,6 +287,7 @@ def test_an_admin_sees_the_runs_of_their_stores_only(db: Connection, admin: UUID
 
 
 @pytest.mark.parametrize("store", [None, "nowhere"])
-def test_vector_14_a_sync_is_of_a_store(db: Connection, admin: UUID, store: str | None) -> None:
+@pytest.mark.spec("vector-14")
+def test_a_sync_needs_an_existing_store(db: Connection, admin: UUID, store: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         sync(db, admin, store)

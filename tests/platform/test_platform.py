@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bakehouse import platform
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
-from servers import Server
+from postgres import Server
 
 API_ROLES = ("anon", "authenticated", "service_role")
 UID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
@@ -43,7 +43,7 @@ def column(conn: Connection, query: str, *parameters: object) -> set[object]:
 
 
 def privileges(conn: Connection, role: str, relation: str) -> str:
-    """As an ACL writes them; MAINTAIN is left out, older servers do not have it."""
+    """Returns the letters of the ACL, without MAINTAIN, which older servers lack."""
     return str(
         one(
             conn,
@@ -76,7 +76,7 @@ def test_the_migration_role_is_a_member_of_the_roles_that_hosted_gives_it(
         migrator,
         "select r.rolname from pg_auth_members as m join pg_roles as r on r.oid = m.roleid"
         " where m.member = (select oid from pg_roles where rolname = current_user)"
-        # what the migration role made itself, from Postgres 16 on
+        # from Postgres 16 on, a role is granted to its creator: leave those out
         " and m.grantor <> m.member and r.rolname !~ '^bakehouse_'",
     )
 
@@ -84,7 +84,7 @@ def test_the_migration_role_is_a_member_of_the_roles_that_hosted_gives_it(
     assert not members & {"authenticator", "pg_read_server_files", "pg_execute_server_program"}
 
 
-def test_the_migration_role_may_hand_on_the_api_roles(migrator: Connection) -> None:
+def test_the_migration_role_may_grant_the_api_roles(migrator: Connection) -> None:
     with migrator.transaction(force_rollback=True):
         migrator.execute("create role bakehouse_test_member nologin")
         migrator.execute("grant anon, authenticated, service_role to bakehouse_test_member")
@@ -110,7 +110,7 @@ def test_api_roles_cannot_log_in(migrator: Connection, role: str) -> None:
     assert one(migrator, "select rolcanlogin from pg_roles where rolname = %s", role) is False
 
 
-def test_only_service_role_passes_row_level_security(migrator: Connection) -> None:
+def test_only_service_role_bypasses_row_level_security(migrator: Connection) -> None:
     query = "select rolname from pg_roles where rolbypassrls and rolname = any (%s)"
 
     assert column(migrator, query, [*API_ROLES, "authenticator"]) == {"service_role"}
@@ -163,13 +163,15 @@ def test_the_database_itself_has_a_time_limit(server: Server, superuser: Connect
 
 
 @pytest.mark.parametrize("schema", ["auth", "storage", "realtime"])
-def test_platform_schemas_can_be_used_but_not_filled(migrator: Connection, schema: str) -> None:
+def test_the_migration_role_uses_platform_schemas_but_creates_nothing_there(
+    migrator: Connection, schema: str
+) -> None:
     assert one(migrator, "select has_schema_privilege(%s, 'usage')", schema)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         migrator.execute(sql.SQL("create table {}.t (id int)").format(sql.Identifier(schema)))
 
 
-def test_use_of_auth_cannot_be_handed_on(migrator: Connection) -> None:
+def test_usage_of_auth_cannot_be_granted_to_others(migrator: Connection) -> None:
     with migrator.transaction(force_rollback=True):
         migrator.execute("create role bakehouse_test_owner nologin")
         migrator.execute("grant usage on schema auth to bakehouse_test_owner")  # only a warning
@@ -198,7 +200,7 @@ def test_pgcrypto_lives_in_extensions(migrator: Connection) -> None:
     migrator.execute("create extension if not exists pgcrypto with schema extensions")
 
 
-def test_every_uuid_ossp_that_there_is_lives_in_extensions(migrator: Connection) -> None:
+def test_every_available_uuid_ossp_lives_in_extensions(migrator: Connection) -> None:
     if not one(
         migrator, "select exists(select from pg_available_extensions where name = 'uuid-ossp')"
     ):
@@ -232,7 +234,7 @@ def test_safeupdate_guards_api_sessions_where_it_is_installed(superuser: Connect
     assert ("session_preload_libraries=safeupdate" in settings) is installed
 
 
-# What the migration role must not be able to do, because Supabase refuses it too
+# Statements that Supabase refuses to the migration role
 
 
 @pytest.mark.parametrize(
@@ -251,7 +253,7 @@ def test_safeupdate_guards_api_sessions_where_it_is_installed(superuser: Connect
         "create index on storage.objects (version)",
     ],
 )
-def test_what_hosted_refuses_is_refused(migrator: Connection, statement: str) -> None:
+def test_statements_that_hosted_refuses_are_refused(migrator: Connection, statement: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
         migrator.execute(statement.encode())
 
@@ -272,7 +274,7 @@ def test_the_migration_role_may_read_and_change_users_and_refer_to_them(
     assert one(migrator, "select count(*) from public.staff") == 0
 
 
-def test_the_right_to_read_users_can_be_handed_on_and_no_other(migrator: Connection) -> None:
+def test_only_the_right_to_read_users_can_be_granted_to_others(migrator: Connection) -> None:
     with migrator.transaction(force_rollback=True):
         migrator.execute("create role bakehouse_test_owner nologin")
         migrator.execute("grant all on auth.users to bakehouse_test_owner")
@@ -290,13 +292,13 @@ def test_platform_tables_have_row_level_security(migrator: Connection, table: st
     assert one(migrator, "select relrowsecurity from pg_class where oid = %s::regclass", table)
 
 
-# auth.uid(), role(), email() and jwt(): what they answer, whatever the claims
+# auth.uid(), role(), email() and jwt() for all kinds of claims
 
 ERROR = "22P02"
 
 
 def answer(conn: Connection, function: str) -> object:
-    """The function's answer as text, or the SQLSTATE it raises."""
+    """Returns the answer of the function as text, or its SQLSTATE."""
     try:
         with conn.transaction():
             return one(conn, f"select auth.{function}()::text")
@@ -384,7 +386,7 @@ def test_the_claims_of_the_caller_reach_definer_functions(migrator: Connection) 
         ("a/cake", ["a"], "cake", "cake"),
     ],
 )
-def test_storage_paths_are_taken_apart(
+def test_storage_paths_are_split_into_folder_file_and_extension(
     migrator: Connection, path: str, folders: list[str], file: str, extension: str
 ) -> None:
     parts = migrator.execute(
@@ -409,7 +411,7 @@ def test_storage_policies_decide_alone(migrator: Connection) -> None:
         assert one(migrator, "select count(*) from storage.objects") == seen, role
 
 
-def test_stored_files_are_not_deleted_by_sql(migrator: Connection) -> None:
+def test_stored_files_cannot_be_deleted_by_sql(migrator: Connection) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         migrator.execute("delete from storage.objects")
 
@@ -434,7 +436,7 @@ def test_the_regime_decides_what_new_objects_grant(
     sequence: str,
     function: bool,
 ) -> None:
-    for each in ("legacy", "explicit", regime):  # switching there and back leaves no trace
+    for each in ("legacy", "explicit", regime):  # switching twice must leave no trace
         server.bootstrap(superuser.info.dbname, each)
 
     migrator.execute("create table public.cakes (id int generated by default as identity)")
@@ -456,7 +458,7 @@ def test_the_regime_decides_what_new_objects_grant(
             )
             == {"rUw": "SELECT UPDATE USAGE", "w": "UPDATE"}[sequence]
         )
-        # in both regimes through PUBLIC, in the legacy one by name as well
+        # both regimes grant to PUBLIC, and the legacy one also grants by name
         assert one(migrator, "select has_function_privilege(%s, 'public.bake()', 'execute')", role)
         migrator.execute("revoke execute on function public.bake() from public")
         assert one(
@@ -485,7 +487,7 @@ def test_objects_of_another_owner_get_no_grants(
         assert privileges(migrator, "anon", "public.cakes") == ""
 
 
-# Running it
+# Running the bootstrap
 
 
 def test_a_second_run_changes_nothing(server: Server, superuser: Connection) -> None:
@@ -541,7 +543,7 @@ def test_two_databases_are_bootstrapped_at_once(server: Server) -> None:
 
 
 @pytest.mark.parametrize("role", ["supabase_auth_admin", "supabase_storage_admin"])
-def test_supabase_is_recognised_and_left_alone(server: Server, role: str) -> None:
+def test_a_supabase_database_is_recognised_and_left_unchanged(server: Server, role: str) -> None:
     name = server.create()
 
     with psycopg.connect(server.superuser_dsn(name)) as conn:
@@ -570,14 +572,14 @@ def test_a_superuser_cannot_be_the_migration_role(superuser: Connection) -> None
     assert refused.value.kind == "usage"
 
 
-def test_there_is_no_third_regime(superuser: Connection, server: Server) -> None:
+def test_an_unknown_regime_is_refused(superuser: Connection, server: Server) -> None:
     with pytest.raises(BakehouseError, match="no such regime: open") as refused:
         platform.bootstrap(superuser, server.migration_role, regime="open")
 
     assert refused.value.kind == "usage"
 
 
-def test_a_role_name_is_only_ever_a_name(superuser: Connection) -> None:
+def test_a_role_name_with_sql_in_it_is_only_a_name(superuser: Connection) -> None:
     name = 'bakehouse "baker"; --'
 
     with superuser.transaction(force_rollback=True):
@@ -586,7 +588,9 @@ def test_a_role_name_is_only_ever_a_name(superuser: Connection) -> None:
         assert one(superuser, "select rolsuper from pg_roles where rolname = %s", name) is False
 
 
-def test_the_server_never_gets_to_see_the_password(server: Server, superuser: Connection) -> None:
+def test_the_password_reaches_the_server_only_as_a_hash(
+    server: Server, superuser: Connection
+) -> None:
     password = "s3cret of the bakehouse"
     statements: list[str] = []
     superuser.add_notice_handler(lambda notice: statements.append(str(notice.message_primary)))

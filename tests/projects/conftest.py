@@ -1,14 +1,14 @@
-"""Who calls in tests of projects."""
+"""The callers of tests of projects."""
 
 import pytest
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
+from projects.callers import Caller, caller
 
 
 @pytest.fixture
 def api(db: Connection) -> Caller:
-    """A Supervisor: who may shape projects."""
+    """A Supervisor, the least role that may edit projects."""
     return caller(db)
 
 

@@ -1,4 +1,4 @@
-"""The catalog: lists of records, and the slugs that everything else refers to."""
+"""The catalog: lists, records, and the slugs by which projects refer to them."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,14 +7,15 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling, switch
-from support import make_staff, raises_code, value, values
+from projects.callers import Caller, caller, calling, switch
+from rows import make_staff, value, values
 
 
 @pytest.fixture(autouse=True)
 def catalog(db: Connection) -> None:
-    """The catalog is on."""
+    """Switches the catalog on."""
     switch(db, "true")
 
 
@@ -62,7 +63,7 @@ def test_while_the_catalog_is_off_reads_are_empty_and_writes_are_refused(
             who(function, *arguments)
 
 
-def test_a_list_has_a_name_for_programs_and_one_for_people(api: Caller) -> None:
+def test_a_list_has_a_name_for_programs_and_a_label_for_people(api: Caller) -> None:
     api(
         "create_entity",
         "project_statuses",
@@ -79,7 +80,7 @@ def test_a_list_has_a_name_for_programs_and_one_for_people(api: Caller) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a", "1st", "Upper", "with-hyphen", "with space", "x" * 51, None]
 )
-def test_a_name_that_programs_could_not_use_is_refused(api: Caller, name: str | None) -> None:
+def test_a_list_name_that_programs_cannot_use_is_refused(api: Caller, name: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("create_entity", name, "A list")
 
@@ -97,14 +98,15 @@ def test_a_name_that_programs_could_not_use_is_refused(api: Caller, name: str | 
     ],
     ids=str,
 )
-def test_what_a_list_cannot_be_is_refused(
+def test_an_invalid_change_of_a_list_is_refused(
     api: Caller, statuses: str, attrs: dict[str, object]
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("update_entity", statuses, attrs)
 
 
-def test_p27_two_lists_never_share_a_name(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P27")
+def test_two_lists_never_share_a_name(api: Caller, statuses: str) -> None:
     other = api("create_entity", "other", "Other")["uuid"]
 
     with raises_code("CONFLICT", "PT409"):
@@ -113,14 +115,14 @@ def test_p27_two_lists_never_share_a_name(api: Caller, statuses: str) -> None:
         api("update_entity", other, {"name": "project_statuses"})
 
 
-def test_a_list_is_renamed(api: Caller, statuses: str) -> None:
+def test_a_list_can_be_renamed(api: Caller, statuses: str) -> None:
     renamed = api("update_entity", statuses, {"name": "stages", "display_name": "Stages"})
 
     assert (renamed["name"], renamed["display_name"]) == ("stages", "Stages")
     assert renamed["display_name_plural"] == "Project Statuses"
 
 
-def test_records_come_in_their_order_whoever_was_newest(api: Caller, statuses: str) -> None:
+def test_records_are_listed_by_position_and_not_by_age(api: Caller, statuses: str) -> None:
     a, _, c = (record(api, statuses, title)["uuid"] for title in ("A", "B", "C"))
 
     api("reorder_entity_data", statuses, [c, a])
@@ -129,7 +131,8 @@ def test_records_come_in_their_order_whoever_was_newest(api: Caller, statuses: s
     assert [r["position"] for r in api.rows("list_entity_data", statuses)] == [1, 2, 3]
 
 
-def test_p1_drafts_and_archived_records_are_not_among_the_published(
+@pytest.mark.spec("P1")
+def test_drafts_and_archived_records_are_not_among_the_published(
     api: Caller, statuses: str
 ) -> None:
     for status in ("published", "draft", "archived"):
@@ -155,19 +158,22 @@ def test_p1_drafts_and_archived_records_are_not_among_the_published(
         ("x" * 255, "x" * 200),
     ],
 )
-def test_p3_p4_a_title_in_any_script_gives_a_slug(
+@pytest.mark.spec("P3", "P4")
+def test_a_title_in_any_script_gives_a_slug(
     api: Caller, statuses: str, title: str, slug: str
 ) -> None:
     assert record(api, statuses, title)["slug"] == slug
 
 
-def test_p3_slugs_are_numbered_where_they_would_meet(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P3")
+def test_equal_slugs_get_a_number(api: Caller, statuses: str) -> None:
     slugs = [record(api, statuses, "Done")["slug"] for _ in range(3)]
 
     assert slugs == ["done", "done-2", "done-3"]
 
 
-def test_p3_a_slug_that_is_given_and_taken_is_refused(api: Caller, statuses: str) -> None:
+@pytest.mark.spec("P3")
+def test_a_given_slug_that_is_in_use_is_refused(api: Caller, statuses: str) -> None:
     record(api, statuses, "Done")
     other = record(api, statuses, "Other")["uuid"]
 
@@ -178,7 +184,8 @@ def test_p3_a_slug_that_is_given_and_taken_is_refused(api: Caller, statuses: str
 
 
 @pytest.mark.parametrize("slug", ["", "Done", "a b", "-a", "a--b", "a_b", None])
-def test_p3_p5_a_slug_is_canonical_or_refused(api: Caller, statuses: str, slug: str | None) -> None:
+@pytest.mark.spec("P3", "P5")
+def test_a_slug_is_canonical_or_refused(api: Caller, statuses: str, slug: str | None) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         record(api, statuses, "Done", slug=slug)
 
@@ -191,9 +198,8 @@ def test_a_new_title_keeps_the_slug(api: Caller, statuses: str) -> None:
     assert (renamed["title"], renamed["slug"]) == ("Finished", "done")
 
 
-def test_p6_what_a_record_says_in_other_languages_is_not_in_its_data(
-    api: Caller, statuses: str
-) -> None:
+@pytest.mark.spec("P6")
+def test_translations_of_a_record_are_not_in_its_data(api: Caller, statuses: str) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         record(api, statuses, "Done", data={"_primary_language": "en", "en": {"color": "#fff"}})
 
@@ -209,7 +215,7 @@ def test_p6_what_a_record_says_in_other_languages_is_not_in_its_data(
     assert api.rows("list_entity_data", statuses, None, "es")[0]["label"] == "Hecho"
 
 
-def test_trash_and_restore_of_a_record(api: Caller, admin: Caller, statuses: str) -> None:
+def test_a_record_can_be_trashed_and_restored(api: Caller, admin: Caller, statuses: str) -> None:
     made = record(api, statuses, "Done", status="archived")["uuid"]
 
     trashed = admin("trash_entity_data", made)
@@ -222,7 +228,8 @@ def test_trash_and_restore_of_a_record(api: Caller, admin: Caller, statuses: str
     assert (restored["status"], restored["already_done"]) == ("published", False)
 
 
-def test_p3_a_record_whose_slug_was_taken_stays_in_the_trash(
+@pytest.mark.spec("P3")
+def test_a_record_whose_slug_is_in_use_cannot_be_restored(
     api: Caller, admin: Caller, statuses: str
 ) -> None:
     made = record(api, statuses, "Done")["uuid"]
@@ -236,7 +243,7 @@ def test_p3_a_record_whose_slug_was_taken_stays_in_the_trash(
     assert admin("restore_entity_data", made)["slug"] == "done"
 
 
-def test_trash_restore_and_deletion_of_a_list(
+def test_a_list_can_be_trashed_restored_and_deleted(
     api: Caller, admin: Caller, statuses: str, db: Connection
 ) -> None:
     record(api, statuses, "Done")
@@ -255,7 +262,9 @@ def test_trash_restore_and_deletion_of_a_list(
     assert api.activities()[-1] == "entities.entity_deleted"
 
 
-def test_the_trash_has_functions_of_its_own(api: Caller, admin: Caller, statuses: str) -> None:
+def test_only_the_trash_functions_trash_and_restore_a_record(
+    api: Caller, admin: Caller, statuses: str
+) -> None:
     made = record(api, statuses, "Done")["uuid"]
     admin("trash_entity_data", made)
 
@@ -266,7 +275,7 @@ def test_the_trash_has_functions_of_its_own(api: Caller, admin: Caller, statuses
         record(api, statuses, "Other", status="trashed")
 
 
-def test_lists_take_each_others_places(api: Caller) -> None:
+def test_lists_can_exchange_their_places(api: Caller) -> None:
     a, _, c = (api("create_entity", name, name)["uuid"] for name in ("aa", "bb", "cc"))
 
     assert api("reorder_entities", [c, a]) == 2
@@ -274,7 +283,7 @@ def test_lists_take_each_others_places(api: Caller) -> None:
     assert [found["name"] for found in api.rows("list_entities")] == ["cc", "bb", "aa"]
 
 
-def test_records_of_another_list_are_not_ordered_along(api: Caller, statuses: str) -> None:
+def test_reordering_a_list_leaves_records_of_other_lists_alone(api: Caller, statuses: str) -> None:
     other = api("create_entity", "other", "Other")["uuid"]
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -289,7 +298,7 @@ def test_a_record_never_moves_to_another_list(api: Caller, statuses: str, db: Co
         db.execute("update public.entity_data set entity_uuid = %s where uuid = %s", (other, made))
 
 
-def test_what_is_not_there_is_not_found(api: Caller, admin: Caller) -> None:
+def test_a_missing_list_or_record_is_not_found(api: Caller, admin: Caller) -> None:
     nowhere = str(uuid4())
 
     for who, function, arguments in (
@@ -307,18 +316,21 @@ def test_what_is_not_there_is_not_found(api: Caller, admin: Caller) -> None:
             who(function, nowhere, *arguments)
 
 
-def test_only_an_admin_empties_the_catalog(api: Caller, statuses: str) -> None:
+def test_only_an_admin_trashes_a_list(api: Caller, statuses: str) -> None:
     with raises_code("PERMISSION_DENIED", "PT403"):
         api("trash_entity", statuses)
 
 
-def test_the_catalog_outlives_who_made_it(db: Connection, api: Caller, statuses: str) -> None:
+def test_lists_outlive_the_account_that_made_them(
+    db: Connection, api: Caller, statuses: str
+) -> None:
     db.execute("delete from public.staff_shared where user_id = %s", (api.account,))
 
     assert values(db, "select created_by_uuid from public.entities") == [None]
 
 
-def test_p51_two_records_added_at_once_get_places_and_slugs_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_records_added_at_once_get_places_and_slugs_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         switch(db, "true")
         api = caller(db)
@@ -333,7 +345,7 @@ def test_p51_two_records_added_at_once_get_places_and_slugs_of_their_own(clone: 
         ) == ["1 done", "2 done-2"]
 
 
-def test_somebody_not_approved_sees_no_catalog(db: Connection) -> None:
+def test_an_unapproved_account_sees_no_catalog(db: Connection) -> None:
     stranger = Caller(db, make_staff(db, approved=False))
 
     with raises_code("PERMISSION_DENIED", "PT403"):

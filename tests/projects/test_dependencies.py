@@ -1,4 +1,4 @@
-"""What waits for what, in the library and in a project, and pulling a task with all it needs."""
+"""Dependencies in the library and in projects, and pulling a task with its prerequisites."""
 
 from uuid import uuid4
 
@@ -6,9 +6,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import value, values
 
 
 @pytest.fixture
@@ -17,14 +18,16 @@ def project(api: Caller) -> str:
 
 
 def library(api: Caller, *edges: str) -> dict[str, str]:
-    """Tasks by title, from edges such as "ab": a waits for b."""
+    """Adds tasks and their edges, such as "ab" for a waits for b. Returns tasks by title."""
     tasks = {title: api.task(title) for title in sorted(set("".join(edges)))}
     for edge in edges:
         api("add_task_dependency", *(tasks[title] for title in edge))
     return tasks
 
 
-def test_a_row_that_waits_says_for_whom_and_is_not_held_up(api: Caller, project: str) -> None:
+def test_a_waiting_row_names_what_it_waits_for_and_can_still_be_completed(
+    api: Caller, project: str
+) -> None:
     sketch, bake = api.row(project, "Sketch"), api.row(project, "Bake")
     api("add_dependency", bake, sketch)
 
@@ -63,7 +66,8 @@ def test_a_dependency_is_added_once_and_removed_once(api: Caller, project: str) 
     ]
 
 
-def test_p16_rows_wait_only_for_others_of_their_project(
+@pytest.mark.spec("P16")
+def test_rows_wait_only_for_others_of_their_project(
     api: Caller, project: str, db: Connection
 ) -> None:
     row, stranger = api.row(project), api.row(api.project())
@@ -79,7 +83,8 @@ def test_p16_rows_wait_only_for_others_of_their_project(
         )
 
 
-def test_p55_a_cycle_is_refused_however_long_and_a_diamond_is_none(
+@pytest.mark.spec("P55")
+def test_a_cycle_of_any_length_is_refused_and_a_diamond_is_allowed(
     api: Caller, project: str
 ) -> None:
     a, b, c, d = (api.row(project, title) for title in "abcd")
@@ -92,7 +97,8 @@ def test_p55_a_cycle_is_refused_however_long_and_a_diamond_is_none(
     assert api.waits(project) == {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")}
 
 
-def test_p55_not_even_one_statement_makes_a_cycle(
+@pytest.mark.spec("P55")
+def test_one_statement_that_would_make_a_cycle_is_refused(
     api: Caller, project: str, db: Connection
 ) -> None:
     a, b = api.row(project, "a"), api.row(project, "b")
@@ -105,7 +111,8 @@ def test_p55_not_even_one_statement_makes_a_cycle(
         )
 
 
-def test_p55_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+@pytest.mark.spec("P55")
+def test_two_sessions_cannot_make_two_rows_wait_for_each_other(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -122,7 +129,8 @@ def test_p55_two_rows_that_come_to_wait_for_each_other_at_once(clone: str) -> No
         assert value(db, "select count(*) from public.project_dependencies") == 1
 
 
-def test_p56_the_library_has_no_cycles_either(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P56")
+def test_a_cycle_in_the_library_is_refused(api: Caller, db: Connection) -> None:
     tasks = library(api, "ab", "bc")
 
     with raises_code("WOULD_CREATE_CYCLE", "PT409"):
@@ -140,7 +148,8 @@ def test_p56_the_library_has_no_cycles_either(api: Caller, db: Connection) -> No
     assert value(db, "select count(*) from public.project_task_dependencies") == 1
 
 
-def test_p56_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> None:
+@pytest.mark.spec("P56")
+def test_two_sessions_cannot_make_two_tasks_wait_for_each_other(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         a, b = api.task("a"), api.task("b")
@@ -153,8 +162,11 @@ def test_p56_two_tasks_that_come_to_wait_for_each_other_at_once(clone: str) -> N
         )
 
 
-def test_p56_a_layered_library_is_walked_once(api: Caller, project: str, db: Connection) -> None:
-    """Twenty layers of two, each waiting for both of the next: 2^20 paths, 40 tasks."""
+@pytest.mark.spec("P56")
+def test_each_task_of_a_layered_library_is_visited_once(
+    api: Caller, project: str, db: Connection
+) -> None:
+    """Twenty layers of two tasks make 2^20 paths but only 40 tasks."""
     db.execute(
         "insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n"
     )
@@ -171,7 +183,8 @@ def test_p56_a_layered_library_is_walked_once(api: Caller, project: str, db: Con
     assert value(db, "select count(*) from public.project_dependencies") == 19 * 4 - 2
 
 
-def test_p58_a_new_row_is_wired_in_both_directions(api: Caller, project: str) -> None:
+@pytest.mark.spec("P58")
+def test_a_new_row_gets_its_dependencies_in_both_directions(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
 
     for title in "acb":
@@ -180,7 +193,7 @@ def test_p58_a_new_row_is_wired_in_both_directions(api: Caller, project: str) ->
     assert api.waits(project) == {("a", "b"), ("b", "c")}
 
 
-def test_what_the_library_says_later_is_applied_on_request(api: Caller, project: str) -> None:
+def test_later_changes_of_the_library_are_applied_on_request(api: Caller, project: str) -> None:
     a, b = api.task("a"), api.task("b")
     row = api("create_assignment", project, a)["uuid"]
     api("create_assignment", project, b)
@@ -192,7 +205,8 @@ def test_what_the_library_says_later_is_applied_on_request(api: Caller, project:
     assert api.waits(project) == {("b", "a")}
 
 
-def test_p59_a_row_whose_wiring_would_close_a_circle_is_not_made(api: Caller, project: str) -> None:
+@pytest.mark.spec("P59")
+def test_a_row_whose_dependencies_would_make_a_cycle_is_refused(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "bc")
     a = api("create_assignment", project, tasks["a"])["uuid"]
     c = api("create_assignment", project, tasks["c"])["uuid"]
@@ -215,7 +229,7 @@ def test_a_task_is_pulled_with_all_it_needs_prerequisites_first(api: Caller, pro
     assert api.waits(project) == {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")}
 
 
-def test_rows_that_are_there_are_reused_and_wired_but_the_picked_task_is_always_added(
+def test_existing_rows_are_reused_but_the_picked_task_is_always_added(
     api: Caller, project: str
 ) -> None:
     tasks = library(api, "ab", "bc")
@@ -243,7 +257,8 @@ def test_an_excluded_task_and_what_only_it_needs_are_left_out(api: Caller, proje
     assert api.waits(project) == {("a", "d")}
 
 
-def test_p57_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> None:
+@pytest.mark.spec("P57")
+def test_a_prerequisite_that_another_task_needs_stays(api: Caller, project: str) -> None:
     tasks = library(api, "ab", "ac", "bd", "cd")
 
     api("create_assignment_with_closure", project, tasks["a"], [tasks["b"]])
@@ -252,7 +267,7 @@ def test_p57_what_a_kept_task_needs_too_is_kept(api: Caller, project: str) -> No
     assert api.waits(project) == {("a", "c"), ("c", "d")}
 
 
-def test_nothing_is_wired_to_an_excluded_task_that_has_a_row(api: Caller, project: str) -> None:
+def test_an_excluded_task_with_a_row_gets_no_dependencies(api: Caller, project: str) -> None:
     tasks = library(api, "ab")
     api("create_assignment", project, tasks["b"])
 
@@ -261,7 +276,8 @@ def test_nothing_is_wired_to_an_excluded_task_that_has_a_row(api: Caller, projec
     assert api.waits(project) == set()
 
 
-def test_p59_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str) -> None:
+@pytest.mark.spec("P59")
+def test_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str) -> None:
     tasks = library(api, "ab")
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -277,9 +293,7 @@ def test_p59_a_bad_attribute_rolls_the_whole_pull_back(api: Caller, project: str
     assert api.labels(project) == []
 
 
-def test_a_row_that_goes_takes_its_dependencies_along(
-    api: Caller, project: str, db: Connection
-) -> None:
+def test_deleting_a_row_deletes_its_dependencies(api: Caller, project: str, db: Connection) -> None:
     a, b, c = (api.row(project, title) for title in "abc")
     api("add_dependency", a, b)
     api("add_dependency", b, c)

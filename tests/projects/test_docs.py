@@ -1,4 +1,4 @@
-"""docs/projects.md is true: its SQL runs, and answers as shown."""
+"""The SQL of docs/projects.md runs and answers as shown."""
 
 import re
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from psycopg import sql
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import acting_as
+from calls import acting_as
+from projects.callers import Caller
 
 PAGE = (Path(__file__).parents[2] / "docs" / "projects.md").read_text()
 SCRIPT = "".join(re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL))
-# a statement, the variable that keeps its answer or else the answer in comments
+# a statement with the variable that stores its answer, or with the answer in comments
 STEP = re.compile(
     r"^(?!--)(.+?)(?:;|\sas (\w+) \\gset)\n((?:--[^\n]*\n)*)", re.MULTILINE | re.DOTALL
 )
 
 
 def said(answer: object) -> str:
-    """As psql shows it."""
+    """Returns the answer as psql shows it."""
     return "t" if answer is True else "" if answer is None else str(answer)
 
 
@@ -37,4 +37,4 @@ def test_the_worked_example_runs_and_answers_as_shown(db: Connection, admin: Cal
             answer = [" | ".join(map(said, row)).rstrip() for row in rows]
             assert answer == [line[2:].strip() for line in shown.splitlines()], statement
 
-    assert STEP.sub("", SCRIPT).strip() == ""  # all of it has run
+    assert STEP.sub("", SCRIPT).strip() == ""  # no text is left that did not run

@@ -1,4 +1,4 @@
-"""A small forest against a model of it that adds everything up from scratch after every step."""
+"""Nested projects against a model that adds everything up again after each step."""
 
 import random
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
-from support import acting_as, raises_code, value, values
+from calls import acting_as, raises_code
+from projects.callers import Caller, caller
+from rows import value, values
 
 MINUTES = {
     False: {"minutes": 1, "hours": 60, "days": 8 * 60, "weeks": 40 * 60},
@@ -51,7 +52,7 @@ class Row:
         return self.pct
 
     def clock(self, weekends: bool) -> Fraction:
-        """Hours of the clock: an hour of work takes three."""
+        """Clock hours per hour of work: three."""
         if self.child:
             minutes = round(self.child.hours * 60)
             return Fraction(minutes, 60) * (1 if self.child.weekends else 3)
@@ -95,16 +96,16 @@ class Project:
                 yield from row.child.tree()
 
     def above(self) -> Iterator["Project"]:
-        """Itself and what it lies inside."""
+        """Returns the project and all projects around it."""
         yield self
         if self.parent:
             yield from self.parent.above()
 
-    def settle(self) -> None:
-        """Complete or reopen, from the leaves up; one without rows stays as it is."""
+    def complete_or_reopen(self) -> None:
+        """Completes or reopens projects from the leaves up, but not one without rows."""
         for row in self.rows:
             if row.child:
-                row.child.settle()
+                row.child.complete_or_reopen()
         if self.rows and not self.template:
             self.completed = all(row.status == "done" for row in self.rows)
 
@@ -147,10 +148,10 @@ class Forest(RuleBasedStateMachine):
         for gone in project.tree():
             self.projects.remove(gone)
 
-    def settle(self) -> None:
+    def complete_or_reopen(self) -> None:
         for project in self.projects:
             if not project.parent:
-                project.settle()
+                project.complete_or_reopen()
 
     @rule(template=st.booleans(), weekends=st.booleans())
     def create(self, template: bool, weekends: bool) -> None:
@@ -293,7 +294,7 @@ class Forest(RuleBasedStateMachine):
             project.started = True
 
     def cemented(self, project: Project) -> dict[str, str]:
-        """The statuses a started project has of its own, by slug."""
+        """Returns the slugs of the statuses that a started project owns."""
         return {
             str(slug): str(uuid)
             for slug, uuid in self.api.db.execute(
@@ -343,7 +344,7 @@ class Forest(RuleBasedStateMachine):
 
     @invariant()
     def the_database_agrees(self) -> None:
-        self.settle()
+        self.complete_or_reopen()
         expected = {
             project.uuid: (
                 len(project.rows),
@@ -378,7 +379,7 @@ class Forest(RuleBasedStateMachine):
 
     @invariant()
     def every_row_says_what_its_project_comes_to(self) -> None:
-        self.settle()
+        self.complete_or_reopen()
         expected = {
             row.uuid: (
                 row.status,
@@ -418,7 +419,7 @@ class Forest(RuleBasedStateMachine):
         )
 
 
-def test_a_forest_is_what_its_rows_come_to(db: Connection, api: Caller, admin: Caller) -> None:
+def test_a_forest_of_projects_follows_its_model(db: Connection, api: Caller, admin: Caller) -> None:
     db.execute("insert into public.settings (key, value) values ('entities_enabled', 'true')")
     admin("set_default_status_entity", admin("create_default_status_entity")["uuid"])
     Forest.api, Forest.admin = api, admin
@@ -447,7 +448,7 @@ WRITES = (
 )
 
 
-def test_many_at_once_neither_deadlock_nor_leave_a_wrong_sum(clone: str) -> None:
+def test_many_sessions_at_once_cause_no_deadlock_and_no_wrong_sum(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db, "Admin")
         task = api.task(estimated_duration=1)
@@ -472,7 +473,7 @@ def test_many_at_once_neither_deadlock_nor_leave_a_wrong_sum(clone: str) -> None
                     done += 1
                 except psycopg.Error as error:
                     if not str(error.sqlstate).startswith("PT"):
-                        raise  # a deadlock, a broken check: anything but a refusal
+                        raise  # a deadlock or a broken check is no refusal
                     conn.rollback()
         return done
 

@@ -1,4 +1,4 @@
-"""Projects: their life, their lists, their order."""
+"""Projects: their states, their lists, their order."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as, raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import acting_as, raises_code, set_clock, value, values
+from projects.callers import Caller, caller, calling
+from rows import set_clock, value, values
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -19,7 +20,7 @@ def names(found: list[Any]) -> list[str]:
     return [project["name"] for project in found]
 
 
-def test_a_project_begins_in_setup_with_nothing_in_it(api: Caller) -> None:
+def test_a_new_project_is_empty_and_in_setup(api: Caller) -> None:
     project = api("create_project", "Wedding", {"description": "Three tiers"})
 
     assert project["state"] == "setup"
@@ -54,7 +55,8 @@ def test_two_projects_may_have_one_name(api: Caller) -> None:
     ],
     ids=str,
 )
-def test_p19_p32_p60_what_a_project_cannot_be_is_refused_and_not_dropped(
+@pytest.mark.spec("P19", "P32", "P60")
+def test_an_invalid_attribute_of_a_project_is_refused_and_not_ignored(
     api: Caller, attrs: dict[str, object]
 ) -> None:
     project = api.project()
@@ -63,7 +65,7 @@ def test_p19_p32_p60_what_a_project_cannot_be_is_refused_and_not_dropped(
         api("update_project", project, attrs)
 
 
-def test_an_update_changes_what_it_names_and_clears_with_null(api: Caller) -> None:
+def test_an_update_changes_only_the_named_fields_and_null_clears_one(api: Caller) -> None:
     project = api.project(description="Three tiers", counts_weekends=True)
 
     changed = api("update_project", project, {"name": "Big wedding", "description": None})
@@ -73,7 +75,7 @@ def test_an_update_changes_what_it_names_and_clears_with_null(api: Caller) -> No
     assert api.activities()[-1] == "projects.project_updated"
 
 
-def test_an_update_that_changes_nothing_is_not_written_down(api: Caller) -> None:
+def test_an_update_that_changes_nothing_records_no_activity(api: Caller) -> None:
     project = api.project()
 
     api("update_project", project, {"name": "Wedding"})
@@ -91,7 +93,7 @@ def test_an_update_that_changes_nothing_is_not_written_down(api: Caller) -> None
         ({"is_template": True}, "template"),
     ],
 )
-def test_the_state_follows_from_the_row_and_the_hour(
+def test_the_state_follows_from_the_dates_and_the_clock(
     api: Caller, db: Connection, attrs: dict[str, object], state: str
 ) -> None:
     set_clock(db, NOON)
@@ -108,7 +110,7 @@ def test_a_project_that_starts_tomorrow_is_running(api: Caller, db: Connection) 
     assert (started["state"], started["already_done"]) == ("running", False)
 
 
-def test_archived_comes_before_completed_and_completed_before_running(api: Caller) -> None:
+def test_archived_wins_over_completed_and_completed_over_running(api: Caller) -> None:
     project = api.project()
     row = api.row(project)
     api("start_project", project)
@@ -135,7 +137,7 @@ def test_a_started_project_answers_already_done_and_keeps_its_start(
     assert api.activities().count("projects.project_started") == 1
 
 
-def test_neither_a_template_nor_an_archived_project_is_started(api: Caller) -> None:
+def test_neither_a_template_nor_an_archived_project_can_be_started(api: Caller) -> None:
     archived = api.project()
     api("archive_project", archived)
 
@@ -167,7 +169,8 @@ def test_starting_twice_at_once_starts_once(clone: str) -> None:
         "update public.projects set started_at = null where uuid = %s",
     ],
 )
-def test_p19_not_even_the_owner_turns_a_project_into_something_else(
+@pytest.mark.spec("P19")
+def test_the_owner_cannot_undo_the_start_or_turn_a_project_into_a_template(
     api: Caller, db: Connection, change: str
 ) -> None:
     project = api.project()
@@ -190,7 +193,7 @@ def test_archiving_hides_a_project_and_unarchiving_shows_it(api: Caller) -> None
     assert api.activities()[1:] == ["projects.project_archived", "projects.project_unarchived"]
 
 
-def test_archiving_again_renews_the_date(api: Caller, db: Connection) -> None:
+def test_archiving_again_updates_the_date(api: Caller, db: Connection) -> None:
     set_clock(db, NOON)
     project = api.project()
     first = api("archive_project", project)["archived_at"]
@@ -199,7 +202,7 @@ def test_archiving_again_renews_the_date(api: Caller, db: Connection) -> None:
     assert api("archive_project", project)["archived_at"] > first
 
 
-def test_deleting_a_project_takes_its_rows_and_leaves_the_library(
+def test_deleting_a_project_deletes_its_rows_and_keeps_the_library(
     api: Caller, admin: Caller, db: Connection
 ) -> None:
     project = api.project()
@@ -212,7 +215,8 @@ def test_deleting_a_project_takes_its_rows_and_leaves_the_library(
     assert api.activities()[-1] == "projects.project_deleted"
 
 
-def test_p42_a_project_that_is_gone_is_not_found(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P42")
+def test_a_deleted_project_is_not_found(api: Caller, admin: Caller) -> None:
     project = api.project()
     admin("delete_project", project)
 
@@ -223,7 +227,7 @@ def test_p42_a_project_that_is_gone_is_not_found(api: Caller, admin: Caller) -> 
         admin("delete_project", project)
 
 
-def test_only_an_admin_deletes_and_only_a_supervisor_shapes(api: Caller, staff: Caller) -> None:
+def test_only_an_admin_deletes_and_only_a_supervisor_edits(api: Caller, staff: Caller) -> None:
     project = api.project()
 
     with raises_code("PERMISSION_DENIED", "PT403"):
@@ -252,11 +256,11 @@ def test_lists_show_projects_or_templates_never_both(api: Caller) -> None:
         ("\\", []),
         ("boda", ["Wedding 50%"]),
         ("tiers", ["Odd_name"]),
-        ("name", ["Odd_name"]),  # a value, never the key of a translation
+        ("name", ["Odd_name"]),  # it matches the name, never the key of a translation
         ("", ["Wedding 50%", "Odd_name"]),
     ],
 )
-def test_a_search_is_taken_literally_in_every_language(
+def test_a_search_takes_its_text_literally_in_every_language(
     api: Caller, search: str, found: list[str]
 ) -> None:
     api.project("Wedding 50%", translations={"es": {"name": "Boda"}})
@@ -279,7 +283,7 @@ def test_a_search_is_taken_literally_in_every_language(
         ("no such field", "desc", "bac"),
     ],
 )
-def test_lists_are_sorted_as_asked(
+def test_lists_have_the_requested_order(
     api: Caller, db: Connection, sort: str, direction: str, order: str
 ) -> None:
     for hour, name in enumerate("baC"):
@@ -291,7 +295,8 @@ def test_lists_are_sorted_as_asked(
     assert "".join(names(found)).lower() == order
 
 
-def test_p70_the_limit_comes_after_the_filter(api: Caller) -> None:
+@pytest.mark.spec("P70")
+def test_the_limit_applies_after_the_filter(api: Caller) -> None:
     for name in ("a", "b", "wedding", "c"):
         api.project(name)
 
@@ -299,14 +304,14 @@ def test_p70_the_limit_comes_after_the_filter(api: Caller) -> None:
     assert len(api.rows("list_projects", p_limit=-1)) == len(api.rows("list_projects")) == 4
 
 
-def test_no_project_has_a_status_before_there_are_statuses(api: Caller) -> None:
+def test_without_v125_no_project_has_a_status(api: Caller) -> None:
     api.project()
 
     assert len(api.rows("list_projects", p_status=None)) == 1
     assert api.rows("list_projects", p_status="done") == []
 
 
-def test_the_buckets_of_the_dashboard(api: Caller, db: Connection) -> None:
+def test_the_dashboard_sorts_projects_into_its_buckets(api: Caller, db: Connection) -> None:
     set_clock(db, NOON)
     for name, at in (("first", 1), ("second", 2)):
         api("start_project", api.project(name), NOON + timedelta(hours=at))
@@ -343,7 +348,8 @@ def test_a_reader_gets_the_nearest_language(api: Caller) -> None:
     assert spoken == ["Boda", "Boda", *["Casamento"] * 3, "Wedding", "Wedding", "Wedding"]
 
 
-def test_p29_siblings_are_chosen_the_same_way_every_time_and_never_merged(api: Caller) -> None:
+@pytest.mark.spec("P29")
+def test_the_same_sibling_language_is_chosen_every_time_and_never_merged(api: Caller) -> None:
     project = api.project(
         translations={"es-MX": {"name": "de México"}, "es-ES": {"description": "de España"}}
     )
@@ -354,7 +360,7 @@ def test_p29_siblings_are_chosen_the_same_way_every_time_and_never_merged(api: C
     assert api("get_project", project, "es-ES")["label"] == "de México"
 
 
-def test_projects_take_each_others_places_and_hidden_ones_keep_theirs(api: Caller) -> None:
+def test_projects_can_exchange_their_places_and_hidden_ones_keep_theirs(api: Caller) -> None:
     a, hidden, b, c = (api.project(name) for name in ("a", "hidden", "b", "c"))
     api("archive_project", hidden)
 
@@ -363,7 +369,8 @@ def test_projects_take_each_others_places_and_hidden_ones_keep_theirs(api: Calle
     assert names(api.rows("list_projects", p_archived="all")) == ["c", "hidden", "a", "b"]
 
 
-def test_p50_a_partial_list_moves_only_what_it_names(api: Caller) -> None:
+@pytest.mark.spec("P50")
+def test_reordering_some_projects_moves_only_those(api: Caller) -> None:
     a, _, c, _ = (api.project(name) for name in "abcd")
 
     api("reorder_projects", [c, a])
@@ -371,7 +378,7 @@ def test_p50_a_partial_list_moves_only_what_it_names(api: Caller) -> None:
     assert names(api.rows("list_projects")) == ["c", "b", "a", "d"]
 
 
-def test_of_a_double_the_last_counts_and_unknown_ids_count_for_nothing(api: Caller) -> None:
+def test_a_reorder_uses_the_last_duplicate_and_skips_unknown_ids(api: Caller) -> None:
     a, b = api.project("a"), api.project("b")
 
     assert api("reorder_projects", [a, str(uuid4()), b, a]) == 2
@@ -379,17 +386,17 @@ def test_of_a_double_the_last_counts_and_unknown_ids_count_for_nothing(api: Call
     assert names(api.rows("list_projects")) == ["b", "a"]
 
 
-def test_an_order_of_nothing_known_is_not_written_down(api: Caller) -> None:
+def test_reordering_only_unknown_ids_records_no_activity(api: Caller) -> None:
     assert api("reorder_projects", [str(uuid4())]) == 0
     assert api.activities() == []
 
 
-def test_projects_and_templates_are_not_ordered_together(api: Caller) -> None:
+def test_projects_and_templates_cannot_be_reordered_together(api: Caller) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("reorder_projects", [api.project(), api.template()])
 
 
-def test_an_order_of_more_than_a_thousand_ids_is_refused_as_sent(api: Caller) -> None:
+def test_reordering_more_than_a_thousand_ids_is_refused(api: Caller) -> None:
     project = api.project()
 
     assert api("reorder_projects", [project] * 1000) == 1
@@ -407,7 +414,7 @@ def test_an_order_of_more_than_a_thousand_ids_is_refused_as_sent(api: Caller) ->
         ("reverse", "acB"),
     ],
 )
-def test_projects_are_sorted_by_a_strategy(
+def test_projects_can_be_sorted_by_each_strategy(
     api: Caller, db: Connection, strategy: str, order: str
 ) -> None:
     for hour, name in enumerate("Bca"):
@@ -429,7 +436,8 @@ def test_a_strategy_sorts_only_the_projects_given(api: Caller) -> None:
         api("reorder_projects_by", "by mood")
 
 
-def test_p51_p52_two_orders_of_overlapping_projects_at_once_leave_a_permutation(clone: str) -> None:
+@pytest.mark.spec("P51", "P52")
+def test_two_reorders_of_the_same_projects_at_once_leave_unique_places(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         a, b, c = (api.project(name) for name in "abc")
@@ -446,7 +454,8 @@ def test_p51_p52_two_orders_of_overlapping_projects_at_once_leave_a_permutation(
         assert values(db, "select position from public.projects order by 1") == before
 
 
-def test_p61_every_moment_has_its_zone(db: Connection) -> None:
+@pytest.mark.spec("P61")
+def test_every_timestamp_has_a_time_zone(db: Connection) -> None:
     assert (
         values(
             db,
@@ -457,7 +466,8 @@ def test_p61_every_moment_has_its_zone(db: Connection) -> None:
     )
 
 
-def test_p64_p67_nobody_reads_projects_but_staff(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P64", "P67")
+def test_only_staff_read_projects(api: Caller, db: Connection) -> None:
     api.project()
 
     with acting_as(db, "authenticated", uuid4()):
@@ -468,7 +478,8 @@ def test_p64_p67_nobody_reads_projects_but_staff(api: Caller, db: Connection) ->
     assert seen == [0, 1]
 
 
-def test_p25_listeners_hear_ids_alone_and_only_after_the_commit(clone: str) -> None:
+@pytest.mark.spec("P25")
+def test_listeners_get_only_ids_and_only_after_the_commit(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as ear, psycopg.connect(clone) as db:
         ear.execute("listen bakehouse")
         api = caller(db)
@@ -485,7 +496,8 @@ def test_p25_listeners_hear_ids_alone_and_only_after_the_commit(clone: str) -> N
     assert "Ana" not in heard[0]
 
 
-def test_p37_writes_at_another_isolation_are_refused(clone: str) -> None:
+@pytest.mark.spec("P37")
+def test_writes_at_another_isolation_are_refused(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -496,7 +508,7 @@ def test_p37_writes_at_another_isolation_are_refused(clone: str) -> None:
             api("start_project", project)
 
 
-def test_activities_say_who_and_are_kept(api: Caller, db: Connection) -> None:
+def test_activities_name_their_account_and_cannot_be_changed(api: Caller, db: Connection) -> None:
     api.project()
 
     assert values(db, "select actor_uuid from public.activities") == [api.account]

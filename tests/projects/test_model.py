@@ -1,4 +1,4 @@
-"""A project against a model of it: whatever is done to its rows, both agree after every step."""
+"""A project against a model: both agree after each change of its rows."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bakehouse.database import Connection
-from projects.calls import Caller, caller
-from support import raises_code
+from calls import raises_code
+from projects.callers import Caller, caller
 
 
 @dataclass
@@ -45,12 +45,12 @@ class Project(RuleBasedStateMachine):
     def pick(self, which: int) -> Row | None:
         return self.rows[which] if which < len(self.rows) else None
 
-    def settle(self) -> None:
+    def configure(self) -> None:
         if self.rows:
             self.completed = all(row.progress == 100 for row in self.rows)
 
     def waits(self, row: Row, other: Row) -> bool:
-        """Whether one waits for the other, however far around."""
+        """Returns whether one row waits for the other, directly or through others."""
         by_id = {one.uuid: one for one in self.rows}
         return row is other or any(self.waits(by_id[needed], other) for needed in row.needs)
 
@@ -58,35 +58,35 @@ class Project(RuleBasedStateMachine):
     def add(self) -> None:
         made = self.api("create_assignment", self.project, self.task)
         self.rows.append(Row(made["uuid"]))
-        self.settle()
+        self.configure()
 
     @rule(which=nth, slider=st.sampled_from([0, 1, 33, 50, 99, 100]))
     def slide(self, which: int, slider: int) -> None:
         if row := self.pick(which):
             self.api("set_assignment_progress", row.uuid, slider)
             row.progress, row.started = slider, False
-            self.settle()
+            self.configure()
 
     @rule(which=nth)
     def complete(self, which: int) -> None:
         if row := self.pick(which):
             self.api("complete_assignment", row.uuid)
             row.progress = 100
-            self.settle()
+            self.configure()
 
     @rule(which=nth)
     def start(self, which: int) -> None:
         if row := self.pick(which):
             self.api("start_assignment", row.uuid)
             row.progress, row.started = row.progress % 100, True
-            self.settle()
+            self.configure()
 
     @rule(which=nth)
     def reopen(self, which: int) -> None:
         if row := self.pick(which):
             self.api("reopen_assignment", row.uuid)
             row.progress, row.started = 0, False
-            self.settle()
+            self.configure()
 
     @rule(which=nth)
     def delete(self, which: int) -> None:
@@ -95,7 +95,7 @@ class Project(RuleBasedStateMachine):
             self.rows.remove(row)
             for other in self.rows:
                 other.needs.discard(row.uuid)
-            self.settle()
+            self.configure()
 
     @rule(which=nth, other=nth)
     def depend(self, which: int, other: int) -> None:

@@ -1,13 +1,14 @@
-"""Where the two domains meet: the project of a cake that needs more than five stages."""
+"""Projects of orders: the project of a cake that needs more than five stages."""
 
 from uuid import uuid4
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import make_order, make_staff, raises_code, value
+from calls import raises_code
+from projects.callers import Caller
+from rows import make_order, make_staff, value
 
 
-def test_the_page_of_an_order_shows_how_far_its_project_is(
+def test_an_order_shows_the_progress_of_its_project(
     api: Caller, staff: Caller, db: Connection
 ) -> None:
     order, template = make_order(db), api.template()
@@ -26,7 +27,9 @@ def test_the_page_of_an_order_shows_how_far_its_project_is(
     assert shown["completed_at"] is not None
 
 
-def test_an_order_has_one_project_until_that_is_archived(api: Caller, db: Connection) -> None:
+def test_an_order_has_one_project_until_that_project_is_archived(
+    api: Caller, db: Connection
+) -> None:
     order, template = make_order(db), api.template()
 
     first = api("create_project_from_order", order, template)
@@ -40,7 +43,7 @@ def test_an_order_has_one_project_until_that_is_archived(api: Caller, db: Connec
     assert api("get_project_for_order", order)["uuid"] == second["uuid"]
 
 
-def test_a_project_named_after_an_order_says_nothing_about_the_customer(
+def test_the_name_of_a_project_from_an_order_does_not_contain_the_customer(
     api: Caller, db: Connection
 ) -> None:
     order = make_order(db, customer_name="Ana Banana", product_title="Wedding Cake")
@@ -50,7 +53,7 @@ def test_a_project_named_after_an_order_says_nothing_about_the_customer(
     assert made["name"] == f"Wedding Cake {order}"
 
 
-def test_only_an_order_that_is_there_and_not_cancelled_gets_a_project(
+def test_only_an_existing_order_that_is_not_cancelled_gets_a_project(
     api: Caller, db: Connection
 ) -> None:
     template, cancelled = api.template(), make_order(db, cancelled_at="2026-01-01T00:00Z")

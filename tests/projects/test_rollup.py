@@ -1,4 +1,4 @@
-"""What a sub-project comes to stands on its row, up to the root, whatever write changed it."""
+"""Every write updates the totals of a sub-project on its row, up to the root."""
 
 from typing import LiteralString
 
@@ -6,9 +6,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import value, values
 
 
 @pytest.fixture
@@ -36,11 +37,11 @@ def rollup(api: Caller, child: str) -> tuple[object, ...]:
     return row["status"], row["progress_pct"], row["estimated_duration"]
 
 
-def test_a_sub_project_begins_with_nothing_to_say(api: Caller, child: str) -> None:
+def test_the_row_of_a_new_sub_project_has_no_progress_and_no_hours(api: Caller, child: str) -> None:
     assert rollup(api, child) == ("todo", 0, None)
 
 
-def test_its_row_says_what_its_own_rows_come_to_at_every_level(
+def test_each_level_shows_the_totals_of_the_rows_below(
     api: Caller, root: str, child: str, grandchild: str
 ) -> None:
     row = timed(api, grandchild, 90, "minutes")
@@ -55,7 +56,7 @@ def test_its_row_says_what_its_own_rows_come_to_at_every_level(
     assert (facts["progress_pct"], facts["hours"], facts["in_progress"]) == (13, 10.5, 1)
 
 
-def test_the_last_row_completes_every_level_and_a_reopened_one_reopens_them(
+def test_the_last_row_completes_every_level_and_a_reopened_row_reopens_them(
     api: Caller, root: str, child: str, grandchild: str
 ) -> None:
     row = api.row(grandchild)
@@ -90,7 +91,8 @@ def test_the_last_row_completes_every_level_and_a_reopened_one_reopens_them(
     ],
     ids=["added", "estimated", "another mode", "library", "library empty", "removed"],
 )  # fmt: skip
-def test_p18_no_write_can_forget_the_rollup(
+@pytest.mark.spec("P18")
+def test_every_write_updates_the_rollup(
     api: Caller, db: Connection, root: str, grandchild: str, write: LiteralString, hours: int
 ) -> None:
     task = api.task(estimated_duration=2)
@@ -102,7 +104,8 @@ def test_p18_no_write_can_forget_the_rollup(
     assert api.get(root)["hours"] == hours
 
 
-def test_p18_a_row_added_reopens_all_that_was_completed(
+@pytest.mark.spec("P18")
+def test_adding_a_row_reopens_every_completed_level(
     api: Caller, root: str, child: str, grandchild: str
 ) -> None:
     api("complete_assignment", api.row(grandchild))
@@ -113,7 +116,8 @@ def test_p18_a_row_added_reopens_all_that_was_completed(
     assert rollup(api, child)[:2] == ("in_progress", 50)
 
 
-def test_p18_a_sub_project_added_reopens_the_project(api: Caller, root: str) -> None:
+@pytest.mark.spec("P18")
+def test_adding_a_sub_project_reopens_the_project(api: Caller, root: str) -> None:
     api("complete_assignment", api.row(root))
 
     api.inside(root)
@@ -126,14 +130,17 @@ def test_a_change_of_the_library_reaches_several_trees_at_once(api: Caller) -> N
     roots = [api.project(name) for name in ("Ana", "Ben")]
     for root in roots:
         api("create_assignment", api.inside(root), task)
-        api("create_assignment", root, task, {"estimated_duration": 10})  # no unit: the task's
+        api(
+            "create_assignment", root, task, {"estimated_duration": 10}
+        )  # without a unit, the task's unit applies
 
     api("update_task", task, {"estimated_duration": 3})
 
     assert [api.get(root)["hours"] for root in roots] == [6, 6]
 
 
-def test_p33_an_emptied_completed_sub_project_counts_for_nothing_and_stays_completed(
+@pytest.mark.spec("P33")
+def test_a_completed_sub_project_that_is_emptied_stays_completed_and_adds_no_hours(
     api: Caller, root: str, child: str
 ) -> None:
     inner, outer = api.row(child), api.row(root)
@@ -149,7 +156,8 @@ def test_p33_an_emptied_completed_sub_project_counts_for_nothing_and_stays_compl
     assert api.get(root)["completed_at"] is not None
 
 
-def test_p34_a_done_row_is_100_in_every_number(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P34")
+def test_a_done_row_counts_as_100_everywhere(api: Caller, root: str, child: str) -> None:
     api("complete_assignment", timed(api, child, 3))
     timed(api, child, 1)
 
@@ -170,7 +178,8 @@ def test_p34_a_done_row_is_100_in_every_number(api: Caller, root: str, child: st
     ],
     ids=str,
 )
-def test_p35_nobody_says_how_far_a_sub_project_is(
+@pytest.mark.spec("P35")
+def test_the_progress_of_a_sub_project_cannot_be_set(
     api: Caller, child: str, call: tuple[str, object]
 ) -> None:
     api.row(child)
@@ -185,7 +194,8 @@ def test_p35_nobody_says_how_far_a_sub_project_is(
     ["task_uuid = gen_random_uuid()", "child_project_uuid = null",
      "child_project_uuid = project_uuid", "project_uuid = child_project_uuid"],
 )  # fmt: skip
-def test_p35_a_row_is_one_thing_in_one_place(
+@pytest.mark.spec("P35")
+def test_the_row_of_a_sub_project_cannot_change_its_task_child_or_project(
     api: Caller, db: Connection, child: str, columns: LiteralString
 ) -> None:
     link = api.link(child)["uuid"]
@@ -194,7 +204,7 @@ def test_p35_a_row_is_one_thing_in_one_place(
         db.execute(f"update public.project_assignments set {columns} where uuid = %s", (link,))
 
 
-def test_the_text_and_the_person_of_its_row_are_free(api: Caller, child: str) -> None:
+def test_the_row_of_a_sub_project_can_get_another_text_and_person(api: Caller, child: str) -> None:
     link = api.link(child)["uuid"]
 
     api("update_assignment", link, {"description": "The red ones"})
@@ -202,7 +212,7 @@ def test_the_text_and_the_person_of_its_row_are_free(api: Caller, child: str) ->
     assert api.link(child)["description"] == "The red ones"
 
 
-def test_whatever_is_inserted_the_row_says_what_the_sub_project_comes_to(
+def test_a_row_inserted_with_wrong_totals_gets_those_of_the_sub_project(
     api: Caller, db: Connection, root: str
 ) -> None:
     other = api.project("Cupcakes")
@@ -218,7 +228,8 @@ def test_whatever_is_inserted_the_row_says_what_the_sub_project_comes_to(
     assert rollup(api, other) == ("todo", 0, 120)
 
 
-def test_p45_a_day_of_the_calendar_is_a_day_of_work_and_not_three(api: Caller, root: str) -> None:
+@pytest.mark.spec("P45")
+def test_a_calendar_day_counts_as_one_day_of_work(api: Caller, root: str) -> None:
     child = api.inside(root, counts_weekends=True)
     timed(api, child, 1, "days")
 
@@ -228,7 +239,8 @@ def test_p45_a_day_of_the_calendar_is_a_day_of_work_and_not_three(api: Caller, r
     assert api.link(child)["counts_weekends"] is True
 
 
-def test_p45_another_mode_reaches_the_root(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P45")
+def test_a_change_of_counts_weekends_reaches_the_root(api: Caller, root: str, child: str) -> None:
     timed(api, child, 1, "weeks")
     assert api.get(root)["hours"] == 40
 
@@ -237,7 +249,8 @@ def test_p45_another_mode_reaches_the_root(api: Caller, root: str, child: str) -
     assert (api.get(child)["hours"], api.get(root)["hours"]) == (168, 56)
 
 
-def test_p46_an_empty_sub_project_keeps_from_completion_and_the_read_says_so(
+@pytest.mark.spec("P46")
+def test_an_empty_sub_project_keeps_its_parent_open_and_is_counted(
     api: Caller, root: str, child: str
 ) -> None:
     api("complete_assignment", api.row(root))
@@ -251,7 +264,8 @@ def test_p46_an_empty_sub_project_keeps_from_completion_and_the_read_says_so(
     assert api.get(root)["completed_at"] is not None
 
 
-def test_p46_a_row_may_stand_at_100_and_be_open(api: Caller, root: str, child: str) -> None:
+@pytest.mark.spec("P46")
+def test_a_sub_project_at_100_percent_can_still_be_open(api: Caller, root: str, child: str) -> None:
     api("complete_assignment", api.row(child))
     api.inside(child)
 
@@ -268,7 +282,7 @@ def test_a_template_is_never_completed_nor_its_sub_templates(api: Caller) -> Non
     assert rollup(api, child)[:2] == ("in_progress", 100)
 
 
-def test_one_completion_is_written_down_once_for_each_project(
+def test_one_completion_records_one_activity_per_project(
     api: Caller, db: Connection, root: str, child: str, grandchild: str
 ) -> None:
     api("complete_assignment", api.row(grandchild))
@@ -281,7 +295,8 @@ def test_one_completion_is_written_down_once_for_each_project(
     assert sorted(completed) == sorted([root, child, grandchild])
 
 
-def test_p47_a_change_climbs_32_levels(api: Caller, root: str) -> None:
+@pytest.mark.spec("P47")
+def test_a_change_rolls_up_32_levels(api: Caller, root: str) -> None:
     leaf = root
     for _ in range(31):
         leaf = api.inside(leaf)
@@ -293,7 +308,9 @@ def test_p47_a_change_climbs_32_levels(api: Caller, root: str) -> None:
     assert facts["completed_at"] is not None
 
 
-def test_a_sum_too_large_for_an_estimate_stops_at_the_largest(api: Caller, root: str) -> None:
+def test_a_total_that_is_too_large_is_stored_as_the_largest_estimate(
+    api: Caller, root: str
+) -> None:
     child = api.inside(root)
     for _ in range(2):
         timed(api, child, 2_000_000_000, "years")
@@ -301,7 +318,8 @@ def test_a_sum_too_large_for_an_estimate_stops_at_the_largest(api: Caller, root:
     assert rollup(api, child)[2] == 2**31 - 1
 
 
-def test_p17_one_completes_the_last_row_while_another_reopens_one_elsewhere_in_the_tree(
+@pytest.mark.spec("P17")
+def test_the_last_row_is_completed_while_another_row_of_the_tree_is_reopened(
     clone: str,
 ) -> None:
     with psycopg.connect(clone) as db:
@@ -340,7 +358,7 @@ def test_a_row_for_a_task_waits_while_the_task_gets_another_estimate(clone: str)
         assert Caller(db, api.account).get(root)["hours"] == 21
 
 
-def test_sums_are_what_the_rows_come_to(api: Caller, db: Connection, root: str) -> None:
+def test_recounting_gives_the_stored_totals(api: Caller, db: Connection, root: str) -> None:
     child = api.inside(root)
     api(
         "complete_assignment",

@@ -1,12 +1,13 @@
-"""Rows of a project: what there is to do, how far it is, and when that completes the project."""
+"""Rows of a project: tasks, progress, and the completion of the project."""
 
 import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import make_staff, raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import make_staff, value, values
 
 
 @pytest.fixture
@@ -14,9 +15,7 @@ def project(api: Caller) -> str:
     return api.project()
 
 
-def test_rows_come_one_after_the_other_with_the_title_of_their_task(
-    api: Caller, project: str
-) -> None:
+def test_rows_are_appended_with_the_title_of_their_task(api: Caller, project: str) -> None:
     for title in ("Tasting", "Sketch", "Flowers"):
         api.row(project, title)
 
@@ -29,7 +28,7 @@ def test_rows_come_one_after_the_other_with_the_title_of_their_task(
     ]
 
 
-def test_a_row_follows_its_task_where_it_says_nothing_itself(api: Caller, project: str) -> None:
+def test_a_row_shows_the_value_of_its_task_where_it_has_none(api: Caller, project: str) -> None:
     task = api.task("Tasting", estimated_duration=2, description="Three flavours")
     api("create_assignment", project, task)
 
@@ -39,7 +38,7 @@ def test_a_row_follows_its_task_where_it_says_nothing_itself(api: Caller, projec
     assert (row["label"], row["hours"], row["about"]) == ("Second tasting", 3, "Three flavours")
 
 
-def test_a_row_made_from_a_task_has_a_copy_of_all_but_the_title(
+def test_a_row_copies_everything_from_its_task_but_the_title(
     api: Caller, project: str, db: Connection
 ) -> None:
     baker = str(make_staff(db))
@@ -59,7 +58,7 @@ def test_a_row_made_from_a_task_has_a_copy_of_all_but_the_title(
     assert row["assigned_person_uuid"] == baker
 
 
-def test_what_the_caller_says_wins_over_the_task_unless_it_is_blank(
+def test_values_of_the_caller_win_over_the_task_unless_they_are_blank(
     api: Caller, project: str
 ) -> None:
     task = api.task(description="Three flavours", estimated_duration=2)
@@ -75,7 +74,7 @@ def test_what_the_caller_says_wins_over_the_task_unless_it_is_blank(
     assert row["estimated_duration_unit"] == "hours"
 
 
-def test_an_estimate_without_its_unit_leaves_the_tasks_in_force(api: Caller, project: str) -> None:
+def test_an_estimate_without_a_unit_keeps_the_unit_of_the_task(api: Caller, project: str) -> None:
     task = api.task(estimated_duration=2, estimated_duration_unit="days")
     api("create_assignment", project, task, {"estimated_duration": 5})
 
@@ -100,9 +99,8 @@ def test_an_estimate_without_its_unit_leaves_the_tasks_in_force(api: Caller, pro
     ],
     ids=str,
 )
-def test_p35_p60_what_a_row_cannot_be_is_refused(
-    api: Caller, project: str, attrs: dict[str, object]
-) -> None:
+@pytest.mark.spec("P35", "P60")
+def test_an_invalid_row_is_refused(api: Caller, project: str, attrs: dict[str, object]) -> None:
     row = api.row(project)
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -110,7 +108,8 @@ def test_p35_p60_what_a_row_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("column", ["project_uuid", "task_uuid"])
-def test_p35_a_row_never_moves_to_another_project_or_task(
+@pytest.mark.spec("P35")
+def test_a_row_never_moves_to_another_project_or_task(
     api: Caller, project: str, db: Connection, column: str
 ) -> None:
     row, other = api.row(project), api.project()
@@ -138,7 +137,8 @@ def test_p35_a_row_never_moves_to_another_project_or_task(
         "status = 'perhaps'",
     ],
 )
-def test_p21_p33_p34_status_slider_and_completion_cannot_disagree(
+@pytest.mark.spec("P21", "P33", "P34")
+def test_status_progress_and_completion_of_a_row_always_agree(
     api: Caller, project: str, db: Connection, lie: str
 ) -> None:
     row = api.row(project)
@@ -147,7 +147,7 @@ def test_p21_p33_p34_status_slider_and_completion_cannot_disagree(
         db.execute(f"update public.project_assignments set {lie} where uuid = %s".encode(), (row,))
 
 
-def test_a_row_goes_from_start_over_the_slider_to_done_and_back(
+def test_a_row_can_be_started_moved_by_its_slider_completed_and_reopened(
     api: Caller, project: str, staff: Caller
 ) -> None:
     row = api.row(project)
@@ -187,7 +187,7 @@ def test_a_row_goes_from_start_over_the_slider_to_done_and_back(
     [(None, "todo", 0), (-5, "todo", 0), (1, "in_progress", 1), (99, "in_progress", 99),
      (100, "done", 100), (250, "done", 100)],
 )  # fmt: skip
-def test_the_slider_is_kept_within_its_ends(
+def test_the_slider_stays_between_0_and_100(
     api: Caller, project: str, slider: int | None, status: str, progress: int
 ) -> None:
     row = api("set_assignment_progress", api.row(project), slider)
@@ -195,7 +195,7 @@ def test_the_slider_is_kept_within_its_ends(
     assert (row["status"], row["progress_pct"]) == (status, progress)
 
 
-def test_a_repeat_answers_already_done_and_keeps_who_did_it(
+def test_a_repeat_answers_already_done_and_keeps_the_first_person(
     api: Caller, project: str, staff: Caller
 ) -> None:
     row = api.row(project)
@@ -230,7 +230,8 @@ def test_the_last_row_completes_the_project_and_a_reopened_one_reopens_it(
     ]
 
 
-def test_p18_whatever_changes_rows_settles_the_project(
+@pytest.mark.spec("P18")
+def test_every_change_of_rows_completes_or_reopens_the_project(
     api: Caller, project: str, db: Connection
 ) -> None:
     done, opened = api.row(project), api.row(project, "Sketch")
@@ -256,7 +257,8 @@ def test_p18_whatever_changes_rows_settles_the_project(
     assert seen == [True, False, True, False]
 
 
-def test_p33_a_completed_project_that_is_emptied_stays_completed(api: Caller, project: str) -> None:
+@pytest.mark.spec("P33")
+def test_a_completed_project_that_is_emptied_stays_completed(api: Caller, project: str) -> None:
     row = api.row(project)
     api("complete_assignment", row)
 
@@ -294,7 +296,8 @@ def test_progress_is_the_mean_of_the_sliders(api: Caller, project: str) -> None:
 
 
 @pytest.mark.parametrize("last", ["complete_assignment", "delete_assignment"])
-def test_p17_a_row_is_reopened_while_the_last_one_goes(clone: str, last: str) -> None:
+@pytest.mark.spec("P17")
+def test_a_row_is_reopened_while_the_last_open_row_is_deleted(clone: str, last: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -315,7 +318,8 @@ def test_p17_a_row_is_reopened_while_the_last_one_goes(clone: str, last: str) ->
         ]
 
 
-def test_p17_the_last_two_rows_completed_at_once_complete_the_project_once(clone: str) -> None:
+@pytest.mark.spec("P17")
+def test_the_last_two_rows_completed_at_once_complete_the_project_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -330,7 +334,8 @@ def test_p17_the_last_two_rows_completed_at_once_complete_the_project_once(clone
         ]
 
 
-def test_p20_a_task_in_use_is_not_deleted(api: Caller, project: str, admin: Caller) -> None:
+@pytest.mark.spec("P20")
+def test_a_task_in_use_cannot_be_deleted(api: Caller, project: str, admin: Caller) -> None:
     task = api.task()
     row = api("create_assignment", project, task)["uuid"]
 
@@ -341,7 +346,8 @@ def test_p20_a_task_in_use_is_not_deleted(api: Caller, project: str, admin: Call
     assert admin("delete_task", task)["uuid"] == task
 
 
-def test_p20_an_archived_task_is_no_longer_offered_and_its_rows_keep_it(
+@pytest.mark.spec("P20")
+def test_an_archived_task_is_no_longer_offered_and_its_rows_keep_it(
     api: Caller, project: str
 ) -> None:
     task = api.task()
@@ -355,7 +361,7 @@ def test_p20_an_archived_task_is_no_longer_offered_and_its_rows_keep_it(
     assert api("unarchive_task", task)["archived_at"] is None
 
 
-def test_a_row_speaks_the_language_of_its_reader(api: Caller, project: str) -> None:
+def test_a_row_is_shown_in_the_language_of_its_reader(api: Caller, project: str) -> None:
     task = api.task(
         translations={"es": {"title": "Cata", "description": "Tres sabores"}},
         description="Three flavours",
@@ -372,7 +378,7 @@ def test_a_row_speaks_the_language_of_its_reader(api: Caller, project: str) -> N
     ]
 
 
-def test_only_a_supervisor_shapes_rows(api: Caller, project: str, staff: Caller) -> None:
+def test_only_a_supervisor_edits_rows(api: Caller, project: str, staff: Caller) -> None:
     row, task = api.row(project), api.task()
 
     for function, arguments in (
@@ -400,12 +406,13 @@ def test_a_row_moves_before_another_or_to_the_end(
     assert "".join(api.labels(project)) == order
 
 
-def test_a_row_does_not_move_before_one_of_another_project(api: Caller, project: str) -> None:
+def test_a_row_cannot_move_before_a_row_of_another_project(api: Caller, project: str) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         api("move_assignment", api.row(project), api.row(api.project()))
 
 
-def test_p50_rows_take_each_others_places(api: Caller, project: str) -> None:
+@pytest.mark.spec("P50")
+def test_rows_can_exchange_their_places(api: Caller, project: str) -> None:
     a, _, c, d = (api.row(project, title) for title in "abcd")
 
     assert api("reorder_assignments", project, [d, c, a]) == 3
@@ -413,12 +420,14 @@ def test_p50_rows_take_each_others_places(api: Caller, project: str) -> None:
     assert api.labels(project) == ["d", "b", "c", "a"]
 
 
-def test_rows_of_another_project_are_not_ordered_along(api: Caller, project: str) -> None:
+def test_reordering_a_project_leaves_rows_of_other_projects_alone(
+    api: Caller, project: str
+) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("reorder_assignments", project, [api.row(project), api.row(api.project())])
 
 
-def test_rows_are_sorted_by_a_strategy(api: Caller, project: str) -> None:
+def test_rows_can_be_sorted_by_each_strategy(api: Caller, project: str) -> None:
     for title in ("b", "C", "a"):
         api.row(project, title)
 
@@ -427,7 +436,8 @@ def test_rows_are_sorted_by_a_strategy(api: Caller, project: str) -> None:
     assert api.labels(project) == ["C", "b", "a"]
 
 
-def test_p51_p52_two_orders_of_overlapping_rows_at_once_leave_a_permutation(clone: str) -> None:
+@pytest.mark.spec("P51", "P52")
+def test_two_reorders_of_the_same_rows_at_once_leave_unique_places(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = api.project()
@@ -441,12 +451,13 @@ def test_p51_p52_two_orders_of_overlapping_rows_at_once_leave_a_permutation(clon
 
     with psycopg.connect(clone) as db:
         rows = Caller(db, api.account).rows("list_assignments", project)
-        # the second gave d, c and b the places that were left at 1, 2 and 4
+        # the second call gave d, c and b the free places 1, 2 and 4
         assert "".join(row["label"] for row in rows) == "dcab"
         assert [row["position"] for row in rows] == [1, 2, 3, 4]
 
 
-def test_p51_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project, task = api.project(), api.task()
@@ -458,7 +469,8 @@ def test_p51_two_rows_added_at_once_get_places_of_their_own(clone: str) -> None:
         assert values(db, "select position from public.project_assignments order by 1") == [1, 2]
 
 
-def test_p53_two_rows_never_share_a_place(api: Caller, project: str, db: Connection) -> None:
+@pytest.mark.spec("P53")
+def test_two_rows_never_share_a_place(api: Caller, project: str, db: Connection) -> None:
     api.row(project)
     api.row(project, "Sketch")
 
@@ -466,7 +478,7 @@ def test_p53_two_rows_never_share_a_place(api: Caller, project: str, db: Connect
         db.execute("update public.project_assignments set position = 1 where position = 2")
 
 
-def test_the_library_is_ordered_like_everything_else(api: Caller) -> None:
+def test_tasks_of_the_library_can_be_reordered(api: Caller) -> None:
     a, _, c = (api.task(title) for title in "abc")
 
     api("reorder_tasks", [c, a])
@@ -482,12 +494,13 @@ def test_the_library_is_ordered_like_everything_else(api: Caller) -> None:
     [{"estimated_duration": 0}, {"estimated_duration_unit": "moons"}, {"title": ""}, {"x": 1}],
     ids=str,
 )
-def test_p60_what_a_task_cannot_be_is_refused(api: Caller, attrs: dict[str, object]) -> None:
+@pytest.mark.spec("P60")
+def test_an_invalid_task_is_refused(api: Caller, attrs: dict[str, object]) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("update_task", api.task(), attrs)
 
 
-def test_somebody_who_leaves_takes_no_work_along(api: Caller, project: str, db: Connection) -> None:
+def test_rows_stay_when_their_person_leaves(api: Caller, project: str, db: Connection) -> None:
     baker = make_staff(db)
     api.row(project, assigned_person_uuid=str(baker))
 

@@ -1,4 +1,4 @@
-"""Hours of work on the clock: the values that the domain facts give, and what a plan says."""
+"""Hours of work on the clock, and the plan of a project."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from projects.calls import Caller
-from support import set_clock, value
+from projects.callers import Caller
+from rows import set_clock, value
 
 HOURS_8: dict[str, Any] = {"estimated_duration": 8, "estimated_duration_unit": "hours"}
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def at(day: int, hour: int) -> datetime:
-    """An hour of the week that begins on Monday, 5 January 2026."""
+    """Returns an hour of the week that begins on Monday, 5 January 2026."""
     return MONDAY + timedelta(days=day, hours=hour)
 
 
@@ -43,7 +43,7 @@ def test_where_weekends_count_an_hour_is_an_hour(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("hours", [0, -1, None])
-def test_no_work_has_no_end(api: Caller, hours: int | None) -> None:
+def test_zero_hours_of_work_have_no_end_date(api: Caller, hours: int | None) -> None:
     assert api("end_of_work", MONDAY, hours) is None
 
 
@@ -55,7 +55,7 @@ def test_no_work_has_no_end(api: Caller, hours: int | None) -> None:
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_work_until_its_end_is_the_work_there_was(
+def test_the_hours_until_the_computed_end_equal_the_hours_given(
     db: Connection, start: datetime, minutes: int, weekends: bool
 ) -> None:
     begin = start.replace(tzinfo=UTC)
@@ -78,7 +78,9 @@ def test_the_work_until_its_end_is_the_work_there_was(
         ("fortnights", 80, 336), ("months", 160, 720), ("years", 1920, 8760),
     ],
 )  # fmt: skip
-def test_what_a_unit_comes_to(api: Caller, unit: str, weekday: float, calendar: float) -> None:
+def test_each_unit_of_duration_has_its_hours(
+    api: Caller, unit: str, weekday: float, calendar: float
+) -> None:
     task = api.task(estimated_duration=3, estimated_duration_unit=unit)
     hours = []
 
@@ -90,7 +92,7 @@ def test_what_a_unit_comes_to(api: Caller, unit: str, weekday: float, calendar: 
     assert hours == pytest.approx([3 * weekday, 3 * calendar])
 
 
-def test_a_row_may_count_otherwise_than_its_project(api: Caller) -> None:
+def test_a_row_may_count_weekends_when_its_project_does_not(api: Caller) -> None:
     project = api.project()
     days = {"estimated_duration": 1, "estimated_duration_unit": "days"}
     api.row(project, "a", **days)
@@ -99,7 +101,7 @@ def test_a_row_may_count_otherwise_than_its_project(api: Caller) -> None:
     assert [row["hours"] for row in api.rows("list_assignments", project)] == [8, 24]
 
 
-def test_a_plan_says_how_far_the_project_should_be_and_is(api: Caller, db: Connection) -> None:
+def test_a_plan_shows_expected_and_actual_progress(api: Caller, db: Connection) -> None:
     project = api.project()
     done = api.row(project, "a", **HOURS_8)
     half = api.row(project, "b", **HOURS_8, track_progress=True)
@@ -163,13 +165,13 @@ def test_rows_follow_one_another_from_the_start(api: Caller, db: Connection) -> 
     assert spans == [(at(4, 12), at(7, 12)), (at(7, 12), at(7, 12)), (at(7, 12), at(7, 20))]
 
 
-def test_a_project_without_rows_has_a_plan_of_nothing(api: Caller) -> None:
+def test_the_plan_of_a_project_without_rows_is_empty(api: Caller) -> None:
     plan = api("get_project_schedule", api.project())
 
     assert (plan["total_hours"], plan["rows"], plan["actual_pct"]) == (0, [], None)
 
 
-def test_no_session_setting_changes_the_maths(db: Connection) -> None:
+def test_no_session_setting_changes_the_result(db: Connection) -> None:
     db.execute("set local time zone 'Australia/Sydney'")
 
     assert value(db, "select app.end_of_work(%s, 8, false)", at(4, 12)) == at(7, 12)

@@ -1,12 +1,12 @@
-"""P23, P62: what the tables must refuse is really there, not only written in a file."""
+"""The database itself refuses wrong rows, whatever the migration files say."""
 
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import environment
 from bakehouse.database import Connection
-from support import value, values
+from rows import value, values
 
 FOREIGN_KEYS = {
     "entities(created_by_uuid) n staff_shared",
@@ -45,7 +45,8 @@ NULLABLE = {
 }
 
 
-def test_p23_every_reference_is_kept_by_the_database(db: Connection) -> None:
+@pytest.mark.spec("P23")
+def test_every_reference_is_a_foreign_key(db: Connection) -> None:
     found = values(
         db,
         """
@@ -62,7 +63,8 @@ def test_p23_every_reference_is_kept_by_the_database(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("table", NULLABLE)
-def test_p23_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> None:
+@pytest.mark.spec("P23")
+def test_required_columns_are_not_null(db: Connection, table: str) -> None:
     optional = values(
         db,
         "select attname::text from pg_attribute where attrelid = %s::regclass "
@@ -73,7 +75,8 @@ def test_p23_what_must_not_be_missing_cannot_be(db: Connection, table: str) -> N
     assert set(NULLABLE[table].split()) == set(optional)
 
 
-def test_p65_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
+@pytest.mark.spec("P65")
+def test_no_index_is_the_prefix_of_another(db: Connection) -> None:
     repeated = values(
         db,
         """
@@ -91,7 +94,8 @@ def test_p65_no_index_repeats_the_beginning_of_another(db: Connection) -> None:
     assert repeated == []
 
 
-def test_p51_p54_places_are_unique_and_may_be_exchanged_in_one_statement(db: Connection) -> None:
+@pytest.mark.spec("P51", "P54")
+def test_places_are_unique_and_can_be_exchanged_in_one_statement(db: Connection) -> None:
     for table in ("projects", "project_tasks", "entities", "project_assignments", "entity_data"):
         assert value(
             db,
@@ -104,14 +108,14 @@ def test_p51_p54_places_are_unique_and_may_be_exchanged_in_one_statement(db: Con
 def test_projects_need_the_core_and_the_settings_alone(blank: str) -> None:
     with psycopg.connect(blank, autocommit=True) as conn:
         for name in ("M0", "M1", "V101"):
-            for path in sorted(servers.MIGRATIONS.glob(f"*_{name}_*.sql")):
+            for path in sorted(postgres.MIGRATIONS.glob(f"*_{name}_*.sql")):
                 conn.execute(path.read_bytes())
         assert value(conn, "select to_regclass('public.projects') is not null")
 
 
-def test_dev_data_waits_for_projects_to_be_there(blank: str) -> None:
-    seed = servers.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
-    paths = sorted(servers.MIGRATIONS.glob("*.sql"))
+def test_dev_data_skips_projects_where_they_are_left_out(blank: str) -> None:
+    seed = postgres.MIGRATIONS.with_name("seed_dev.sql").read_bytes()
+    paths = sorted(postgres.MIGRATIONS.glob("*.sql"))
     with psycopg.connect(blank, autocommit=True) as conn:
         environment.mark(conn, environment.Settings("dev"))
         for family in ("M", "V"):

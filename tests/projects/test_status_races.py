@@ -1,11 +1,12 @@
-"""Statuses under two sessions at once, each known to wait for the other."""
+"""Statuses changed by two sessions at once, where one must wait for the other."""
 
 import psycopg
 import pytest
 
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling, switch
-from support import make_order, raises_code, value, values
+from projects.callers import Caller, caller, calling, switch
+from rows import make_order, value, values
 
 
 def running(api: Caller, *, status: str | None = None) -> str:
@@ -42,7 +43,8 @@ def selection(dsn: str, project: str) -> object:
         return value(db, "select current_status_slug from public.projects where uuid = %s", project)
 
 
-def test_p13_a_status_is_selected_while_it_is_removed(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_selected_while_it_is_removed(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -58,7 +60,8 @@ def test_p13_a_status_is_selected_while_it_is_removed(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_status_is_removed_while_it_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_removed_while_it_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -73,7 +76,8 @@ def test_p13_a_status_is_removed_while_it_is_selected(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_status_is_selected_while_the_source_switches(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_status_is_selected_while_the_source_switches(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api, status="planned")
@@ -89,7 +93,8 @@ def test_p13_a_status_is_selected_while_the_source_switches(clone: str) -> None:
     assert selection(clone, project) == "planned"
 
 
-def test_p13_the_source_switches_while_a_status_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_the_source_switches_while_a_status_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -104,7 +109,8 @@ def test_p13_the_source_switches_while_a_status_is_selected(clone: str) -> None:
     assert selection(clone, project) is None
 
 
-def test_p13_a_slug_changes_while_it_is_selected(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_a_slug_changes_while_it_is_selected(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         project = running(api)
@@ -119,7 +125,8 @@ def test_p13_a_slug_changes_while_it_is_selected(clone: str) -> None:
     assert selection(clone, project) == "eaten"
 
 
-def test_p13_not_even_writes_around_the_functions_leave_a_selection_dangling(clone: str) -> None:
+@pytest.mark.spec("P13")
+def test_direct_writes_cannot_leave_a_selection_without_its_status(clone: str) -> None:
     with psycopg.connect(clone) as db:
         project = running(caller(db))
 
@@ -135,7 +142,8 @@ def test_p13_not_even_writes_around_the_functions_leave_a_selection_dangling(clo
     assert selection(clone, project) is None
 
 
-def test_p27_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> None:
+@pytest.mark.spec("P27")
+def test_two_lists_made_at_once_are_both_complete(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")
@@ -152,7 +160,8 @@ def test_p27_two_lists_made_at_once_are_two_lists_both_complete(clone: str) -> N
         ) == ["project_statuses 6", "project_statuses_2 6"]
 
 
-def test_p27_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str) -> None:
+@pytest.mark.spec("P27")
+def test_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")
@@ -166,7 +175,7 @@ def test_p27_a_project_that_gets_its_own_list_twice_at_once_gets_one(clone: str)
         assert value(db, "select count(*) from public.entity_data") == 6
 
 
-def test_a_project_started_twice_at_once_is_cemented_once(clone: str) -> None:
+def test_starting_a_project_twice_at_once_cements_it_once(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         switch(db, "true")

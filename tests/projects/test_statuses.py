@@ -1,4 +1,4 @@
-"""The statuses of projects: live before the start, their own after it."""
+"""Statuses of projects: read from the catalog before the start, copied at the start."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,15 +8,16 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from projects.calls import Caller, switch
-from support import acting_as, raises_code, value, values
+from calls import acting_as, raises_code
+from projects.callers import Caller, switch
+from rows import value, values
 
 DEFAULTS = ["backlog", "planned", "in-progress", "blocked", "in-review", "done"]
 
 
 @pytest.fixture(autouse=True)
 def catalog(db: Connection) -> Iterator[None]:
-    """The catalog is on; and in the end no selection dangles, as at a commit."""
+    """Switches the catalog on. At the end, checks deferred constraints as a commit does."""
     switch(db, "true")
     yield
     db.execute("set constraints all immediate")
@@ -24,13 +25,13 @@ def catalog(db: Connection) -> Iterator[None]:
 
 @pytest.fixture
 def cake(api: Caller) -> str:
-    """A list: Planned, Baking and Packed."""
+    """A list with Planned, Baking and Packed."""
     return catalogue(api, "cake_stages", "Planned", "Baking", "Packed")
 
 
 @pytest.fixture
 def tasting(api: Caller) -> str:
-    """Another list: Planned and Tasted."""
+    """Another list, with Planned and Tasted."""
     return catalogue(api, "tasting_stages", "Planned", "Tasted")
 
 
@@ -67,7 +68,7 @@ def labels(api: Caller, project: str, language: str | None = None) -> list[str]:
 
 
 def selected(api: Caller, project: str, language: str | None = None) -> str | None:
-    """The label of the status that a project has; single and batched reads have to agree."""
+    """Returns the label of a project's status. Single and batched reads must agree."""
     single = api.records("current_status", project, language)
     (batched,) = api.records("statuses_for_projects", [project], language)
     assert batched == (single[0] if single else dict.fromkeys(batched)) | {"project_uuid": project}
@@ -79,7 +80,7 @@ def selection(api: Caller, project: str) -> str | None:
     return slug
 
 
-# What there is
+# Lists
 
 
 def test_a_list_is_made_with_six_statuses_and_is_not_the_default(api: Caller) -> None:
@@ -93,7 +94,8 @@ def test_a_list_is_made_with_six_statuses_and_is_not_the_default(api: Caller) ->
     assert api("global_default_status_entity_uuid") is None
 
 
-def test_p27_each_list_has_the_first_name_that_is_free(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P27")
+def test_a_new_list_gets_the_first_free_name(api: Caller, admin: Caller) -> None:
     names = [api("create_default_status_entity")["name"] for _ in range(3)]
     second = api.rows("list_entities")[1]["uuid"]
     admin("trash_entity", second)
@@ -105,7 +107,8 @@ def test_p27_each_list_has_the_first_name_that_is_free(api: Caller, admin: Calle
     assert (made["name"], made["display_name"]) == ("project_statuses_2", "Project Statuses 2")
 
 
-def test_p28_a_list_is_made_whole_or_not_at_all(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P28")
+def test_a_failed_list_leaves_no_statuses_behind(api: Caller, db: Connection) -> None:
     db.execute("alter table public.entity_data add check (slug <> 'in-review')")
 
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
@@ -114,7 +117,7 @@ def test_p28_a_list_is_made_whole_or_not_at_all(api: Caller, db: Connection) -> 
     assert api.rows("list_entities") == []
 
 
-def test_what_lists_are_made_of_can_be_read(api: Caller) -> None:
+def test_the_default_names_and_statuses_of_lists_can_be_read(api: Caller) -> None:
     made = api.project()
 
     assert api("default_entity_base") == "project_statuses"
@@ -140,7 +143,8 @@ def test_a_project_gets_a_list_of_its_own_once(api: Caller) -> None:
     assert slugs(api, made) == DEFAULTS
 
 
-def test_p9_a_list_of_its_own_is_cemented_at_once_when_the_project_has_started(
+@pytest.mark.spec("P9")
+def test_a_started_project_that_gets_its_own_list_is_cemented_at_once(
     api: Caller, cake: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -169,7 +173,7 @@ def test_sources_come_in_two_groups_and_an_empty_one_is_left_out(
     assert api.records("list_status_source_entities") == []
 
 
-# Which list
+# The list of a project
 
 
 def test_a_project_has_its_own_list_else_the_default_else_none(
@@ -186,7 +190,7 @@ def test_a_project_has_its_own_list_else_the_default_else_none(
     assert slugs(api, made) == ["planned", "tasted"]
 
 
-def test_another_default_counts_for_what_has_not_started_and_for_nothing_else(
+def test_a_new_default_list_changes_only_projects_that_have_not_started(
     api: Caller, admin: Caller, cake: str, tasting: str
 ) -> None:
     admin("set_default_status_entity", cake)
@@ -203,7 +207,8 @@ def test_another_default_counts_for_what_has_not_started_and_for_nothing_else(
     assert api.records("shared_catalog_statuses") == slugs(api, waiting) == []
 
 
-def test_p7_the_default_list_never_dangles(api: Caller, admin: Caller, cake: str) -> None:
+@pytest.mark.spec("P7")
+def test_the_default_list_never_names_a_missing_list(api: Caller, admin: Caller, cake: str) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         admin("set_default_status_entity", str(uuid4()))
     admin("set_default_status_entity", cake)
@@ -215,7 +220,8 @@ def test_p7_the_default_list_never_dangles(api: Caller, admin: Caller, cake: str
     assert api("global_default_status_entity_uuid") is None
 
 
-def test_p30_a_list_counts_who_names_it_and_who_has_it_by_default(
+@pytest.mark.spec("P30")
+def test_a_list_counts_its_projects_by_name_and_by_default(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     def count() -> Any:
@@ -233,7 +239,8 @@ def test_p30_a_list_counts_who_names_it_and_who_has_it_by_default(
     assert api.records("reverse_reference_count", None) == [{"explicit": 0, "implicit": 0}]
 
 
-def test_p1_only_published_records_are_statuses_before_and_after_the_start_alike(
+@pytest.mark.spec("P1")
+def test_only_published_records_are_statuses_before_and_after_the_start_alike(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     for status in ("draft", "archived"):
@@ -248,12 +255,12 @@ def test_p1_only_published_records_are_statuses_before_and_after_the_start_alike
     assert before == slugs(api, made) == ["planned", "baking", "packed"]
 
 
-def test_no_list_has_no_statuses(api: Caller, cake: str) -> None:
+def test_without_a_list_there_are_no_statuses(api: Caller, cake: str) -> None:
     assert api.records("list_catalog_statuses", None) == []
     assert api.records("list_catalog_statuses", project(api, cake, started=True)) == []
 
 
-# Off
+# Catalog off
 
 
 def test_while_the_catalog_is_off_started_projects_keep_their_statuses_and_no_other_has_any(
@@ -309,7 +316,8 @@ def test_while_the_catalog_is_off_a_project_starts_without_statuses_and_gets_the
 
 
 @pytest.mark.parametrize("how", ["off", "emptied", "trashed"])
-def test_p8_nothing_is_wiped_when_there_is_nothing_to_copy(
+@pytest.mark.spec("P8")
+def test_statuses_stay_when_the_source_has_none_to_copy(
     api: Caller, admin: Caller, db: Connection, cake: str, tasting: str, how: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -345,7 +353,8 @@ def catalog_rows(api: Caller, entity: str) -> list[Any]:
 # Reading
 
 
-def test_a_status_has_one_shape_and_p2_one_order_on_either_side_of_the_start(
+@pytest.mark.spec("P2")
+def test_statuses_have_the_same_shape_and_order_before_and_after_the_start(
     api: Caller, cake: str
 ) -> None:
     first = catalog_rows(api, cake)[0]["uuid"]
@@ -380,7 +389,7 @@ def test_a_status_has_one_shape_and_p2_one_order_on_either_side_of_the_start(
         (None, None),
     ],
 )
-def test_only_a_hash_and_three_to_eight_hex_digits_are_a_colour(
+def test_a_colour_is_a_hash_and_three_to_eight_hex_digits(
     api: Caller, color: object, shown: str | None
 ) -> None:
     entity = catalogue(api, "coloured")
@@ -408,7 +417,8 @@ def test_only_a_hash_and_three_to_eight_hex_digits_are_a_colour(
         (None, "Done"),
     ],
 )
-def test_p11_p29_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
+@pytest.mark.spec("P11", "P29")
+def test_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
     api: Caller, started: bool, language: str | None, label: str
 ) -> None:
     entity = catalogue(api, "spoken")
@@ -437,7 +447,8 @@ def test_p11_p29_a_label_falls_back_from_exact_over_base_and_sibling_to_primary(
         (False, True, "Hecho"),
     ],
 )
-def test_p12_lists_and_pages_show_the_same_language_whatever_the_flags(
+@pytest.mark.spec("P12")
+def test_lists_and_pages_show_the_same_language_whatever_the_flags(
     api: Caller, admin: Caller, started: bool, everywhere: object, here: object, label: str
 ) -> None:
     entity = catalogue(api, "spoken")
@@ -454,7 +465,9 @@ def test_p12_lists_and_pages_show_the_same_language_whatever_the_flags(
     assert catalog_labels == ["Hecho"]
 
 
-def test_the_flag_of_a_project_comes_before_the_one_for_all(api: Caller, admin: Caller) -> None:
+def test_the_translation_flag_of_a_project_wins_over_the_global_one(
+    api: Caller, admin: Caller
+) -> None:
     made = api.project()
 
     assert api("global_use_status_translations") is True
@@ -467,7 +480,7 @@ def test_the_flag_of_a_project_comes_before_the_one_for_all(api: Caller, admin: 
     assert api.get(made)["settings"] == {}
 
 
-def test_a_selection_waits_for_a_record_that_is_in_the_trash(
+def test_a_selection_returns_when_its_record_leaves_the_trash(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     made = project(api, cake, status="baking")
@@ -480,7 +493,7 @@ def test_a_selection_waits_for_a_record_that_is_in_the_trash(
     assert selected(api, made) == "Baking"
 
 
-def test_a_batch_has_one_row_for_each_project_asked_about(api: Caller, cake: str) -> None:
+def test_a_batch_answers_one_row_per_project(api: Caller, cake: str) -> None:
     with_one, without = project(api, cake, status="baking"), api.project()
     unknown = str(uuid4())
 
@@ -495,7 +508,7 @@ def test_a_batch_has_one_row_for_each_project_asked_about(api: Caller, cake: str
     assert api.records("statuses_for_projects", []) == []
 
 
-def test_own_statuses_are_those_of_a_started_project_and_of_no_other(
+def test_only_a_started_project_has_statuses_of_its_own(
     api: Caller, cake: str, tasting: str
 ) -> None:
     waiting, running = project(api, cake), project(api, cake, started=True)
@@ -510,7 +523,8 @@ def test_own_statuses_are_those_of_a_started_project_and_of_no_other(
     assert api.records("get_project_status", waiting, catalog_rows(api, cake)[0]["uuid"]) == []
 
 
-def test_p31_the_filter_offers_what_is_selected_from_whatever_list(
+@pytest.mark.spec("P31")
+def test_the_filter_offers_selected_statuses_from_every_list(
     api: Caller, cake: str, tasting: str
 ) -> None:
     project(api, cake, status="planned")
@@ -562,7 +576,8 @@ def test_editing_the_catalog_leaves_a_started_project_alone(
     assert api.get(made)["status_entity_uuid"] is None
 
 
-def test_p6_all_of_a_record_comes_along(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P6")
+def test_cementing_copies_every_field_of_a_record(api: Caller, db: Connection) -> None:
     entity = catalogue(api, "full")
     source = record(
         api,
@@ -582,7 +597,8 @@ def test_p6_all_of_a_record_comes_along(api: Caller, db: Connection) -> None:
     assert row["source_entity_data_uuid"] == source
 
 
-def test_p10_a_selection_that_did_not_come_along_is_dropped_at_the_start(
+@pytest.mark.spec("P10")
+def test_the_start_drops_a_selection_that_was_not_copied(
     api: Caller, admin: Caller, cake: str
 ) -> None:
     made = project(api, cake, status="baking")
@@ -604,7 +620,7 @@ def test_a_project_starts_without_a_list_and_with_an_empty_one(api: Caller) -> N
         assert slugs(api, made) == []
 
 
-def test_cementing_is_for_started_projects_and_done_once(api: Caller, cake: str) -> None:
+def test_only_a_started_project_is_cemented_and_only_once(api: Caller, cake: str) -> None:
     waiting, running = project(api, cake), project(api, cake, started=True)
 
     for function in ("cement_project_statuses", "recement_project_statuses"):
@@ -634,7 +650,7 @@ def test_recementing_replaces_what_was_changed_by_hand_and_keeps_the_selection(
     assert selected(api, made) == "Baking"
 
 
-def test_recementing_drops_a_selection_that_is_no_longer_there(api: Caller, cake: str) -> None:
+def test_recementing_drops_a_selection_whose_status_is_gone(api: Caller, cake: str) -> None:
     made = project(api, cake, started=True)
     api("add_project_status", made, "Extra")
     api("set_current_status", made, "extra")
@@ -646,7 +662,7 @@ def test_recementing_drops_a_selection_that_is_no_longer_there(api: Caller, cake
 # The source
 
 
-def test_another_source_before_the_start_keeps_a_selection_only_if_it_has_it_too(
+def test_a_new_source_before_the_start_keeps_a_selection_that_it_also_has(
     api: Caller, cake: str, tasting: str
 ) -> None:
     kept, dropped = project(api, cake, status="planned"), project(api, cake, status="baking")
@@ -657,7 +673,7 @@ def test_another_source_before_the_start_keeps_a_selection_only_if_it_has_it_too
     assert (selected(api, kept), selected(api, dropped)) == ("Planned", None)
 
 
-def test_another_source_after_the_start_is_cemented_in_its_place(
+def test_a_new_source_after_the_start_is_cemented_at_once(
     api: Caller, cake: str, tasting: str
 ) -> None:
     kept = project(api, cake, started=True, status="planned")
@@ -672,7 +688,7 @@ def test_another_source_after_the_start_is_cemented_in_its_place(
     assert api.activities()[len(already) :].count("projects.project_updated") == 2
 
 
-def test_the_same_source_once_more_changes_nothing(api: Caller, cake: str) -> None:
+def test_setting_the_same_source_again_changes_nothing(api: Caller, cake: str) -> None:
     made = project(api, cake, started=True)
     api("add_project_status", made, "Extra")
     already = api.activities()
@@ -698,14 +714,15 @@ def test_a_started_project_on_the_default_list_recements_when_it_names_that_list
     assert slugs(api, made) == ["planned", "tasted"]
 
 
-def test_a_list_that_does_not_exist_is_no_source(api: Caller, cake: str) -> None:
+def test_a_missing_list_cannot_be_the_source(api: Caller, cake: str) -> None:
     for made in (project(api, cake), project(api, cake, started=True)):
         with raises_code("BAD_INPUT", "PT400"):
             api("set_status_entity", made, str(uuid4()))
         assert api.get(made)["status_entity_uuid"] == cake
 
 
-def test_p9_whoever_changes_the_source_of_a_started_project_recements_it(
+@pytest.mark.spec("P9")
+def test_every_way_to_change_the_source_of_a_started_project_recements_it(
     api: Caller, db: Connection, cake: str, tasting: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -718,7 +735,7 @@ def test_p9_whoever_changes_the_source_of_a_started_project_recements_it(
     assert selection(api, made) is None
 
 
-def test_a_project_is_updated_with_its_source_or_not_at_all(
+def test_a_project_and_its_source_are_updated_together_or_not_at_all(
     api: Caller, cake: str, tasting: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -739,7 +756,7 @@ def test_a_project_is_updated_with_its_source_or_not_at_all(
     assert api.activities()[len(already) :].count("projects.project_updated") == 1
 
 
-def test_an_empty_source_is_no_source(api: Caller, cake: str) -> None:
+def test_an_empty_text_clears_the_source(api: Caller, cake: str) -> None:
     made = project(api, cake)
 
     changed = api("update_project_with_statuses", made, {"status_entity_uuid": ""})
@@ -764,9 +781,8 @@ def test_an_empty_source_is_no_source(api: Caller, cake: str) -> None:
     ],
     ids=str,
 )
-def test_p32_what_cannot_be_set_is_refused_and_not_dropped(
-    api: Caller, cake: str, attrs: object
-) -> None:
+@pytest.mark.spec("P32")
+def test_an_unknown_field_is_refused_and_not_ignored(api: Caller, cake: str, attrs: object) -> None:
     made = project(api, cake, status="planned")
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -775,7 +791,8 @@ def test_p32_what_cannot_be_set_is_refused_and_not_dropped(
     assert (selection(api, made), api.get(made)["settings"]) == ("planned", {})
 
 
-def test_p32_a_setting_is_changed_without_the_others(api: Caller) -> None:
+@pytest.mark.spec("P32")
+def test_changing_one_setting_keeps_the_others(api: Caller) -> None:
     made = api.project(settings={"use_status_translations": False})
 
     api("update_project_with_statuses", made, {"settings": {}, "name": "New"})
@@ -789,7 +806,7 @@ def test_p32_a_setting_is_changed_without_the_others(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("started", [False, True], ids=["live", "cemented"])
-def test_a_status_is_selected_repeated_and_taken_away(
+def test_a_status_can_be_selected_repeated_and_cleared(
     api: Caller, staff: Caller, db: Connection, cake: str, started: bool
 ) -> None:
     made = project(api, cake, started=started)
@@ -826,7 +843,8 @@ def test_a_status_that_the_project_does_not_have_is_refused(
     assert selection(api, made) == "planned"
 
 
-def test_p13_not_even_the_owner_leaves_a_started_project_with_a_selection_it_has_not(
+@pytest.mark.spec("P13")
+def test_the_owner_cannot_select_a_status_that_a_started_project_lacks(
     api: Caller, db: Connection, cake: str
 ) -> None:
     made = project(api, cake, started=True)
@@ -839,10 +857,10 @@ def test_p13_not_even_the_owner_leaves_a_started_project_with_a_selection_it_has
             db.execute("set constraints all immediate")
 
 
-# A project's own statuses
+# Statuses of a started project
 
 
-def test_a_started_project_has_statuses_of_its_own_added(api: Caller, cake: str) -> None:
+def test_a_status_can_be_added_to_a_started_project(api: Caller, cake: str) -> None:
     made = project(api, cake, started=True)
 
     (plain,) = api.records("add_project_status", made, "Sugar Flowers")
@@ -874,9 +892,8 @@ def test_the_first_status_of_a_project_without_any_is_at_1(api: Caller) -> None:
 @pytest.mark.parametrize(
     ("label", "slug"), [("完成", "status-4"), ("🎂", "status-4"), ("Ñam", "nam")]
 )
-def test_p4_a_label_in_any_script_gives_a_slug(
-    api: Caller, cake: str, label: str, slug: str
-) -> None:
+@pytest.mark.spec("P4")
+def test_a_label_in_any_script_gives_a_slug(api: Caller, cake: str, label: str, slug: str) -> None:
     made = project(api, cake, started=True)
 
     assert api.records("add_project_status", made, label)[0]["slug"] == slug
@@ -896,7 +913,7 @@ def test_p4_a_label_in_any_script_gives_a_slug(
         ("Other", {"translations": {"es": "Otro"}}, "BAD_INPUT", "PT400"),
     ],
 )
-def test_a_status_that_cannot_be_added_is_refused(
+def test_adding_an_invalid_status_is_refused(
     api: Caller, cake: str, label: str | None, attrs: dict[str, object], code: str, sqlstate: str
 ) -> None:
     made = project(api, cake, started=True)
@@ -907,9 +924,8 @@ def test_a_status_that_cannot_be_added_is_refused(
     assert len(slugs(api, made)) == 3
 
 
-def test_p14_before_the_start_nobody_adds_a_status_to_a_project(
-    api: Caller, db: Connection, cake: str
-) -> None:
+@pytest.mark.spec("P14")
+def test_no_status_can_be_added_before_the_start(api: Caller, db: Connection, cake: str) -> None:
     made = project(api, cake)
 
     with raises_code("INVALID_STATE", "PT409"):
@@ -925,7 +941,8 @@ def test_p14_before_the_start_nobody_adds_a_status_to_a_project(
     assert slugs(api, made) == ["planned", "baking", "packed"]
 
 
-def test_a_new_label_keeps_the_slug_and_p15_a_new_slug_takes_the_selection_along(
+@pytest.mark.spec("P15")
+def test_a_new_label_keeps_the_slug_and_a_new_slug_moves_the_selection(
     api: Caller, cake: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -943,9 +960,7 @@ def test_a_new_label_keeps_the_slug_and_p15_a_new_slug_takes_the_selection_along
         api("update_project_status_row", baking, {"label": " "})
 
 
-def test_a_status_that_is_removed_takes_its_selection_along_and_no_other(
-    api: Caller, cake: str
-) -> None:
+def test_removing_a_status_clears_only_its_own_selection(api: Caller, cake: str) -> None:
     made, other = (project(api, cake, started=True, status="baking") for _ in range(2))
     planned, baking, _ = (status["uuid"] for status in statuses(api, made))
 
@@ -967,7 +982,7 @@ def test_a_status_never_moves_to_another_project(api: Caller, db: Connection, ca
         )
 
 
-def test_a_deleted_project_takes_its_statuses_and_its_selection_along(
+def test_deleting_a_project_deletes_its_statuses_and_selection(
     api: Caller, admin: Caller, db: Connection, cake: str
 ) -> None:
     made = project(api, cake, started=True, status="baking")
@@ -977,7 +992,7 @@ def test_a_deleted_project_takes_its_statuses_and_its_selection_along(
     assert value(db, "select count(*) from public.project_statuses") == 0
 
 
-def test_staff_select_supervisors_shape_and_admins_choose_for_everybody(
+def test_staff_select_supervisors_edit_lists_and_admins_set_the_default(
     api: Caller, staff: Caller, db: Connection, cake: str
 ) -> None:
     made = project(api, cake, started=True)
@@ -1019,7 +1034,8 @@ def test_a_clone_has_the_source_the_selection_and_the_settings_of_its_template(
     assert api.records("list_project_statuses", made["uuid"]) == []
 
 
-def test_p10_a_clone_with_a_source_of_its_own_keeps_a_selection_only_if_that_has_it(
+@pytest.mark.spec("P10")
+def test_a_clone_with_a_source_of_its_own_keeps_a_selection_only_if_that_has_it(
     api: Caller, cake: str, tasting: str
 ) -> None:
     template = api.template(status_entity_uuid=cake)
@@ -1049,10 +1065,10 @@ def test_a_template_reads_its_list_live_and_is_never_cemented(api: Caller, cake:
         api("start_project", template)
 
 
-# What is not there
+# Missing projects
 
 
-def test_what_is_not_there_is_not_found(api: Caller) -> None:
+def test_a_missing_project_is_not_found(api: Caller) -> None:
     nobody = str(uuid4())
     for function, *arguments in (
         ("project_started", nobody),

@@ -1,20 +1,21 @@
-"""Projects inside projects: putting them in, taking them out, seeing, copying and deleting them."""
+"""Projects inside projects: create, link, detach, read, copy and delete."""
 
 from typing import Any
 
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
+from postgres import Server
+from projects.callers import Caller, caller, calling
+from rows import make_order, make_staff, value, values
 from security.test_converge import dump
-from servers import Server
-from support import make_order, make_staff, raises_code, value, values
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def listed(api: Caller, function: str = "list_projects", **named: object) -> lis
 
 
 def chain(api: Caller, length: int, name: str = "Level") -> list[str]:
-    """Projects inside one another, the root first."""
+    """Nests projects. Returns them, the root first."""
     levels = [api.project(name)]
     while len(levels) < length:
         levels.append(api.inside(levels[-1], f"{name} {len(levels)}"))
@@ -51,13 +52,15 @@ def test_a_sub_project_is_the_last_row_of_its_parent(api: Caller, root: str) -> 
     assert api.activities()[-2:] == ["projects.project_created", "projects.subproject_created"]
 
 
-def test_inside_a_template_is_a_template(api: Caller) -> None:
+def test_a_sub_project_of_a_template_is_a_template(api: Caller) -> None:
     child = api.inside(api.template())
 
     assert api.get(child)["is_template"] is True
 
 
-def test_its_label_follows_its_name_in_every_language(api: Caller, root: str) -> None:
+def test_the_label_of_its_row_follows_the_name_of_a_sub_project_in_every_language(
+    api: Caller, root: str
+) -> None:
     child = api.inside(root, translations={"es": {"name": "Flores"}})
     api("update_project", child, {"name": "Roses"})
 
@@ -69,7 +72,7 @@ def test_its_label_follows_its_name_in_every_language(api: Caller, root: str) ->
 @pytest.mark.parametrize(
     "attrs", [{"is_template": True}, {"start_mode": "scheduled"}, {"parent": 1}], ids=str
 )
-def test_what_its_parent_decides_is_not_taken_from_the_caller(
+def test_the_caller_cannot_set_what_the_parent_project_decides(
     api: Caller, root: str, attrs: dict[str, object]
 ) -> None:
     with raises_code("BAD_INPUT", "PT400"):
@@ -82,7 +85,7 @@ def test_a_sub_project_needs_a_name(api: Caller, root: str, name: str | None) ->
         api("create_subproject", root, name)
 
 
-def test_there_is_nothing_to_create_in_a_project_that_does_not_exist(
+def test_a_sub_project_of_a_missing_project_is_refused(
     api: Caller, root: str, db: Connection
 ) -> None:
     nowhere = str(value(db, "select gen_random_uuid()"))
@@ -100,7 +103,8 @@ def test_there_is_nothing_to_create_in_a_project_that_does_not_exist(
             api.rows(*call)
 
 
-def test_p47_there_are_32_levels_and_no_more(api: Caller) -> None:
+@pytest.mark.spec("P47")
+def test_projects_nest_32_levels_deep_and_no_deeper(api: Caller) -> None:
     levels = chain(api, 32)
 
     with raises_code("TOO_DEEP", "PT409"):
@@ -116,7 +120,7 @@ def test_p47_there_are_32_levels_and_no_more(api: Caller) -> None:
 # Linking
 
 
-def test_a_linked_project_keeps_all_it_has(api: Caller, root: str) -> None:
+def test_a_linked_project_keeps_its_rows_and_progress(api: Caller, root: str) -> None:
     other = api.project("Cupcakes")
     row = api.row(other, estimated_duration=2, estimated_duration_unit="hours")
     api.inside(other, "Icing")
@@ -137,7 +141,7 @@ def test_an_open_project_put_into_a_completed_one_reopens_it(api: Caller, root: 
     assert api.get(root)["completed_at"] is None
 
 
-def test_a_project_does_not_lie_inside_itself(api: Caller, root: str) -> None:
+def test_a_project_cannot_be_linked_into_itself(api: Caller, root: str) -> None:
     with raises_code("SELF_LINK", "PT400"):
         api("link_subproject", root, root)
 
@@ -149,7 +153,8 @@ def test_templates_hold_templates_and_projects_hold_projects(api: Caller, root: 
         api("link_subproject", api.template(), root)
 
 
-def test_p36_no_project_comes_to_lie_inside_itself_however_far_around(api: Caller) -> None:
+@pytest.mark.spec("P36")
+def test_a_cycle_of_projects_of_any_length_is_refused(api: Caller) -> None:
     first, second, third = chain(api, 3)
 
     for above in (second, third):
@@ -157,7 +162,7 @@ def test_p36_no_project_comes_to_lie_inside_itself_however_far_around(api: Calle
             api("link_subproject", above, first)
 
 
-def test_a_project_lies_inside_one_other_at_most(api: Caller, root: str) -> None:
+def test_a_project_has_at_most_one_parent(api: Caller, root: str) -> None:
     child = api.inside(root)
 
     for parent in (root, api.project("Other")):
@@ -173,7 +178,8 @@ def test_a_project_lies_inside_one_other_at_most(api: Caller, root: str) -> None
         ("last", "other", "TOO_DEEP"),
     ],
 )
-def test_p36_the_table_itself_refuses_what_the_function_would(
+@pytest.mark.spec("P36")
+def test_the_table_refuses_the_same_links_as_the_function(
     api: Caller, db: Connection, parent: str, child: str, code: str
 ) -> None:
     levels = chain(api, 32)
@@ -201,7 +207,7 @@ def test_p36_the_table_itself_refuses_what_the_function_would(
         ("project_uuid, child_project_uuid", "child_project_key"),
     ],
 )
-def test_a_row_is_a_task_or_a_sub_project_of_its_own(
+def test_a_row_is_either_a_task_or_a_sub_project(
     api: Caller, db: Connection, root: str, columns: str, constraint: str
 ) -> None:
     given = {"project_uuid": root, "child_project_uuid": api.inside(root), "task_uuid": api.task()}
@@ -218,7 +224,8 @@ def test_a_row_is_a_task_or_a_sub_project_of_its_own(
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_p37_a_snapshot_older_than_the_lock_is_refused(clone: str, level: str) -> None:
+@pytest.mark.spec("P37")
+def test_a_snapshot_older_than_the_lock_is_refused(clone: str, level: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         one, other = api.project("One"), api.project("Other")
@@ -232,9 +239,7 @@ def test_p37_a_snapshot_older_than_the_lock_is_refused(clone: str, level: str) -
 # Detaching
 
 
-def test_a_detached_project_stands_in_the_lists_again_with_all_it_has(
-    api: Caller, root: str
-) -> None:
+def test_a_detached_project_is_listed_again_and_keeps_its_content(api: Caller, root: str) -> None:
     child = api.inside(root)
     api.inside(child, "Roses")
     done = api.row(root)
@@ -252,7 +257,8 @@ def test_a_detached_project_stands_in_the_lists_again_with_all_it_has(
     assert "projects.subproject_detached" in api.activities()
 
 
-def test_p42_a_sub_project_detached_already_is_not_found(api: Caller, root: str) -> None:
+@pytest.mark.spec("P42")
+def test_detaching_a_sub_project_twice_is_not_found(api: Caller, root: str) -> None:
     link = api.link(api.inside(root))["uuid"]
     api("detach_subproject", link)
 
@@ -262,12 +268,12 @@ def test_p42_a_sub_project_detached_already_is_not_found(api: Caller, root: str)
         api("delete_assignment", link)
 
 
-def test_the_row_of_a_task_is_not_detached(api: Caller, root: str) -> None:
+def test_the_row_of_a_task_cannot_be_detached(api: Caller, root: str) -> None:
     with raises_code("NOT_FOUND", "PT404"):
         api("detach_subproject", api.row(root))
 
 
-# Seeing
+# Reading
 
 
 def test_the_tree_is_read_from_the_top_in_the_order_of_the_rows(api: Caller, root: str) -> None:
@@ -287,7 +293,7 @@ def test_the_tree_is_read_from_the_top_in_the_order_of_the_rows(api: Caller, roo
     assert tree[2]["empty"] == 1
 
 
-def test_breadcrumbs_lead_from_the_root_down(api: Caller) -> None:
+def test_breadcrumbs_start_at_the_root(api: Caller) -> None:
     levels = chain(api, 3)
 
     crumbs = api.rows("project_breadcrumbs", levels[2])
@@ -296,7 +302,7 @@ def test_breadcrumbs_lead_from_the_root_down(api: Caller) -> None:
     assert api.rows("project_breadcrumbs", levels[0])[0]["label"] == "Level"
 
 
-def test_what_can_be_linked_is_offered_by_name_and_is_taken(api: Caller) -> None:
+def test_every_project_that_is_offered_for_linking_can_be_linked(api: Caller) -> None:
     levels = chain(api, 3)
     api.template("Kit")
     api("archive_project", api.project("Archived"))
@@ -310,7 +316,7 @@ def test_what_can_be_linked_is_offered_by_name_and_is_taken(api: Caller) -> None
     assert api.rows("available_projects_to_link", levels[1]) == []
 
 
-def test_embedded_projects_are_in_no_list_count_or_bucket(api: Caller) -> None:
+def test_sub_projects_appear_in_no_list_count_or_bucket(api: Caller) -> None:
     for make, templates in ((api.project, False), (api.template, True)):
         parent = make("Parent")
         api.inside(parent, "Child")
@@ -320,7 +326,8 @@ def test_embedded_projects_are_in_no_list_count_or_bucket(api: Caller) -> None:
     assert [p["name"] for p in api("project_buckets")["setup"]] == ["Parent"]
 
 
-def test_p26_what_lies_inside_an_archived_project_is_archived(api: Caller) -> None:
+@pytest.mark.spec("P26")
+def test_sub_projects_of_an_archived_project_count_as_archived(api: Caller) -> None:
     first, second, third = chain(api, 3)
 
     api("archive_project", first)
@@ -335,7 +342,8 @@ def test_p26_what_lies_inside_an_archived_project_is_archived(api: Caller) -> No
     assert api.get(third)["state"] == "setup"
 
 
-def test_p26_an_order_gets_another_project_when_its_own_is_archived_with_its_parent(
+@pytest.mark.spec("P26")
+def test_an_order_gets_another_project_when_its_own_is_archived_with_its_parent(
     api: Caller, db: Connection, root: str
 ) -> None:
     order_id, template = make_order(db), api.template()
@@ -348,7 +356,7 @@ def test_p26_an_order_gets_another_project_when_its_own_is_archived_with_its_par
     assert api("create_project_from_order", order_id, template)["uuid"] != first
 
 
-def test_a_sub_project_starts_by_itself(api: Caller, root: str) -> None:
+def test_a_sub_project_is_started_separately_from_its_parent(api: Caller, root: str) -> None:
     child = api.inside(root)
 
     api("start_project", root)
@@ -361,7 +369,8 @@ def test_a_sub_project_starts_by_itself(api: Caller, root: str) -> None:
 # Deleting
 
 
-def test_p24_a_project_inside_another_is_not_deleted(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P24")
+def test_a_sub_project_cannot_be_deleted_alone(api: Caller, admin: Caller) -> None:
     child = api.inside(api.project())
 
     with raises_code("STILL_A_SUBPROJECT", "PT409"):
@@ -369,7 +378,8 @@ def test_p24_a_project_inside_another_is_not_deleted(api: Caller, admin: Caller)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the project", "its row"])
-def test_p40_a_tree_goes_as_a_whole_with_one_activity_for_each_project(
+@pytest.mark.spec("P40")
+def test_deleting_a_tree_records_one_activity_per_project(
     api: Caller, admin: Caller, db: Connection, root: str, whole: bool
 ) -> None:
     top = api.project("Top") if whole else api.inside(root, "Top")
@@ -405,7 +415,7 @@ def test_a_parent_that_loses_its_last_open_sub_project_is_completed(api: Caller,
     assert api.get(root)["completed_at"] is not None
 
 
-def test_a_stray_delete_of_a_project_inside_another_fails(
+def test_deleting_a_sub_project_from_the_table_fails(
     api: Caller, db: Connection, root: str
 ) -> None:
     child = api.inside(root)
@@ -414,7 +424,9 @@ def test_a_stray_delete_of_a_project_inside_another_fails(
         db.execute("delete from public.projects where uuid = %s", (child,))
 
 
-def test_a_delete_by_hand_takes_the_rows_and_leaves_no_sums(api: Caller, db: Connection) -> None:
+def test_deleting_a_project_from_the_table_deletes_its_rows_and_sums(
+    api: Caller, db: Connection
+) -> None:
     project = api.project(counts_weekends=True)
     api.row(project, estimated_duration=2, estimated_duration_unit="days")
 
@@ -462,16 +474,15 @@ def row_of(api: Caller, project: str, label: str) -> str:
     return str(row["uuid"])
 
 
-# what the clone of a sub-template has of its own
+# columns in which the clone of a sub-template differs
 OWN = {
     "uuid", "is_template", "position", "inserted_at", "updated_at", "created_from_template_uuid",
     "start_mode", "scheduled_start_date", "external_id",
 }  # fmt: skip
 
 
-def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
-    api: Caller, db: Connection
-) -> None:
+@pytest.mark.spec("P22", "P43")
+def test_a_cloned_sub_project_has_every_column_but_its_date(api: Caller, db: Connection) -> None:
     db.execute("insert into public.settings (key, value) values ('entities_enabled', 'true')")
     kit = api.template("Kit")
     child = api.inside(
@@ -507,10 +518,11 @@ def test_p22_p43_a_cloned_sub_project_has_every_column_but_its_date(
     assert (row["description"], row["translations"]) == ("Ours", {"es": {}})
 
 
-# At once
+# Races
 
 
-def test_p37_two_links_at_once_make_no_cycle(clone: str) -> None:
+@pytest.mark.spec("P37")
+def test_two_links_at_once_cannot_make_a_cycle(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         one, other = api.project("One"), api.project("Other")
@@ -524,7 +536,8 @@ def test_p37_two_links_at_once_make_no_cycle(clone: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["delete", "link"])
-def test_p41_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, first: str) -> None:
+@pytest.mark.spec("P41")
+def test_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, first: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         admin = caller(db, "Admin")
@@ -547,7 +560,8 @@ def test_p41_a_project_is_linked_into_a_tree_while_that_is_deleted(clone: str, f
         assert value(db, "select count(*) from public.project_assignments") == len(left)
 
 
-def test_p24_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
+@pytest.mark.spec("P24")
+def test_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         admin = caller(db, "Admin")
@@ -561,7 +575,8 @@ def test_p24_a_project_is_linked_while_it_is_deleted(clone: str) -> None:
         )
 
 
-def test_p39_a_leaf_is_worked_on_while_its_tree_goes_into_another(clone: str) -> None:
+@pytest.mark.spec("P39")
+def test_a_row_is_completed_while_its_tree_is_linked_into_another(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         root, other = api.project("Root"), api.project("Other")
@@ -577,7 +592,8 @@ def test_p39_a_leaf_is_worked_on_while_its_tree_goes_into_another(clone: str) ->
         assert Caller(db, api.account).get(root)["completed_at"] is not None
 
 
-def test_p51_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> None:
+@pytest.mark.spec("P51")
+def test_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> None:
     with psycopg.connect(clone) as db:
         api = caller(db)
         root = api.project()
@@ -590,13 +606,13 @@ def test_p51_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -
         assert positions == [1, 2]
 
 
-# Onto a database that has projects, and back
+# Applying to a database with projects, and rolling back
 
 
 def migrate_to(dsn: str, *leave_out: str) -> None:
-    """All migrations but those of these milestones."""
+    """Applies all migrations except those of these milestones."""
     files = [
-        file for file in migrations.discover(servers.MIGRATIONS)
+        file for file in migrations.discover(postgres.MIGRATIONS)
         if not file.name.startswith(leave_out)
     ]  # fmt: skip
     with database.connect(dsn, "tests") as conn:
@@ -605,7 +621,7 @@ def migrate_to(dsn: str, *leave_out: str) -> None:
 
 
 @pytest.mark.parametrize("leave_out", [("V125", "V127"), ("V127",)], ids=["V101", "V101 and V125"])
-def test_it_applies_to_a_database_that_holds_projects(
+def test_v127_applies_to_a_database_that_holds_projects(
     server: Server, blank: str, leave_out: tuple[str, ...]
 ) -> None:
     with server.one_at_a_time():
@@ -618,7 +634,7 @@ def test_it_applies_to_a_database_that_holds_projects(
         before = api.get(project)
 
     with server.one_at_a_time():
-        servers.migrate(blank)
+        postgres.migrate(blank)
 
     with psycopg.connect(blank) as db:
         api = Caller(db, api.account)
@@ -629,7 +645,7 @@ def test_it_applies_to_a_database_that_holds_projects(
         assert api.get(empty)["progress_pct"] == 50
 
 
-def test_the_way_back_leads_to_the_schema_without_it(
+def test_rolling_back_v127_leaves_the_schema_without_it(
     server: Server, blank: str, clone: str
 ) -> None:
     with server.one_at_a_time():
@@ -642,7 +658,8 @@ def test_the_way_back_leads_to_the_schema_without_it(
     assert dump(server, clone) == dump(server, blank)
 
 
-def test_p63_the_way_back_names_the_row_that_bars_it(clone: str) -> None:
+@pytest.mark.spec("P63")
+def test_rolling_back_v127_names_the_sub_project_that_prevents_it(clone: str) -> None:
     scripts = sorted(DOWN.glob("*_V127_*.sql"), reverse=True)
     with psycopg.connect(clone) as db:
         api = caller(db)

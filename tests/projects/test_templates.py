@@ -1,4 +1,4 @@
-"""A project made from a template: all of it, and nothing of its past."""
+"""A project from a template copies all of it except its history."""
 
 from uuid import uuid4
 
@@ -6,18 +6,19 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import raises_code
 from orders.races import meet
-from projects.calls import Caller, caller, calling
-from support import make_staff, raises_code, value, values
+from projects.callers import Caller, caller, calling
+from rows import make_staff, value, values
 
-# what a clone has of its own: itself, its past, and where it belongs
+# columns in which a clone differs: its id, its history and its parent
 ROW_EXCEPTIONS = {
     "uuid", "project_uuid", "status", "progress_pct", "completed_by_uuid", "completed_at",
     "inserted_at", "updated_at",
 }  # fmt: skip
 
 
-def test_a_project_gets_the_rows_of_its_template_and_what_waits_for_what(api: Caller) -> None:
+def test_a_project_gets_the_rows_and_dependencies_of_its_template(api: Caller) -> None:
     template = api.template()
     a, b, c = (api.row(template, title) for title in "abc")
     api("add_dependency", c, a)
@@ -32,7 +33,8 @@ def test_a_project_gets_the_rows_of_its_template_and_what_waits_for_what(api: Ca
     assert api.waits(made["uuid"]) == {("c", "a"), ("c", "b")}
 
 
-def test_p22_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Connection) -> None:
+@pytest.mark.spec("P22")
+def test_a_cloned_row_copies_every_column_except_its_history(api: Caller, db: Connection) -> None:
     template = api.template()
     row = api.row(
         template,
@@ -64,7 +66,8 @@ def test_p22_a_clone_has_every_column_of_a_row_but_its_past(api: Caller, db: Con
     assert (new["status"], new["progress_pct"], new["completed_at"]) == ("todo", 0, None)
 
 
-def test_p44_name_text_schedule_and_person_are_the_callers_alone(
+@pytest.mark.spec("P44")
+def test_a_clone_takes_name_text_schedule_and_person_from_the_caller(
     api: Caller, db: Connection
 ) -> None:
     template = api.template(
@@ -83,7 +86,8 @@ def test_p44_name_text_schedule_and_person_are_the_callers_alone(
     assert made["counts_weekends"] is True
 
 
-def test_p43_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
+@pytest.mark.spec("P43")
+def test_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
     template = api.template()
 
     with raises_code("BAD_INPUT", "PT400"):
@@ -93,13 +97,13 @@ def test_p43_a_scheduled_clone_has_its_date_or_is_refused(api: Caller) -> None:
     assert api("create_project_from_template", template, "Ana", when)["start_mode"] == "scheduled"
 
 
-def test_only_a_template_is_cloned(api: Caller) -> None:
+def test_only_a_template_can_be_cloned(api: Caller) -> None:
     for no_template in (api.project(), str(uuid4())):
         with raises_code("NOT_FOUND", "PT404"):
             api("create_project_from_template", no_template, "Ana and Ben")
 
 
-def test_a_clone_is_one_activity(api: Caller) -> None:
+def test_a_clone_records_one_activity(api: Caller) -> None:
     template = api.template()
     api.row(template)
     before = len(api.activities())
@@ -122,7 +126,8 @@ def test_a_template_knows_how_often_it_was_used(api: Caller, admin: Caller) -> N
     assert api.get(template)["last_used_at"] is not None
 
 
-def test_p66_projects_outlive_their_template(api: Caller, admin: Caller) -> None:
+@pytest.mark.spec("P66")
+def test_projects_outlive_their_template(api: Caller, admin: Caller) -> None:
     template = api.template()
     api.row(template)
     made = api("create_project_from_template", template, "Ana")["uuid"]
@@ -158,6 +163,8 @@ def test_a_template_is_cloned_while_its_rows_change(clone: str) -> None:
 
 
 @pytest.mark.parametrize("attrs", [{"is_template": True}, {"name": "Other"}, {"x": 1}], ids=str)
-def test_what_a_clone_cannot_be_told_is_refused(api: Caller, attrs: dict[str, object]) -> None:
+def test_a_clone_refuses_attributes_that_it_cannot_take(
+    api: Caller, attrs: dict[str, object]
+) -> None:
     with raises_code("BAD_INPUT", "PT400"):
         api("create_project_from_template", api.template(), "Ana", attrs)

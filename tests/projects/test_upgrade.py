@@ -1,24 +1,24 @@
-"""V125 onto a database that already holds projects."""
+"""Applying V125 to a database that already holds projects."""
 
 from pathlib import Path
 
 import psycopg
 import pytest
 
-import servers
+import postgres
 from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
-from projects.calls import Caller, caller, switch
-from servers import Server
+from postgres import Server
+from projects.callers import Caller, caller, switch
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 
 
 def migrate(dsn: str, *milestones: str) -> None:
-    """Apply the files of these milestones, or of all."""
+    """Applies the files of these milestones, or all files."""
     files = [
         file
-        for file in migrations.discover(servers.MIGRATIONS)
+        for file in migrations.discover(postgres.MIGRATIONS)
         if not milestones or file.milestone in milestones
     ]
     with database.connect(dsn, "tests") as conn:
@@ -28,14 +28,14 @@ def migrate(dsn: str, *milestones: str) -> None:
 
 @pytest.fixture
 def v101(server: Server, blank: str) -> str:
-    """The DSN of a database with the core, settings and projects, and nothing else."""
+    """The DSN of a database with the core, settings and projects alone."""
     with server.one_at_a_time():
         migrate(blank, "M0", "M1", "V101")
     return blank
 
 
 def filled(db: Connection) -> tuple[Caller, str, str, str]:
-    """A running project, one that waits, and a template, each with a row."""
+    """A started project, one that is not started, and a template, each with a row."""
     switch(db, "true")
     api = caller(db)
     running, waiting, template = api.project(), api.project(), api.template()
@@ -45,7 +45,7 @@ def filled(db: Connection) -> tuple[Caller, str, str, str]:
     return api, running, waiting, template
 
 
-def test_projects_of_v101_have_statuses_once_v125_is_there(v101: str) -> None:
+def test_projects_of_v101_have_statuses_after_v125_is_applied(v101: str) -> None:
     with psycopg.connect(v101) as db:
         api, running, waiting, template = filled(db)
         before = {project: api.get(project) for project in (running, waiting, template)}
@@ -65,7 +65,7 @@ def test_projects_of_v101_have_statuses_once_v125_is_there(v101: str) -> None:
         assert api.get(waiting)["current_status_slug"] == "planned"
 
 
-def test_v125_goes_and_leaves_v101_as_it_was(v101: str) -> None:
+def test_rolling_back_v125_leaves_v101_as_it_was(v101: str) -> None:
     with psycopg.connect(v101) as db:
         api, running, *_ = filled(db)
         before = api.get(running)

@@ -1,11 +1,11 @@
-"""The rules that every object obeys. Each function answers with the offenders, in words."""
+"""The rules that every object follows. Each function returns the offenders in words."""
 
 from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
 
 from bakehouse import rpcs, sqltext
 from bakehouse.database import Connection
-from support import make_order, make_staff, values
+from rows import make_order, make_staff, values
 
 Rule = Callable[[Connection], list[str]]
 
@@ -22,7 +22,7 @@ def tables_have_row_security(db: Connection) -> list[str]:
 
 
 def api_roles_write_nothing(db: Connection) -> list[str]:
-    """Effective rights, so also those that come through PUBLIC, a column or another role."""
+    """Checks effective rights, so also those through PUBLIC, a column or another role."""
     writes = "insert, update, delete, truncate, references, trigger"
     if db.info.server_version >= 170000:
         writes += ", maintain"
@@ -45,7 +45,7 @@ def api_roles_write_nothing(db: Connection) -> list[str]:
 
 
 def anon_can_do_nothing(db: Connection) -> list[str]:
-    """Functions and tables; an anon who may do nothing also proves that PUBLIC may not."""
+    """Checks functions and tables. Rights of PUBLIC would show as rights of anon."""
     return values(
         db,
         """
@@ -111,9 +111,9 @@ def everything_has_a_comment(db: Connection) -> list[str]:
 
 
 def foreign_keys_have_an_index(db: Connection) -> list[str]:
-    """One that begins with the columns of the key, in any order, and leaves out no more than null.
+    """The index begins with the columns of the key, in any order. It may skip only nulls.
 
-    Without it, changing the referenced row reads the whole table.
+    Without an index, changing the referenced row reads the whole table.
     """
     return values(
         db,
@@ -164,7 +164,7 @@ def row_types_have_no_default(db: Connection) -> list[str]:
 
 
 def refusals_are_listed(db: Connection) -> list[str]:
-    """Every code that a body hands to app.fail, and every PTxxx it raises by itself."""
+    """Checks every code passed to app.fail, and every PTxxx that a body raises itself."""
     return values(
         db,
         r"""
@@ -199,12 +199,12 @@ def writes_have_a_where(db: Connection) -> list[str]:
 
 
 def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
-    """Writes without a WHERE of their own, one inside their parentheses being another's."""
+    """Yields writes without a WHERE. A WHERE inside parentheses belongs to another statement."""
     neighbours = zip(("", *tokens), tokens, (*tokens[1:], ""), strict=False)
     for start, (before, word, after) in enumerate(neighbours):
         is_update = word == "update" and before not in ("for", "key") and after != "set"
         if not is_update and (word, after) != ("delete", "from"):
-            continue  # such as `for update`, or the actions of `on conflict` and `merge`
+            continue  # e.g. `for update`, or the actions of `on conflict` and `merge`
         own, depth = [], 0
         for token in tokens[start:]:
             depth += (token == "(") - (token == ")")
@@ -216,10 +216,10 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
 
 
 def roles_are_as_the_comment_says(db: Connection) -> list[str]:
-    """Vectors 13 and 18: call each function in public, all arguments null, as everybody there is.
+    """Calls each public function as every kind of caller, with null for all arguments.
 
-    Whom its Role line leaves out is refused for who they are. Whom it lets in is answered, or
-    refused for something else, and meets no bare error.
+    A caller that the Role line leaves out must be refused for their role. Every other caller must
+    get a result or another refusal, never a bare error.
     """
     closed, inactive = make_staff(db, approved=False), make_staff(db, role="Admin", is_active=False)
     callers = [
@@ -245,9 +245,9 @@ def roles_are_as_the_comment_says(db: Connection) -> list[str]:
 
 
 def stores_are_kept_apart(db: Connection) -> list[str]:
-    """Vector 13: what names a store or an order refuses the account of another store.
+    """Each function that takes a store or an order refuses an account of another store.
 
-    What it lacks besides, or cannot find, it may say first.
+    The function may first refuse a missing argument or a row that does not exist.
     """
     admin = make_staff(db, role="Admin", store="flourlane")
     given = {"p_store": "bannos", "p_order_id": make_order(db, store="bannos")}
@@ -266,7 +266,7 @@ def stores_are_kept_apart(db: Connection) -> list[str]:
 
 
 def plpgsql_check_is_content(db: Connection) -> list[str]:
-    """What that extension finds; it has to be there, in schema extensions."""
+    """Returns the findings of the extension, which must be installed in schema extensions."""
     return values(
         db,
         """
@@ -285,7 +285,7 @@ def plpgsql_check_is_content(db: Connection) -> list[str]:
 
 
 def rights(db: Connection) -> list[str]:
-    """Every grant on what is ours, the implied ones included."""
+    """Returns every grant on our objects, including implied ones."""
     return values(
         db,
         """

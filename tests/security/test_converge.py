@@ -1,4 +1,4 @@
-"""The files converge: again changes nothing, down and up comes back to the same."""
+"""Migrations converge: a second run changes nothing, and down and up restores the schema."""
 
 import os
 import subprocess
@@ -7,16 +7,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-import servers
+import postgres
 from bakehouse import embedded
-from servers import Server
+from postgres import Server
 
-DOWN = servers.MIGRATIONS.with_name("down")
+DOWN = postgres.MIGRATIONS.with_name("down")
 VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
 
 
 def dump(server: Server, dsn: str) -> str:
-    """The schema as SQL."""
+    """Returns the schema as SQL."""
     database = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(server.superuser_dsn(database)) as conn:
         major = conn.info.server_version // 10000
@@ -32,7 +32,7 @@ def dump(server: Server, dsn: str) -> str:
         capture_output=True,
         text=True,
     )
-    # a random key against injection, new in every dump
+    # pg_dump writes a new random key into every dump
     lines = [line for line in done.stdout.splitlines() if "restrict " not in line[:12]]
     assert "CREATE TABLE public.orders " in done.stdout
     return "\n".join(lines)
@@ -47,21 +47,21 @@ def take_down(dsn: str) -> None:
 def test_applying_everything_again_changes_nothing(server: Server, clone: str) -> None:
     before = dump(server, clone)
 
-    servers.migrate(clone)
+    postgres.migrate(clone)
 
     assert dump(server, clone) == before
 
 
-def test_down_and_up_again_gives_the_same_schema(server: Server, clone: str) -> None:
+def test_down_and_then_up_gives_the_same_schema(server: Server, clone: str) -> None:
     before = dump(server, clone)
 
     take_down(clone)
-    servers.migrate(clone)
+    postgres.migrate(clone)
 
     assert dump(server, clone) == before
 
 
-def test_down_leaves_nothing_of_ours_behind(clone: str) -> None:
+def test_down_leaves_no_object_of_ours_behind(clone: str) -> None:
     take_down(clone)
 
     with psycopg.connect(clone) as conn:
@@ -83,12 +83,12 @@ def test_down_can_be_repeated(clone: str) -> None:
     take_down(clone)
     take_down(clone)
 
-    servers.migrate(clone)
+    postgres.migrate(clone)
     with psycopg.connect(clone) as conn:
         assert conn.execute("select count(*) from public.stores").fetchone() == (2,)
 
 
 def test_every_migration_has_its_down_script() -> None:
-    ups = {path.name for path in servers.MIGRATIONS.glob("*.sql")}
+    ups = {path.name for path in postgres.MIGRATIONS.glob("*.sql")}
 
     assert ups == {path.name for path in DOWN.glob("*.sql")}

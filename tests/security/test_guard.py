@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from support import value
+from rows import value
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ from support import value
         ),
     ],
 )
-def test_wrong_rights_stop_a_migration(db: Connection, bad: str, offence: str) -> None:
+def test_wrong_grants_stop_a_migration(db: Connection, bad: str, offence: str) -> None:
     db.execute("set local role bakehouse_owner")
     db.execute(bad.encode())
 
@@ -52,7 +52,7 @@ def test_wrong_rights_stop_a_migration(db: Connection, bad: str, offence: str) -
     assert offence in str(refusal.value)
 
 
-def test_what_an_extension_brought_is_not_ours_to_judge(db: Connection) -> None:
+def test_objects_of_an_extension_are_not_checked(db: Connection) -> None:
     db.execute("create extension if not exists citext with schema public")
 
     db.execute("select app.assert_grants()")

@@ -2,7 +2,7 @@
 
 import re
 
-import servers
+import postgres
 
 CREATED = re.compile(
     r"create (?:or replace )?(?:table|view|function|type|domain) (?:if not exists )?"
@@ -28,7 +28,7 @@ def later_uses(files: dict[str, str]) -> list[str]:
 
 
 def test_no_migration_uses_what_a_later_one_creates() -> None:
-    files = {path.name: path.read_text() for path in servers.MIGRATIONS.glob("*.sql")}
+    files = {path.name: path.read_text() for path in postgres.MIGRATIONS.glob("*.sql")}
 
     assert later_uses(files) == []
 

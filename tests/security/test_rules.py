@@ -1,4 +1,4 @@
-"""The rules hold for everything that is migrated, and each can tell when it does not."""
+"""The rules hold for every migrated object, and each one reports what breaks it."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-import servers
+import postgres
 from bakehouse.database import Connection
+from postgres import Server
 from security import rules
-from servers import Server
 
 HEAD = "create function public.bad(p_store text default null) returns int language plpgsql "
 SAFE = HEAD + "security definer set search_path = pg_catalog, pg_temp "
@@ -18,8 +18,9 @@ LET_IN = "; grant execute on function public.bad(text) to authenticated"
 ROLE = "; comment on function public.bad(text) is e'Good.\\n\\nRole: %s.'"
 
 
+@pytest.mark.spec("vector-13", "vector-18")
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
-def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
+def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None:
     assert rule(db) == []
 
 
@@ -85,38 +86,38 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             HEAD + "as $$ begin update public.orders set notes = (select '' where true); end $$",
         ),
         (rules.roles_are_as_the_comment_says, SAFE + "as 'begin return 1; end'" + LET_IN),
-        (  # no rule, though it keeps everybody out
+        (  # no Role line, although it refuses every caller
             rules.roles_are_as_the_comment_says,
             SAFE + "as $$ begin perform app.require('Admin'); return 1; end $$" + LET_IN,
         ),
-        (  # asks nobody
+        (  # checks no role
             rules.roles_are_as_the_comment_says,
             SAFE + "as 'begin return 1; end'" + LET_IN + ROLE % "Staff",
         ),
-        (  # asks for less than it says
+        (  # requires less than its Role line
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Staff'" + LET_IN + ROLE % "Supervisor",
         ),
-        (  # asks for more
+        (  # requires more than its Role line
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Admin'" + LET_IN + ROLE % "Supervisor",
         ),
-        (  # lets the service in, which may not call it
+        (  # allows the service, which has no grant
             rules.roles_are_as_the_comment_says,
             SAFE + ASK % "'Admin', null, true" + LET_IN + ROLE % "Admin or service_role",
         ),
-        (  # an error is no refusal
+        (  # a bare error is no refusal
             rules.roles_are_as_the_comment_says,
             SAFE + "as $$ begin return 1 / 0; end $$" + LET_IN + ROLE % "Admin",
         ),
-        (  # an error is no answer either
+        (  # a bare error is no result
             rules.roles_are_as_the_comment_says,
             SAFE
             + "as $$ begin perform app.require('Admin'); return 1 / 0; end $$"
             + LET_IN
             + ROLE % "Admin",
         ),
-        (  # open to anon
+        (  # anon may call it
             rules.roles_are_as_the_comment_says,
             SAFE
             + ASK % "'Staff'"
@@ -126,7 +127,7 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             "create or replace function public.bad(p_store text default null) returns int "
             "language sql set search_path = pg_catalog, pg_temp as 'select 1'",
         ),
-        (  # asks for a role, but not for the store
+        (  # checks the role, but not the store
             rules.stores_are_kept_apart,
             SAFE + ASK % "'Staff'" + LET_IN,
         ),
@@ -149,7 +150,7 @@ def test_a_rule_reports_what_breaks_it(db: Connection, rule: rules.Rule, bad: st
     ],
     ids=["for staff", "for the service"],
 )  # fmt: skip
-def test_a_function_that_does_as_it_says_is_no_offender(db: Connection, good: str) -> None:
+def test_a_function_that_follows_its_comment_is_not_reported(db: Connection, good: str) -> None:
     db.execute("set local role bakehouse_owner")
     db.execute(good.encode())
     db.execute("reset role")
@@ -158,7 +159,7 @@ def test_a_function_that_does_as_it_says_is_no_offender(db: Connection, good: st
     assert rules.stores_are_kept_apart(db) == []
 
 
-def test_a_write_with_its_where_is_no_offender(db: Connection) -> None:
+def test_a_write_with_a_where_is_not_reported(db: Connection) -> None:
     db.execute(
         """
         create function public.good() returns int language plpgsql as $$
@@ -182,7 +183,7 @@ def test_both_regimes_of_default_privileges_give_the_same_rights(server: Server)
         name = server.create()
         server.bootstrap(name, regime)
         with server.one_at_a_time():
-            servers.migrate(server.dsn(name))
+            postgres.migrate(server.dsn(name))
         with psycopg.connect(server.dsn(name)) as conn:
             listings.append(rules.rights(conn))
         server.drop(name)

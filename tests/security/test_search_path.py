@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 from bakehouse import database, rpcs
-from projects.calls import Caller
-from support import make_staff, value
+from projects.callers import Caller
+from rows import make_staff, value
 
 TRAP: LiteralString = """
 create temp sequence sprung;

@@ -1,6 +1,6 @@
-"""What the real Supabase CLI says of backups is what `bakehouse backup probe` reads.
+"""`bakehouse backup probe` reads the answer of the real Supabase CLI.
 
-The hosted API cannot be had in a test: a server of our own gives the answer it documents.
+A test cannot use the hosted API, so a local server gives the documented answer.
 """
 
 import json
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from estate import mark
-from tool import Project
+from command import Project
+from environments import mark
 
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
 REFERENCE = "abcdefghijklmnopqrst"
@@ -66,8 +66,10 @@ def test_the_newest_completed_backup_is_read(tmp_path: Path, blank: str, api: st
     )
     command = [str(CLI), "backups", "list", f"--remote={REFERENCE}", "--output", "json"]
     setting = f"backup_supabase = {json.dumps([*command, '--profile', str(profile)])}"
-    project = Project(tmp_path).settle("dev", mark(blank), setting)
-    token = {"SUPABASE_ACCESS_TOKEN": f"sbp_{'0' * 40}"}  # the stand-in asks for none
+    project = Project(tmp_path).configure("dev", mark(blank), setting)
+    token = {
+        "SUPABASE_ACCESS_TOKEN": f"sbp_{'0' * 40}"
+    }  # the local server does not check the token
 
     ran = replace(project, variables={**project.variables, **token}).run(
         "backup", "probe", "--json"

@@ -1,4 +1,4 @@
-"""The real Supabase CLI and ours on one database: each takes what the other did."""
+"""The real Supabase CLI and ours on one database: each accepts the work of the other."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bakehouse import catalog, embedded, history
-from tool import Project, free_port
+from command import Project, free_port
 
 ROOT = Path(__file__).parents[2]
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class SupabaseProject(Project):
-    """A copy of this project with a dev server of its own."""
+    """A copy of this project with its own dev server."""
 
     def supabase(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupabaseProject
 
 @pytest.fixture
 def both(server: SupabaseProject) -> Iterator[SupabaseProject]:
-    """The project as it is in the repository, its database migrated by bakehouse."""
+    """This project, with a database that bakehouse migrated."""
     yield server
     for path in (server.root / "supabase" / "migrations").iterdir():
         if not (ROOT / "supabase" / "migrations" / path.name).exists():
@@ -105,7 +105,9 @@ def test_bakehouse_agrees_with_a_database_that_the_cli_migrated(both: SupabasePr
 
 
 @pytest.mark.parametrize("text", [PLAIN, WRAPPED], ids=["plain", "with begin and commit"])
-def test_a_file_that_one_applied_is_applied_for_the_other(both: SupabaseProject, text: str) -> None:
+def test_a_file_applied_by_one_cli_counts_as_applied_for_the_other(
+    both: SupabaseProject, text: str
+) -> None:
     both.write("20990101000000_M0_theirs.sql", text)
     theirs = both.supabase("migration", "up")
     status = both.run("migrate", "status", "--json").json
@@ -140,13 +142,13 @@ def test_the_cli_rebuilds_our_files_from_the_history(both: SupabaseProject) -> N
     assert {row["state"] for row in status["migrations"]} == {"reformatted"}
 
 
-def test_the_advisors_find_nothing(both: SupabaseProject) -> None:
+def test_the_advisors_of_supabase_find_nothing(both: SupabaseProject) -> None:
     advised = both.supabase("db", "advisors", "--fail-on", "warn")
 
     assert advised.returncode == 0, advised.stdout + advised.stderr
 
 
-def test_types_are_generated_for_what_the_api_shows_and_nothing_else(
+def test_types_are_generated_for_the_api_and_nothing_else(
     both: SupabaseProject,
 ) -> None:
     types = both.supabase("gen", "types", f"--remote={both.url}")
@@ -191,8 +193,10 @@ def test_lint_finds_nothing_where_plpgsql_check_is_installed(
 
 @pytest.fixture
 def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
-    """The same database as another project sees it: not its local one, and as on a hosted
-    project the role that migrates may empty the platform's tables, which the CLI's wipe does."""
+    """The same database for another project, for which it is not the local one.
+
+    As on a hosted project, the migration role may empty the platform's tables: the CLI's wipe does.
+    """
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     assert both.run("seed").code == 0
     as_superuser(both, "grant truncate on all tables in schema auth, storage to postgres")
@@ -230,10 +234,10 @@ REVERT = ("migration", "repair", "--status", "reverted")
     ],
     ids=" ".join,
 )
-def test_a_marked_database_is_wiped_in_dev_only(
+def test_a_marked_database_can_be_wiped_only_in_dev(
     both: SupabaseProject, hosted: SupabaseProject, env: str, command: tuple[str, ...]
 ) -> None:
-    marked = hosted.settle(env, both.url)
+    marked = hosted.configure(env, both.url)
     assert marked.run("env", "mark", env, "--yes").code == 0
     before = data(both), both.objects()
 

@@ -1,28 +1,24 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import database
-from estate import MAKE, Estate, mark
-from servers import Server
-from tool import Project
-
-ROOT = Path(__file__).parents[2]
+from command import Project
+from environments import Environments, Saved, mark, prepared
+from postgres import Server
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """An empty project to write migrations into."""
+    """An empty project for the migrations of a test."""
     (tmp_path / "supabase" / "migrations").mkdir(parents=True)
     return Project(tmp_path)
 
 
 @pytest.fixture
 def unmarked(blank: str) -> str:
-    """The blank database, before it says which environment it is."""
+    """The DSN of the blank database without a mark."""
     with database.connect(blank, "tests") as conn:
         conn.execute("drop schema supabase_migrations cascade")
     return blank
@@ -30,34 +26,50 @@ def unmarked(blank: str) -> str:
 
 @pytest.fixture
 def blank(blank: str) -> str:
-    """The DSN of a database of the test's own that is dev, without migrations."""
+    """The DSN of a database for one test, marked as dev, without migrations."""
     return mark(blank)
 
 
 @pytest.fixture
 def clone(clone: str) -> str:
-    """The DSN of a migrated database of the test's own that is dev."""
+    """The DSN of a migrated database for one test, marked as dev."""
     return mark(clone)
 
 
 @pytest.fixture
-def estate(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Estate]:
-    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
-    (tmp_path / ".gitignore").write_text("evidence/\ntaken\n")
-    project = Project(tmp_path)
-    urls = {env: server.dsn(server.copy(blank_template)) for env in ("dev", "staging", "prod")}
-    probe = f'backup_probe = ["cat", "{tmp_path}/taken"]'
-    project = project.settle("dev", urls["dev"])
-    project = project.settle("staging", urls["staging"], probe)
-    secrets = 'secrets = ["bannos/webhook", "PAGER_KEY"]'
-    project = project.settle("prod", urls["prod"], probe, secrets, "transaction_seconds = 2")
-    estate = Estate(project, urls)
-    estate.git("init", "--quiet")
-    project.write("20990101000000_M9_leftover.sql", MAKE)
-    estate.commit()
-    for env in urls:
-        assert estate.project.run("env", "mark", env).code == 0
+def environments(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
+    """Dev, staging and prod before the first migration."""
     with server.one_at_a_time():
-        yield estate
-    for url in urls.values():
-        server.drop(str(conninfo_to_dict(url)["dbname"]))
+        environments = prepared(tmp_path, server, blank_template)
+        yield environments
+    for name in environments.databases.values():
+        server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def saved(
+    tmp_path_factory: pytest.TempPathFactory, server: Server, blank_template: str
+) -> dict[str, Saved]:
+    """Environments saved twice: `proved` on staging, and `launched` in prod."""
+    folder = tmp_path_factory.mktemp("environments")
+    with server.one_at_a_time():
+        environments = prepared(folder / "now", server, blank_template)
+        environments.prove()
+        proved = Saved.save(server, environments, folder / "proved")
+        environments.launch()
+        launched = Saved.save(server, environments, folder / "launched")
+    return {"proved": proved, "launched": launched}
+
+
+@pytest.fixture
+def proved(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
+    """The first release is proved on staging, and prod is empty."""
+    with server.one_at_a_time():
+        yield saved["proved"].restore(server, tmp_path)
+
+
+@pytest.fixture
+def launched(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterator[Environments]:
+    """The first release is in prod, and the second is proved on staging and tagged."""
+    with server.one_at_a_time():
+        yield saved["launched"].restore(server, tmp_path)

@@ -1,4 +1,4 @@
-"""Backups: who is believed about the last one, and whether one of ours can be restored."""
+"""Backups: the sources of the last backup time, and the drill that restores one."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from bakehouse.backup import Backup, newest
 from bakehouse.embedded import Binaries
 from bakehouse.environment import Settings
 from bakehouse.errors import BakehouseError
-from tool import Project
+from command import Project
 
 PGBACKREST = shutil.which("pgbackrest")
 INFO = ("info", "--output=json")
@@ -33,11 +33,11 @@ commit;
 
 @pytest.fixture
 def dumped(project: Project, clone: str) -> Project:
-    """A migrated database of which a backup was taken."""
-    settled = project.settle("dev", clone)
-    ran = settled.run("backup", "take")
+    """A project with a migrated database and one backup of it."""
+    configured = project.configure("dev", clone)
+    ran = configured.run("backup", "take")
     assert ran.code == 0, ran.err
-    return settled
+    return configured
 
 
 def dumps(project: Project) -> list[Path]:
@@ -45,7 +45,7 @@ def dumps(project: Project) -> list[Path]:
 
 
 def said(project: Project, source: str) -> Backup:
-    """What a source says of the last backup, through the command."""
+    """Returns the answer of one source about the last backup, through the command."""
     answered = project.run("backup", "probe", "--json").json["sources"]
     facts = next(one for one in answered if one["source"] == source)
     if facts["taken_at"]:
@@ -53,7 +53,7 @@ def said(project: Project, source: str) -> Backup:
     return Backup(**facts)
 
 
-def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
+def test_a_backup_is_private_and_recorded_with_its_checksum(dumped: Project) -> None:
     (file,) = dumps(dumped)
     listed = subprocess.run(["sha256sum", "-c", file.with_suffix(".sha256")], cwd=file.parent)
     roles = file.with_suffix(".roles.sql").read_text()
@@ -100,20 +100,23 @@ def test_a_drill_restores_the_newest_backup_and_leaves_nothing(dumped: Project, 
     assert row == (ran.json["duration_ms"],)
 
 
-def test_a_drill_finds_rows_and_objects_that_did_not_come_back(
+def test_a_drill_reports_rows_and_objects_that_were_not_restored(
     project: Project, blank: str
 ) -> None:
     project.write(FIRST, CAKES)
-    settled = project.settle("dev", blank)
-    assert settled.run("migrate", "up").code in (0, 9)  # there is no order to walk with
-    assert settled.run("backup", "take").code == 0
+    configured = project.configure("dev", blank)
+    assert configured.run("migrate", "up").code in (
+        0,
+        9,
+    )  # 9: this project has no orders for the smoke walk
+    assert configured.run("backup", "take").code == 0
     with psycopg.connect(blank) as conn:
         conn.execute(
             "update bakehouse.backups set facts = jsonb_set(facts, '{rows,public.cakes}', '3'),"
             ' objects = objects || \'{"table public.pies": ""}\''
         )
 
-    ran = settled.run("backup", "drill")
+    ran = configured.run("backup", "drill")
 
     assert ran.code == 1
     assert "missing  table public.pies" in ran.err
@@ -129,7 +132,7 @@ def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> No
         dump.able(newest_here + 1)
 
 
-def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
+def test_a_changed_dump_is_not_restored(dumped: Project) -> None:
     (file,) = dumps(dumped)
     content = bytearray(file.read_bytes())
     content[-9] ^= 1
@@ -151,12 +154,12 @@ def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
         ("echo no permission >&2; exit 3", "exit 3: no permission"),
     ],
 )
-def test_a_probe_prints_a_time_or_the_reason_is_shown(
+def test_a_probe_that_prints_no_time_shows_a_reason(
     project: Project, blank: str, answer: str, why: str
 ) -> None:
     command = json.dumps(["sh", "-c", answer])
 
-    known = said(project.settle("dev", blank, f"backup_probe = {command}"), "probe")
+    known = said(project.configure("dev", blank, f"backup_probe = {command}"), "probe")
 
     if why:
         assert (known.taken_at, why in known.problem) == (None, True)
@@ -164,10 +167,10 @@ def test_a_probe_prints_a_time_or_the_reason_is_shown(
         assert known.taken_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -> None:
-    settled = project.settle("dev", blank, 'backup_pgbackrest = ["./no-such-program"]')
+def test_a_missing_probe_program_is_named_as_the_reason(project: Project, blank: str) -> None:
+    configured = project.configure("dev", blank, 'backup_pgbackrest = ["./no-such-program"]')
 
-    ran = settled.run("backup", "probe")
+    ran = configured.run("backup", "probe")
 
     assert ran.code == 1
     assert "`./no-such-program`: No such file or directory" in ran.out
@@ -200,13 +203,13 @@ def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -
         ),
     ],
 )
-def test_what_the_supabase_cli_answers_is_read(
+def test_the_answer_of_the_supabase_cli_is_read(
     project: Project, blank: str, facts: dict[str, object], expected: str | datetime
 ) -> None:
     (project.root / "answer.json").write_text(json.dumps(facts))
     command = json.dumps(["sh", "-c", f"cat {project.root}/answer.json"])
 
-    known = said(project.settle("dev", blank, f"backup_supabase = {command}"), "supabase")
+    known = said(project.configure("dev", blank, f"backup_supabase = {command}"), "supabase")
 
     if isinstance(expected, str):
         assert (known.taken_at, expected in known.problem) == (None, True)
@@ -214,7 +217,7 @@ def test_what_the_supabase_cli_answers_is_read(
         assert known.taken_at == expected
 
 
-def test_the_newest_backup_is_believed_and_without_one_every_reason_is_told() -> None:
+def test_the_newest_backup_counts_and_without_one_every_reason_is_shown() -> None:
     old, new = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
     none = Backup("a", problem="is off")
 
@@ -222,14 +225,14 @@ def test_the_newest_backup_is_believed_and_without_one_every_reason_is_told() ->
     assert newest([none, Backup("d", problem="is gone")]).problem == "a: is off; d: is gone"
 
 
-# Servers that archive their WAL
+# WAL archiving
 
 
 @contextmanager
 def archiving(
     project: Project, binaries: Binaries, command: Callable[[str, int], str]
 ) -> Iterator[Project]:
-    """The project on a server with this archive_command, which knows the data and the port."""
+    """A project on a server with this archive_command. The command may name data and port."""
     account = embedded.unprivileged()
     with embedded.scratch(binaries) as port:
         with database.connect(embedded.superuser_dsn(port), "tests") as conn:
@@ -243,11 +246,11 @@ def archiving(
         subprocess.run(account.command(restart), check=True, capture_output=True, cwd="/")
         with database.connect(embedded.dsn(port), "tests") as conn:
             environment.mark(conn, Settings("dev"))
-        yield project.settle("dev", embedded.dsn(port).replace(" connect_timeout=10", ""))
+        yield project.configure("dev", embedded.dsn(port).replace(" connect_timeout=10", ""))
 
 
 def switch_wal(port: int, query: str) -> None:
-    """Let the server archive a file, and wait for what the query says about it."""
+    """Makes the server archive a file. Waits until the query is true."""
     with database.connect(embedded.superuser_dsn(port), "tests") as conn:
         conn.execute("create table public.traffic ()")
         conn.execute("select pg_switch_wal()")
@@ -263,18 +266,20 @@ def port_of(project: Project) -> int:
     return int(found[1])
 
 
-def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> None:
+def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: Project) -> None:
     keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
-    with archiving(project, embedded.find_binaries(), lambda data, _: keep.format(data)) as settled:
-        port = port_of(settled)
-        before = said(settled, "pg_stat_archiver")
+    with archiving(
+        project, embedded.find_binaries(), lambda data, _: keep.format(data)
+    ) as configured:
+        port = port_of(configured)
+        before = said(configured, "pg_stat_archiver")
         switch_wal(port, "select archived_count > 0 from pg_stat_archiver")
-        after = said(settled, "pg_stat_archiver")
+        after = said(configured, "pg_stat_archiver")
         with database.connect(embedded.superuser_dsn(port), "tests") as conn:
             conn.execute("drop table public.traffic")
             conn.execute("copy (select 1) to program 'touch broken'")
         switch_wal(port, "select last_failed_time > last_archived_time from pg_stat_archiver")
-        broken = said(settled, "pg_stat_archiver")
+        broken = said(configured, "pg_stat_archiver")
 
     assert before.problem == "no WAL has been archived"
     assert after.taken_at
@@ -282,15 +287,16 @@ def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> No
     assert (broken.taken_at, broken.problem.startswith("archiving 0")) == (None, True)
 
 
-def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> None:
-    with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as settled:
-        switch_wal(port_of(settled), "select archived_count > 0 from pg_stat_archiver")
+def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:
+    with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as configured:
+        switch_wal(port_of(configured), "select archived_count > 0 from pg_stat_archiver")
 
-        assert said(settled, "pg_stat_archiver").problem == "archive_command keeps nothing"
+        assert said(configured, "pg_stat_archiver").problem == "archive_command keeps nothing"
 
 
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
-def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project) -> None:
+@pytest.mark.slow
+def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
     binaries = embedded.system_binaries(other_than=0)
     if binaries is None:
         pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")
@@ -316,18 +322,18 @@ def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project)
         ran = subprocess.run(account.command(command), cwd="/", capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
-    with archiving(project, binaries, push) as settled:
+    with archiving(project, binaries, push) as configured:
         setting = f"backup_pgbackrest = {json.dumps(account.command([*calls[0], *INFO]))}\n"
-        (settled.root / "bakehouse.toml").open("a").write(setting)
-        none = said(settled, "pgbackrest")
+        (configured.root / "bakehouse.toml").open("a").write(setting)
+        none = said(configured, "pgbackrest")
         pgbackrest("stanza-create")
-        empty = said(settled, "pgbackrest")
+        empty = said(configured, "pgbackrest")
         pgbackrest("backup", "--type=full", "--start-fast")
-        full = said(settled, "pgbackrest")
+        full = said(configured, "pgbackrest")
         with embedded.scratch(binaries) as port:
             with database.connect(embedded.dsn(port), "tests") as conn:
                 environment.mark(conn, Settings("dev"))
-            shown = settled.run("backup", "probe", url=embedded.dsn(port))
+            shown = configured.run("backup", "probe", url=embedded.dsn(port))
 
     assert none.taken_at is None
     assert "no valid backups" in empty.problem

@@ -1,4 +1,4 @@
-"""What one migration drops, another that is written by the tool adds back."""
+"""A generated migration restores the objects that another one dropped."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from bakehouse import catalog
-from tool import Project, query
+from command import Project, query
 
 FIRST = "20260101000000_M0_bakery.sql"
 SECOND = "20260101000001_M0_clearance.sql"
@@ -67,7 +67,7 @@ drop type public.shape;
 drop schema kitchen cascade;
 commit;
 """
-# In a table that was kept, a column comes back without what its old rows cannot have.
+# A column restored in a kept table allows null, because its old rows have no value.
 NULLABLE = ["column public.cakes.name", "constraint cakes_name_check on public.cakes"]
 NOT_VALID = "constraint cakes_store_fkey on public.cakes"
 
@@ -82,10 +82,10 @@ def cleared(project: Project, blank: str) -> Project:
     role = f"baker_{blank.rpartition('_')[2][:8]}"
     project.write(FIRST, BAKERY.format(role=role))
     project.write(SECOND, CLEARANCE)
-    return project.settle("dev", blank)
+    return project.configure("dev", blank)
 
 
-def test_what_was_dropped_is_added_back_and_can_be_taken_away_again(
+def test_compensation_restores_dropped_objects_and_can_be_rolled_back(
     cleared: Project, blank: str
 ) -> None:
     second = cleared.root / "supabase" / "migrations" / SECOND
@@ -110,7 +110,7 @@ def test_what_was_dropped_is_added_back_and_can_be_taken_away_again(
     assert "alter table public.cakes alter column name set not null" in ran.json["by_hand"]
     assert "compensate 20260101000001" in down.read_text()
 
-    # run again it changes nothing, and its own way back leads to where it began
+    # a second run changes nothing, and its down script restores the state before it
     query(blank, written.read_text())
     assert objects(blank) == after
     assert cleared.run("migrate", "down", written.name[:14]).code == 0
@@ -126,7 +126,7 @@ def test_a_file_that_drops_nothing_needs_no_compensation(project: Project) -> No
     assert not Path(project.root, "supabase", "down").exists()
 
 
-def test_a_grant_that_was_withdrawn_is_given_back(project: Project) -> None:
+def test_compensation_restores_a_revoked_grant(project: Project) -> None:
     project.write(
         FIRST, "create table public.cakes (id int);\ngrant select on public.cakes to anon;"
     )

@@ -8,15 +8,15 @@ import psycopg
 import pytest
 
 from bakehouse import embedded
-from servers import Server
-from tool import Project, free_port
+from command import Project, free_port
+from postgres import Server
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A copy of the project, its path with a space in it, and its dev server."""
+    """A copy of the project in a path with a space, with its dev server."""
     root = tmp_path_factory.mktemp("the bakery") / "of ours"
     shutil.copytree(ROOT / "supabase", root / "supabase")
     project = Project(root)
@@ -44,7 +44,7 @@ def orders(dev: Project) -> int:
         return int(row[0])
 
 
-def test_a_second_up_changes_nothing_and_says_how_to_connect(dev: Project) -> None:
+def test_a_second_up_changes_nothing_and_shows_how_to_connect(dev: Project) -> None:
     again = dev.run("up")
 
     assert again.code == 0
@@ -65,7 +65,7 @@ def test_the_dev_server_looks_like_a_hosted_project(dev: Project) -> None:
     assert row == ("postgres", False, True, True, True, "on", "postgres")
 
 
-def test_a_wrong_password_is_one_line_and_is_not_repeated(dev: Project) -> None:
+def test_a_wrong_password_gives_one_line_without_the_password(dev: Project) -> None:
     url = f"postgresql://postgres:s3cret-word@127.0.0.1:{port_of(dev)}/postgres"
 
     ran = dev.run("migrate", "up", url=url)
@@ -77,7 +77,7 @@ def test_a_wrong_password_is_one_line_and_is_not_repeated(dev: Project) -> None:
     ]
 
 
-def test_reset_starts_again_from_the_files_and_the_seed(dev: Project) -> None:
+def test_reset_rebuilds_from_the_files_and_the_seed(dev: Project) -> None:
     with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
         conn.execute("insert into public.orders (store, id) values ('bannos', 'bannos-1')")
 
@@ -93,12 +93,12 @@ def test_reset_starts_again_from_the_files_and_the_seed(dev: Project) -> None:
     assert dev.run("env", "show").out.startswith("dev, ")
 
 
-def test_the_seed_runs_as_often_as_one_likes(dev: Project) -> None:
+def test_the_seed_can_be_run_again(dev: Project) -> None:
     assert [dev.run("seed").code for _ in range(2)] == [0, 0]
     assert orders(dev) == 2
 
 
-def test_the_doctor_finds_a_healthy_server_healthy(dev: Project) -> None:
+def test_the_doctor_finds_no_fault_in_a_healthy_server(dev: Project) -> None:
     ran = dev.run("doctor", "--json")
 
     assert ran.code == 0, ran.out
@@ -126,7 +126,7 @@ def test_down_stops_the_server_and_up_finds_the_data_again(dev: Project) -> None
     assert orders(dev) == 2
 
 
-def test_a_smoke_walk_that_fails_says_which_step_and_exits_9(dev: Project) -> None:
+def test_a_failed_smoke_walk_names_its_step_and_exits_9(dev: Project) -> None:
     with psycopg.connect(embedded.dsn(port_of(dev)), autocommit=True) as conn:
         conn.execute("grant select on public.orders to anon")
         ran = dev.run("smoke")

@@ -1,4 +1,4 @@
-"""Taking the newest migration back: what is lost is counted, and prod wants proof of intent."""
+"""Rolling back the newest migration: the loss is counted, and prod needs a confirmation."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tool import Project, query
+from command import Project, query
 
 FIRST = "20260101000000_M0_cakes.sql"
 SECOND = "20260101000001_M0_icing.sql"
@@ -31,14 +31,14 @@ commit;
 
 @pytest.fixture
 def baked(project: Project, blank: str) -> Project:
-    """Two migrations applied in dev, the second with a way back."""
+    """Two migrations applied in dev. The second has a down script."""
     (project.root / "supabase" / "down").mkdir()
     project.write(FIRST, CAKES)
     project.write(SECOND, ICING)
     way_back(project, SCRAPE)
-    settled = project.settle("dev", blank)
-    assert settled.run("migrate", "up").code == 0
-    return settled
+    configured = project.configure("dev", blank)
+    assert configured.run("migrate", "up").code == 0
+    return configured
 
 
 def way_back(project: Project, text: str, name: str = SECOND) -> Path:
@@ -53,12 +53,12 @@ def url(project: Project) -> str:
 
 @pytest.fixture
 def prod(baked: Project) -> Project:
-    settled = baked.settle("prod", url(baked))
-    assert settled.run("env", "mark", "prod", "--yes", url=url(baked)).code == 0
-    return settled
+    configured = baked.configure("prod", url(baked))
+    assert configured.run("env", "mark", "prod", "--yes", url=url(baked)).code == 0
+    return configured
 
 
-def test_the_newest_is_taken_back_and_can_come_again(baked: Project) -> None:
+def test_the_newest_migration_is_rolled_back_and_can_be_applied_again(baked: Project) -> None:
     ran = baked.run("migrate", "down", "20260101000001")
 
     assert ran.code == 0, ran.err
@@ -81,7 +81,7 @@ def test_the_newest_is_taken_back_and_can_come_again(baked: Project) -> None:
         ("create index on public.cakes (id)", []),
     ],
 )
-def test_what_would_be_lost_is_counted_however_it_is_lost(
+def test_lost_rows_are_counted_for_every_way_to_lose_them(
     baked: Project, script: str, lost: list[str]
 ) -> None:
     way_back(baked, f"begin;\n{script};\ncommit;\n")
@@ -96,7 +96,9 @@ def test_what_would_be_lost_is_counted_however_it_is_lost(
         ("20990101000000", 2, "the newest is 20260101000001 M0_icing"),
     ],
 )
-def test_only_the_newest_is_taken_back(baked: Project, version: str, code: int, said: str) -> None:
+def test_only_the_newest_migration_can_be_rolled_back(
+    baked: Project, version: str, code: int, said: str
+) -> None:
     ran = baked.run("migrate", "down", version)
 
     assert (ran.code, said in ran.err) == (code, True)
@@ -115,7 +117,7 @@ def test_only_the_newest_is_taken_back(baked: Project, version: str, code: int, 
         ("drop index concurrently public.i;\n", 6, "cannot run in a transaction"),
     ],
 )
-def test_a_script_that_does_not_work_changes_nothing(
+def test_a_failing_down_script_changes_nothing(
     baked: Project, script: str | None, code: int, said: str
 ) -> None:
     path = way_back(baked, script or "")
@@ -129,7 +131,7 @@ def test_a_script_that_does_not_work_changes_nothing(
     assert baked.run("migrate", "status", "--check").code == 0
 
 
-def test_prod_wants_a_fresh_backup_and_its_name_and_hears_what_is_lost(prod: Project) -> None:
+def test_prod_needs_a_fresh_backup_and_its_name_and_shows_the_loss(prod: Project) -> None:
     name = str(conninfo_to_dict(url(prod))["dbname"])
     command = ("migrate", "down", "20260101000001", "--env", "prod")
 

@@ -1,4 +1,4 @@
-"""The dev server: real clusters in real directories, whatever state those are in."""
+"""The dev server: real clusters in real directories, in good and in bad states."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ import pytest
 from bakehouse import embedded
 from bakehouse.embedded import Account, Started
 from bakehouse.errors import BakehouseError
-from tool import free_port
+from command import free_port
 
 ROOT = os.geteuid() == 0
 AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its rights")
@@ -28,7 +28,7 @@ AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its righ
 
 @contextmanager
 def folder(place: Path | None = None) -> Iterator[Path]:
-    """A project that everyone can reach, unlike pytest's own folders; emptied at the end."""
+    """A project folder that every user can reach, unlike pytest's folders. Emptied at the end."""
     path = Path(tempfile.mkdtemp(prefix="bake house ", dir=place)).resolve()
     path.chmod(0o755)
     try:
@@ -40,7 +40,7 @@ def folder(place: Path | None = None) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[Path, int]]:
-    """One project and its port, made once; each test starts it as it needs."""
+    """One project and its port for all tests. Each test starts its server as needed."""
     with folder() as project:
         port = free_port()
         yield project, port
@@ -88,7 +88,7 @@ def pid_of(project: Path) -> int:
 
 
 def crash(project: Path) -> int:
-    """Kill the server as a power cut would; returns the number its process had."""
+    """Kills the server as a power cut does. Returns its old process number."""
     status = embedded.status(project)
     assert status is not None
     assert status.pid is not None
@@ -110,7 +110,7 @@ def answers(dsn: str) -> object:
 # Starting and stopping
 
 
-def test_a_fresh_start_gives_both_users_what_they_need(empty: Path) -> None:
+def test_a_fresh_start_serves_both_users(empty: Path) -> None:
     port = free_port()
 
     started = embedded.start(empty, port)
@@ -152,7 +152,9 @@ def test_data_survives_a_stop(cluster: tuple[Path, int], running: Started) -> No
         conn.execute("drop table public.kept")
 
 
-def test_a_server_on_another_port_is_named(cluster: tuple[Path, int], running: Started) -> None:
+def test_a_server_that_runs_on_another_port_is_named(
+    cluster: tuple[Path, int], running: Started
+) -> None:
     again = embedded.start(cluster[0], running.port + 1)
 
     assert again.port == running.port
@@ -172,7 +174,7 @@ def test_two_starts_at_once_make_one_cluster(empty: Path) -> None:
     assert (waiter.fresh, waiter.running) == (False, True)
 
 
-def test_a_session_does_not_hold_up_a_stop(cluster: tuple[Path, int], running: Started) -> None:
+def test_an_open_session_does_not_delay_a_stop(cluster: tuple[Path, int], running: Started) -> None:
     with psycopg.connect(embedded.dsn(running.port)) as conn:
         conn.execute("select 1")
 
@@ -181,7 +183,7 @@ def test_a_session_does_not_hold_up_a_stop(cluster: tuple[Path, int], running: S
             conn.execute("select 1")
 
 
-def test_nothing_is_there_before_the_first_start(empty: Path) -> None:
+def test_before_the_first_start_there_is_no_cluster(empty: Path) -> None:
     assert embedded.status(empty) is None
     assert embedded.stop(empty) is False
     assert embedded.remove(empty) is False
@@ -199,7 +201,7 @@ def test_remove_leaves_nothing_behind(empty: Path) -> None:
         answers(embedded.dsn(port))
 
 
-# What it looks like from inside
+# Settings and roles
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,9 @@ def test_remove_leaves_nothing_behind(empty: Path) -> None:
         ("server_encoding", "UTF8"),
     ],
 )
-def test_the_server_is_durable_local_and_in_utc(running: Started, setting: str, value: str) -> None:
+def test_the_server_is_durable_and_local_and_uses_utc(
+    running: Started, setting: str, value: str
+) -> None:
     with psycopg.connect(embedded.dsn(running.port)) as conn:
         row = conn.execute("select current_setting(%s)", (setting,)).fetchone()
 
@@ -239,7 +243,7 @@ def test_a_wrong_password_is_refused(running: Started, dsn: object) -> None:
 
 
 @AS_ROOT
-def test_root_runs_the_server_as_somebody_else(cluster: tuple[Path, int], running: Started) -> None:
+def test_root_runs_the_server_as_another_user(cluster: tuple[Path, int], running: Started) -> None:
     owner = running.data.stat().st_uid
 
     assert owner != 0
@@ -263,7 +267,7 @@ def test_a_dead_server_is_started_again(cluster: tuple[Path, int], running: Star
         conn.execute("drop table public.survivor")
 
 
-def test_a_stranger_with_the_old_process_number_is_let_alone(
+def test_another_process_with_the_old_process_number_is_not_killed(
     cluster: tuple[Path, int], running: Started
 ) -> None:
     account = embedded.unprivileged(running.data)
@@ -280,7 +284,7 @@ def test_a_stranger_with_the_old_process_number_is_let_alone(
     assert (again.stale, again.running) == (True, False)
 
 
-def test_a_session_that_outlives_the_server_keeps_others_from_its_data(
+def test_a_surviving_session_blocks_a_start_on_its_data(
     cluster: tuple[Path, int], running: Started
 ) -> None:
     busy = psycopg.connect(embedded.dsn(running.port), autocommit=True)
@@ -307,7 +311,7 @@ def _ignore_loss(conn: psycopg.Connection, statement: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["initdb", "bootstrap"])
-def test_a_first_start_that_was_killed_leaves_nothing_in_the_way(empty: Path, moment: str) -> None:
+def test_a_start_after_a_killed_first_start_succeeds(empty: Path, moment: str) -> None:
     port, home = free_port(), empty / ".bakehouse"
     code = "import sys; from pathlib import Path; from bakehouse import embedded\n"
     code += "embedded.start(Path(sys.argv[1]), int(sys.argv[2]))"
@@ -332,7 +336,7 @@ def _listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-# What is refused, each with one line
+# Refusals, one line each
 
 
 def refusal(project: Path, port: int) -> BakehouseError:
@@ -388,7 +392,7 @@ def test_a_damaged_cluster_shows_what_postgres_said(
     assert error.facts["log"]
 
 
-def test_a_directory_without_a_cluster_is_not_touched(empty: Path) -> None:
+def test_a_directory_without_a_cluster_is_left_unchanged(empty: Path) -> None:
     precious = empty / ".bakehouse" / "pgdata" / "recipe"
     precious.parent.mkdir(parents=True)
     precious.write_text("butter")
@@ -399,7 +403,7 @@ def test_a_directory_without_a_cluster_is_not_touched(empty: Path) -> None:
     assert precious.read_text() == "butter"
 
 
-def test_a_file_in_place_of_the_directory_is_named(empty: Path) -> None:
+def test_a_file_where_the_directory_should_be_is_named(empty: Path) -> None:
     in_the_way = empty / ".bakehouse"
     in_the_way.write_text("")
 
@@ -421,7 +425,7 @@ def test_an_unwritable_directory_is_named() -> None:
     assert "Read-only" in error.message
 
 
-def test_a_disk_too_small_is_refused_before_anything_is_made() -> None:
+def test_a_disk_that_is_too_small_is_refused_before_any_file_is_written() -> None:
     with tmpfs(50) as disk:
         error = refusal(disk, free_port())
 
@@ -471,12 +475,12 @@ def test_a_failed_first_start_leaves_nothing_half_made(empty: Path) -> None:
     assert {path.name for path in (empty / ".bakehouse").iterdir()} == {"lock"}
 
 
-# Where the server's user cannot go
+# Folders that the server's user cannot reach
 
 
 @pytest.fixture
 def hidden() -> Iterator[Path]:
-    """A directory only root may enter, as /root is."""
+    """A directory that only root may enter, like /root."""
     with folder() as outer:
         outer.chmod(0o700)
         inner = outer / "project"
@@ -524,7 +528,7 @@ def test_unreachable_binaries_are_copied_once(hidden: Path) -> None:
 
 
 @AS_ROOT
-def test_a_fallback_that_somebody_else_made_is_not_used(hidden: Path) -> None:
+def test_a_fallback_directory_of_another_user_is_not_used(hidden: Path) -> None:
     started = embedded.start(hidden, free_port())
     fallback = started.data.parent
     embedded.remove(hidden)
@@ -538,7 +542,7 @@ def test_a_fallback_that_somebody_else_made_is_not_used(hidden: Path) -> None:
 
 
 @AS_ROOT
-def test_an_owner_of_the_data_who_is_not_root_runs_it(empty: Path) -> None:
+def test_the_server_runs_as_the_owner_of_its_data(empty: Path) -> None:
     nobody = Account(65534, 65534, "nobody")
     os.chown(empty, nobody.uid, nobody.gid)
 
@@ -549,7 +553,7 @@ def test_an_owner_of_the_data_who_is_not_root_runs_it(empty: Path) -> None:
 def test_data_of_another_user_is_refused_to_everyone_but_root(
     cluster: tuple[Path, int], stopped: Path
 ) -> None:
-    child = os.fork()  # no new process: other users may not be able to run this Python
+    child = os.fork()  # a fork, because other users may not be able to run this Python
     if child == 0:
         os._exit(_exit_code_of_a_stranger(cluster[0]))
 
@@ -567,7 +571,7 @@ def _exit_code_of_a_stranger(project: Path) -> int:
         embedded.status(project)
     except BakehouseError as error:
         return OWNER_REFUSED if error.kind == "owner" else 1
-    except BaseException:  # it must not return into the test run
+    except BaseException:  # the child must not continue the test run
         return 2
     return 0
 
@@ -575,7 +579,7 @@ def _exit_code_of_a_stranger(project: Path) -> int:
 # Binaries
 
 
-def test_the_binaries_that_are_found_are_what_they_say() -> None:
+def test_the_binaries_have_the_version_that_they_report() -> None:
     found = embedded.find_binaries()
 
     answer = subprocess.run(
@@ -586,7 +590,7 @@ def test_the_binaries_that_are_found_are_what_they_say() -> None:
     assert found.source
 
 
-def test_without_the_wheel_a_postgres_of_the_machine_is_used(
+def test_without_the_wheel_the_postgres_of_the_machine_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     system = embedded.system_binaries(other_than=0)

@@ -1,12 +1,12 @@
-"""Which environment a database is, and what a command does that takes it for another."""
+"""The environment of a database, and commands that name a different one."""
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bakehouse.environment import Identity, Settings, mismatch
-from servers import Server
-from tool import Project
+from command import Project
+from postgres import Server
 
 WRITING = (
     ("seed",),
@@ -23,13 +23,13 @@ PROD = Identity("prod", "dba", "2026-11-21T09:00:00", "7", 5, copied=False)
 
 @pytest.fixture
 def prod(project: Project, unmarked: str) -> Project:
-    settled = project.settle("prod", unmarked)
-    assert settled.run("env", "mark", "prod").code == 0
-    return settled
+    configured = project.configure("prod", unmarked)
+    assert configured.run("env", "mark", "prod").code == 0
+    return configured
 
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
-def test_a_database_that_is_not_marked_is_not_written_to(
+def test_an_unmarked_database_is_not_written_to(
     project: Project, unmarked: str, command: tuple[str, ...]
 ) -> None:
     ran = project.run(*command, url=unmarked)
@@ -38,7 +38,7 @@ def test_a_database_that_is_not_marked_is_not_written_to(
 
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
-def test_production_is_written_to_only_by_its_name(prod: Project, command: tuple[str, ...]) -> None:
+def test_prod_is_written_to_only_with_env_prod(prod: Project, command: tuple[str, ...]) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 
     ran = prod.run(*command, url=url)
@@ -48,18 +48,18 @@ def test_production_is_written_to_only_by_its_name(prod: Project, command: tuple
     assert "name it: --env prod" in ran.err
 
 
-def test_the_name_of_the_environment_must_be_what_the_database_says(
+def test_the_given_environment_must_match_the_mark_of_the_database(
     prod: Project, unmarked: str
 ) -> None:
-    settled = prod.settle("staging", unmarked)
+    configured = prod.configure("staging", unmarked)
 
-    ran = settled.run("migrate", "up", "--env", "staging")
+    ran = configured.run("migrate", "up", "--env", "staging")
 
     assert (ran.code, "this database is prod, not staging" in ran.err) == (11, True)
-    assert settled.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
+    assert configured.run("migrate", "up", "--env", "prod").out == "nothing to do\n"
 
 
-def test_a_mark_says_who_and_when(prod: Project) -> None:
+def test_a_mark_records_its_account_and_time(prod: Project) -> None:
     shown = prod.run("env", "show", "--env", "prod", "--json").json
     said = prod.run("env", "show", "--env", "prod").out
 
@@ -70,7 +70,7 @@ def test_a_mark_says_who_and_when(prod: Project) -> None:
     assert shown["database_oid"] > 0
 
 
-def test_a_restored_copy_is_a_copy_until_it_is_marked(
+def test_a_restored_copy_counts_as_a_copy_until_it_is_marked(
     prod: Project, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
@@ -84,7 +84,7 @@ def test_a_restored_copy_is_a_copy_until_it_is_marked(
     assert shown.startswith("copy, marked ")
     assert (refused.code, asked.code, marked.code) == (11, 2, 0)
     assert "a copy of one that is prod" in refused.err
-    with psycopg.connect(copy) as conn:  # what guards prod does not stay in dev
+    with psycopg.connect(copy) as conn:  # dev has no guard on its history
         conn.execute("truncate supabase_migrations.schema_migrations")
     server.drop(str(conninfo_to_dict(copy)["dbname"]))
 
@@ -102,7 +102,7 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
 ) -> None:
     project.write("20260101000000_M0_one.sql", "select 1;\n")
     assert project.run("migrate", "up", url=blank).code == 0
-    prod = project.settle("prod", blank)
+    prod = project.configure("prod", blank)
     assert prod.run("env", "mark", "prod", "--yes").code == 0
 
     with (
@@ -117,7 +117,7 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
     assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
 
 
-def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
+def test_changing_a_mark_needs_yes(prod: Project) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 
     assert prod.run("env", "mark", "dev", url=url).code == 2
@@ -125,15 +125,15 @@ def test_a_mark_is_not_changed_without_a_yes(prod: Project) -> None:
     assert prod.run("env", "mark", "dev", "--yes", url=url).code == 0
 
 
-def test_only_the_database_that_bakehouse_toml_names_is_marked(
+def test_only_the_database_named_in_bakehouse_toml_can_be_marked(
     project: Project, server: Server, unmarked: str
 ) -> None:
-    settled = project.settle("prod", make_conninfo(unmarked, dbname="elsewhere"))
+    configured = project.configure("prod", make_conninfo(unmarked, dbname="elsewhere"))
 
-    ran = settled.run("env", "mark", "prod", url=unmarked)
+    ran = configured.run("env", "mark", "prod", url=unmarked)
 
     assert (ran.code, "bakehouse.toml expects elsewhere" in ran.err) == (11, True)
-    assert settled.run("env", "show", url=unmarked).out == "not marked\n"
+    assert configured.run("env", "show", url=unmarked).out == "not marked\n"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,9 @@ def test_only_the_database_that_bakehouse_toml_names_is_marked(
         (PROD, Settings("prod", host="a", database="x"), ""),
     ],
 )
-def test_a_mismatch_has_a_reason(identity: Identity | None, settings: Settings, why: str) -> None:
+def test_every_mismatch_names_its_reason(
+    identity: Identity | None, settings: Settings, why: str
+) -> None:
     assert mismatch(identity, settings, "a", "x") == why
 
 
@@ -166,7 +168,9 @@ def test_a_mismatch_has_a_reason(identity: Identity | None, settings: Settings, 
         ('[prod]\nurl = "X"\nhost = "h"\ndatabase = "d"\n', "X, which holds the URL of prod"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(project: Project, toml: str, said: str) -> None:
+def test_invalid_settings_in_bakehouse_toml_are_refused(
+    project: Project, toml: str, said: str
+) -> None:
     (project.root / "bakehouse.toml").write_text(toml)
 
     ran = project.run("migrate", "status", "--env", "prod")

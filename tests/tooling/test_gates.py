@@ -1,4 +1,4 @@
-"""Each gate alone: from facts to a verdict with a reason. And what a rehearsal sees as breaking."""
+"""Each gate alone, from facts to a verdict with a reason, and the breaking changes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from bakehouse.environment import Settings
 from bakehouse.evidence import Run
 from bakehouse.gates import Facts, Observed
 from bakehouse.release import Tag
-from estate import Estate
-from tool import Project
+from command import Project
+from environments import Environments
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEEN: dict[str, list[str]] = {"breaking": [], "locked": [], "rewritten": [], "unseen": []}
@@ -90,13 +90,13 @@ CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
         True,
         "proved on staging",
     ),
-    (  # prod stopped on its way, and goes on
+    (  # prod stopped midway and continues
         gates.promotion,
         {"fingerprint": "f7", "own": (run(after="f7", outcome="failed"),)},
         True,
         "proved on staging",
     ),
-    (  # prod has moved since it stopped
+    (  # prod was changed after it stopped
         gates.promotion,
         {"fingerprint": "f8", "own": (run(after="f7", outcome="failed"),)},
         False,
@@ -137,7 +137,7 @@ CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
 
 
 @pytest.mark.parametrize(("gate", "facts", "ok", "reason"), CASES)
-def test_a_gate_judges_by_the_facts(
+def test_a_gate_decides_by_its_facts(
     gate: gates.Gate, facts: dict[str, Any], ok: bool, reason: str
 ) -> None:
     judged, said = gate(replace(FACTS, **facts))
@@ -145,7 +145,7 @@ def test_a_gate_judges_by_the_facts(
     assert (judged, said[: len(reason)]) == (ok, reason)
 
 
-def test_every_gate_is_judged_both_ways() -> None:
+def test_every_gate_has_a_case_that_passes_and_one_that_refuses() -> None:
     for gate, _ in gates.DEMANDS:
         assert {ok for tried, _, ok, _ in CASES if tried is gate} == {True, False}, gate
 
@@ -167,7 +167,7 @@ def test_every_gate_is_judged_both_ways() -> None:
         ),
     ],
 )
-def test_what_an_environment_demands(env: str, refused: set[str], warned: set[str]) -> None:
+def test_each_environment_has_its_gates(env: str, refused: set[str], warned: set[str]) -> None:
     bad = Facts(
         Settings(env), NOW, "no", ("no",), ("f",), "h", "f", ("no",), observed=Observed(("x",)),
         tag=Tag(None, None, ("no",)), holders=("no",), missing_secrets=("no",), smoke=("no",),
@@ -182,7 +182,7 @@ def test_what_an_environment_demands(env: str, refused: set[str], warned: set[st
     assert accepted == refused - {"identity", "history", "promotion"}
 
 
-def test_with_nothing_pending_only_the_database_itself_is_judged() -> None:
+def test_with_nothing_pending_only_the_gates_of_the_database_apply() -> None:
     idle = Facts(Settings("prod"), NOW)
 
     assert {
@@ -223,7 +223,7 @@ def test_with_nothing_pending_only_the_database_itself_is_judged() -> None:
         ("create index on public.t (a)", ""),
     ],
 )
-def test_a_breaking_change_is_seen_whatever_words_made_it(
+def test_a_breaking_change_is_found_whatever_statement_made_it(
     project: Project, blank: str, sql: str, breaks: str
 ) -> None:
     project.write(
@@ -247,7 +247,7 @@ def test_a_breaking_change_is_seen_whatever_words_made_it(
         assert seen["breaking"] == []
 
 
-def test_a_record_that_was_edited_moved_or_cut_is_found() -> None:
+def test_a_record_that_was_edited_moved_or_cut_is_reported() -> None:
     chain: list[evidence.Entry] = []
     for number in range(4):
         previous, text = chain[-1].hash if chain else "", f'{{"run": "{number}"}}'
@@ -263,24 +263,24 @@ def test_a_record_that_was_edited_moved_or_cut_is_found() -> None:
         assert evidence.broken(forged)
 
 
-def test_a_failed_smoke_walk_keeps_webhooks_out_until_somebody_lets_them_in(
-    estate: Estate,
+@pytest.mark.slow
+def test_a_failed_smoke_walk_keeps_webhooks_paused_until_they_are_resumed(
+    launched: Environments,
 ) -> None:
-    estate.launch()
-    estate.project.write(
+    launched.project.write(
         "20990101000002_M9_only_in_prod.sql",
         "do $$ begin if supabase_migrations.bakehouse_identity() ->> 'env' = 'prod' then\n"
         "grant select on public.orders to anon; end if; end; $$;\n",
     )
-    estate.commit()
-    estate.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
-    estate.prove()
-    del (variables := dict(estate.project.variables))["BAKEHOUSE_STAGING_URL"]
-    alone = replace(estate, project=replace(estate.project, variables=variables))
+    launched.commit()
+    launched.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    launched.prove()
+    del (variables := dict(launched.project.variables))["BAKEHOUSE_STAGING_URL"]
+    alone = replace(launched, project=replace(launched.project, variables=variables))
     accept = ("--accept-secrets", "no shop yet", "--env", "prod")
 
-    failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
-    paused = estate.query("prod", "select app.is_ingest_paused()")
+    failed = alone.project.run("migrate", "up", *accept)  # the evidence of staging comes from files
+    paused = launched.query("prod", "select app.is_ingest_paused()")
     again = alone.project.run("migrate", "up", *accept)
     resumed = alone.run("resume", env="prod")
     taken = alone.project.run("migrate", "up", *accept, "--accept-smoke", "anon may look")

@@ -1,4 +1,4 @@
-"""A deploy that is killed, wherever it is: the next one finishes it, or says why not."""
+"""A run that is killed at any write: the next run finishes it."""
 
 import subprocess
 import sys
@@ -9,11 +9,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import catalog, evidence, history
-from estate import Estate, mark, wait_for
-from servers import Server
-from tool import Project
+from command import Project
+from environments import Environments, mark, wait_for
+from postgres import Server
 
-# The tool, as it is, killed from inside just before the nth statement that writes.
+# The real command, which kills itself just before its nth statement that writes.
 KILLED = """
 import os, re, signal, sys
 import psycopg
@@ -55,7 +55,8 @@ def killed(project: Project, url: str, before: int) -> int:
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
-def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
+@pytest.mark.slow
+def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
     project: Project, server: Server, blank: str, first: int
 ) -> None:
     for name, text in FILES.items():
@@ -84,26 +85,28 @@ def test_a_run_killed_before_any_of_its_writes_is_finished_by_the_next(
         assert ("did not come to its end" in again.err) == ("killed" in outcomes)
         server.drop(str(conninfo_to_dict(url)["dbname"]))
         before += 4
-    assert before > 16  # as many writes there are, at the least
+    assert before > 16  # a run makes at least so many writes
 
 
-def test_prod_killed_midway_goes_on_and_lets_webhooks_in(estate: Estate) -> None:
-    estate.launch()
+@pytest.mark.slow
+def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
-    with psycopg.connect(estate.urls["prod"]) as blocker:
-        blocker.execute("select from app.leftover")  # young enough for the gate, until it is not
-        running = estate.project.start("migrate", "up", "--env", "prod", *accept)
-        wait_for(estate.urls["prod"], "select count(*) from pg_locks where not granted")
+    with psycopg.connect(launched.urls["prod"]) as blocker:
+        blocker.execute(
+            "select from app.leftover"
+        )  # the gate still allows a transaction as young as this
+        running = launched.project.start("migrate", "up", "--env", "prod", *accept)
+        wait_for(launched.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()
         running.communicate()
-    until = estate.query("prod", "select until - now() from app.ingest_pause")
-    unfinished = estate.run("log", env="prod")
-    again = estate.run("migrate", "up", *accept, env="prod")
+    until = launched.query("prod", "select until - now() from app.ingest_pause")
+    unfinished = launched.run("log", env="prod")
+    again = launched.run("migrate", "up", *accept, env="prod")
 
     assert isinstance(until, timedelta)
     assert timedelta(minutes=10) < until < timedelta(minutes=15)
     assert "unfinished" in unfinished.out
     assert again.code == 0, again.err
     assert "0 of 1 files are applied; going on from there" in again.err
-    assert estate.query("prod", "select count(*) from app.ingest_pause") == 0
-    assert estate.query("prod", "select to_regclass('app.leftover')") is None
+    assert launched.query("prod", "select count(*) from app.ingest_pause") == 0
+    assert launched.query("prod", "select to_regclass('app.leftover')") is None

@@ -1,4 +1,4 @@
-"""What is printed is read again by another's decoder, and says exactly the order's id."""
+"""Labels are read again by another decoder, which must find exactly the order's id."""
 
 import io
 import re
@@ -12,8 +12,8 @@ import zxingcpp
 from PIL import Image
 
 from bakehouse import label
-from support import make_order, make_staff, values
-from tool import Project
+from command import Project
+from rows import make_order, make_staff, values
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "^XZ~JA^FS_5E \\& >;>6 Crème brûlée 蛋糕 \x1b\n" + "long " * 40
@@ -38,18 +38,18 @@ def decode(png: bytes) -> list[tuple[str, str]]:
 
 
 def fields(zpl: bytes) -> list[str]:
-    """The data of each field, as a printer understands it."""
+    """Returns the data of each field, as a printer reads it."""
     plain = [
         re.sub(rb"_([0-9A-F]{2})", lambda code: bytes.fromhex(code[1].decode()), data).decode()
         for data in re.findall(rb"\^FH_\^FD(.*?)\^FS", zpl)
     ]
-    assert b"^CI28" in zpl  # else they would not be UTF-8
+    assert b"^CI28" in zpl  # the printer then reads UTF-8
     return plain
 
 
 @PAPERS
 @pytest.mark.parametrize("order_id", IDS)
-def test_the_picture_reads_as_the_id(order_id: str, paper: str) -> None:
+def test_the_barcode_in_the_picture_reads_as_the_id(order_id: str, paper: str) -> None:
     made = label.arrange(facts(order_id, HOSTILE), label.WIDTHS[paper])
 
     png = label.png(made)
@@ -62,7 +62,7 @@ def test_the_picture_reads_as_the_id(order_id: str, paper: str) -> None:
 
 @PAPERS
 @pytest.mark.parametrize("order_id", IDS)
-def test_the_bars_are_never_thinner_than_a_printer_can_hold(order_id: str, paper: str) -> None:
+def test_the_bars_are_never_too_thin_for_a_printer(order_id: str, paper: str) -> None:
     made = label.arrange(facts(order_id), label.WIDTHS[paper])
 
     picture = Image.open(io.BytesIO(label.png(made)))
@@ -82,21 +82,21 @@ def test_the_bars_are_never_thinner_than_a_printer_can_hold(order_id: str, paper
 
 @PAPERS
 @pytest.mark.parametrize("order_id", IDS)
-def test_the_whole_id_is_there_in_letters(order_id: str, paper: str) -> None:
+def test_the_whole_id_is_printed_as_text(order_id: str, paper: str) -> None:
     made = label.arrange(facts(order_id), label.WIDTHS[paper])
 
     assert "".join(text.words for text in made.texts if text.height == 40) == order_id
 
 
 @pytest.mark.parametrize("order_id", IDS)
-def test_the_barcode_of_zpl_has_exactly_the_id(order_id: str) -> None:
+def test_the_zpl_barcode_contains_exactly_the_id(order_id: str) -> None:
     zpl = label.zpl(label.arrange(facts(order_id), 576))
 
     assert re.search(rb"\^BC[NR],120,N,N,N,A\^FH_\^FD[0-9A-Za-z_-]+\^FS", zpl)
     assert fields(zpl)[-1] == order_id
 
 
-def test_no_word_of_an_order_is_a_command_to_the_printer() -> None:
+def test_no_text_of_an_order_becomes_a_printer_command() -> None:
     plain = label.zpl(label.arrange(facts("bannos-1", "x" * len(HOSTILE)), 576), copies=2)
     made = label.arrange(facts("bannos-1", HOSTILE), 576)
 
@@ -140,7 +140,7 @@ def test_the_command_prints_as_the_account_and_records_it_once(tmp_path: Path, c
     assert prints(clone, order_id) == [baker]
 
 
-def test_who_may_not_print_gets_no_label(tmp_path: Path, clone: str) -> None:
+def test_an_account_that_may_not_print_gets_no_label(tmp_path: Path, clone: str) -> None:
     order_id, _ = prepare(clone)
     out = tmp_path / "label.png"
 

@@ -1,12 +1,12 @@
-"""What a migration does to tables in use is seen by running it, and told with its line."""
+"""A rehearsal runs a migration and reports statements that hurt tables in use, by line."""
 
 from dataclasses import replace
 
 import pytest
 
 from bakehouse.lint import Finding
-from estate import Estate
-from tool import Project, query
+from command import Project, query
+from environments import Environments
 
 FIRST = "20260101000000_M0_cakes.sql"
 SECOND = "20260101000001_M0_change.sql"
@@ -27,14 +27,14 @@ BIG = "public.cakes"
 @pytest.fixture
 def baked(project: Project, blank: str) -> Project:
     project.write(FIRST, TABLE)
-    settled = project.settle("dev", blank, "large_rows = 100")
-    assert settled.run("migrate", "up").code == 0
+    configured = project.configure("dev", blank, "large_rows = 100")
+    assert configured.run("migrate", "up").code == 0
     query(blank, "analyze")
-    return settled
+    return configured
 
 
 def findings(project: Project, number: int = 0) -> list[tuple[str, str, str]]:
-    """Line, table and the words of what a rehearsal finds in the file of this number."""
+    """Returns line, table and text of each finding of a rehearsal in this file."""
     ran = project.run("migrate", "plan", "--json")
     assert ran.code == 0, ran.err
     return [
@@ -70,7 +70,7 @@ def findings(project: Project, number: int = 0) -> list[tuple[str, str, str]]:
         ),
     ],
 )
-def test_what_stops_people_or_the_release_before_is_found_at_its_line(
+def test_a_statement_that_blocks_people_or_breaks_the_old_release_is_reported_with_its_line(
     baked: Project, statement: str, table: str, what: str
 ) -> None:
     baked.write(SECOND, f"begin;\nselect 1;\n-- why\n{statement};\ncommit;\n")
@@ -92,20 +92,20 @@ def test_what_stops_people_or_the_release_before_is_found_at_its_line(
         "create or replace view public.names as select name from public.cakes",
     ],
 )
-def test_what_hurts_nobody_is_not_found(baked: Project, statement: str) -> None:
+def test_a_harmless_statement_is_not_reported(baked: Project, statement: str) -> None:
     baked.write(SECOND, f"begin;\n{statement};\ncommit;\n")
 
     assert findings(baked) == []
 
 
-def test_not_null_in_steps_is_not_found(baked: Project) -> None:
+def test_not_null_added_in_steps_is_not_reported(baked: Project) -> None:
     baked.write(SECOND, "alter table public.cakes validate constraint priced;\n")
     baked.write(THIRD, "alter table public.cakes alter price set not null;\n")
 
     assert [findings(baked, number) for number in (0, 1)] == [[], []]
 
 
-def test_an_enum_value_that_is_used_where_it_is_added_is_found(baked: Project) -> None:
+def test_an_enum_value_used_in_its_own_file_is_reported(baked: Project) -> None:
     baked.write(
         SECOND,
         "begin;\nalter type public.shape add value 'heart';\n"
@@ -116,7 +116,7 @@ def test_an_enum_value_that_is_used_where_it_is_added_is_found(baked: Project) -
     assert baked.run("migrate", "up").code == 7
 
 
-def test_an_enum_value_of_an_earlier_file_is_no_finding(baked: Project) -> None:
+def test_an_enum_value_of_an_earlier_file_is_not_reported(baked: Project) -> None:
     baked.write(SECOND, "alter type public.shape add value 'heart';\n")
     baked.write(THIRD, "update public.cakes set form = 'heart' where id = 1;\n")
 
@@ -124,7 +124,7 @@ def test_an_enum_value_of_an_earlier_file_is_no_finding(baked: Project) -> None:
     assert baked.run("migrate", "up").code == 0
 
 
-def test_a_small_table_makes_a_warning_and_a_large_one_an_error(baked: Project) -> None:
+def test_a_small_table_gives_a_warning_and_a_large_one_an_error(baked: Project) -> None:
     baked.write(
         SECOND,
         "create index cakes_idx on public.cakes (id);\n"
@@ -138,24 +138,25 @@ def test_a_small_table_makes_a_warning_and_a_large_one_an_error(baked: Project) 
     assert "Create it concurrently, in a file of its own" in said
 
 
-def test_the_size_that_counts_is_that_of_the_environment() -> None:
+def test_the_table_sizes_of_the_environment_decide() -> None:
     found = Finding("x.sql:1", BIG, 10, "builds an index", "Do not")
 
     assert (found.level(100), found.level(100, 1000)) == ("warning", "error")
     assert replace(found, table="").level(100) == "error"
 
 
-def test_the_lint_gate_refuses_what_a_rehearsal_found(estate: Estate) -> None:
-    estate.prove()
-    estate.project.write(
+@pytest.mark.slow
+def test_the_lint_gate_refuses_the_findings_of_a_rehearsal(environments: Environments) -> None:
+    environments.prove()
+    environments.project.write(
         "20990101000001_M9_required.sql",
         "begin;\nalter table app.leftover add required int not null;\ncommit;\n",
     )
-    estate.back_up()
-    assert estate.run("migrate", "plan", env="staging").code == 0
+    environments.back_up()
+    assert environments.run("migrate", "plan", env="staging").code == 0
 
-    refused = estate.run("migrate", "up", env="staging")
-    accepted = estate.run("migrate", "up", "--accept-lint", "nothing is in it", env="staging")
+    refused = environments.run("migrate", "up", env="staging")
+    accepted = environments.run("migrate", "up", "--accept-lint", "nothing is in it", env="staging")
 
     assert refused.code == 5
     assert "lint: 20990101000001_M9_required.sql:2: the release before this one" in refused.err

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from bakehouse.apply import LOCK_TRIES
-from servers import Server
-from tool import NOWHERE, Project, query
+from command import NOWHERE, Project, query
+from postgres import Server
 
 TABLE = "begin;\ncreate table public.cakes (id int, name text);\ncommit;\n"
 FIRST = "20260101000000_M0_cakes.sql"
@@ -28,7 +28,7 @@ def states(project: Project, url: str, *arguments: str) -> dict[str, str]:
     return {row["version"]: row["state"] for row in ran.json["migrations"]}
 
 
-def test_up_applies_each_file_once_and_keeps_who_when_and_what(
+def test_up_applies_each_file_once_and_records_account_time_and_sql(
     project: Project, blank: str
 ) -> None:
     project.write(FIRST, TABLE)
@@ -70,7 +70,7 @@ def test_up_applies_each_file_once_and_keeps_who_when_and_what(
         ("begin;\ndo $$\nbegin\n  raise 'out of %', 'eggs';\nend;\n$$;\ncommit;", 2, 1, "of eggs"),
     ],
 )
-def test_a_failing_file_says_where_and_leaves_nothing_behind(
+def test_a_failing_file_names_its_line_and_leaves_nothing_behind(
     project: Project, blank: str, text: str, line: int, column: int, said: str
 ) -> None:
     project.write(FIRST, TABLE)
@@ -90,7 +90,7 @@ def test_a_failing_file_says_where_and_leaves_nothing_behind(
     assert query(blank, "select to_regclass('public.x')") == [(None,)]
 
 
-def test_what_the_server_adds_to_an_error_is_passed_on(project: Project, blank: str) -> None:
+def test_the_hint_of_a_server_error_is_shown(project: Project, blank: str) -> None:
     project.write(FIRST, TABLE)
     project.write(SECOND, "select nmae from public.cakes;\n")
 
@@ -137,7 +137,7 @@ def test_a_warning_of_the_server_is_shown(project: Project, blank: str) -> None:
     assert "warning: no privileges were granted" in ran.err
 
 
-def test_a_killed_run_is_finished_by_the_next_and_nothing_happens_twice(
+def test_a_killed_run_is_finished_by_the_next_without_repeating_a_file(
     project: Project, blank: str
 ) -> None:
     project.write(FIRST, "begin;\ncreate table public.log (file int);\ncommit;\n")
@@ -175,7 +175,7 @@ def test_two_runs_at_once_apply_every_file_once(project: Project, blank: str) ->
     assert query(blank, "select count(*) from public.log") == [(1,)]
 
 
-def test_a_run_that_will_not_wait_says_who_is_at_work(project: Project, blank: str) -> None:
+def test_a_run_that_does_not_wait_names_the_running_one(project: Project, blank: str) -> None:
     project.write(FIRST, "begin;\nselect pg_sleep(6);\ncommit;\n")
     running = project.start("migrate", "up", url=blank)
     wait_for(
@@ -200,7 +200,7 @@ def wait_for(dsn: str, question: str) -> None:
         time.sleep(0.05)
 
 
-def test_a_lock_that_is_not_to_be_had_is_tried_again_and_names_the_blocker(
+def test_a_lock_that_is_not_available_is_retried_and_names_the_blocker(
     project: Project, blank: str
 ) -> None:
     project.write(FIRST, TABLE)
@@ -223,7 +223,7 @@ def test_a_lock_that_is_not_to_be_had_is_tried_again_and_names_the_blocker(
     assert after.code == 0
 
 
-def test_a_lock_that_comes_free_lets_the_file_through(project: Project, blank: str) -> None:
+def test_a_file_applies_once_its_lock_is_free(project: Project, blank: str) -> None:
     project.write(FIRST, TABLE)
     assert project.run("migrate", "up", url=blank).code == 0
     project.write(
@@ -243,7 +243,7 @@ def test_a_lock_that_comes_free_lets_the_file_through(project: Project, blank: s
 # --- files that cannot run in a transaction ---------------------------------------------------
 
 
-def test_an_index_that_failed_is_never_taken_for_done(project: Project, blank: str) -> None:
+def test_a_failed_concurrent_index_never_counts_as_done(project: Project, blank: str) -> None:
     project.write(
         FIRST,
         "create table public.cakes (id int, name text);\n"
@@ -284,7 +284,7 @@ def test_a_concurrent_index_that_outlived_its_killed_run_counts_as_done(
     )
     with psycopg.connect(blank) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        reader.execute("select from pg_class limit 1")  # an old snapshot, which the build awaits
+        reader.execute("select from pg_class limit 1")  # an old snapshot, for which the build waits
         running = project.start("migrate", "up", url=blank)
         wait_for(
             blank,
@@ -301,7 +301,7 @@ def test_a_concurrent_index_that_outlived_its_killed_run_counts_as_done(
     assert versions(blank) == ["20260101000000", "20260101000001"]
 
 
-# --- a history that disagrees -----------------------------------------------------------------
+# --- a history that differs from the files ----------------------------------------------------
 
 
 def test_an_edited_file_stops_the_run_until_it_is_rehashed(project: Project, blank: str) -> None:
@@ -323,7 +323,7 @@ def test_an_edited_file_stops_the_run_until_it_is_rehashed(project: Project, bla
     ]
 
 
-def test_a_comment_or_a_formatter_stops_nothing(project: Project, blank: str) -> None:
+def test_a_change_of_comments_or_format_does_not_stop_a_run(project: Project, blank: str) -> None:
     path = project.write(FIRST, TABLE)
     assert project.run("migrate", "up", url=blank).code == 0
     path.write_text("-- who bakes\n" + TABLE.replace("create table", "CREATE  TABLE"))
@@ -350,7 +350,7 @@ def test_an_older_file_is_out_of_order_unless_its_whole_milestone_was_left_out(
     assert "20260101000001 M0_icing: out of order, older than 20260101000003" in late.err
 
 
-def test_a_version_without_a_file_is_matched_by_its_sql_and_renamed(
+def test_a_version_without_a_file_is_found_by_its_sql_and_renamed(
     project: Project, blank: str
 ) -> None:
     path = project.write(FIRST, TABLE)
@@ -369,7 +369,9 @@ def test_a_version_without_a_file_is_matched_by_its_sql_and_renamed(
     assert versions(blank) == ["20260101000001"]
 
 
-def test_what_another_tool_applied_is_recognised_by_its_sql(project: Project, blank: str) -> None:
+def test_a_file_applied_by_another_tool_is_recognised_by_its_sql(
+    project: Project, blank: str
+) -> None:
     project.write(FIRST, TABLE)
     project.write(SECOND, "select 1;\n")
     with psycopg.connect(blank, autocommit=True) as conn:
@@ -426,7 +428,7 @@ def test_a_forgotten_version_runs_again(project: Project, blank: str) -> None:
         ("forget", "20260101000001"),
     ],
 )
-def test_a_repair_that_makes_no_sense_is_refused(
+def test_an_impossible_repair_is_refused(
     project: Project, blank: str, arguments: tuple[str, ...]
 ) -> None:
     project.write(FIRST, TABLE)
@@ -498,7 +500,7 @@ def test_plan_shows_what_would_happen_and_changes_nothing(project: Project, blan
     assert query(blank, "select count(*) from public.v") == [(0,)]
 
 
-def test_plan_says_when_files_need_a_commit_between_them(project: Project, blank: str) -> None:
+def test_plan_reports_files_that_need_a_commit_between_them(project: Project, blank: str) -> None:
     project.write(FIRST, "create type public.size as enum ('Small');\n")
     assert project.run("migrate", "up", url=blank).code == 0
     project.write(SECOND, "alter type public.size add value 'Large';\n")
@@ -510,7 +512,7 @@ def test_plan_says_when_files_need_a_commit_between_them(project: Project, blank
     assert project.run("migrate", "up", url=blank).code == 0
 
 
-def test_plan_of_a_failing_file_says_where(project: Project, blank: str) -> None:
+def test_plan_names_the_line_of_a_failing_file(project: Project, blank: str) -> None:
     project.write(FIRST, "select 1;\nselect 1 / 0;\n")
 
     ran = project.run("migrate", "plan", url=blank)
@@ -519,7 +521,7 @@ def test_plan_of_a_failing_file_says_where(project: Project, blank: str) -> None
     assert f"{FIRST}:2: division by zero" in ran.err
 
 
-def test_verify_names_what_changed_behind_the_migrations_back(project: Project, blank: str) -> None:
+def test_verify_names_objects_changed_outside_migrations(project: Project, blank: str) -> None:
     project.write(FIRST, TABLE)
     unknown = project.run("migrate", "verify", url=blank)
     project.run("migrate", "up", url=blank)
@@ -542,7 +544,7 @@ def test_verify_names_what_changed_behind_the_migrations_back(project: Project, 
 # --- connections ------------------------------------------------------------------------------
 
 
-def test_no_server_is_one_line_that_says_what_to_do(project: Project) -> None:
+def test_a_missing_server_gives_one_line_with_the_next_step(project: Project) -> None:
     ran = project.run("migrate", "up", url=NOWHERE)
 
     assert ran.code == 1
@@ -559,7 +561,7 @@ def test_no_server_is_one_line_that_says_what_to_do(project: Project) -> None:
         "s3cret-word",
     ],
 )
-def test_a_url_that_cannot_be_read_is_not_repeated(project: Project, url: str) -> None:
+def test_an_invalid_url_is_not_repeated(project: Project, url: str) -> None:
     ran = project.run("migrate", "up", url=url)
 
     assert ran.code == 2
@@ -596,9 +598,7 @@ def test_no_password_is_ever_shown(project: Project, server: Server, unmarked: s
     assert not any("s3cret-word" in run.out + run.err for run in runs)
 
 
-def test_a_connection_lost_in_the_middle_is_told_from_a_failing_file(
-    project: Project, blank: str
-) -> None:
+def test_a_lost_connection_is_not_reported_as_a_failing_file(project: Project, blank: str) -> None:
     project.write(FIRST, "begin;\nselect pg_sleep(20);\ncommit;\n")
     running = project.start("migrate", "up", "--json", url=blank)
     mine = "from pg_stat_activity where query like '%pg_sleep(20)%' and pid <> pg_backend_pid()"

@@ -1,4 +1,4 @@
-"""Bad files are refused before anything connects, with the file and the line."""
+"""Bad files are refused before any connection, with file and line."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from bakehouse import migrations
 from bakehouse.errors import BakehouseError
-from tool import NOWHERE, Project
+from command import NOWHERE, Project
 
 GOOD = "begin;\nselect 1;\ncommit;\n"
 FIRST = "20260101000000_M0_first.sql"
@@ -46,7 +46,7 @@ def test_a_bad_file_is_refused_before_connecting(
     assert said in ran.err
 
 
-def test_all_that_is_wrong_is_said_at_once(project: Project) -> None:
+def test_every_problem_of_the_files_is_reported_at_once(project: Project) -> None:
     project.write("20260101000000_M0_first.sql", "begin;")
     project.write("20260101000000_M0_twin.sql", GOOD)
     project.write("20260101000001_M0_bad.sql", "select '")
@@ -82,7 +82,7 @@ def test_all_that_is_wrong_is_said_at_once(project: Project) -> None:
         "\ufeffselect 1;\n",
     ],
 )
-def test_a_good_file_is_taken(tmp_path: Path, text: str) -> None:
+def test_a_valid_file_is_accepted(tmp_path: Path, text: str) -> None:
     (tmp_path / FIRST).write_text(text)
 
     assert [found.label for found in migrations.discover(tmp_path)] == [FIRST.removesuffix(".sql")]
@@ -101,7 +101,7 @@ def test_milestones_can_be_left_out_but_not_those_that_others_need(tmp_path: Pat
         migrations.select(found, {"M9"})
 
 
-def test_a_new_migration_comes_behind_all_others_with_its_down_script(project: Project) -> None:
+def test_a_new_migration_sorts_last_and_has_a_down_script(project: Project) -> None:
     project.write("29990101000000_M0_future.sql", GOOD)
 
     ran = project.run("migrate", "new", "M5", "Faster", "scans!", "--json")
@@ -116,11 +116,13 @@ def test_a_new_migration_comes_behind_all_others_with_its_down_script(project: P
 
 
 @pytest.mark.parametrize("arguments", [("five", "scans"), ("M5", "!")])
-def test_a_name_that_cannot_be_is_refused(project: Project, arguments: tuple[str, str]) -> None:
+def test_an_invalid_name_of_a_migration_is_refused(
+    project: Project, arguments: tuple[str, str]
+) -> None:
     assert project.run("migrate", "new", *arguments).code == 2
 
 
-def test_outside_a_project_the_tool_says_what_a_project_is(tmp_path: Path) -> None:
+def test_outside_a_project_the_error_says_what_a_project_is(tmp_path: Path) -> None:
     ran = Project(tmp_path).run("migrate", "status")
 
     assert ran.code == 2

@@ -1,4 +1,4 @@
-"""A pooler in transaction mode loses locks and settings between statements: it is refused."""
+"""A pooler in transaction mode is refused: it loses locks and settings between statements."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import embedded
-from tool import Project, free_port
+from command import Project, free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -58,7 +58,7 @@ def pooled(blank: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
         process.wait()
 
 
-def test_a_pooler_in_transaction_mode_is_refused_with_what_to_use_instead(
+def test_a_pooler_in_transaction_mode_is_refused_with_an_alternative(
     project: Project, pooled: Callable[[str], str]
 ) -> None:
     project.write("20260101000000_M0_one.sql", "select 1;\n")
@@ -70,7 +70,9 @@ def test_a_pooler_in_transaction_mode_is_refused_with_what_to_use_instead(
     assert "direct connection" in ran.err
 
 
-def test_a_pooler_in_session_mode_will_do(project: Project, pooled: Callable[[str], str]) -> None:
+def test_a_pooler_in_session_mode_is_accepted(
+    project: Project, pooled: Callable[[str], str]
+) -> None:
     project.write("20260101000000_M0_one.sql", "select 1;\n")
 
     ran = project.run("migrate", "up", "--json", url=pooled("session"))

@@ -1,4 +1,4 @@
-"""The README is true: its commands run and answer as shown, its tables are complete."""
+"""The commands of the README run and answer as shown, and its tables are complete."""
 
 import re
 import shlex
@@ -12,10 +12,11 @@ from psycopg.conninfo import conninfo_to_dict
 from bakehouse import sqltext
 from bakehouse.database import Connection
 from bakehouse.errors import EXIT_CODES
-from estate import Estate
-from servers import Server
-from support import acting_as, value, values
-from tool import Project, free_port
+from calls import acting_as
+from command import Project, free_port
+from environments import Environments
+from postgres import Server
+from rows import value, values
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,7 @@ VARIABLE = re.compile(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Project]:
-    """A copy of the project with its dev server up."""
+    """A copy of the project with a running dev server."""
     for part in ("supabase", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)
     project = Project(tmp_path)
@@ -40,18 +41,18 @@ def checkout(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Estate]:
+def fleet(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
     """A clean checkout with a new staging and a new prod."""
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     (tmp_path / ".gitignore").write_text("evidence/\nbackups/\n")
     urls = {env: server.dsn(server.copy(blank_template)) for env in ("staging", "prod")}
-    project = Project(tmp_path).settle("staging", urls["staging"])
-    project = project.settle("prod", urls["prod"], 'secrets = ["PAGER_KEY"]')
-    estate = Estate(project, urls).knowing("PAGER_KEY")
-    estate.git("init", "--quiet")
-    estate.commit()
+    project = Project(tmp_path).configure("staging", urls["staging"])
+    project = project.configure("prod", urls["prod"], 'secrets = ["PAGER_KEY"]')
+    environments = Environments(project, urls).knowing("PAGER_KEY")
+    environments.git("init", "--quiet")
+    environments.commit()
     with server.one_at_a_time():
-        yield estate
+        yield environments
     for url in urls.values():
         server.drop(str(conninfo_to_dict(url)["dbname"]))
 
@@ -70,7 +71,8 @@ def test_the_session_in_the_readme_runs_as_shown(checkout: Project) -> None:
         assert VARIABLE.sub("#", ran.out) == VARIABLE.sub("#", shown)
 
 
-def test_the_release_in_the_readme_runs_as_shown(fleet: Estate) -> None:
+@pytest.mark.slow
+def test_the_release_in_the_readme_runs_as_shown(fleet: Environments) -> None:
     for command, shown in session("text"):
         program, *arguments = shlex.split(command)
         if program == "git":

@@ -1,4 +1,4 @@
-"""docs/rpc.md is what the database says, and its examples run."""
+"""docs/rpc.md agrees with the database, and its examples run."""
 
 import re
 import shutil
@@ -12,9 +12,9 @@ from bakehouse import database, environment, reference
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
 from bakehouse.reference import Example
-from servers import Server
-from support import values
-from tool import Project
+from command import Project
+from postgres import Server
+from rows import values
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "rpc.md"
@@ -33,7 +33,7 @@ def seeded(server: Server, template: str) -> Iterator[Connection]:
 
 
 def run(conn: Connection, role: str, sql: str) -> psycopg.Cursor[tuple[object, ...]]:
-    """The answer of the last statement."""
+    """Returns the answer of the last statement."""
     api = role if role == "service_role" else "authenticated"
     database.act_as(conn, api, reference.ACCOUNTS[role])
     ran = conn.execute(sql.encode())
@@ -46,7 +46,7 @@ def lists(conn: Connection) -> list[str]:
     return values(conn, "select proname::text from pg_proc where proretset")
 
 
-def test_the_page_is_what_the_database_says(session_db: Connection) -> None:
+def test_the_page_agrees_with_the_database(session_db: Connection) -> None:
     page = reference.render(reference.read(session_db, PAGE.parent / "examples"))
 
     assert PAGE.read_text() == page, "write it again: bakehouse docs rpc"
@@ -57,7 +57,7 @@ def test_an_example_runs_as_the_role_it_names(seeded: Connection, example: Examp
     with seeded.transaction(force_rollback=True):
         ran = run(seeded, example.role, example.sql)
 
-        # a list may be empty, but who gets no row to call for has not called
+        # a list may be empty, but an example without rows has called nothing
         assert ran.rowcount > 0 or example.function in lists(seeded)
 
 
@@ -93,16 +93,14 @@ def test_the_example_of_calling_from_sql_runs(seeded: Connection) -> None:
         ("drop function public.get_flavours(text)", "an example of get_flavours"),
     ],
 )
-def test_a_page_that_would_not_be_whole_is_refused(db: Connection, bad: str, problem: str) -> None:
+def test_an_incomplete_page_is_refused(db: Connection, bad: str, problem: str) -> None:
     db.execute(bad.encode())
 
     with pytest.raises(BakehouseError, match=problem):
         reference.render(reference.read(db, PAGE.parent / "examples"))
 
 
-def test_the_command_writes_the_page_and_notices_when_it_is_stale(
-    tmp_path: Path, clone: str
-) -> None:
+def test_the_command_writes_the_page_and_reports_a_stale_one(tmp_path: Path, clone: str) -> None:
     for part in ("supabase", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)
     project, page = Project(tmp_path), tmp_path / "docs" / "rpc.md"

@@ -1,4 +1,4 @@
-"""The smoke walk sees what is wrong, and leaves nothing behind."""
+"""The smoke walk reports faults and leaves nothing behind."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -11,8 +11,8 @@ import pytest
 from bakehouse import smoke
 from bakehouse.database import Connection
 from bakehouse.smoke import Outcome
-from support import value, values
-from tool import Project
+from command import Project
+from rows import value, values
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def failures(outcomes: list[Outcome]) -> list[str]:
 
 
 def rows(conn: Connection) -> dict[str, int]:
-    """How many there are in each table of ours."""
+    """Returns the number of rows in each table of ours."""
     tables = values(
         conn,
         "select oid::regclass::text from pg_class where relkind in ('r', 'p')"
@@ -37,7 +37,7 @@ def rows(conn: Connection) -> dict[str, int]:
     return {table: value(conn, f"select count(*) from {table}") for table in tables}
 
 
-def test_an_order_is_walked_and_nothing_stays(clone: str) -> None:
+def test_the_smoke_walk_leaves_nothing_behind(clone: str) -> None:
     with psycopg.connect(clone, autocommit=True) as conn:
         before = rows(conn)
 
@@ -49,7 +49,7 @@ def test_an_order_is_walked_and_nothing_stays(clone: str) -> None:
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_it_walks_while_webhooks_are_held_back(clone: str) -> None:
+def test_the_smoke_walk_works_while_webhooks_are_paused(clone: str) -> None:
     outcomes = walk(clone, "select app.pause_ingest(null, 'a migration')")
 
     assert failures(outcomes) == []
@@ -57,7 +57,7 @@ def test_it_walks_while_webhooks_are_held_back(clone: str) -> None:
         assert value(conn, "select app.is_ingest_paused()") is True
 
 
-def test_it_walks_beside_shops_with_nearly_every_letter(clone: str) -> None:
+def test_the_smoke_walk_finds_a_free_store_letter(clone: str) -> None:
     taken: LiteralString = (
         "insert into public.stores (code, name, scan_letter, time_zone, currency)"
         " select 'shop_' || letter, letter, upper(letter), 'UTC', 'AUD'"
@@ -91,11 +91,13 @@ def test_it_walks_beside_shops_with_nearly_every_letter(clone: str) -> None:
         ),
     ],
 )
-def test_what_is_broken_is_seen(clone: str, broken: LiteralString, seen: str) -> None:
+def test_the_smoke_walk_reports_what_is_broken(
+    clone: str, broken: LiteralString, seen: str
+) -> None:
     assert re.search(seen, "\n".join(failures(walk(clone, broken))))
 
 
-def test_without_m5_the_walk_is_left_out_and_says_so(clone: str) -> None:
+def test_without_m5_the_smoke_walk_is_skipped_with_a_message(clone: str) -> None:
     outcomes = walk(clone, "drop function public.complete_packing")
 
     assert failures(outcomes) == []

@@ -1,4 +1,4 @@
-"""Cutting SQL into statements, with Postgres's own parser as the judge."""
+"""Splitting SQL into statements, compared with the parser of Postgres."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def cut_by_postgres(text: str) -> list[str]:
 @given(
     st.lists(st.sampled_from(PIECES), max_size=6), st.sampled_from([";", ";\n", " ;\n\n-- x;\n"])
 )
-def test_statements_are_cut_where_postgres_cuts_them(pieces: list[str], join: str) -> None:
+def test_statements_are_split_where_postgres_splits_them(pieces: list[str], join: str) -> None:
     text = join.join([*pieces, ""])
 
     cut = [pglast.parse_sql(statement.text)[0].stmt for statement in sqltext.split(text)]
@@ -52,14 +52,14 @@ def test_statements_are_cut_where_postgres_cuts_them(pieces: list[str], join: st
 
 
 @pytest.mark.parametrize("path", sorted(MIGRATIONS.glob("*.sql")), ids=lambda path: path.stem)
-def test_our_own_migrations_are_cut_where_postgres_cuts_them(path: Path) -> None:
+def test_our_own_migrations_are_split_where_postgres_splits_them(path: Path) -> None:
     text = path.read_text()
 
     assert len(sqltext.split(text)) == len(pglast.parse_sql(text))
 
 
 @given(st.text())
-def test_any_text_is_cut_or_refused_with_a_place(text: str) -> None:
+def test_any_text_is_split_or_refused_with_a_position(text: str) -> None:
     try:
         statements = sqltext.split(text)
     except sqltext.SqlTextError as refused:
@@ -75,7 +75,7 @@ def hash_of(text: str) -> str:
     return sqltext.sql_hash(sqltext.split(text))
 
 
-def test_comments_space_and_the_case_of_words_do_not_change_the_sql_hash() -> None:
+def test_comments_space_and_case_do_not_change_the_sql_hash() -> None:
     plain = hash_of("create table t (a int, b text default 'X');")
 
     assert plain == hash_of("-- new\nCREATE  TABLE t(a INT,b text DEFAULT 'X') ;\n\n")
@@ -91,7 +91,7 @@ def test_comments_space_and_the_case_of_words_do_not_change_the_sql_hash() -> No
         "create table t (a int, b text default $$X$$);",
     ],
 )
-def test_a_change_that_counts_changes_the_sql_hash(other: str) -> None:
+def test_a_change_of_meaning_changes_the_sql_hash(other: str) -> None:
     assert hash_of(other) != hash_of("create table t (a int, b text default 'X');")
 
 

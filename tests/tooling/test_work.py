@@ -1,4 +1,4 @@
-"""The worker, as a process, against an endpoint of our own that behaves as badly as real ones."""
+"""The worker as a process, against a local shop that fails in the ways of a real one."""
 
 import json
 import re
@@ -17,9 +17,10 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
+from calls import acting_as
+from command import Project, Ran
 from orders import payloads
-from support import acting_as, make_staff, value, values
-from tool import Project, Ran
+from rows import make_staff, value, values
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {"bannos": "token-of-bannos-0123456789", "flourlane": "token-of-flourlane-0123456"}
@@ -28,12 +29,12 @@ DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourl
 
 @dataclass
 class Shops:
-    """Two shops with two open locations each, what they hold, and how they misbehave."""
+    """Two shops with two open locations each, their stock and their faults."""
 
     stock: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     orders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sets: list[tuple[str, str, int]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)  # one for each of the next changes
+    troubles: list[str] = field(default_factory=list)  # one fault per change, in order
     asked: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -142,10 +143,10 @@ def shops() -> Iterator[Shops]:
                 self.end_headers()
                 self.wfile.write(text.encode())
             except OSError:
-                self.close_connection = True  # the worker has gone
+                self.close_connection = True  # the worker closed the connection
 
         def log_message(self, format: str, *args: object) -> None:
-            """Not into the test's output."""
+            """Keeps requests out of the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     server.daemon_threads = True
@@ -161,7 +162,7 @@ def shops() -> Iterator[Shops]:
 
 @pytest.fixture
 def db(clone: str) -> Iterator[Connection]:
-    """Of the test's own; the shops are connected, and the queue is empty."""
+    """A database for one test, with both shops connected and an empty queue."""
     with psycopg.connect(clone, autocommit=True) as db:
         for store, token in TOKENS.items():
             db.execute("select app.store_shop_secret(%s, 'token', %s)", (store, token))
@@ -170,7 +171,7 @@ def db(clone: str) -> Iterator[Connection]:
 
 
 def stock(db: Connection, shops: Shops, **counts: int) -> None:
-    """Items with so many to sell, which both shops carry and believe to be sold out."""
+    """Adds items with this stock, which both shops list as sold out."""
     for name, count in counts.items():
         db.execute(
             "insert into public.inventory_items (kind, sku, title, on_hand) "
@@ -216,7 +217,7 @@ def test_quantities_reach_every_open_location_of_every_shop(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=0)
-    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search finds it too
+    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this one
 
     ran = run(clone, shops)
 
@@ -228,14 +229,16 @@ def test_quantities_reach_every_open_location_of_every_shop(
 
 
 @pytest.mark.parametrize("sku", ['12" topper', "a:b (c) [d] {e} *|?", "back\\slash"])
-def test_any_sku_can_be_searched_for(db: Connection, clone: str, shops: Shops, sku: str) -> None:
+def test_a_sku_with_any_characters_is_found_in_the_shop(
+    db: Connection, clone: str, shops: Shops, sku: str
+) -> None:
     stock(db, shops, **{sku: 4})
 
     assert run(clone, shops).json["done"] == 1
     assert shops.stock["bannos"] == {sku: [4, 4]}
 
 
-def test_one_shop_that_sells_it_is_enough_and_none_is_a_failure(
+def test_a_push_succeeds_if_one_shop_sells_the_item_and_fails_if_none_does(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
@@ -249,7 +252,9 @@ def test_one_shop_that_sells_it_is_enough_and_none_is_a_failure(
     assert values(db, "select last_error from app.work_status") == ["no shop has balloon"]
 
 
-def test_what_is_no_longer_for_sale_needs_no_push(db: Connection, clone: str, shops: Shops) -> None:
+def test_an_item_that_is_no_longer_sold_needs_no_push(
+    db: Connection, clone: str, shops: Shops
+) -> None:
     push(db, "gone")
 
     assert run(clone, shops).json == {"ok": True, "code": 0, "done": 1, "failed": 0}
@@ -270,7 +275,7 @@ def test_a_throttled_worker_waits_and_asks_again(
     assert time.monotonic() - began > 0.6
 
 
-def test_a_shop_that_says_when_to_come_back_is_obeyed(
+def test_the_worker_waits_as_long_as_the_shop_asks(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7)
@@ -292,7 +297,8 @@ def test_a_shop_that_says_when_to_come_back_is_obeyed(
         ("hangs", "bannos: no answer (TimeoutError)"),
     ],
 )
-def test_p38_nothing_is_done_before_the_shop_has_said_so(
+@pytest.mark.spec("P38")
+def test_a_job_is_complete_only_after_the_shop_confirms(
     db: Connection, clone: str, shops: Shops, trouble: str, reason: str
 ) -> None:
     stock(db, shops, candle=7)
@@ -303,13 +309,15 @@ def test_p38_nothing_is_done_before_the_shop_has_said_so(
     assert (ran.json["done"], ran.json["failed"]) == (0, 1)
     assert jobs(db) == ["scheduled"]
     assert values(db, "select last_error from public.work_queue") == [reason]
-    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is told all the same
+    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is still updated
     db.execute("update public.work_queue set next_retry_at = now() where true")
     assert run(clone, shops).json["done"] == 1
     assert shops.stock["bannos"] == {"candle": [7, 7]}
 
 
-def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, shops: Shops) -> None:
+def test_a_wrong_token_fails_the_job_and_appears_in_no_log(
+    db: Connection, clone: str, shops: Shops
+) -> None:
     stock(db, shops, candle=7)
     secret = "wrong-token-0123456789"
     db.execute("select app.store_shop_secret('bannos', 'token', %s)", (secret,))
@@ -321,7 +329,8 @@ def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, sh
     assert secret not in ran.out + ran.err
 
 
-def test_p37_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
+@pytest.mark.spec("P37")
+def test_a_poisoned_job_becomes_a_dead_letter_and_blocks_no_other(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     db.execute(
@@ -342,11 +351,11 @@ def test_p37_a_poisoned_job_ends_as_a_dead_letter_and_stops_nobody(
     assert shops.stock["bannos"] == shops_before | {"candle": [7, 7]}
 
 
-def test_a_worker_killed_before_it_completes_loses_and_doubles_nothing(
+def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
-    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second is being
+    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second hangs
     worker = start(clone, shops, "--lease", "4", "--timeout", "1")
     while len(shops.sets) < 4:
         time.sleep(0.01)
@@ -363,7 +372,7 @@ def test_a_worker_killed_before_it_completes_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_told_to_stop_finishes_its_job_and_gives_the_others_back(
+def test_a_stopped_worker_finishes_its_job_and_releases_the_others(
     db: Connection, clone: str, shops: Shops, number: signal.Signals
 ) -> None:
     stock(db, shops, candle=7, balloon=2, topper=3)
@@ -382,7 +391,7 @@ def test_a_worker_told_to_stop_finishes_its_job_and_gives_the_others_back(
     assert values(db, "select retries from public.work_queue") == [0, 0]
 
 
-def test_an_idle_worker_hears_of_new_work_and_stops_when_told(
+def test_an_idle_worker_wakes_for_new_work_and_stops_on_a_signal(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     worker = start(clone, shops, "--json")
@@ -415,9 +424,7 @@ def test_a_long_batch_keeps_its_lease(db: Connection, clone: str, shops: Shops) 
     assert values(db, "select retries from public.work_archive") == [0]
 
 
-def test_a_change_during_its_push_is_pushed_as_well(
-    db: Connection, clone: str, shops: Shops
-) -> None:
+def test_a_change_during_a_push_is_pushed_too(db: Connection, clone: str, shops: Shops) -> None:
     stock(db, shops, candle=7)
     shops.troubles = ["hangs"]
     worker = start(clone, shops, "--once", "--json")
@@ -430,7 +437,7 @@ def test_a_change_during_its_push_is_pushed_as_well(
     assert shops.stock["flourlane"] == {"candle": [5, 5]}
 
 
-def test_reconcile_believes_the_shop_and_writes_it_down(
+def test_reconcile_takes_the_stock_of_the_shop_and_records_it(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
@@ -454,7 +461,7 @@ def test_reconcile_believes_the_shop_and_writes_it_down(
         ("--shop-url-template", "https://{nowhere}/"),
     ],
 )
-def test_what_the_worker_cannot_do_is_refused_at_once(
+def test_invalid_options_of_the_worker_are_refused_at_once(
     clone: str, shops: Shops, wrong: tuple[str, str]
 ) -> None:
     ran = run(clone, shops, *wrong)
@@ -462,7 +469,7 @@ def test_what_the_worker_cannot_do_is_refused_at_once(
     assert (ran.code, ran.json["kind"]) == (2, "usage")
 
 
-def test_the_tick_says_what_it_did(clone: str) -> None:
+def test_the_tick_prints_what_it_did(clone: str) -> None:
     first = Project(ROOT).run("tick", "--json", url=clone)
     second = Project(ROOT).run("tick", url=clone)
 
@@ -475,7 +482,8 @@ def sync(db: Connection, admin: UUID) -> None:
         assert value(db, "select public.sync_shopify_orders('bannos') ->> 'success'") == "true"
 
 
-def test_p4_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
+@pytest.mark.spec("P4")
+def test_fetched_orders_add_missing_ones_and_change_no_other(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     admin = make_staff(db, role="Admin")
@@ -501,7 +509,7 @@ def test_p4_orders_that_are_fetched_add_what_is_missing_and_touch_nothing_else(
     ).fetchone() == ("success", 1, 1, 1)
 
 
-def test_a_fetch_that_the_shop_refuses_ends_as_an_error_in_the_log(
+def test_a_fetch_that_the_shop_refuses_is_logged_as_an_error(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     sync(db, make_staff(db, role="Admin"))

@@ -18,12 +18,13 @@ from psycopg.conninfo import make_conninfo
 from testing.postgresql import Postgresql
 
 from bakehouse import apply, database, embedded, migrations, platform
+from rows import value
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
 
 
 class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
-    """The embedded binaries in a directory of its own, run by an unprivileged user."""
+    """A server of the embedded binaries in its own directory, run by an unprivileged user."""
 
     def __init__(self, binaries: embedded.Binaries, account: embedded.Account, home: Path) -> None:
         self.account = account
@@ -32,7 +33,7 @@ class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
             initdb=binaries.tool("initdb"),
             postgres=binaries.tool("postgres"),
             initdb_args=" ".join(embedded.initdb_options(binaries.version)) + " -A trust -N",
-            # -F: no fsync; an autovacuum worker in a template would hold up its copies
+            # -F: no fsync. Autovacuum is off because its session in a template blocks copies.
             postgres_args="-F -c listen_addresses=127.0.0.1 -c unix_socket_directories="
             " -c wal_level=logical -c autovacuum=off -c logging_collector=off",
         )
@@ -61,10 +62,10 @@ class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
         return True
 
     def poststart(self) -> None:
-        """Databases come from templates; the package would make one called test."""
+        """Databases come from templates. The package itself would create one named test."""
 
     def terminate(self, *_: object) -> None:
-        # nothing here is worth a checkpoint
+        # no data is needed again, so skip the checkpoint
         super(Postgresql, self).terminate(signal.SIGQUIT)
 
 
@@ -73,7 +74,7 @@ class Server:
     superuser: str  # conninfo
     migrator: str  # conninfo
     migration_role: str
-    password: str | None  # of the migration role and authenticator, where the server asks for one
+    password: str | None  # of the migration role and authenticator, if the server needs one
     prefix: str  # of database names, unique to this run and worker
 
     def superuser_dsn(self, database: str) -> str:
@@ -87,13 +88,13 @@ class Server:
             platform.bootstrap(conn, self.migration_role, self.password, regime)
 
     def create(self) -> str:
-        """An empty database, as the server makes them."""
+        """Creates an empty database. Returns its name."""
         name = self._name()
         self._administer("create database {} template template0", name)
         return name
 
     def copy(self, template: str) -> str:
-        """A database like the template, to which nobody may be connected."""
+        """Copies a template to which no session is connected. Returns the name of the copy."""
         name, owner = self._name(), self.migration_role
         # copying files takes half as long as writing them to the WAL
         self._administer(
@@ -101,12 +102,22 @@ class Server:
         )
         return name
 
+    def restore(self, database: str, template: str) -> None:
+        """Replaces a database by a copy of the template, with the same name and OID."""
+        with psycopg.connect(self.superuser) as conn:
+            oid = value(conn, "select oid from pg_database where datname = %s", database)
+        self.drop(database)
+        self._administer(
+            "create database {} template {} owner {} strategy file_copy oid {}",
+            *(database, template, self.migration_role, oid),
+        )
+
     def drop(self, database: str) -> None:
         self._administer("drop database if exists {} with (force)", database)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
-        """Roles belong to the whole cluster: migrations that create them must not meet there."""
+        """Runs one at a time on the server: two migrations that create a role would collide."""
         with psycopg.connect(self.superuser) as conn:
             conn.execute("select pg_advisory_xact_lock(hashtext('bakehouse tests'))")
             yield
@@ -114,13 +125,16 @@ class Server:
     def _name(self) -> str:
         return f"{self.prefix}_{uuid.uuid4().hex[:8]}"
 
-    def _administer(self, statement: LiteralString, *names: str) -> None:
+    def _administer(self, statement: LiteralString, *names: str | int) -> None:
+        words = [
+            sql.Identifier(name) if isinstance(name, str) else sql.Literal(name) for name in names
+        ]
         with psycopg.connect(self.superuser, autocommit=True) as conn:
-            conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            conn.execute(sql.SQL(statement).format(*words))
 
 
 def migrate(dsn: str) -> None:
-    """All migrations, by the engine that users have."""
+    """Applies all migrations, with the engine that users run."""
     with database.connect(dsn, "tests") as conn:
         for _ in apply.run(conn, dsn, migrations.discover(MIGRATIONS), None, print):
             pass
@@ -147,7 +161,7 @@ def embedded_server(prefix: str) -> Iterator[Server]:
 
 @contextmanager
 def foreign_server(url: str, prefix: str, run: str) -> Iterator[Server]:
-    """A server that is already there; its databases that this worker made are dropped."""
+    """Uses a running server. Drops the databases of this worker at the end."""
     role = "bakehouse_migrator"  # `postgres` is the superuser of most servers
     password = hashlib.sha256(f"{url} {run}".encode()).hexdigest()  # the workers share the role
     superuser = make_conninfo(url)

@@ -1,4 +1,4 @@
-"""What tests of projects share: somebody who calls their functions."""
+"""Accounts that call the functions of projects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +8,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
+from calls import acting_as
 from orders.races import Call
-from support import acting_as, make_staff, values
+from rows import make_staff, values
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,18 @@ class Caller:
     account: UUID
 
     def rows(self, function: str, *arguments: object, **named: object) -> list[Any]:
-        """What a function answers, row by row."""
+        """Returns the answer of a function, row by row."""
         query, parameters = self._query(function, arguments, named)
         with acting_as(self.db, "authenticated", self.account):
             return [row[0] for row in self.db.execute(query, parameters)]
 
     def __call__(self, function: str, *arguments: object, **named: object) -> Any:
-        """The one thing that a function answers."""
+        """Returns the one value that a function gives."""
         (answer,) = self.rows(function, *arguments, **named)
         return answer
 
     def records(self, function: str, *arguments: object, **named: object) -> list[Any]:
-        """What a function answers in rows of several columns, each by its names."""
+        """Returns the rows of a function with several columns, each as a dict."""
         query, parameters = self._query(function, arguments, named)
         shaped = sql.SQL("select to_jsonb(answer) from ({}) as called (answer)").format(query)
         with acting_as(self.db, "authenticated", self.account):
@@ -47,16 +48,16 @@ class Caller:
         return str(self("create_task", title, attrs)["uuid"])
 
     def row(self, project: str, title: str = "Tasting", **attrs: object) -> str:
-        """A row for a new task of this title."""
+        """Adds a row for a new task with this title. Returns the row's id."""
         made = self("create_assignment", project, self.task(title), attrs)
         return str(made["uuid"])
 
     def inside(self, parent: str, name: str = "Sugar flowers", **attrs: object) -> str:
-        """A sub-project."""
+        """Adds a sub-project. Returns its id."""
         return str(self("create_subproject", parent, name, attrs)["uuid"])
 
     def link(self, child: str) -> Any:
-        """The row that a sub-project is."""
+        """Returns the row of a sub-project in its parent."""
         (row,) = self.db.execute(
             "select to_jsonb(rows) from public.project_assignments as rows "
             "where rows.child_project_uuid = %s",
@@ -71,13 +72,13 @@ class Caller:
         return [row["label"] for row in self.rows("list_assignments", project)]
 
     def waits(self, project: str) -> set[tuple[str, str]]:
-        """Who waits for whom, by label."""
+        """Returns the dependencies of a project as pairs of labels."""
         rows = self.rows("list_assignments", project)
         label = {row["uuid"]: row["label"] for row in rows}
         return {(row["label"], label[other]) for row in rows for other in row["depends_on"]}
 
     def activities(self) -> list[str]:
-        """What has been written down, oldest first."""
+        """Returns the recorded activities, oldest first."""
         return values(
             self.db, "select action from public.activities order by inserted_at, cmin::text::bigint"
         )
@@ -107,7 +108,7 @@ def caller(db: Connection, role: str = "Supervisor") -> Caller:
 
 
 def switch(db: Connection, enabled: str) -> None:
-    """Switch the catalog on or off."""
+    """Switches the catalog on or off."""
     db.execute(
         "insert into public.settings (key, value) values ('entities_enabled', %s::jsonb) "
         "on conflict on constraint settings_key do update set value = excluded.value",
@@ -116,7 +117,7 @@ def switch(db: Connection, enabled: str) -> None:
 
 
 def calling(account: UUID, function: str, *arguments: object) -> Call:
-    """One side of a race, for orders.races.meet."""
+    """Returns one side of a race for orders.races.meet."""
     places = ", ".join(["%s"] * len(arguments))
     query = f"select public.{function}({places})"
     return Call(account, query, tuple(map(_adapted, arguments)))

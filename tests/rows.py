@@ -1,15 +1,11 @@
-"""What tests of the backend share: act as somebody, make rows, expect a refusal."""
+"""Rows that tests make and read."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
-import psycopg
-import pytest
 from psycopg import sql
 
 from bakehouse.database import Connection
@@ -18,49 +14,19 @@ _numbers = count(20001)
 
 
 def value(db: Connection, query: LiteralString, *parameters: object) -> Any:
-    """The one value that a query returns."""
+    """Returns the one value that a query gives."""
     row = db.execute(query, parameters or None).fetchone()
     assert row is not None, f"no row: {query}"
     return row[0]
 
 
 def values(db: Connection, query: LiteralString, *parameters: object) -> list[Any]:
-    """The first column of what a query returns."""
+    """Returns the first column of a query."""
     return [row[0] for row in db.execute(query, parameters or None)]
 
 
-@contextmanager
-def acting_as(db: Connection, role: str, user_id: UUID | None = None) -> Iterator[None]:
-    """Be a role with the claims of an account, as the API would; a failure inside is undone."""
-    claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
-    before = db.execute(
-        "select current_setting('role'), current_setting('request.jwt.claims', true)"
-    ).fetchone()
-    assert before is not None
-    with db.transaction():
-        _become(db, role, json.dumps(claims))
-        yield
-        _become(db, *before)
-
-
-def _become(db: Connection, role: object, claims: object) -> None:
-    db.execute(
-        "select set_config('request.jwt.claims', coalesce(%s, ''), true), "
-        "set_config('role', %s, true)",
-        (claims, role),
-    )
-
-
-@contextmanager
-def raises_code(code: str, sqlstate: str) -> Iterator[None]:
-    """A refusal by app.fail: its symbol and its status."""
-    with pytest.raises(psycopg.Error) as refusal:
-        yield
-    assert (refusal.value.diag.message_hint, refusal.value.sqlstate) == (code, sqlstate)
-
-
 def set_clock(db: Connection, when: datetime | str) -> None:
-    """What app.now() answers for the rest of this transaction."""
+    """Sets app.now() for the rest of this transaction."""
     db.execute(
         "insert into app.clock (at) values (%s) on conflict (xid) do update set at = excluded.at",
         (when,),
@@ -75,7 +41,7 @@ def make_staff(
     is_active: bool = True,
     approved: bool = True,
 ) -> UUID:
-    """A member of staff; without a store they work in every one."""
+    """Adds a member of staff. Without a store they work in every store."""
     user_id = uuid4()
     db.execute(
         "insert into public.staff_shared (user_id, full_name, role, store, is_active, approved) "
@@ -88,7 +54,7 @@ def make_staff(
 def make_order(
     db: Connection, *, store: str = "bannos", stage: str = "Filling", **columns: object
 ) -> str:
-    """An order, with a number of its own unless `columns` say otherwise; its id."""
+    """Adds an order. Returns its id. The number is new unless `columns` has one."""
     number = next(_numbers)
     row: Mapping[str, object] = {
         "store": store,
@@ -109,7 +75,7 @@ def make_order(
 
 
 def record_event(db: Connection, order_id: str, event_type: str = "create") -> int:
-    """An event of an order, at the stage it is in; its number."""
+    """Adds an event of an order at its current stage. Returns the event's id."""
     number: int = value(
         db,
         "insert into public.stage_events (store, order_id, stage, event_type) "

@@ -1,4 +1,4 @@
-"""The tool as its users have it: a process, in a project of its own."""
+"""The `bakehouse` command as users run it: a process, in a project folder."""
 
 import json
 import os
@@ -31,13 +31,13 @@ class Ran:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with migrations, and the command run in it."""
+    """A folder with migrations, in which the command runs."""
 
     root: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def settle(self, env: str, url: str, *settings: str) -> "Project":
-        """The project with one more environment in its bakehouse.toml."""
+    def configure(self, env: str, url: str, *settings: str) -> "Project":
+        """Adds an environment to bakehouse.toml. Returns the project that knows its URL."""
         place, variable = conninfo_to_dict(url), f"BAKEHOUSE_{env.upper()}_URL"
         lines = [f"[{env}]", f'url = "{variable}"', f'host = "{place["host"]}"']
         lines += [f'database = "{place["dbname"]}"', *settings, ""]
