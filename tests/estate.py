@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from bakehouse import database, environment
-from bakehouse.environment import Settings
+from bakehouse import database
+from bakehouse.deploy import environment
+from bakehouse.deploy.environment import Settings
 from tool import Project, Ran
 
 _FILE = (

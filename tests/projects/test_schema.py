@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 import servers
-from bakehouse import environment
 from bakehouse.database import Connection
+from bakehouse.deploy import environment
 from support import value, values
 
 FOREIGN_KEYS = {

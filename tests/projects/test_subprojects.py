@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 import servers
-from bakehouse import apply, database, migrations
+from bakehouse import database
 from bakehouse.database import Connection
+from bakehouse.migrations import apply
+from bakehouse.migrations.files import discover
 from orders.races import meet
 from projects.calls import Caller, caller, calling
 from security.test_converge import dump
@@ -596,7 +598,7 @@ def test_p51_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -
 def migrate_to(dsn: str, *leave_out: str) -> None:
     """All migrations but those of these milestones."""
     files = [
-        file for file in migrations.discover(servers.MIGRATIONS)
+        file for file in discover(servers.MIGRATIONS)
         if not file.name.startswith(leave_out)
     ]  # fmt: skip
     with database.connect(dsn, "tests") as conn:

@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 import servers
-from bakehouse import apply, database, migrations
+from bakehouse import database
 from bakehouse.database import Connection
+from bakehouse.migrations import apply
+from bakehouse.migrations.files import discover
 from projects.calls import Caller, caller, switch
 from servers import Server
 
@@ -18,7 +20,7 @@ def migrate(dsn: str, *milestones: str) -> None:
     """Apply the files of these milestones, or of all."""
     files = [
         file
-        for file in migrations.discover(servers.MIGRATIONS)
+        for file in discover(servers.MIGRATIONS)
         if not milestones or file.milestone in milestones
     ]
     with database.connect(dsn, "tests") as conn:

@@ -13,11 +13,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import database, dump, embedded, environment
-from bakehouse.backup import Backup, newest
-from bakehouse.embedded import Binaries
-from bakehouse.environment import Settings
+from bakehouse import database
+from bakehouse.deploy import environment
+from bakehouse.deploy.backup import binaries_for
+from bakehouse.deploy.backup_age import Backup, newest
+from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
+from bakehouse.server import cluster
+from bakehouse.server.account import unprivileged
+from bakehouse.server.binaries import Binaries, find_binaries, installed_binaries, system_binaries
 from tool import Project
 
 PGBACKREST = shutil.which("pgbackrest")
@@ -122,11 +126,11 @@ def test_a_drill_finds_rows_and_objects_that_did_not_come_back(
 
 
 def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> None:
-    newest_here = max(binaries.version for binaries in embedded.installed())
+    newest_here = max(binaries.version for binaries in installed_binaries())
 
-    assert dump.able(newest_here).version == newest_here
+    assert binaries_for(newest_here).version == newest_here
     with pytest.raises(BakehouseError, match=f"the database is Postgres {newest_here + 1}"):
-        dump.able(newest_here + 1)
+        binaries_for(newest_here + 1)
 
 
 def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
@@ -230,9 +234,9 @@ def archiving(
     project: Project, binaries: Binaries, command: Callable[[str, int], str]
 ) -> Iterator[Project]:
     """The project on a server with this archive_command, which knows the data and the port."""
-    account = embedded.unprivileged()
-    with embedded.scratch(binaries) as port:
-        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+    account = unprivileged()
+    with cluster.scratch(binaries) as port:
+        with database.connect(cluster.superuser_dsn(port), "tests") as conn:
             shown = conn.execute("show data_directory").fetchone()
             data = str(shown and shown[0])
             text = command(data, port).replace("'", "''")
@@ -241,14 +245,14 @@ def archiving(
             conn.execute(f"alter system set archive_command = '{text}'".encode())
         restart = [binaries.tool("pg_ctl"), "restart", "-w", "-D", data, "-l", f"{data}/log"]
         subprocess.run(account.command(restart), check=True, capture_output=True, cwd="/")
-        with database.connect(embedded.dsn(port), "tests") as conn:
+        with database.connect(cluster.dsn(port), "tests") as conn:
             environment.mark(conn, Settings("dev"))
-        yield project.settle("dev", embedded.dsn(port).replace(" connect_timeout=10", ""))
+        yield project.settle("dev", cluster.dsn(port).replace(" connect_timeout=10", ""))
 
 
 def switch_wal(port: int, query: str) -> None:
     """Let the server archive a file, and wait for what the query says about it."""
-    with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+    with database.connect(cluster.superuser_dsn(port), "tests") as conn:
         conn.execute("create table public.traffic ()")
         conn.execute("select pg_switch_wal()")
         deadline = time.monotonic() + 20
@@ -265,12 +269,12 @@ def port_of(project: Project) -> int:
 
 def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> None:
     keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
-    with archiving(project, embedded.find_binaries(), lambda data, _: keep.format(data)) as settled:
+    with archiving(project, find_binaries(), lambda data, _: keep.format(data)) as settled:
         port = port_of(settled)
         before = said(settled, "pg_stat_archiver")
         switch_wal(port, "select archived_count > 0 from pg_stat_archiver")
         after = said(settled, "pg_stat_archiver")
-        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+        with database.connect(cluster.superuser_dsn(port), "tests") as conn:
             conn.execute("drop table public.traffic")
             conn.execute("copy (select 1) to program 'touch broken'")
         switch_wal(port, "select last_failed_time > last_archived_time from pg_stat_archiver")
@@ -283,7 +287,7 @@ def test_a_server_that_archives_says_when_until_it_fails(project: Project) -> No
 
 
 def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> None:
-    with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as settled:
+    with archiving(project, find_binaries(), lambda *_: "/bin/true") as settled:
         switch_wal(port_of(settled), "select archived_count > 0 from pg_stat_archiver")
 
         assert said(settled, "pg_stat_archiver").problem == "archive_command keeps nothing"
@@ -291,17 +295,17 @@ def test_a_server_that_archives_into_nothing_has_no_backup(project: Project) -> 
 
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
 def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project) -> None:
-    binaries = embedded.system_binaries(other_than=0)
+    binaries = system_binaries(other_than=0)
     if binaries is None:
         pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")
-    account = embedded.unprivileged()
+    account = unprivileged()
     calls: list[list[str]] = []
 
     def push(data: str, port: int) -> str:
         Path(data, "pgbackrest.conf").write_text(
             f"[global]\nrepo1-path={data}/repo\nrepo1-retention-full=1\nlog-path={data}\n"
             f"lock-path={data}/locks\n[cakes]\npg1-path={data}\npg1-port={port}\n"
-            f"pg1-socket-path={data}\npg1-user={embedded.SUPERUSER}\n"
+            f"pg1-socket-path={data}\npg1-user={cluster.SUPERUSER}\n"
         )
         calls.append([str(PGBACKREST), f"--config={data}/pgbackrest.conf", "--stanza=cakes"])
         return " ".join([*calls[0], "archive-push", "%p"])
@@ -309,7 +313,7 @@ def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project)
     def pgbackrest(*arguments: str) -> None:
         command = [
             str(shutil.which("env")),
-            f"PGPASSWORD={embedded.PASSWORD}",
+            f"PGPASSWORD={cluster.PASSWORD}",
             *calls[0],
             *arguments,
         ]
@@ -324,10 +328,10 @@ def test_a_real_pgbackrest_is_asked_and_only_about_this_server(project: Project)
         empty = said(settled, "pgbackrest")
         pgbackrest("backup", "--type=full", "--start-fast")
         full = said(settled, "pgbackrest")
-        with embedded.scratch(binaries) as port:
-            with database.connect(embedded.dsn(port), "tests") as conn:
+        with cluster.scratch(binaries) as port:
+            with database.connect(cluster.dsn(port), "tests") as conn:
                 environment.mark(conn, Settings("dev"))
-            shown = settled.run("backup", "probe", url=embedded.dsn(port))
+            shown = settled.run("backup", "probe", url=cluster.dsn(port))
 
     assert none.taken_at is None
     assert "no valid backups" in empty.problem

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bakehouse.lint import Finding
+from bakehouse.migrations.watch import Finding
 from estate import Estate
 from tool import Project, query
 

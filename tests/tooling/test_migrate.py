@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from bakehouse.apply import LOCK_TRIES
+from bakehouse.migrations.apply import LOCK_TRIES
 from servers import Server
 from tool import NOWHERE, Project, query
 

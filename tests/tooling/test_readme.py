@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import sqltext
 from bakehouse.database import Connection
 from bakehouse.errors import EXIT_CODES
+from bakehouse.migrations import sqltext
 from estate import Estate
 from servers import Server
 from support import acting_as, value, values
