@@ -5,7 +5,7 @@ do $$
 begin
   execute format(
     'create or replace function supabase_migrations.bakehouse_identity() returns jsonb'
-    ' language sql immutable set search_path = '''' as %L',
+    ' language sql immutable set search_path = pg_catalog, pg_temp as %L',
     format('select %L::jsonb', current_setting('bakehouse.identity'))
   );
 end;
