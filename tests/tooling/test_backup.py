@@ -74,8 +74,8 @@ def test_a_backup_is_private_checked_and_on_record(dumped: Project) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda file: file.unlink(), "is gone"),
-        (lambda file: file.write_bytes(b"PGDMP"), "is not of the"),
+        (lambda file: file.unlink(), "is missing"),
+        (lambda file: file.write_bytes(b"PGDMP"), "no longer has the"),
     ],
 )
 def test_a_backup_that_is_gone_or_cut_short_does_not_count(
@@ -151,7 +151,7 @@ def test_a_dump_that_was_changed_is_not_restored(dumped: Project) -> None:
         ("echo 1767323045", ""),
         ("echo yesterday", "Invalid isoformat"),
         ("echo 2026-01-02T03:04:05", "has no time zone"),
-        ("echo 2999-01-02T03:04:05Z", "is yet to come"),
+        ("echo 2999-01-02T03:04:05Z", "is in the future"),
         ("echo no permission >&2; exit 3", "exit 3: no permission"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_program_that_is_not_there_is_a_reason(project: Project, blank: str) -
     ("facts", "expected"),
     [
         ({"backups": [], "pitr_enabled": False}, "has no completed backup"),
-        ({"message": "no such project"}, "in a form that is not known"),
+        ({"message": "no such project"}, "in an unknown form"),
         (
             {
                 "pitr_enabled": False,

@@ -81,7 +81,7 @@ def _archiver(conn: Connection) -> Backup:
     if not state.enabled:
         return Backup(source, None, "archive_mode is off")
     if state.idle:
-        return Backup(source, None, "archive_command stores nothing")
+        return Backup(source, None, "archive_command keeps nothing")
     if state.archived_at is None:
         return Backup(source, None, "no WAL has been archived")
     if state.failed_at and state.failed_at > state.archived_at:

@@ -123,7 +123,7 @@ def prepare(root: Path, tag: str, files: list[Migration], left_out: frozenset[st
 def _require_taggable(root: Path, tag: str) -> None:
     problems = list(_uncommitted(root))
     if not (tag.startswith("v") and tag[1:2].isdigit()):
-        problems.append(f"'{tag}' is not the name of a release: use v and a number, such as v1.2.0")
+        problems.append(f"'{tag}' is no release: use v and a number, such as v1.2.0")
     elif git(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}") is not None:
         problems.append(f"{tag} exists")
     if git(root, "rev-parse", "HEAD") is None:
