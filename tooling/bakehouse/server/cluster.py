@@ -119,7 +119,7 @@ def create(cluster: Cluster) -> None:
     place = cluster.data.parent
     free = shutil.disk_usage(place).free
     if free < _ROOM:
-        raise disk_full(place, f"{free // 2**20} MB are free, {_ROOM // 2**20} MB are needed")
+        raise disk_full(place, f"{free // 2**20} MB are free, {_ROOM // 2**20} are needed")
     with _prepared(cluster.data) as new:
         fresh = replace(cluster, data=new)
         _fill(fresh)
