@@ -260,5 +260,7 @@ def _require_same(scratch: Connection, last: Recorded, objects: catalog.Objects)
     ]
     if wrong:
         lines = "\n  ".join(wrong[:20])
-        raise BakehouseError("backup", f"the restored database differs from the backup\n  {lines}")
+        raise BakehouseError(
+            "backup", f"the restored database does not match the backup\n  {lines}"
+        )
     return [f"{name} is not installed on this machine" for name in absent]
