@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bakehouse import embedded
+from bakehouse.server import cluster, embedded
 
 PROJECT = Path(__file__).parents[1]
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
@@ -21,7 +21,7 @@ def migrated(port: int) -> Iterator[str]:
         home.chmod(0o755)
         embedded.start(home, port)
         try:
-            dsn = embedded.dsn(port)
+            dsn = cluster.dsn(port)
             where = ["--project", str(PROJECT), "--database-url", dsn]
             for command in (["env", "mark", "dev"], ["migrate", "up"]):
                 subprocess.run([BAKEHOUSE, *command, *where], check=True, capture_output=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from bakehouse import embedded
+from bakehouse.server import cluster, embedded
 
 PORT = 54498
 ROUNDS = 5
@@ -35,7 +35,7 @@ def main() -> None:
 
 def connect(project: Path) -> None:
     embedded.start(project, PORT)
-    psycopg.connect(embedded.dsn(PORT)).close()
+    psycopg.connect(cluster.dsn(PORT)).close()
 
 
 def timed(work: Callable[[], None]) -> float:

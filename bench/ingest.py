@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from bakehouse import embedded
+from bakehouse.server import cluster
 from bench_server import migrated
 
 PORT = 54496
@@ -139,7 +139,7 @@ def fill(conn: psycopg.Connection) -> None:
         (ORDERS,),
     )
     conn.execute("vacuum analyze public.orders, public.shopify_orders")
-    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as superuser:
+    with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as superuser:
         superuser.execute("checkpoint")
     conn.execute("set role service_role")
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import psycopg
 
-from bakehouse import database, embedded, environment
-from bakehouse.environment import Settings
+from bakehouse import database
+from bakehouse.deploy import environment
+from bakehouse.deploy.environment import EnvironmentName, Settings
+from bakehouse.server import cluster, embedded
 
 BAKEHOUSE = str(Path(sys.executable).with_name("bakehouse"))
 FILES = 200
@@ -86,11 +88,11 @@ def measure(files: Path) -> None:
 
 def fresh() -> str:
     """A new database, made and synced before the measured time."""
-    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+    with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
         conn.execute("drop database if exists bench with (force)")
         conn.execute("create database bench owner postgres")
         conn.execute("checkpoint")
-    url = embedded.dsn(PORT, "bench")
+    url = cluster.dsn(PORT, "bench")
     mark(url, "dev")
     return url
 
@@ -106,7 +108,7 @@ def check(files: Path, url: str) -> float:
     return took
 
 
-def mark(url: str, env: str) -> None:
+def mark(url: str, env: EnvironmentName) -> None:
     with database.connect(url, "bench") as conn:
         environment.mark(conn, Settings(env))
 

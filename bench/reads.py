@@ -16,8 +16,8 @@ from typing import LiteralString
 import psycopg
 
 import bakery
-from bakehouse import embedded
 from bakehouse.database import Connection
+from bakehouse.server import cluster
 from bench_server import migrated
 
 PORT = 54495
@@ -61,7 +61,7 @@ OTHERS: tuple[tuple[str, LiteralString], ...] = (
 
 def main() -> None:
     with migrated(PORT):
-        with psycopg.connect(embedded.superuser_dsn(PORT, "template1"), autocommit=True) as conn:
+        with psycopg.connect(cluster.superuser_dsn(PORT, "template1"), autocommit=True) as conn:
             conn.execute("create database few template postgres")
         with connect("few") as few, connect("postgres") as many:
             bakery.load(few, FEW, FEW // 20)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def connect(database: str) -> Connection:
-    conn: Connection = psycopg.connect(embedded.dsn(PORT, database), autocommit=True)
+    conn: Connection = psycopg.connect(cluster.dsn(PORT, database), autocommit=True)
     return conn
 
 
@@ -135,7 +135,7 @@ def report(name: str, base: list[float], times: list[float]) -> None:
 
 def plans() -> None:
     """Prints the plan of the statement inside get_queue for each page."""
-    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+    with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
         said: list[str] = []
         conn.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
         conn.execute(

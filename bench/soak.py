@@ -23,7 +23,7 @@ from typing import LiteralString
 
 import psycopg
 
-from bakehouse import embedded
+from bakehouse.server import cluster
 from bench_server import migrated
 
 PORT = 54497
@@ -133,7 +133,7 @@ def prepare() -> None:
 
 
 def dsn() -> str:
-    return embedded.dsn(PORT, "postgres")
+    return cluster.dsn(PORT, "postgres")
 
 
 def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
@@ -264,7 +264,7 @@ def balanced(deliveries: list[Delivery]) -> bool:
     distinct = {webhook_id: topic for webhook_id, topic, _ in deliveries}
     known = {json.loads(body).get("id") for _, _, body in deliveries} - {None}
     hopeless = {webhook_id for webhook_id in distinct if webhook_id.startswith("d-")}
-    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+    with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
         wrong = {name: number(conn, check) for name, check in CHECKS.items()}
         for name, found, wanted in [
             ("deliveries on record", "select count(*) from public.webhook_deliveries", distinct),

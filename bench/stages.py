@@ -19,8 +19,8 @@ from typing import LiteralString
 import psycopg
 
 import bakery
-from bakehouse import embedded
 from bakehouse.database import Connection
+from bakehouse.server.binaries import find_binaries
 from bench_server import migrated
 
 PORT = 54497
@@ -137,7 +137,7 @@ def pgbench(dsn: str, statement: LiteralString, role: str, first: int) -> float:
         script.flush()
         ran = subprocess.run(
             [
-                *(embedded.find_binaries().tool("pgbench"), "--no-vacuum", "--protocol=prepared"),
+                *(find_binaries().tool("pgbench"), "--no-vacuum", "--protocol=prepared"),
                 *("--define=i=0", f"--client={CLIENTS}", "--jobs=2", f"--transactions={EACH}"),
                 *("--file", script.name, dsn),
             ],

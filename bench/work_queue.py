@@ -14,8 +14,8 @@ from typing import LiteralString
 
 import psycopg
 
-from bakehouse import embedded
 from bakehouse.database import Connection
+from bakehouse.server import cluster
 from bench_server import migrated
 
 PORT = 54498
@@ -69,13 +69,13 @@ def main() -> None:
 
 
 def connect() -> Connection:
-    conn: Connection = psycopg.connect(embedded.dsn(PORT), autocommit=True)
+    conn: Connection = psycopg.connect(cluster.dsn(PORT), autocommit=True)
     return conn
 
 
 def empty() -> None:
     """Empties the queue before the measured time. Only a superuser may checkpoint."""
-    with psycopg.connect(embedded.superuser_dsn(PORT), autocommit=True) as conn:
+    with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
         conn.execute("truncate public.least, public.work_queue, public.work_archive")
         conn.execute("vacuum analyze public.least, public.work_queue, public.work_archive")
         conn.execute("checkpoint")

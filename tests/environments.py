@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import database, environment
-from bakehouse.environment import Settings
+from bakehouse import database
+from bakehouse.deploy import environment
+from bakehouse.deploy.environment import Settings
 from command import Project, Ran
 from postgres import Server
 

@@ -17,7 +17,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from testing.postgresql import Postgresql
 
-from bakehouse import apply, database, embedded, migrations, platform
+from bakehouse import database
+from bakehouse.migrations import apply
+from bakehouse.migrations.files import discover
+from bakehouse.server import platform
+from bakehouse.server.account import Account, unprivileged
+from bakehouse.server.binaries import Binaries, find_binaries, inspect_binaries
+from bakehouse.server.cluster import SUPERUSER, copied, initdb_options
 from rows import value
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
@@ -26,13 +32,13 @@ MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
 class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
     """A server of the embedded binaries in its own directory, run by an unprivileged user."""
 
-    def __init__(self, binaries: embedded.Binaries, account: embedded.Account, home: Path) -> None:
+    def __init__(self, binaries: Binaries, account: Account, home: Path) -> None:
         self.account = account
         super().__init__(
             base_dir=str(home),
             initdb=binaries.tool("initdb"),
             postgres=binaries.tool("postgres"),
-            initdb_args=" ".join(embedded.initdb_options(binaries.version)) + " -A trust -N",
+            initdb_args=" ".join(initdb_options(binaries.version)) + " -A trust -N",
             # -F: no fsync. Autovacuum is off because its session in a template blocks copies.
             postgres_args="-F -c listen_addresses=127.0.0.1 -c unix_socket_directories="
             " -c wal_level=logical -c autovacuum=off -c logging_collector=off",
@@ -51,7 +57,7 @@ class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
         return self.account.command([self.postgres, "-D", data, *port, *options])
 
     def dsn(self, **parameters: Any) -> dict[str, Any]:
-        known = {"host": "127.0.0.1", "port": self.settings["port"], "user": embedded.SUPERUSER}
+        known = {"host": "127.0.0.1", "port": self.settings["port"], "user": SUPERUSER}
         return known | {"dbname": "postgres"} | parameters
 
     def is_server_available(self) -> bool:
@@ -136,20 +142,20 @@ class Server:
 def migrate(dsn: str) -> None:
     """Applies all migrations, with the engine that users run."""
     with database.connect(dsn, "tests") as conn:
-        for _ in apply.run(conn, dsn, migrations.discover(MIGRATIONS), None, print):
+        for _ in apply.run(conn, dsn, discover(MIGRATIONS), None, print):
             pass
 
 
 @contextmanager
 def embedded_server(prefix: str) -> Iterator[Server]:
-    account = embedded.unprivileged()
+    account = unprivileged()
     with tempfile.TemporaryDirectory(prefix="bakehouse-tests-") as home:
         os.chown(home, account.uid, account.gid)
         chosen = os.environ.get("BAKEHOUSE_TEST_BINARIES")
-        binaries = embedded.inspect(Path(chosen)) if chosen else embedded.find_binaries()
+        binaries = inspect_binaries(Path(chosen)) if chosen else find_binaries()
         assert binaries, f"no Postgres in {chosen}"
         if not account.can_reach(binaries.bin_dir / "postgres"):
-            binaries = embedded.copied(binaries, account, Path(home))
+            binaries = copied(binaries, account, Path(home))
         cluster = Embedded(binaries, account, Path(home))
         try:
             superuser = make_conninfo(**cluster.dsn())

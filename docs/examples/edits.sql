@@ -1,3 +1,5 @@
+-- Chapter 3: Assigning and editing orders
+
 -- assign_staff as Supervisor
 select public.assign_staff(
   'bannos-10001', 'bannos', '00000000-0000-4000-8000-000000000003', 'Asked for this one'

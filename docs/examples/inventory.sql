@@ -1,3 +1,5 @@
+-- Chapter 9: Stock, parts and recipes
+
 -- get_inventory_status as Staff
 select item.sku, item.stock, item.ats from public.get_inventory_status('candle') as item;
 

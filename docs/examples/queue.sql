@@ -1,3 +1,5 @@
+-- Chapter 10: The work queue
+
 -- enqueue_work as service_role
 select public.enqueue_work('inventory_push', '{"sku": "dev-gold-candle"}', 'dev-gold-candle');
 

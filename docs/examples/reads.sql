@@ -1,3 +1,5 @@
+-- Chapter 2: Queue, lists and search
+
 -- get_queue as Staff
 select queue.id, queue.stage, queue.priority, queue.due_date, queue.size
 from public.get_queue('bannos', p_stage => 'Filling', p_search => 'cake', p_limit => 20) as queue;

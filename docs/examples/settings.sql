@@ -1,3 +1,5 @@
+-- Chapter 11: Settings
+
 -- get_setting as Staff
 select public.get_setting('bannos', 'dueDates.defaultDue');
 

@@ -1,3 +1,5 @@
+-- Chapter 8: Shopify
+
 -- ingest_shopify_webhook as service_role
 -- p_hmac is the base64 HMAC-SHA256 of the body, here with the secret of the dev data
 select public.ingest_shopify_webhook(

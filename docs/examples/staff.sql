@@ -1,3 +1,5 @@
+-- Chapter 12: Staff
+
 -- get_staff_me as Staff
 select me.full_name, me.role, me.store from public.get_staff_me() as me;
 

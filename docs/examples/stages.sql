@@ -1,3 +1,5 @@
+-- Chapter 1: Moving an order through its stages
+
 -- get_order_for_scan as Staff
 select * from public.get_order_for_scan('#B10001');
 

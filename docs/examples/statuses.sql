@@ -1,3 +1,5 @@
+-- Chapter 6: Project statuses
+
 -- statuses_available as Staff
 select public.statuses_available();
 

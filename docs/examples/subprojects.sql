@@ -1,3 +1,5 @@
+-- Chapter 7: Projects within projects
+
 -- create_subproject as Supervisor
 select public.create_subproject(
   '00000000-0000-4000-8000-000000000112', 'Flowers', '{"translations": {"es": {"name": "Flores"}}}'

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bakehouse import embedded
+from bakehouse.server.binaries import find_binaries, system_binaries
 
 HERE = Path(__file__).parent
 
-system = embedded.system_binaries(other_than=embedded.find_binaries().version)
+system = system_binaries(other_than=find_binaries().version)
 for place in [*HERE.glob("node_modules/postgres-*/native/bin"), system and system.bin_dir]:
     if place:
         print(place)

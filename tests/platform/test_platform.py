@@ -7,9 +7,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import platform
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
+from bakehouse.server import platform
 from postgres import Server
 
 API_ROLES = ("anon", "authenticated", "service_role")

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 import postgres
-from bakehouse import environment
 from bakehouse.database import Connection
+from bakehouse.deploy import environment
 from rows import value, values
 
 FOREIGN_KEYS = {

@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 import postgres
-from bakehouse import apply, database, migrations
+from bakehouse import database
 from bakehouse.database import Connection
+from bakehouse.migrations import apply
+from bakehouse.migrations.files import discover
 from calls import raises_code
 from orders.races import meet
 from postgres import Server
@@ -612,7 +614,7 @@ def test_two_sub_projects_made_at_once_get_places_of_their_own(clone: str) -> No
 def migrate_to(dsn: str, *leave_out: str) -> None:
     """Applies all migrations except those of these milestones."""
     files = [
-        file for file in migrations.discover(postgres.MIGRATIONS)
+        file for file in discover(postgres.MIGRATIONS)
         if not file.name.startswith(leave_out)
     ]  # fmt: skip
     with database.connect(dsn, "tests") as conn:

@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 import postgres
-from bakehouse import apply, database, migrations
+from bakehouse import database
 from bakehouse.database import Connection
+from bakehouse.migrations import apply
+from bakehouse.migrations.files import discover
 from postgres import Server
 from projects.callers import Caller, caller, switch
 
@@ -18,7 +20,7 @@ def migrate(dsn: str, *milestones: str) -> None:
     """Applies the files of these milestones, or all files."""
     files = [
         file
-        for file in migrations.discover(postgres.MIGRATIONS)
+        for file in discover(postgres.MIGRATIONS)
         if not milestones or file.milestone in milestones
     ]
     with database.connect(dsn, "tests") as conn:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
 
-from bakehouse import rpcs, sqltext
 from bakehouse.database import Connection
+from bakehouse.migrations import sqltext
+from bakehouse.rpc import functions as rpcs
 from rows import make_order, make_staff, values
 
 Rule = Callable[[Connection], list[str]]
@@ -231,7 +232,7 @@ def roles_are_as_the_comment_says(db: Connection) -> list[str]:
         *((role, "authenticated", make_staff(db, role=role), role) for role in rpcs.ROLES[1:]),
         ("service_role", "service_role", "", ""),
     ]
-    functions = rpcs.read(db)
+    functions = rpcs.load(db)
     offenders = [f"{one.signature} has no Role line" for one in functions if not one.role]
     for label, api, account, role in callers:
         answers = rpcs.answers(db, functions, api, str(account))
@@ -253,7 +254,7 @@ def stores_are_kept_apart(db: Connection) -> list[str]:
     given = {"p_store": "bannos", "p_order_id": make_order(db, store="bannos")}
     functions = [
         function
-        for function in rpcs.read(db, given)
+        for function in rpcs.load(db, given)
         if any(parameter.split()[0] in given for parameter in function.parameters)
     ]
     answers = rpcs.answers(db, functions, "authenticated", str(admin))

@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import postgres
-from bakehouse import embedded
+from bakehouse.server.binaries import find_binaries
 from postgres import Server
 
 DOWN = postgres.MIGRATIONS.with_name("down")
@@ -20,7 +20,7 @@ def dump(server: Server, dsn: str) -> str:
     database = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(server.superuser_dsn(database)) as conn:
         major = conn.info.server_version // 10000
-    binaries = embedded.find_binaries()
+    binaries = find_binaries()
     if binaries.version < major:
         pytest.skip(f"pg_dump {binaries.version} cannot read Postgres {major}")
     facts = conninfo_to_dict(server.superuser_dsn(database))

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from bakehouse import database, rpcs
+from bakehouse import database
+from bakehouse.rpc import functions as rpcs
 from projects.callers import Caller
 from rows import make_staff, value
 
@@ -41,7 +42,7 @@ def test_no_function_uses_a_type_that_its_caller_made(clone: str, name: str) -> 
         api("start_project", project)
     # a new session, since a function keeps the types that it found at its first call
     with psycopg.connect(clone, autocommit=True) as conn:
-        functions = rpcs.read(conn, {"p_uuid": project, "p_project_uuid": project})
+        functions = rpcs.load(conn, {"p_uuid": project, "p_project_uuid": project})
         with conn.transaction():
             database.act_as(conn, "authenticated", str(admin))
             conn.execute(sql.SQL(TRAP).format(name=sql.Identifier(name)))

@@ -9,7 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import catalog, embedded, history
+from bakehouse.migrations import catalog, history
+from bakehouse.server import cluster, embedded
+from bakehouse.server.binaries import system_binaries
 from command import Project, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +42,7 @@ class SupabaseProject(Project):
 
     def objects(self) -> dict[str, str]:
         with psycopg.connect(self.url, autocommit=True) as conn:
-            return catalog.read(conn)
+            return catalog.objects(conn)
 
     def wipe(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as conn:
@@ -161,7 +163,7 @@ def test_types_are_generated_for_the_api_and_nothing_else(
 def test_lint_finds_nothing_where_plpgsql_check_is_installed(
     both: SupabaseProject, tmp_path: Path
 ) -> None:
-    other = embedded.system_binaries(other_than=0)
+    other = system_binaries(other_than=0)
     if other is None or not list(other.bin_dir.parent.glob("lib/plpgsql_check.*")):
         pytest.skip("no system Postgres with plpgsql_check")
     shutil.copytree(both.root / "supabase", tmp_path / "supabase")
@@ -169,7 +171,7 @@ def test_lint_finds_nothing_where_plpgsql_check_is_installed(
     port = free_port()
     embedded.start(tmp_path, port, other)
     try:
-        with psycopg.connect(embedded.superuser_dsn(port), autocommit=True) as conn:
+        with psycopg.connect(cluster.superuser_dsn(port), autocommit=True) as conn:
             conn.execute("create extension plpgsql_check with schema extensions")
         assert project.run("env", "mark", "dev", url=project.url).code == 0
         assert project.run("migrate", "up", url=project.url).code == 0
@@ -206,7 +208,7 @@ def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
 
 
 def as_superuser(both: SupabaseProject, statement: str) -> None:
-    with psycopg.connect(both.url, user=embedded.SUPERUSER) as conn:
+    with psycopg.connect(both.url, user=cluster.SUPERUSER) as conn:
         conn.execute(statement.encode())
 
 

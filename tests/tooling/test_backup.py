@@ -13,11 +13,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import database, dump, embedded, environment
-from bakehouse.backup import Backup, newest
-from bakehouse.embedded import Binaries
-from bakehouse.environment import Settings
+from bakehouse import database
+from bakehouse.deploy import environment
+from bakehouse.deploy.backup import binaries_for
+from bakehouse.deploy.backup_age import Backup, newest
+from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
+from bakehouse.server import cluster
+from bakehouse.server.account import unprivileged
+from bakehouse.server.binaries import Binaries, find_binaries, installed_binaries, system_binaries
 from command import Project
 
 PGBACKREST = shutil.which("pgbackrest")
@@ -70,8 +74,8 @@ def test_a_backup_is_private_and_recorded_with_its_checksum(dumped: Project) -> 
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda file: file.unlink(), "is gone"),
-        (lambda file: file.write_bytes(b"PGDMP"), "is not of the"),
+        (lambda file: file.unlink(), "is missing"),
+        (lambda file: file.write_bytes(b"PGDMP"), "no longer has the"),
     ],
 )
 def test_a_backup_that_is_gone_or_cut_short_does_not_count(
@@ -125,11 +129,11 @@ def test_a_drill_reports_rows_and_objects_that_were_not_restored(
 
 
 def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> None:
-    newest_here = max(binaries.version for binaries in embedded.installed())
+    newest_here = max(binaries.version for binaries in installed_binaries())
 
-    assert dump.able(newest_here).version == newest_here
+    assert binaries_for(newest_here).version == newest_here
     with pytest.raises(BakehouseError, match=f"the database is Postgres {newest_here + 1}"):
-        dump.able(newest_here + 1)
+        binaries_for(newest_here + 1)
 
 
 def test_a_changed_dump_is_not_restored(dumped: Project) -> None:
@@ -150,7 +154,7 @@ def test_a_changed_dump_is_not_restored(dumped: Project) -> None:
         ("echo 1767323045", ""),
         ("echo yesterday", "Invalid isoformat"),
         ("echo 2026-01-02T03:04:05", "has no time zone"),
-        ("echo 2999-01-02T03:04:05Z", "is yet to come"),
+        ("echo 2999-01-02T03:04:05Z", "is in the future"),
         ("echo no permission >&2; exit 3", "exit 3: no permission"),
     ],
 )
@@ -181,7 +185,7 @@ def test_a_missing_probe_program_is_named_as_the_reason(project: Project, blank:
     ("facts", "expected"),
     [
         ({"backups": [], "pitr_enabled": False}, "has no completed backup"),
-        ({"message": "no such project"}, "in a form that is not known"),
+        ({"message": "no such project"}, "in an unknown form"),
         (
             {
                 "pitr_enabled": False,
@@ -233,9 +237,9 @@ def archiving(
     project: Project, binaries: Binaries, command: Callable[[str, int], str]
 ) -> Iterator[Project]:
     """A project on a server with this archive_command. The command may name data and port."""
-    account = embedded.unprivileged()
-    with embedded.scratch(binaries) as port:
-        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+    account = unprivileged()
+    with cluster.scratch(binaries) as port:
+        with database.connect(cluster.superuser_dsn(port), "tests") as conn:
             shown = conn.execute("show data_directory").fetchone()
             data = str(shown and shown[0])
             text = command(data, port).replace("'", "''")
@@ -244,14 +248,14 @@ def archiving(
             conn.execute(f"alter system set archive_command = '{text}'".encode())
         restart = [binaries.tool("pg_ctl"), "restart", "-w", "-D", data, "-l", f"{data}/log"]
         subprocess.run(account.command(restart), check=True, capture_output=True, cwd="/")
-        with database.connect(embedded.dsn(port), "tests") as conn:
+        with database.connect(cluster.dsn(port), "tests") as conn:
             environment.mark(conn, Settings("dev"))
-        yield project.configure("dev", embedded.dsn(port).replace(" connect_timeout=10", ""))
+        yield project.configure("dev", cluster.dsn(port).replace(" connect_timeout=10", ""))
 
 
 def switch_wal(port: int, query: str) -> None:
     """Makes the server archive a file. Waits until the query is true."""
-    with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+    with database.connect(cluster.superuser_dsn(port), "tests") as conn:
         conn.execute("create table public.traffic ()")
         conn.execute("select pg_switch_wal()")
         deadline = time.monotonic() + 20
@@ -268,14 +272,12 @@ def port_of(project: Project) -> int:
 
 def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: Project) -> None:
     keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
-    with archiving(
-        project, embedded.find_binaries(), lambda data, _: keep.format(data)
-    ) as configured:
+    with archiving(project, find_binaries(), lambda data, _: keep.format(data)) as configured:
         port = port_of(configured)
         before = said(configured, "pg_stat_archiver")
         switch_wal(port, "select archived_count > 0 from pg_stat_archiver")
         after = said(configured, "pg_stat_archiver")
-        with database.connect(embedded.superuser_dsn(port), "tests") as conn:
+        with database.connect(cluster.superuser_dsn(port), "tests") as conn:
             conn.execute("drop table public.traffic")
             conn.execute("copy (select 1) to program 'touch broken'")
         switch_wal(port, "select last_failed_time > last_archived_time from pg_stat_archiver")
@@ -288,7 +290,7 @@ def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: 
 
 
 def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:
-    with archiving(project, embedded.find_binaries(), lambda *_: "/bin/true") as configured:
+    with archiving(project, find_binaries(), lambda *_: "/bin/true") as configured:
         switch_wal(port_of(configured), "select archived_count > 0 from pg_stat_archiver")
 
         assert said(configured, "pg_stat_archiver").problem == "archive_command keeps nothing"
@@ -297,17 +299,17 @@ def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
 @pytest.mark.slow
 def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
-    binaries = embedded.system_binaries(other_than=0)
+    binaries = system_binaries(other_than=0)
     if binaries is None:
         pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")
-    account = embedded.unprivileged()
+    account = unprivileged()
     calls: list[list[str]] = []
 
     def push(data: str, port: int) -> str:
         Path(data, "pgbackrest.conf").write_text(
             f"[global]\nrepo1-path={data}/repo\nrepo1-retention-full=1\nlog-path={data}\n"
             f"lock-path={data}/locks\n[cakes]\npg1-path={data}\npg1-port={port}\n"
-            f"pg1-socket-path={data}\npg1-user={embedded.SUPERUSER}\n"
+            f"pg1-socket-path={data}\npg1-user={cluster.SUPERUSER}\n"
         )
         calls.append([str(PGBACKREST), f"--config={data}/pgbackrest.conf", "--stanza=cakes"])
         return " ".join([*calls[0], "archive-push", "%p"])
@@ -315,7 +317,7 @@ def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
     def pgbackrest(*arguments: str) -> None:
         command = [
             str(shutil.which("env")),
-            f"PGPASSWORD={embedded.PASSWORD}",
+            f"PGPASSWORD={cluster.PASSWORD}",
             *calls[0],
             *arguments,
         ]
@@ -330,10 +332,10 @@ def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
         empty = said(configured, "pgbackrest")
         pgbackrest("backup", "--type=full", "--start-fast")
         full = said(configured, "pgbackrest")
-        with embedded.scratch(binaries) as port:
-            with database.connect(embedded.dsn(port), "tests") as conn:
+        with cluster.scratch(binaries) as port:
+            with database.connect(cluster.dsn(port), "tests") as conn:
                 environment.mark(conn, Settings("dev"))
-            shown = configured.run("backup", "probe", url=embedded.dsn(port))
+            shown = configured.run("backup", "probe", url=cluster.dsn(port))
 
     assert none.taken_at is None
     assert "no valid backups" in empty.problem

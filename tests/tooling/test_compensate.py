@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import catalog
+from bakehouse.migrations import catalog
 from command import Project, query
 
 FIRST = "20260101000000_M0_bakery.sql"
@@ -74,7 +74,7 @@ NOT_VALID = "constraint cakes_store_fkey on public.cakes"
 
 def objects(dsn: str) -> dict[str, str]:
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return catalog.read(conn)
+        return catalog.objects(conn)
 
 
 @pytest.fixture

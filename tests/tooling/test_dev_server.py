@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import embedded
+from bakehouse.server import cluster, embedded
 from command import Project, free_port
 from postgres import Server
 
@@ -38,7 +38,7 @@ def port_of(dev: Project) -> int:
 
 
 def orders(dev: Project) -> int:
-    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+    with psycopg.connect(cluster.dsn(port_of(dev))) as conn:
         row = conn.execute("select count(*) from public.orders").fetchone()
         assert row
         return int(row[0])
@@ -54,7 +54,7 @@ def test_a_second_up_changes_nothing_and_shows_how_to_connect(dev: Project) -> N
 
 
 def test_the_dev_server_looks_like_a_hosted_project(dev: Project) -> None:
-    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+    with psycopg.connect(cluster.dsn(port_of(dev))) as conn:
         row = conn.execute(
             "select current_user, rolsuper, rolbypassrls, rolcreaterole,"
             " pg_has_role(datdba, 'member'), current_setting('fsync'), datname"
@@ -78,7 +78,7 @@ def test_a_wrong_password_gives_one_line_without_the_password(dev: Project) -> N
 
 
 def test_reset_rebuilds_from_the_files_and_the_seed(dev: Project) -> None:
-    with psycopg.connect(embedded.dsn(port_of(dev))) as conn:
+    with psycopg.connect(cluster.dsn(port_of(dev))) as conn:
         conn.execute("insert into public.orders (store, id) values ('bannos', 'bannos-1')")
 
     asked = dev.run("reset")
@@ -106,7 +106,7 @@ def test_the_doctor_finds_no_fault_in_a_healthy_server(dev: Project) -> None:
 
 
 def test_the_doctor_names_a_migration_role_that_is_a_superuser(dev: Project) -> None:
-    ran = dev.run("doctor", url=embedded.superuser_dsn(port_of(dev)))
+    ran = dev.run("doctor", url=cluster.superuser_dsn(port_of(dev)))
 
     assert ran.code == 1
     assert "a superuser hides what fails on Supabase" in ran.out
@@ -127,7 +127,7 @@ def test_down_stops_the_server_and_up_finds_the_data_again(dev: Project) -> None
 
 
 def test_a_failed_smoke_walk_names_its_step_and_exits_9(dev: Project) -> None:
-    with psycopg.connect(embedded.dsn(port_of(dev)), autocommit=True) as conn:
+    with psycopg.connect(cluster.dsn(port_of(dev)), autocommit=True) as conn:
         conn.execute("grant select on public.orders to anon")
         ran = dev.run("smoke")
         conn.execute("revoke select on public.orders from anon")

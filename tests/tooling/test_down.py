@@ -63,12 +63,12 @@ def test_the_newest_migration_is_rolled_back_and_can_be_applied_again(baked: Pro
 
     assert ran.code == 0, ran.err
     assert ran.out == (
-        "took 20260101000001_M0_icing back\n"
+        "rolled back 20260101000001_M0_icing\n"
         "lost column public.cakes.icing: 2 values\nlost table public.tins: 4 rows\n"
     )
     assert baked.run("migrate", "status", "--check").code == 3
     assert baked.run("migrate", "verify").code == 0
-    assert baked.run("migrate", "up").out == "applied 1 migrations\n"
+    assert baked.run("migrate", "up").out == "applied 1 migration\n"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_only_the_newest_migration_can_be_rolled_back(
 @pytest.mark.parametrize(
     ("script", "code", "said"),
     [
-        (None, 2, "has no way back"),
+        (None, 2, "has no down script"),
         (
             "begin;\ndrop table public.tins;\ndrop table public.pies;\ncommit;\n",
             7,

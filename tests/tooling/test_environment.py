@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from bakehouse.environment import Identity, Settings, mismatch
+from bakehouse.deploy.environment import Identity, Settings, mismatch
 from command import Project
 from postgres import Server
 

@@ -1,20 +1,22 @@
 """Each gate alone, from facts to a verdict with a reason, and the breaking changes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bakehouse import evidence, gates
-from bakehouse.backup import Backup
-from bakehouse.environment import Settings
-from bakehouse.evidence import Run
-from bakehouse.gates import Facts, Observed
-from bakehouse.release import Tag
+from bakehouse.deploy import evidence, gates
+from bakehouse.deploy.backup_age import Backup
+from bakehouse.deploy.environment import EnvironmentName, Settings
+from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.facts import Facts
+from bakehouse.deploy.release import Tag
 from command import Project
 from environments import Environments
 
+Ask = Callable[[Facts], tuple[bool, str]]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEEN: dict[str, list[str]] = {"breaking": [], "locked": [], "rewritten": [], "unseen": []}
 
@@ -54,7 +56,7 @@ FACTS = Facts(
     observed=Observed(),
     pausable=True,
 )
-CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
+CASES: tuple[tuple[Ask, dict[str, Any], bool, str], ...] = (
     (gates.identity, {}, True, "the database says it is prod"),
     (gates.identity, {"mismatch": "this is a copy"}, False, "this is a copy"),
     (gates.history, {}, True, "files and database agree, 1 pending"),
@@ -100,9 +102,9 @@ CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
         gates.promotion,
         {"fingerprint": "f8", "own": (run(after="f7", outcome="failed"),)},
         False,
-        "staging applied these files to a catalogue that is not the one here",
+        "staging applied these files to a catalog that is not the one here",
     ),
-    (gates.tag, {}, True, "this is v1, to the byte"),
+    (gates.tag, {}, True, "this is v1, byte for byte"),
     (gates.tag, {"tag": Tag(None, None, ("no git", "dirty"))}, False, "no git; dirty"),
     (gates.webhooks, {}, True, "nothing breaking: they stay on"),
     (
@@ -138,7 +140,7 @@ CASES: tuple[tuple[gates.Gate, dict[str, Any], bool, str], ...] = (
 
 @pytest.mark.parametrize(("gate", "facts", "ok", "reason"), CASES)
 def test_a_gate_decides_by_its_facts(
-    gate: gates.Gate, facts: dict[str, Any], ok: bool, reason: str
+    gate: Ask, facts: dict[str, Any], ok: bool, reason: str
 ) -> None:
     judged, said = gate(replace(FACTS, **facts))
 
@@ -146,8 +148,8 @@ def test_a_gate_decides_by_its_facts(
 
 
 def test_every_gate_has_a_case_that_passes_and_one_that_refuses() -> None:
-    for gate, _ in gates.DEMANDS:
-        assert {ok for tried, _, ok, _ in CASES if tried is gate} == {True, False}, gate
+    for gate in gates.GATES:
+        assert {ok for tried, _, ok, _ in CASES if tried is gate.ask} == {True, False}, gate
 
 
 @pytest.mark.parametrize(
@@ -167,12 +169,14 @@ def test_every_gate_has_a_case_that_passes_and_one_that_refuses() -> None:
         ),
     ],
 )
-def test_each_environment_has_its_gates(env: str, refused: set[str], warned: set[str]) -> None:
+def test_each_environment_has_its_gates(
+    env: EnvironmentName, refused: set[str], warned: set[str]
+) -> None:
     bad = Facts(
         Settings(env), NOW, "no", ("no",), ("f",), "h", "f", ("no",), observed=Observed(("x",)),
         tag=Tag(None, None, ("no",)), holders=("no",), missing_secrets=("no",), smoke=("no",),
     )  # fmt: skip
-    every = dict.fromkeys([gate.__name__ for gate, _ in gates.DEMANDS], "because")
+    every = {str(gate.name): "because" for gate in gates.GATES}
 
     verdicts = gates.check(bad, {})
     accepted = {v.gate for v in gates.check(bad, every) if v.verdict == "accepted"}

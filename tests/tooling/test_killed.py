@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import catalog, evidence, history
+from bakehouse.deploy import evidence
+from bakehouse.migrations import catalog, history
 from command import Project
 from environments import Environments, mark, wait_for
 from postgres import Server
@@ -17,21 +18,21 @@ from postgres import Server
 KILLED = """
 import os, re, signal, sys
 import psycopg
-from bakehouse import cli
+from bakehouse.main import main
 
 left = int(sys.argv.pop(1))
-execute = psycopg.Connection.execute
+execute = psycopg.Cursor.execute
 
-def counted(conn, query, *arguments, **options):
+def counted(cursor, query, *arguments, **options):
     global left
     text = query.decode() if isinstance(query, bytes) else str(query)
     left -= bool(re.match("insert|update|delete|with|begin|commit|create (index|schema)", text))
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return execute(conn, query, *arguments, **options)
+    return execute(cursor, query, *arguments, **options)
 
-psycopg.Connection.execute = counted
-cli.main()
+psycopg.Cursor.execute = counted
+main()
 """
 FILES = {
     "20260101000000_M0_log.sql": "begin;\ncreate table public.log (file int);\ncommit;\n",
@@ -73,8 +74,8 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
             files = conn.execute("select file from public.log order by file").fetchall()
             invalid = conn.execute("select from pg_index where not indisvalid").fetchall()
             entries = evidence.entries(conn)
-            known, objects = history.last_snapshot(conn), catalog.read(conn)
-            head = history.chain_head(history.read(conn))
+            known, objects = history.last_snapshot(conn), catalog.objects(conn)
+            head = history.chain_head(history.applied(conn))
 
         assert again.code == 0, (before, again.err)
         assert (files, invalid) == ([(1,), (3,)], [])

@@ -11,7 +11,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from bakehouse import label
+from bakehouse.shop import label
 from command import Project
 from rows import make_order, make_staff, values
 

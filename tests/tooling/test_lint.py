@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bakehouse.lint import Finding
+from bakehouse.migrations.watch import Finding
 from command import Project, query
 from environments import Environments
 
@@ -50,8 +50,12 @@ def findings(project: Project, number: int = 0) -> list[tuple[str, str, str]]:
         ("alter table public.cakes add primary key (id)", BIG, "builds cakes_pkey while"),
         ("alter table public.cakes alter id type bigint", BIG, "from integer to bigint"),
         ("alter table public.cakes alter name type varchar(20)", BIG, "to character varying(20)"),
-        ("alter table public.cakes alter id set not null", BIG, "looks for a null in all of"),
-        ("alter table public.cakes add c uuid default gen_random_uuid()", BIG, "anew while nobody"),
+        ("alter table public.cakes alter id set not null", BIG, "for nulls under a lock"),
+        (
+            "alter table public.cakes add c uuid default gen_random_uuid()",
+            BIG,
+            "rewrites public.cakes while",
+        ),
         ("alter table public.cakes add check (id > 0)", BIG, "checks every row of public.cakes"),
         (
             "alter table public.cakes add foreign key (id) references public.tins (id)",
@@ -159,5 +163,5 @@ def test_the_lint_gate_refuses_the_findings_of_a_rehearsal(environments: Environ
     accepted = environments.run("migrate", "up", "--accept-lint", "nothing is in it", env="staging")
 
     assert refused.code == 5
-    assert "lint: 20990101000001_M9_required.sql:2: the release before this one" in refused.err
+    assert "lint: 20990101000001_M9_required.sql:2: the previous release" in refused.err
     assert accepted.code == 0, accepted.err

@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from bakehouse.apply import LOCK_TRIES
+from bakehouse.migrations.apply import LOCK_TRIES
 from command import NOWHERE, Project, query
 from postgres import Server
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bakehouse import migrations
 from bakehouse.errors import BakehouseError
+from bakehouse.migrations.files import discover, select
 from command import NOWHERE, Project
 
 GOOD = "begin;\nselect 1;\ncommit;\n"
@@ -85,20 +85,20 @@ def test_every_problem_of_the_files_is_reported_at_once(project: Project) -> Non
 def test_a_valid_file_is_accepted(tmp_path: Path, text: str) -> None:
     (tmp_path / FIRST).write_text(text)
 
-    assert [found.label for found in migrations.discover(tmp_path)] == [FIRST.removesuffix(".sql")]
+    assert [found.label for found in discover(tmp_path)] == [FIRST.removesuffix(".sql")]
 
 
 def test_milestones_can_be_left_out_but_not_those_that_others_need(tmp_path: Path) -> None:
     for number, (milestone, needs) in enumerate([("M0", ""), ("M3", "M0"), ("M6", "M0 M3")]):
         name = f"2026010100000{number}_{milestone}_part.sql"
         (tmp_path / name).write_text(f"-- Needs: {needs or 'nothing'}\nselect 1;\n")
-    found = migrations.discover(tmp_path)
+    found = discover(tmp_path)
 
-    assert [file.milestone for file in migrations.select(found, {"M6"})] == ["M0", "M3"]
+    assert [file.milestone for file in select(found, {"M6"})] == ["M0", "M3"]
     with pytest.raises(BakehouseError, match="M6_part needs M3, which --skip leaves out"):
-        migrations.select(found, {"M3"})
+        select(found, {"M3"})
     with pytest.raises(BakehouseError, match="no milestone here: M9"):
-        migrations.select(found, {"M9"})
+        select(found, {"M9"})
 
 
 def test_a_new_migration_sorts_last_and_has_a_down_script(project: Project) -> None:
@@ -112,7 +112,7 @@ def test_a_new_migration_sorts_last_and_has_a_down_script(project: Project) -> N
         "supabase/down/29990101000001_M5_faster_scans.sql",
     ]
     assert all((project.root / name).is_file() for name in ran.json["files"])
-    assert len(migrations.discover(project.root / "supabase" / "migrations")) == 2
+    assert len(discover(project.root / "supabase" / "migrations")) == 2
 
 
 @pytest.mark.parametrize("arguments", [("five", "scans"), ("M5", "!")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import embedded
+from bakehouse.server.account import unprivileged
 from command import Project, free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -24,7 +24,7 @@ def pooled(blank: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """The URL of the database through a real pgbouncer in the given mode."""
     running: list[subprocess.Popen[bytes]] = []
     facts = conninfo_to_dict(blank)
-    account = embedded.unprivileged()
+    account = unprivileged()
 
     def start(mode: str) -> str:
         port = free_port()

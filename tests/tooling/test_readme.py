@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bakehouse import sqltext
 from bakehouse.database import Connection
 from bakehouse.errors import EXIT_CODES
+from bakehouse.migrations import sqltext
 from calls import acting_as
 from command import Project, free_port
 from environments import Environments

@@ -8,17 +8,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakehouse import database, environment, reference
+from bakehouse import database
 from bakehouse.database import Connection
+from bakehouse.deploy import environment
 from bakehouse.errors import BakehouseError
-from bakehouse.reference import Example
+from bakehouse.rpc import reference
+from bakehouse.rpc.reference import Example
 from command import Project
 from postgres import Server
 from rows import values
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "rpc.md"
-EXAMPLES = [one for path in PAGE.parent.glob("examples/*.sql") for one in reference.parse(path)]
+PAGES = ROOT / "docs" / "rpc"
+FOLDER = ROOT / "docs" / "examples"
+EXAMPLES = [one for path in FOLDER.glob("*.sql") for one in reference.parse(path).examples]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +49,12 @@ def lists(conn: Connection) -> list[str]:
     return values(conn, "select proname::text from pg_proc where proretset")
 
 
-def test_the_page_agrees_with_the_database(session_db: Connection) -> None:
-    page = reference.render(reference.read(session_db, PAGE.parent / "examples"))
+def test_the_pages_agree_with_the_database(session_db: Connection) -> None:
+    pages = reference.render(reference.gather(session_db, FOLDER))
 
-    assert PAGE.read_text() == page, "write it again: bakehouse docs rpc"
+    assert {path.name: path.read_text() for path in PAGES.glob("*.md")} == pages, (
+        "write them again: bakehouse docs rpc"
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.function}-{one.role}")
@@ -62,7 +67,8 @@ def test_an_example_runs_as_the_role_it_names(seeded: Connection, example: Examp
 
 
 def test_the_example_of_calling_from_sql_runs(seeded: Connection) -> None:
-    found = re.search(r"```sql\n(.*?)```", reference.OPENING, re.DOTALL)
+    opening = (FOLDER / "opening.md").read_text()
+    found = re.search(r"```sql\n(.*?)```", opening, re.DOTALL)
     assert found
 
     ran = seeded.execute(found[1].encode())
@@ -97,18 +103,21 @@ def test_an_incomplete_page_is_refused(db: Connection, bad: str, problem: str) -
     db.execute(bad.encode())
 
     with pytest.raises(BakehouseError, match=problem):
-        reference.render(reference.read(db, PAGE.parent / "examples"))
+        reference.render(reference.gather(db, FOLDER))
 
 
 def test_the_command_writes_the_page_and_reports_a_stale_one(tmp_path: Path, clone: str) -> None:
     for part in ("supabase", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    project, page = Project(tmp_path), tmp_path / "docs" / "rpc.md"
+    project, pages = Project(tmp_path), tmp_path / "docs" / "rpc"
+    page = pages / "errors.md"
     current = project.run("docs", "rpc", "--check", url=clone)
     page.write_text(page.read_text() + "and more\n")
+    (pages / "gone.md").write_text("a chapter of another time\n")
 
     stale = project.run("docs", "rpc", "--check", url=clone)
     written = project.run("docs", "rpc", url=clone)
 
     assert (current.code, stale.code, written.code) == (0, 4, 0), current.err + written.err
-    assert page.read_text() == PAGE.read_text()
+    assert page.read_text() == (PAGES / "errors.md").read_text()
+    assert not (pages / "gone.md").exists()

@@ -8,9 +8,9 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from bakehouse import smoke
 from bakehouse.database import Connection
-from bakehouse.smoke import Outcome
+from bakehouse.shop import smoke
+from bakehouse.shop.smoke import Outcome
 from command import Project
 from rows import value, values
 

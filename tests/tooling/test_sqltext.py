@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakehouse import sqltext
+from bakehouse.migrations import sqltext
 
 MIGRATIONS = Path(__file__).parents[2] / "supabase" / "migrations"
 

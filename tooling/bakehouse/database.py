@@ -1,4 +1,4 @@
-"""Connections: open one, or say in one line why there is none. No password leaves this module."""
+"""Connections: open one, or say in one line why that fails. No password leaves this module."""
 
 import json
 import os
@@ -6,15 +6,19 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import RowFactory, scalar_row
 
 from bakehouse.errors import BakehouseError
 
-OLDEST = 15  # Postgres majors from here on
+OLDEST = 15  # the oldest Postgres major that works
 
 Connection = psycopg.Connection[tuple[object, ...]]
+Row = TypeVar("Row")
 
 _REASONS = (
     (r"password authentication failed|no password supplied|SASL|scram", "wrong password"),
@@ -36,7 +40,7 @@ _DIRECT = "Use the direct connection (port 5432), or the pooler in session mode.
 
 
 def parse(url: str) -> str:
-    """The URL as a connection string; a bad one is refused without repeating it."""
+    """Turn a URL into a connection string; an error does not repeat the URL."""
     try:
         facts = conninfo_to_dict(url)
         int(facts.get("port") or 0)
@@ -50,7 +54,7 @@ def parse(url: str) -> str:
 
 
 def describe(dsn: str) -> str:
-    """host:port/database, the part of a connection that may be shown."""
+    """Return host:port/database, the part of a connection string that may be shown."""
     facts = conninfo_to_dict(dsn)
     place = f"{facts.get('host', 'local socket')}:{facts.get('port', 5432)}"
     return f"{place}/{facts.get('dbname') or facts.get('user') or ''}"
@@ -58,7 +62,7 @@ def describe(dsn: str) -> str:
 
 @contextmanager
 def connect(dsn: str, purpose: str) -> Iterator[Connection]:
-    """A session of our own with the server, in autocommit."""
+    """Open a session in autocommit; refuse a standby, an old server, or a transaction pooler."""
     name = f"bakehouse {purpose} ({socket.gethostname()}, pid {os.getpid()})"
     try:
         conn: Connection = psycopg.connect(dsn, autocommit=True, application_name=name[:63])
@@ -70,12 +74,39 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
 
 
 def act_as(conn: Connection, role: str, user_id: str = "") -> None:
-    """Be a role of the API, with the claims of an account, until the transaction ends."""
+    """Take a role of the API and the claims of an account until the transaction ends."""
     claims = {"role": role} | ({"sub": user_id} if user_id else {})
     conn.execute(
         "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
         (json.dumps(claims), role),
     )
+
+
+def sql_file(package: str, name: str) -> bytes:
+    """Read an SQL file of a package."""
+    return files(package).joinpath(f"sql/{name}.sql").read_bytes()
+
+
+def fetch(
+    conn: Connection, row: RowFactory[Row], query: LiteralString | bytes, *parameters: object
+) -> list[Row]:
+    """Run a query with the parameters $1, $2 and so on. Returns its rows."""
+    cursor = psycopg.RawCursor(conn, row_factory=row)
+    return cursor.execute(query, parameters or None).fetchall()
+
+
+def value(conn: Connection, query: LiteralString | bytes, *parameters: object) -> Any:
+    """Return the first column of the first row, or None without a row."""
+    return next(iter(fetch(conn, scalar_row, query, *parameters)), None)
+
+
+def execute(conn: Connection, text: str) -> None:
+    """Run SQL from a file or built here: psycopg's own types accept only literals."""
+    conn.execute(text.encode())
+
+
+def table_exists(conn: Connection, table: str) -> bool:
+    return bool(value(conn, "select to_regclass($1) is not null", table))
 
 
 def _unreachable(dsn: str, said: str) -> BakehouseError:
@@ -106,7 +137,6 @@ def _require_usable(conn: Connection, dsn: str) -> None:
 
 
 def _shares_backends(dsn: str, pid: object) -> bool:
-    """Behind a pooler: whether another client gets the backend that ours has just used."""
+    """Check if a pooler gives another client the backend that our session has just used."""
     with psycopg.connect(dsn, autocommit=True) as other:
-        row = other.execute("select pg_backend_pid()").fetchone()
-    return row is not None and row[0] == pid
+        return bool(value(other, "select pg_backend_pid()") == pid)

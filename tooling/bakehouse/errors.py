@@ -1,24 +1,46 @@
-"""The one family of errors: a kind for programs, a sentence for people, and what to do next."""
+"""The one family of errors: a kind for programs, a sentence for people, and the next step."""
 
-EXIT_CODES = {
-    "unexpected": 1,  # anything not named below
-    "usage": 2,
-    "pending": 3,  # `migrate status --check` found work
-    "drift": 4,  # history, files or schema disagree
-    "gate": 5,  # the environment refuses
-    "lint": 6,  # a file is not acceptable
-    "failed": 7,  # rolled back; the database is as before that file
-    "partial": 8,  # a file without a transaction stopped midway; `migrate up` resumes it
-    "smoke": 9,  # applied, but the smoke walk failed
-    "busy": 10,  # a lock was not to be had; safe to retry
-    "identity": 11,  # the database is not marked, or is marked as something else
-}
+from dataclasses import dataclass
+from typing import Literal
+
+ExitKind = (
+    Literal["unexpected", "usage", "pending", "drift", "gate", "lint", "failed", "partial"]
+    | Literal["smoke", "busy", "identity"]
+)
+Kind = (
+    ExitKind
+    | Literal["connection", "server", "pooler", "backup", "binaries", "account", "unsafe", "owner"]
+    | Literal["unwritable", "start", "stop", "data", "version", "port", "disk"]
+)
+
+
+@dataclass(frozen=True)
+class Exit:
+    kind: ExitKind
+    code: int
+    meaning: str
+
+
+EXITS = (
+    Exit("unexpected", 1, "any other failure; its kind says which"),
+    Exit("usage", 2, "the command line or a setting is wrong"),
+    Exit("pending", 3, "`migrate status --check` found files that are not applied"),
+    Exit("drift", 4, "files, history, database or a generated page disagree"),
+    Exit("gate", 5, "the environment refuses; nothing was run"),
+    Exit("lint", 6, "a file is not acceptable; nothing was run"),
+    Exit("failed", 7, "a file failed and was rolled back; files before it are applied"),
+    Exit("partial", 8, "a file without a transaction stopped midway; `migrate up` resumes it"),
+    Exit("smoke", 9, "the files are applied, but the smoke walk failed"),
+    Exit("busy", 10, "could not get a lock; it is safe to try again"),
+    Exit("identity", 11, "the database is not marked, or is marked as another environment"),
+)
+EXIT_CODES: dict[str, int] = {exit.kind: exit.code for exit in EXITS}
 
 
 class BakehouseError(Exception):
-    """Something that stops a command: what happened, why, and what to do about it."""
+    """Stops a command: says what happened, why, and what to do next."""
 
-    def __init__(self, kind: str, message: str, hint: str = "", **facts: object) -> None:
+    def __init__(self, kind: Kind, message: str, hint: str = "", **facts: object) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
@@ -27,4 +49,4 @@ class BakehouseError(Exception):
 
     @property
     def exit_code(self) -> int:
-        return EXIT_CODES.get(self.kind, 1)
+        return EXIT_CODES.get(self.kind, EXIT_CODES["unexpected"])

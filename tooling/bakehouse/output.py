@@ -1,38 +1,43 @@
-"""Where words go: results to stdout, talk to stderr, one JSON object for programs."""
+"""Where output goes: results to stdout, talk to stderr, one JSON object for programs."""
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bakehouse.errors import BakehouseError
 
-as_json = False  # set once from --json
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found or did; with an error, the command shows the text and then fails."""
+
+    facts: dict[str, Any]  # for programs
+    text: str = ""  # for people
+    error: BakehouseError | None = None
 
 
 def say(text: str) -> None:
-    """Talk: progress, warnings, where we are. Never a result."""
+    """Print talk, such as progress and warnings; a result goes through `render`."""
     print(text, file=sys.stderr, flush=True)
 
 
-def result(facts: dict[str, Any], text: str = "") -> None:
-    """The outcome of a command: `facts` for programs, `text` for people."""
+def render(result: Result, as_json: bool) -> None:
+    """Print the result of a command, or raise its error with the facts of the result."""
+    if result.text and not as_json:
+        print(result.text)
+    if result.error:
+        result.error.facts |= result.facts
+        raise result.error
     if as_json:
-        print(json.dumps({"ok": True, "code": 0} | facts, default=str))
-    elif text:
-        show(text)
+        print(json.dumps({"ok": True, "code": 0} | result.facts, default=str))
 
 
-def show(text: str) -> None:
-    """What people want to see even when the command is about to fail."""
-    if not as_json:
-        print(text)
-
-
-def failure(error: BakehouseError) -> None:
-    """The outcome of a command that stopped."""
+def render_error(error: BakehouseError, as_json: bool) -> None:
+    """Print why a command stopped."""
     if as_json:
-        facts = {"ok": False, "code": error.exit_code, "kind": error.kind}
+        facts: dict[str, object] = {"ok": False, "code": error.exit_code, "kind": error.kind}
         facts |= {"error": error.message, "hint": error.hint} | error.facts
         print(json.dumps(facts, default=str))
     else:
@@ -42,8 +47,12 @@ def failure(error: BakehouseError) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Aligned columns; the last one is free to run on."""
+    """Align columns; the last one is not padded."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,122 @@
+"""The commands about the tool itself: doctor, which looks for problems, and version."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+from psycopg.rows import class_row
+
+from bakehouse import __version__, database, output
+from bakehouse.commands.context import Database, Tool, command
+from bakehouse.database import Connection
+from bakehouse.deploy import environment
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import history
+from bakehouse.migrations.files import Migration, discover
+from bakehouse.output import Result
+from bakehouse.server.binaries import find_binaries
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    state: Literal["good", "note", "bad"]
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Server:
+    version: str
+    superuser: bool
+    creates_roles: bool
+    owns_database: bool
+    has_platform: bool
+
+
+@command(app, "doctor")
+def doctor(here: Database) -> Result:
+    """Look for what would stop the other commands, and say how to fix it."""
+    checks = list(_examine(here))
+    text = output.table(
+        ("state", "check", "found"), [(one.state, one.name, one.detail) for one in checks]
+    )
+    error = None
+    if any(one.state == "bad" for one in checks):
+        error = BakehouseError("unexpected", "a check failed", "Fix what is marked bad.")
+    return Result({"checks": [asdict(one) for one in checks]}, text, error)
+
+
+@command(app, "version")
+def version(here: Tool) -> Result:
+    """Print the version of this tool."""
+    return Result({"version": __version__}, __version__)
+
+
+def _examine(here: Database) -> Iterator[_Check]:
+    """Make every check; those of the database only if there is a connection."""
+    root = here.root
+    yield _Check("python", "good", sys.version.split()[0])
+    yield _attempt("postgres binaries", _find_binaries)
+    node = shutil.which("node")
+    absent = "none: Supabase CLI checks are skipped"
+    yield _Check("node", "good" if node else "note", node or absent)
+    yield _attempt("migration files", lambda: f"{len(_files(root))} in order")
+    try:
+        with database.connect(here.dsn, here.command) as conn:
+            yield _Check("connection", "good", database.describe(here.dsn))
+            yield from _examine_server(conn)
+            yield from _examine_history(conn, root)
+    except BakehouseError as error:
+        yield _Check("connection", "bad", f"{error.message}. {error.hint}")
+
+
+def _attempt(name: str, look: Callable[[], str]) -> _Check:
+    try:
+        return _Check(name, "good", look())
+    except BakehouseError as error:
+        return _Check(name, "bad", f"{error.message} {error.hint}")
+
+
+def _find_binaries() -> str:
+    found = find_binaries()
+    return f"Postgres {found.version} from {found.source}"
+
+
+def _files(root: Path) -> list[Migration]:
+    return discover(root / "supabase" / "migrations")
+
+
+def _examine_server(conn: Connection) -> Iterator[_Check]:
+    query = database.sql_file(__package__, "server")
+    for server in database.fetch(conn, class_row(_Server), query):
+        yield _Check("server", "good", f"Postgres {server.version}")
+        if server.superuser:
+            hides = "a superuser hides what fails on Supabase: migrate as the database's owner"
+            yield _Check("migration role", "bad", hides)
+        elif not (server.creates_roles and server.owns_database):
+            yield _Check("migration role", "bad", "must own the database and have CREATEROLE")
+        else:
+            yield _Check("migration role", "good", "owns the database, is no superuser")
+        if server.has_platform:
+            yield _Check("platform", "good", "API roles and auth.users are there")
+        else:
+            yield _Check("platform", "bad", "missing: run `bakehouse bootstrap`")
+
+
+def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:
+    env = environment.name_of(conn)
+    unmarked = "not marked: `bakehouse env mark`"
+    yield _Check("environment", "good" if env else "note", env or unmarked)
+    versions = history.compare(_files(root), history.applied(conn))
+    for state in sorted({one.state for one in versions}):
+        count = sum(one.state == state for one in versions)
+        verdict: Literal["good", "note", "bad"] = "good" if state == "applied" else "note"
+        if state in history.BLOCKING:
+            verdict = "bad"
+        yield _Check("history", verdict, f"{count} {state}")

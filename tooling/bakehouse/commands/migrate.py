@@ -1,0 +1,287 @@
+"""The commands of `bakehouse migrate`."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+
+from bakehouse import output
+from bakehouse.commands.context import (
+    Database,
+    LockWait,
+    Project,
+    Proofs,
+    Skip,
+    Yes,
+    command,
+    confirm,
+)
+from bakehouse.database import Connection
+from bakehouse.deploy import down as downs
+from bakehouse.deploy import gates, run
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import apply, catalog, compensate, history
+from bakehouse.migrations.files import Migration, create, select
+from bakehouse.migrations.history import Version
+from bakehouse.migrations.rehearse import Rehearsal
+from bakehouse.migrations.repair import Action
+from bakehouse.output import Result, count
+
+app = typer.Typer(help="Apply migrations, and show what is applied.")
+
+
+def _accept(gate: str) -> Any:
+    return typer.Option(
+        f"--accept-{gate}",
+        metavar="REASON",
+        help=f"Go on although the gate {gate} refuses; the reason is recorded.",
+    )
+
+
+@dataclass(frozen=True)
+class _Deploy(Database):
+    """A database, and the reasons to go on although a gate refuses."""
+
+    accept_lint: Annotated[str, _accept("lint")] = ""
+    accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
+    accept_backup: Annotated[str, _accept("backup")] = ""
+    accept_tag: Annotated[str, _accept("tag")] = ""
+    accept_webhooks: Annotated[str, _accept("webhooks")] = ""
+    accept_traffic: Annotated[str, _accept("traffic")] = ""
+    accept_secrets: Annotated[str, _accept("secrets")] = ""
+    accept_smoke: Annotated[str, _accept("smoke")] = ""
+
+    @property
+    def accepted(self) -> dict[str, str]:
+        names = [gate.name for gate in gates.GATES if not gate.final]
+        return {name: reason for name in names if (reason := getattr(self, f"accept_{name}"))}
+
+
+@command(app, "up")
+def up(here: _Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
+    """Apply what is pending, if the environment allows it: each file whole or not at all."""
+    work = here.work(skip, lock_wait, proofs, here.accepted)
+    with here.connected(writes=True) as conn:
+        done = run.up(conn, here.dsn, work, output.say)
+    text = f"applied {count(len(done.applied), 'migration')}" if done.applied else "nothing to do"
+    steps = [asdict(step) for step in done.steps]
+    return Result({"applied": done.applied, "smoke": steps, "run": done.run}, text)
+
+
+@command(app, "status")
+def status(
+    here: Database,
+    skip: Skip = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 3 when something is pending.")
+    ] = False,
+) -> Result:
+    """Show every version: in the files, in the database, and if they agree."""
+    files, left_out = here.files(skip)
+    with here.connected() as conn:
+        applied = history.applied(conn)
+    versions = history.compare(files, applied, left_out)
+    head = history.chain_head(applied)
+    text = output.table(
+        ("version", "migration", "state", "applied", "by", "note"), map(_status_line, versions)
+    )
+    text += f"\n\nchain head  {head or 'unknown: adopt what another tool applied'}"
+    facts: dict[str, Any] = {"chain_head": head, "migrations": list(map(_status_facts, versions))}
+    return Result(facts, text, _status_error(versions) if check else None)
+
+
+def _status_line(one: Version) -> tuple[str, ...]:
+    row = one.applied
+    when = f"{row.applied_at:%Y-%m-%d %H:%M}" if row and row.applied_at else ""
+    return one.version, one.name, one.state, when, (row and row.applied_by) or "", one.detail
+
+
+def _status_facts(one: Version) -> dict[str, Any]:
+    row = one.applied
+    return {
+        "version": one.version,
+        "name": one.name,
+        "state": one.state,
+        "detail": one.detail,
+        "applied_at": row and row.applied_at,
+        "applied_by": row and row.applied_by,
+        "duration_ms": row and row.duration_ms,
+    }
+
+
+def _status_error(versions: list[Version]) -> BakehouseError | None:
+    drift = [one.version for one in versions if one.blocking]
+    pending = [one.version for one in versions if one.state == "pending"]
+    if drift:
+        return BakehouseError("drift", f"drift: {', '.join(drift)}")
+    if pending:
+        return BakehouseError("pending", f"pending: {', '.join(pending)}")
+    return None
+
+
+@command(app, "plan")
+def plan(here: Database, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
+    """Rehearse what is pending: run it, report what it did, roll it back.
+
+    Locks that the files take are held until the rollback. Sequences that they use move on.
+    """
+    work = here.work(skip, lock_wait)
+    with here.connected(writes=True) as conn:
+        report, reads = run.plan(conn, work, output.say)
+    lines = [
+        *_rehearsal_lines(report, work.settings.large_rows),
+        *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),
+    ]
+    return Result(
+        {"migrations": [asdict(one) for one in report], "reads": [asdict(one) for one in reads]},
+        "\n".join(lines) or "nothing to do",
+    )
+
+
+def _rehearsal_lines(report: list[Rehearsal], large: int) -> Iterator[str]:
+    for one in report:
+        yield f"{one.label}  {one.duration_ms} ms"
+        for word, things in (
+            ("note", one.notes),
+            ("breaking", one.breaking),
+            ("lint", [f"{finding.level(large)}: {finding}" for finding in one.findings]),
+            ("locks", one.locks),
+            ("rewrites", one.rewrites),
+            ("gone", one.changes.gone),
+            ("changed", one.changes.changed),
+            ("added", one.changes.added),
+        ):
+            for thing in things:
+                yield f"  {word:<8} {thing}"
+
+
+@command(app, "new")
+def new(
+    here: Project,
+    milestone: Annotated[str, typer.Argument(help="M or V and a number, such as M5.")],
+    concept: Annotated[list[str], typer.Argument(help="Its concept, in one to three words.")],
+) -> Result:
+    """Start a migration later than all others, and its down script."""
+    folder = here.root / "supabase"
+    paths = create(folder / "migrations", folder / "down", milestone, " ".join(concept))
+    names = [str(path.relative_to(here.root)) for path in paths]
+    return Result({"files": names}, "\n".join(names))
+
+
+@command(app, "verify")
+def verify(here: Database) -> Result:
+    """Check that the database is still as its last migration left it."""
+    files, _ = here.files()
+    with here.connected() as conn:
+        applied = history.applied(conn)
+        history.require_clean(history.compare(files, applied))
+        known = history.last_snapshot(conn)
+        objects = catalog.objects(conn)
+    if known is None:
+        raise BakehouseError(
+            "drift",
+            "the objects of this database are not on record",
+            "`bakehouse migrate up` records them when it applies a file; so does a repair.",
+        )
+    head, before = known
+    changes = catalog.compare(before, objects)
+    if changes or head != history.chain_head(applied):
+        hint = "If the change is wanted, write it as a migration."
+        if not changes:
+            hint = "Another tool has applied a version since: `migrate repair adopt`."
+        lines = [
+            f"  {word:<8} {thing}" for word, things in asdict(changes).items() for thing in things
+        ]
+        said = "\n".join(["the database is not as the last migration left it", *lines])
+        raise BakehouseError("drift", said, hint, **asdict(changes))
+    fingerprint = catalog.fingerprint(objects)
+    return Result(
+        {"fingerprint": fingerprint, "objects": len(objects), "chain_head": head},
+        f"{len(objects)} objects are as the last migration left them\nfingerprint {fingerprint}",
+    )
+
+
+@command(app, "repair")
+def repair(
+    here: Database,
+    action: Annotated[
+        Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
+    ],
+    version: Annotated[str, typer.Argument(help="The version whose row to repair.")],
+    to: Annotated[str, typer.Argument(help="With rename: the version of its file.")] = "",
+    yes: Yes = False,
+) -> Result:
+    """Repair one row of the history, never the schema; a record is kept.
+
+    - adopt: count the file as applied, without running it.
+
+    - rehash: accept the file as it reads now as what was applied.
+
+    - rename: give the row to the file of another version with the same SQL.
+
+    - forget: count the version as not applied.
+    """
+    work = here.work()
+    with here.connected(writes=True) as conn, apply.lock(conn, 10, output.say):
+        if action == "rehash":
+            _show_difference(conn, work.files, version)
+        confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
+        done = run.repair(conn, work, action, version, to)
+    return Result({"action": action, "version": version}, done)
+
+
+def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
+    import difflib  # here, not above: most commands never need it, and start faster without it
+
+    file = next((file for file in files if file.version == version), None)
+    if file:
+        before = history.recorded_text(conn, version)
+        now = ";\n".join(statement.text for statement in file.statements) + ";"
+        for line in difflib.unified_diff(
+            before.splitlines(), now.splitlines(), "applied", file.path.name, lineterm=""
+        ):
+            output.say(line)
+
+
+@command(app, "down")
+def down(
+    here: Database,
+    version: Annotated[str, typer.Argument(help="The newest version, to roll back.")],
+    skip: Skip = "",
+    name: Annotated[
+        str,
+        typer.Option("--confirm", metavar="NAME", help="Outside dev: the name of the database."),
+    ] = "",
+    lock_wait: LockWait = 10,
+) -> Result:
+    """Roll back the newest migration, after showing which data would be lost."""
+    work = here.work(skip, lock_wait)
+    with here.connected(writes=True) as conn:
+        found = downs.look(conn, work, version)
+        for line in found.lost:
+            output.say(f"would be lost: {line}")
+        if not (work.in_dev or name or found.refusals) and sys.stdin.isatty():
+            name = typer.prompt("Confirm with the name of the database", err=True)
+        lost = downs.roll_back(conn, here.dsn, work, found, name, output.say)
+    return Result(
+        {"version": version, "lost": lost},
+        f"rolled back {found.script.label}" + "".join(f"\nlost {line}" for line in lost),
+    )
+
+
+@command(app, "compensate")
+def compensate_command(
+    here: Project,
+    version: Annotated[str, typer.Argument(help="The version that dropped something.")],
+    skip: Skip = "",
+) -> Result:
+    """Write a migration that adds back what another one drops; needs no database."""
+    files, left_out = here.files(skip)
+    written = compensate.write(here.root, select(files, left_out), version, output.say)
+    names = [str(path.relative_to(here.root)) for path in written.paths]
+    lines = [*names, *(f"  again    {name}" for name in written.again)]
+    lines += [f"  by hand  {text}" for text in written.by_hand]
+    facts = {"files": names, "again": written.again, "by_hand": written.by_hand}
+    return Result(facts, "\n".join(lines))

@@ -1,0 +1,99 @@
+"""The commands for releases, and the log of every run."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from bakehouse import output
+from bakehouse.commands.context import Database, Project, Skip, command, milestones
+from bakehouse.deploy import evidence, release
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import history
+from bakehouse.migrations.files import select
+from bakehouse.output import Result
+
+app = typer.Typer()
+_EDITED = "Compare the database with the files in evidence/, which are copies of the record."
+release_app = typer.Typer(help="Prepare a release, and check if it is live.")
+
+
+@command(app, "log")
+def log(
+    here: Database,
+    save: Annotated[bool, typer.Option("--save", help="Write the files that are missing.")] = False,
+) -> Result:
+    """Show every run on record, oldest first, and check that the record was not edited."""
+    folder = here.root / "evidence"
+    with here.connected() as conn:
+        entries = evidence.entries(conn)
+    told = evidence.runs(entries)
+    problems = evidence.broken(entries)
+    if here.env and folder.is_dir():
+        known = {entry.hash for entry in entries}
+        lost = [entry for entry in evidence.load(folder, here.env) if entry.hash not in known]
+        problems += [f"the database lacks the entry {one.hash[:8]} of a file" for one in lost]
+    facts: dict[str, Any] = {"runs": [asdict(run) for run in told], "problems": problems}
+    text = output.table(
+        ("opened", "run", "env", "by", "files", "head", "outcome"), map(_log_line, told)
+    )
+    if problems:
+        lines = "\n  ".join(["the record was edited", *problems])
+        return Result(facts, text, BakehouseError("drift", lines, _EDITED))
+    written = evidence.save(folder, entries) if save else []
+    return Result(facts | {"written": written}, text if told else "no run is on record")
+
+
+def _log_line(run: evidence.Run) -> tuple[object, ...]:
+    head = (run.head or "")[:8]
+    return run.opened_at, run.kind, run.env, run.user, len(run.files), head, run.outcome
+
+
+@command(release_app, "verify")
+def verify(
+    here: Database,
+    tag: Annotated[str, typer.Argument(help="The tag of the release, such as v1.2.0.")],
+    skip: Skip = "",
+) -> Result:
+    """Check that the database has the files of a tag, and no others."""
+    left_out = milestones(skip)
+    with release.files_of(here.root, tag) as files, here.connected() as conn:
+        select(files, left_out)
+        applied = history.applied(conn)
+        versions = history.compare(files, applied, left_out)
+        problems = evidence.broken(evidence.entries(conn))
+    wrong = [one for one in versions if one.state not in ("applied", "reformatted", "skipped")]
+    problems += [f"{one.version} {one.name}: {one.state} {one.detail}".rstrip() for one in wrong]
+    head = history.chain_head(applied)
+    facts: dict[str, Any] = {"tag": tag, "chain_head": head, "problems": problems}
+    if problems:
+        lines = "\n  ".join([f"{tag} is not live", *problems])
+        hint = f"Check out {tag}: `bakehouse migrate status` then shows every version."
+        return Result(facts, error=BakehouseError("drift", lines, hint))
+    return Result(facts, f"{tag} is live: {output.count(len(applied), 'file')}\nchain head  {head}")
+
+
+@command(release_app, "prepare")
+def prepare(
+    here: Project,
+    tag: Annotated[str, typer.Argument(help="The new tag, such as v1.2.0.")],
+    skip: Skip = "",
+) -> Result:
+    """Check the tree, write the list of migrations, and print the commands to run."""
+    notes = release.prepare(here.root, tag, *here.files(skip))
+    commands = [
+        f"git tag -a {tag} -F {notes.path.relative_to(here.root)}",
+        "bakehouse migrate plan --env staging",
+        "bakehouse migrate up --env staging",
+        "bakehouse gate check --env prod",
+        "bakehouse migrate up --env prod",
+        f"bakehouse release verify {tag} --env prod",
+        f"git push origin {tag}",
+    ]
+    facts = {
+        "since": notes.since,
+        "migrations": notes.migrations,
+        "chain_head": notes.head,
+        "commands": commands,
+    }
+    return Result(facts, notes.text + "\nNow type:\n  " + "\n  ".join(commands))

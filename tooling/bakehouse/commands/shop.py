@@ -1,0 +1,130 @@
+"""The commands for the floor and the shops: smoke, label, work and tick."""
+
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import typer
+
+from bakehouse import output
+from bakehouse.commands.context import Database, command
+from bakehouse.database import value
+from bakehouse.errors import BakehouseError
+from bakehouse.output import Result
+from bakehouse.shop import label, smoke
+
+app = typer.Typer()
+
+
+@command(app, "smoke")
+def smoke_command(
+    here: Database,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write the steps here as JUnit XML, for CI.")
+    ] = None,
+) -> Result:
+    """Take an order from webhook to box, in a transaction that is rolled back."""
+    with here.connected(writes=True) as conn:
+        steps = list(smoke.walk(conn))
+    if junit:
+        junit.write_bytes(smoke.junit(steps))
+    facts = {"smoke": [asdict(step) for step in steps]}
+    return Result(facts, smoke_table(steps), smoke_error(steps))
+
+
+def smoke_error(steps: list[smoke.Outcome]) -> BakehouseError | None:
+    failed = smoke.failures(steps)
+    if not failed:
+        return None
+    return BakehouseError("smoke", "the smoke walk failed\n  " + "\n  ".join(failed))
+
+
+def smoke_table(steps: list[smoke.Outcome]) -> str:
+    rows = [
+        (f"{step.duration_ms:7.1f} ms", step.role or "-", " ".join((step.name, step.detail)))
+        for step in steps
+    ]
+    return output.table(("   time", "as", "smoke step"), rows)
+
+
+@command(app, "label")
+def label_command(
+    here: Database,
+    order_id: Annotated[str, typer.Argument(help="The order, such as bannos-18617-B.")],
+    account: Annotated[
+        UUID,
+        typer.Option("--as", envvar="BAKEHOUSE_ACCOUNT", help="The account that prints it."),
+    ],
+    form: Annotated[Literal["png", "zpl"], typer.Option("--format", help="Its format.")] = "png",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The file to write. The default is ORDER_ID.png or ORDER_ID.zpl.",
+            show_default=False,
+        ),
+    ] = None,
+    paper: Annotated[
+        Literal["58mm", "80mm", "custom"] | None,
+        typer.Option("--paper", help="Its width, if other than in the settings of the store."),
+    ] = None,
+) -> Result:
+    """Print the barcode of an order to a file, as print_barcode does for that account."""
+    path = out or Path(f"{order_id}.{form}")
+    with here.connected(writes=True) as conn, conn.transaction():
+        facts, settings = label.fetch_facts(conn, account, order_id)
+        made = label.arrange(facts, label.WIDTHS[paper or settings["ticketSize"]])
+        data = label.png(made) if form == "png" else label.zpl(made, settings["copies"])
+        path.write_bytes(data)  # before the commit, which records the print
+    return Result({"path": str(path)} | facts, f"wrote {path}")
+
+
+@command(app, "work")
+def work(
+    here: Database,
+    topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
+    once: Annotated[bool, typer.Option("--once", help="Stop when no job is ready.")] = False,
+    batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
+    lease: Annotated[float, typer.Option("--lease", help="Seconds to hold a batch.")] = 120,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
+    shop_url_template: Annotated[
+        str | None,
+        typer.Option(
+            "--shop-url-template",
+            help="The API of a shop, with {domain} for its domain. The default is Shopify.",
+            show_default=False,
+        ),
+    ] = None,
+) -> Result:
+    """Do the jobs of the work queue until told to stop; the job at hand is finished first."""
+    from bakehouse.shop import shopify  # here, not above: HTTP is slow to import
+    from bakehouse.shop import worker as workers
+
+    endpoint = shop_url_template or shopify.ENDPOINT
+    options = workers.WorkerOptions(topic, batch, lease, timeout, endpoint)
+    with here.connected(writes=True) as conn:
+        worker = workers.Worker(conn, options, output.say, _show_progress)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run(once)
+    if sys.stderr.isatty():
+        output.say("")
+    counts = {"done": worker.done, "failed": worker.failed}
+    return Result(counts, f"{worker.done} done, {worker.failed} failed")
+
+
+def _show_progress(done: int, failed: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} done, {failed} failed", end="", file=sys.stderr, flush=True)
+
+
+@command(app, "tick")
+def tick(here: Database) -> Result:
+    """Run the tasks that are due by the clock, where pg_cron does not; safe to run at any time."""
+    with here.connected(writes=True) as conn:
+        done: dict[str, Any] = value(conn, "select app.tick()") or {}
+    table = output.table(("task", "result"), sorted(done.items()))
+    return Result({"tasks": done}, table if done else "another tick is running")

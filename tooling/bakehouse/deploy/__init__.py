@@ -1,0 +1,1 @@
+"""Carry migrations to an environment: gather facts, pass the gates, apply, record."""

@@ -1,0 +1,174 @@
+"""Ask every backup source when its newest backup was taken."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from psycopg.rows import class_row
+
+from bakehouse.database import Connection, fetch, sql_file, value
+from bakehouse.deploy import backup_record
+from bakehouse.deploy.environment import Settings
+
+_PATIENCE = 60  # seconds for another program to answer
+_AHEAD = timedelta(minutes=5)  # how far clocks may differ
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What one source says: the time of its newest backup, or why it has none."""
+
+    source: str
+    taken_at: datetime | None = None
+    problem: str = ""
+    detail: str = ""
+
+
+def newest(found: Iterable[Backup]) -> Backup:
+    """Return the source with the newest backup: it is the one that counts."""
+    found = list(found)
+    dated = [(one.taken_at, one) for one in found if one.taken_at]
+    if dated:
+        return max(dated, key=lambda pair: pair[0])[1]
+    return Backup("none", problem="; ".join(f"{one.source}: {one.problem}" for one in found))
+
+
+def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup]:
+    """Ask our own record, the archiver, and every command that bakehouse.toml names."""
+    yield _ours(conn, root / settings.backup_folder)
+    yield _archiver(conn)
+    for source, command, read in (
+        ("pgbackrest", settings.backup_pgbackrest, _pgbackrest),
+        ("supabase", settings.backup_supabase, _supabase),
+        ("probe", settings.backup_probe, _probe),
+    ):
+        if command:
+            yield _ask(conn, source, command, read)
+
+
+def _ours(conn: Connection, folder: Path) -> Backup:
+    source = "bakehouse backup take"
+    last = backup_record.last(conn)
+    if last is None:
+        return Backup(source, None, "no backup is on record")
+    path = folder / last.file
+    if not path.is_file():
+        return Backup(source, None, f"{path} is missing")
+    if path.stat().st_size != last.bytes:
+        return Backup(source, None, f"{path} no longer has the {last.bytes} bytes on record")
+    drilled = f", restored on {last.drilled_at[:10]}" if last.drilled_at else ""
+    return Backup(source, datetime.fromisoformat(last.taken_at), "", f"{path}{drilled}")
+
+
+@dataclass(frozen=True)
+class _Archiver:
+    """The state of WAL archiving."""
+
+    archived_at: datetime | None
+    failed_at: datetime | None
+    wal: str | None
+    failed_wal: str | None
+    enabled: bool
+    idle: bool  # its command stores nothing
+
+
+def _archiver(conn: Connection) -> Backup:
+    source = "pg_stat_archiver"
+    [state] = fetch(conn, class_row(_Archiver), sql_file(__package__, "archiver"))
+    if not state.enabled:
+        return Backup(source, None, "archive_mode is off")
+    if state.idle:
+        return Backup(source, None, "archive_command keeps nothing")
+    if state.archived_at is None:
+        return Backup(source, None, "no WAL has been archived")
+    if state.failed_at and state.failed_at > state.archived_at:
+        when = _minute(state.failed_at)
+        return Backup(source, None, f"archiving {state.failed_wal} failed, last at {when}")
+    detail = f"WAL up to {state.wal}, to replay on top of a base backup"
+    return Backup(source, state.archived_at, "", detail)
+
+
+_Read = Callable[[str, Connection], tuple[datetime, str]]
+
+
+def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -> Backup:
+    """Run a command and read its answer; any failure becomes the reason for no backup."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise ValueError(f"exit {done.returncode}: {said[-1] if said else 'no reason given'}")
+        taken_at, detail = read(done.stdout, conn)
+        if taken_at.tzinfo is None:
+            raise ValueError(f"{taken_at} has no time zone")
+        if taken_at > datetime.now(UTC) + _AHEAD:
+            raise ValueError(f"{_minute(taken_at)} is in the future")
+    except subprocess.TimeoutExpired:
+        return Backup(source, None, f"`{command[0]}` took more than {_PATIENCE} s")
+    except OSError as error:
+        return Backup(source, None, f"`{command[0]}`: {error.strerror}")
+    except (KeyError, TypeError, AttributeError):
+        return Backup(source, None, f"`{command[0]}` answered in an unknown form")
+    except ValueError as error:  # also JSON and times that cannot be read
+        return Backup(source, None, f"`{command[0]}`: {error}")
+    return Backup(source, taken_at, "", detail)
+
+
+def _pgbackrest(said: str, conn: Connection) -> tuple[datetime, str]:
+    here = value(conn, "select system_identifier from pg_control_system()")
+    reasons = []
+    backups = []
+    for stanza in json.loads(said):
+        ids = {one["id"] for one in stanza["db"] if one["system-id"] == here}
+        if stanza["status"]["code"]:
+            reasons.append(f"{stanza['name']}: {stanza['status']['message']}")
+        elif not ids:
+            reasons.append(f"{stanza['name']} is of another server than this one")
+        backups += [
+            (datetime.fromtimestamp(one["timestamp"]["stop"], UTC), stanza["name"], one["label"])
+            for one in stanza["backup"]
+            if one["database"]["id"] in ids
+            and not one.get("error")
+            and not stanza["status"]["code"]
+        ]
+    if not backups:
+        raise ValueError("; ".join(reasons) or "no stanza has a backup")
+    taken_at, stanza, label = max(backups)
+    return taken_at, f"backup {label} of stanza {stanza}"
+
+
+def _supabase(said: str, _: Connection) -> tuple[datetime, str]:
+    facts = json.loads(said)
+    backups = [
+        (datetime.fromisoformat(one["inserted_at"]), "daily backup")
+        for one in facts["backups"]
+        if one["status"] == "COMPLETED"
+    ]
+    latest = facts.get("physical_backup_data", {}).get("latest_physical_backup_date_unix")
+    if facts["pitr_enabled"] and latest:
+        backups.append((datetime.fromtimestamp(latest, UTC), "point in time"))
+    if not backups:
+        raise ValueError("the project has no completed backup")
+    return max(backups)
+
+
+def _probe(said: str, _: Connection) -> tuple[datetime, str]:
+    text = said.strip()
+    if text.isdecimal():
+        return datetime.fromtimestamp(int(text), UTC), "seconds since 1970"
+    return datetime.fromisoformat(text), "as printed"
+
+
+def age(taken_at: datetime) -> str:
+    """Say for people how long ago a backup was taken."""
+    minutes = max(0, round((datetime.now(UTC) - taken_at).total_seconds() / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def _minute(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

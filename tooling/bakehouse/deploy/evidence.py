@@ -1,0 +1,262 @@
+"""The record of every run, in the database and as files: what ran, who ran it, how it ended.
+
+One entry opens a run before its first change, so that a crash shows. Another entry closes it. Each
+entry is hashed together with the one before it.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from psycopg.rows import class_row
+
+from bakehouse.database import Connection, fetch, table_exists, value
+from bakehouse.errors import BakehouseError, Kind
+
+Body = dict[str, Any]
+RunKind = Literal["up", "down", "rehearsal", "repair", "resume"]
+Ending = Kind | Literal["done", "killed", "unfinished"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    previous: str
+    hash: str
+    text: str
+
+    @cached_property
+    def body(self) -> Body:
+        body: Body = json.loads(self.text)
+        return body
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The effects of the pending files, seen in a rehearsal or on staging."""
+
+    breaking: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()  # files without a rehearsal
+    findings: tuple[dict[str, Any], ...] = ()  # of the lint, for tables of any size
+
+    def severe(self, rows: Mapping[str, int], large: int) -> list[str]:
+        """List what makes a deploy breaking, on tables of this size."""
+        return [
+            *self.breaking,
+            *(f"rewrites {t} ({rows[t]} rows)" for t in self.rewritten if rows.get(t, 0) >= large),
+            *(f"locks {t} ({rows[t]} rows)" for t in self.locked if rows.get(t, 0) >= large),
+            *(f"not rehearsed: {file}" for file in self.unseen),
+        ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, read from its two entries; an unfinished run has only the first."""
+
+    opened: Body
+    closed: Body | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.opened["run"])
+
+    @property
+    def kind(self) -> RunKind:
+        return cast(RunKind, self.opened["kind"])
+
+    @property
+    def env(self) -> str:
+        return str(self.opened["env"])
+
+    @property
+    def user(self) -> str:
+        """The database user of the run."""
+        return str(self.opened["by"]["database_user"])
+
+    @property
+    def files(self) -> list[str]:
+        """The labels of the files that were pending."""
+        return list(self.opened.get("files", ()))
+
+    @property
+    def opened_at(self) -> str:
+        """The time of the start, to the minute."""
+        return str(self.opened["at"])[:16]
+
+    @property
+    def at(self) -> datetime:
+        """The time of the end, or of the start of an unfinished run."""
+        return datetime.fromisoformat((self.closed or self.opened)["at"])
+
+    @property
+    def head(self) -> str | None:
+        """The chain head that the files lead to."""
+        return self.opened.get("head")
+
+    @property
+    def before(self) -> str:
+        """The fingerprint of the catalog before the run."""
+        return str(self.opened.get("before", {}).get("fingerprint", ""))
+
+    @property
+    def after(self) -> str:
+        """The fingerprint of the catalog after the run."""
+        return str((self.closed or {}).get("after", {}).get("fingerprint", ""))
+
+    @property
+    def outcome(self) -> Ending:
+        return cast(Ending, self.closed["outcome"]) if self.closed else "unfinished"
+
+    @property
+    def observed(self) -> Observed | None:
+        """What the rehearsal of these files saw; None without a rehearsal."""
+        seen = self.opened.get("observed")
+        if not seen:
+            return None
+        known = [one.name for one in fields(Observed)]
+        return Observed(**{name: tuple(seen.get(name) or ()) for name in known})
+
+    @property
+    def broke(self) -> tuple[str, ...]:
+        """What the run broke for callers."""
+        return tuple((self.closed or {}).get("breaking") or ())
+
+    @property
+    def smoked(self) -> bool:
+        """Whether the smoke walk of the run passed."""
+        return bool(self.closed) and not (self.closed or {})["smoke"]["failed"]
+
+
+def entries(conn: Connection) -> list[Entry]:
+    """Read all entries, oldest first."""
+    if not table_exists(conn, "bakehouse.evidence"):
+        return []
+    query = b"select previous, hash, body::text as text from bakehouse.evidence order by number"
+    return fetch(conn, class_row(Entry), query)
+
+
+def runs(found: Iterable[Entry]) -> list[Run]:
+    """Group the entries into runs, oldest first."""
+    told: dict[str, Run] = {}
+    for entry in found:
+        body = entry.body
+        known = told.get(body["run"])
+        told[body["run"]] = Run(known.opened, body) if known else Run(body)
+    return list(told.values())
+
+
+def unfinished(told: Collection[Run]) -> list[Run]:
+    return [run for run in told if run.closed is None]
+
+
+def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
+    """List where the chain of hashes is broken; only a `whole` chain must begin with its oldest."""
+    problems = []
+    previous = ""
+    for number, entry in enumerate(found, 1):
+        said = f"entry {number} ({entry.hash[:8]})"
+        if hash_of(entry.previous, entry.text) != entry.hash:
+            problems.append(f"{said} is not what was written")
+        if whole and entry.previous != previous:
+            problems.append(f"{said} does not follow the one before it")
+        previous = entry.hash
+    return problems
+
+
+def open_run(conn: Connection, kind: RunKind, **facts: object) -> Run:
+    """Record that a run is about to begin."""
+    return Run(_append(conn, {"run": str(uuid.uuid4()), "kind": kind, "event": "opened", **facts}))
+
+
+def close(conn: Connection, run: Run, outcome: Ending, **facts: object) -> Run:
+    """Record how a run ended."""
+    body = {"run": run.id, "event": "closed", "outcome": outcome, **facts}
+    return Run(run.opened, _append(conn, body))
+
+
+def _append(conn: Connection, body: Body) -> Body:
+    body["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
+    with conn.transaction():
+        conn.execute("lock table bakehouse.evidence in share row exclusive mode")
+        last = "select hash from bakehouse.evidence order by number desc limit 1"
+        previous = value(conn, last) or ""
+        conn.execute(
+            "insert into bakehouse.evidence (previous, hash, body) values (%s, %s, %s)",
+            (previous, hash_of(previous, text), text),
+        )
+    done: Body = json.loads(text)
+    return done
+
+
+def hash_of(previous: str, text: str) -> str:
+    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+
+
+def save(folder: Path, found: Iterable[Entry], wanted: Collection[str] | None = None) -> list[Path]:
+    """Write the entries of each wanted run to a file of its own. Returns the files that changed."""
+    by_run: dict[str, list[Entry]] = {}
+    for entry in found:
+        by_run.setdefault(entry.body["run"], []).append(entry)
+    written = []
+    for run, mine in by_run.items():
+        if wanted is not None and run not in wanted:
+            continue
+        opened = mine[0].body
+        at = datetime.fromisoformat(opened["at"])
+        head = (opened.get("head") or "none")[:8]
+        path = folder / f"{opened['env']}-{at:%Y%m%dT%H%M%SZ}-{head}-{run[:8]}.json"
+        lines = [{"previous": e.previous, "hash": e.hash, "entry": e.text} for e in mine]
+        text = json.dumps(lines, indent=1, ensure_ascii=False) + "\n"
+        if not path.is_file() or path.read_text() != text:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            written.append(path)
+    return written
+
+
+def load(place: Path, env: str) -> list[Entry]:
+    """Read the entries of an environment from one file, or from the files of a folder."""
+    paths = sorted(place.glob(f"{env}-*.json")) if place.is_dir() else [place]
+    found = []
+    for path in paths:
+        try:
+            found += [
+                Entry(o["previous"], o["hash"], o["entry"]) for o in json.loads(path.read_text())
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BakehouseError("usage", f"{path} is not an evidence file: {error}") from None
+    return [entry for entry in found if entry.body.get("env", env) == env]
+
+
+def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:
+    """Yield this fingerprint, and those before the unsuccessful runs that led to it."""
+    yield fingerprint
+    for run in reversed([run for run in told if run.kind == "up"]):
+        if run.outcome == "done" or (run.closed and run.after != fingerprint):
+            return
+        yield run.before
+        fingerprint = run.before
+
+
+def path(told: Collection[Run], head: str, starts: Collection[str]) -> list[Run]:
+    """Return the runs that led from one of these fingerprints to the chain head, if any."""
+    ups = [run for run in told if run.kind == "up" and run.closed]
+    for last in reversed(ups):
+        if last.head == head and last.outcome == "done":
+            way = [last]
+            while way[0].before not in starts:
+                earlier = [run for run in ups[: ups.index(way[0])] if run.after == way[0].before]
+                if not earlier:
+                    break
+                way.insert(0, earlier[-1])
+            else:
+                return way
+    return []

@@ -1,0 +1,247 @@
+"""Gather the facts that the gates judge: read everything, change nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from psycopg.rows import scalar_row, tuple_row
+
+from bakehouse.database import Connection, connect, fetch, sql_file
+from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
+from bakehouse.deploy.backup_age import Backup
+from bakehouse.deploy.environment import Settings
+from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.release import Tag
+from bakehouse.deploy.work import Work
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import apply, catalog, history
+from bakehouse.migrations.files import Migration
+from bakehouse.migrations.history import Applied, Version
+from bakehouse.migrations.watch import Finding
+
+SKEW = 0.1  # hours by which two clocks may differ
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The applied and pending files, and the earlier runs."""
+
+    applied: list[Applied]
+    versions: list[Version]
+    runs: list[Run]
+
+    @property
+    def head(self) -> str | None:
+        return history.chain_head(self.applied)
+
+    @property
+    def pending(self) -> list[Migration]:
+        return [one.file for one in self.versions if one.state == "pending" and one.file]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no file is pending or disputed, and the last run passed its smoke walk."""
+        if any(one.blocking or one.state == "pending" for one in self.versions):
+            return False
+        ups = [run for run in self.runs if run.kind == "up"]
+        return not ups or ups[-1].outcome not in ("unfinished", "smoke")
+
+
+@dataclass(frozen=True)
+class State(Progress):
+    """The progress and the objects of a database, read at one moment."""
+
+    objects: catalog.Objects
+
+
+def read_progress(conn: Connection, work: Work) -> Progress:
+    applied = history.applied(conn)
+    versions = history.compare(work.files, applied, work.left_out)
+    return Progress(applied, versions, evidence.runs(evidence.entries(conn)))
+
+
+def read_state(conn: Connection, work: Work) -> State:
+    return State(**vars(read_progress(conn, work)), objects=catalog.objects(conn))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The input of the gates; facts that an environment does not need may be missing."""
+
+    settings: Settings
+    now: datetime
+    mismatch: str = ""  # why this is not the database of the environment
+    disagreements: tuple[str, ...] = ()  # of files, history and catalog
+    pending: tuple[str, ...] = ()
+    head: str | None = None  # the chain head that the pending files lead to
+    fingerprint: str = ""
+    findings: tuple[str, ...] = ()  # of the lint
+    own: tuple[Run, ...] = ()  # the runs of this database
+    proofs: tuple[Run, ...] = ()  # the runs of staging
+    proofs_problem: str = ""
+    backup: Backup = field(default_factory=lambda: Backup("none"))
+    tag: Tag = field(default_factory=lambda: Tag(None, None))
+    observed: Observed | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+    pausable: bool = False  # whether webhooks can be paused here
+    holders: tuple[str, ...] = ()  # old transactions on tables that will be locked
+    missing_secrets: tuple[str, ...] = ()
+    smoke: tuple[str, ...] | None = None  # steps that failed; None before the walk
+
+    @property
+    def breaking(self) -> list[str]:
+        if self.observed is None:
+            return ["nothing was rehearsed, so it counts as breaking"] if self.pending else []
+        return self.observed.severe(self.rows, self.settings.large_rows)
+
+    def age(self, then: datetime) -> str:
+        hours = (self.now - then) / timedelta(hours=1)
+        if hours < -SKEW:
+            return "in the future"
+        hours = max(hours, 0)
+        return f"{hours:.0f} h old" if hours >= 1 else f"{hours * 60:.0f} min old"
+
+    def is_young(self, then: datetime, hours: float) -> bool:
+        return -SKEW <= (self.now - then) / timedelta(hours=1) <= hours
+
+
+def gather(conn: Connection, work: Work, state: State) -> Facts:
+    """Read the facts that the gates of this environment need."""
+    settings = work.settings
+    disagreements = [str(one) for one in state.versions if one.blocking]
+    if not work.in_dev:
+        disagreements += _drift(conn, state)
+    own = [apply.index_of(statement) for file in state.pending for statement in file.body]
+    disagreements += fetch(conn, scalar_row, sql_file(__package__, "invalid_indexes"), own)
+    identity = environment.identity(conn)
+    facts = Facts(
+        settings=settings,
+        now=datetime.now(UTC),
+        mismatch=environment.mismatch(identity, settings, conn.info.host, conn.info.dbname),
+        disagreements=tuple(disagreements),
+        pending=tuple(file.label for file in state.pending),
+        head=history.head_after(state.applied, state.pending),
+        fingerprint=catalog.fingerprint(state.objects),
+        own=tuple(state.runs),
+    )
+    if work.in_dev or not state.pending:
+        return facts
+    return _facts_of_a_deploy(conn, work, facts)
+
+
+def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
+    """Add the facts that only a deploy to staging or prod needs."""
+    settings = work.settings
+    if settings.name == "prod":
+        facts = _with_proofs(work, facts)
+    else:
+        plans = [run for run in facts.own if run.kind == "rehearsal" and run.head == facts.head]
+        last = [run for run in plans[-1:] if run.before == facts.fingerprint]
+        facts = replace(facts, observed=_observed(last))
+    observed = facts.observed or Observed()
+    findings = [Finding(**one) for one in observed.findings]
+    touched = [*observed.locked, *observed.rewritten]
+    rows = _row_counts(conn, [*touched, *(one.table for one in findings)])
+    errors = [
+        str(one)
+        for one in findings
+        if one.level(settings.large_rows, rows.get(one.table, 0)) == "error"
+    ]
+    holders_query, age = sql_file(__package__, "lock_holders"), settings.transaction_seconds
+    return replace(
+        facts,
+        rows=rows,
+        findings=tuple(errors),
+        backup=backup_age.newest(backup_age.sources(conn, settings, work.root)),
+        tag=release.tag_of(work.root),
+        pausable=webhooks.can_pause(conn),
+        holders=tuple(fetch(conn, scalar_row, holders_query, touched, age)),
+        missing_secrets=tuple(_missing_secrets(conn, settings, work.variables)),
+    )
+
+
+def _with_proofs(work: Work, facts: Facts) -> Facts:
+    """Add the runs of staging, and the effects that they saw."""
+    proofs: list[Run] = []
+    problem = ""
+    try:
+        proofs = evidence.runs(_proofs(work))
+    except BakehouseError as error:
+        problem = f"the evidence of staging cannot be used: {error.message}"
+    starts = set(evidence.origins(facts.own, facts.fingerprint))
+    observed = _observed(evidence.path(proofs, facts.head or "", starts))
+    return replace(facts, proofs=tuple(proofs), proofs_problem=problem, observed=observed)
+
+
+def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
+    """Estimate how many rows the tables have."""
+    query = (
+        b"select name, greatest(c.reltuples, 0)::bigint from unnest($1::text[]) as locked (name)"
+        b" join pg_class as c on c.oid = to_regclass(name)"
+    )
+    return dict(fetch(conn, tuple_row, query, tables))
+
+
+def _drift(conn: Connection, state: State) -> list[str]:
+    """List what changed since the last snapshot; an unfinished run changes things without one."""
+    known = history.last_snapshot(conn)
+    if known is None or evidence.unfinished(state.runs):
+        return []
+    head, objects = known
+    changes = catalog.compare(objects, state.objects)
+    found = [f"{word}: {', '.join(names)}" for word, names in vars(changes).items() if names]
+    if found:
+        return ["the database is not as the last migration left it, " + "; ".join(found)]
+    if head != state.head:
+        return ["another tool has applied a version: `migrate repair adopt`"]
+    return []
+
+
+def _proofs(work: Work) -> list[evidence.Entry]:
+    """Read the record of staging from its database if its URL is known, else from files."""
+    if work.staging and work.proofs is None:
+        with connect(work.staging, "read evidence") as conn:
+            said = environment.name_of(conn)
+            if said != "staging":
+                raise BakehouseError("identity", f"that database is {said or 'not marked'}")
+            found = evidence.entries(conn)
+            problems = evidence.broken(found)
+    else:
+        place = work.proofs or work.root / "evidence"
+        found = evidence.load(place, "staging") if place.exists() else []
+        problems = evidence.broken(found, whole=False)
+    if problems:
+        raise BakehouseError("drift", "; ".join(problems))
+    return found
+
+
+def _observed(runs: list[Run]) -> Observed | None:
+    """Join the effects that these runs saw; None if a run had no rehearsal."""
+    seen = [run.observed for run in runs if run.observed]
+    if not runs or len(seen) != len(runs):
+        return None
+    return Observed(
+        breaking=union(*(one.breaking for one in seen), *(run.broke for run in runs)),
+        locked=union(*(one.locked for one in seen)),
+        rewritten=union(*(one.rewritten for one in seen)),
+        # a real run has seen every file
+        unseen=union(*(one.unseen for one in seen if runs[-1].kind == "rehearsal")),
+        findings=tuple(finding for one in seen for finding in one.findings),
+    )
+
+
+def union(*parts: Iterable[str]) -> tuple[str, ...]:
+    """Return every text once, in the order of its first use."""
+    return tuple(dict.fromkeys(one for part in parts for one in part))
+
+
+def _missing_secrets(
+    conn: Connection, settings: Settings, variables: Mapping[str, str]
+) -> list[str]:
+    missing = []
+    for name in settings.secrets:
+        store, _, kind = name.partition("/")
+        found = webhooks.secret_is_set(conn, store, kind) if kind else variables.get(name)
+        if not found:
+            missing.append(name)
+    return missing

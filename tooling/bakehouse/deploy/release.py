@@ -1,0 +1,132 @@
+"""Releases are annotated tags v*: read a tag, compare it with the checkout, prepare a new one."""
+
+import io
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import history
+from bakehouse.migrations.files import Migration, discover, select
+
+FOLDER = "supabase/migrations"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """The tag of the checkout; its problems are reasons not to deploy."""
+
+    name: str | None
+    commit: str | None
+    problems: tuple[str, ...] = ()
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Return what git prints; None if git fails or is not installed."""
+    try:
+        ran = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    except OSError:
+        return None
+    return None if ran.returncode else ran.stdout
+
+
+def tag_of(root: Path) -> Tag:
+    """Read the tag of HEAD, and list how the checkout differs from it."""
+    commit = (git(root, "rev-parse", "HEAD") or "").strip()
+    if not commit:
+        return Tag(None, None, ("this is no git checkout",))
+    listing = ("tag", "--points-at", "HEAD", "--list", "v*")
+    tags = git(root, *listing, "--format", "%(objecttype) %(refname:short)") or ""
+    annotated = [line.split()[1] for line in tags.splitlines() if line.startswith("tag ")]
+    problems = list(_uncommitted(root))
+    if not annotated:
+        light = tags.split()[1::2]
+        why = f"{light[0]} is not annotated (git tag -a)" if light else "HEAD carries no v* tag"
+        return Tag(None, commit, (why, *problems))
+    return Tag(annotated[-1], commit, (*problems, *_other_bytes(root, annotated[-1])))
+
+
+def _uncommitted(root: Path) -> Iterator[str]:
+    status = git(root, "status", "--porcelain", "--", "supabase", "bakehouse.toml") or ""
+    changed = status.rstrip().splitlines()
+    if changed:
+        yield "not committed: " + ", ".join(line[3:] for line in changed)
+
+
+def _other_bytes(root: Path, tag: str) -> Iterator[str]:
+    """Compare the bytes of each file with the tag, whatever git has been told to ignore."""
+    listed = git(root, "ls-tree", "-r", tag, "--", FOLDER) or ""
+    tagged = {line.partition("\t")[2]: line.split()[2] for line in listed.splitlines()}
+    here = sorted(str(path.relative_to(root)) for path in (root / FOLDER).glob("*.sql"))
+    hashes = (git(root, "hash-object", "--no-filters", "--", *here) or "").split() if here else []
+    other = [name for name, found in zip(here, hashes, strict=True) if tagged.get(name) != found]
+    other += sorted(name for name in tagged if name.endswith(".sql") and name not in here)
+    if other:
+        yield f"not as in {tag}: " + ", ".join(Path(name).name for name in other)
+
+
+@contextmanager
+def files_of(root: Path, tag: str) -> Iterator[list[Migration]]:
+    """Yield the migrations of a tag."""
+    import tarfile  # here, not above: most commands never need it, and start faster without it
+
+    try:
+        ran = subprocess.run(
+            ["git", "-C", str(root), "archive", tag, FOLDER], capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        raise BakehouseError(
+            "usage", f"git has no tag {tag} with a folder {FOLDER}", "`git tag` lists all tags."
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as archive:
+            for member in archive:
+                text = archive.extractfile(member) if member.isfile() else None
+                if text:
+                    (Path(folder) / Path(member.name).name).write_bytes(text.read())
+        yield discover(Path(folder))
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The contents of a new release: `text` is in the file `path`, for the message of the tag."""
+
+    path: Path
+    text: str
+    since: str  # the tag before it; '' for the first release
+    migrations: list[str]  # new since then
+    head: str | None
+
+
+def prepare(root: Path, tag: str, files: list[Migration], left_out: frozenset[str]) -> Notes:
+    """Write the notes of a new tag to evidence/. Refuses a tree that cannot be tagged."""
+    _require_taggable(root, tag)
+    before = (git(root, "describe", "--tags", "--abbrev=0", "--match", "v*") or "").strip()
+    new = files
+    if before:
+        with files_of(root, before) as old:
+            known = {file.version for file in old}
+        new = [file for file in files if file.version not in known]
+    names = [file.path.name for file in new] or ["none"]
+    head = history.head_after([], select(files, left_out))
+    lines = [tag, "", f"Migrations since {before or 'the beginning'}:", *names]
+    text = "\n".join([*lines, "", f"Chain head {head}", ""])
+    path = root / "evidence" / f"{tag}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return Notes(path, text, before, names, head)
+
+
+def _require_taggable(root: Path, tag: str) -> None:
+    problems = list(_uncommitted(root))
+    if not (tag.startswith("v") and tag[1:2].isdigit()):
+        problems.append(f"'{tag}' is no release: use v and a number, such as v1.2.0")
+    elif git(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}") is not None:
+        problems.append(f"{tag} exists")
+    if git(root, "rev-parse", "HEAD") is None:
+        problems = ["this is no git checkout with a commit"]
+    if problems:
+        raise BakehouseError("gate", "\n".join(problems), "Nothing was written.", problems=problems)

@@ -1,0 +1,244 @@
+"""The runs that change a database and put it on record: up, plan and repair."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+
+import psycopg
+
+from bakehouse.database import Connection
+from bakehouse.deploy import evidence, facts, gates, webhooks
+from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.facts import Facts, State, union
+from bakehouse.deploy.gates import Verdict
+from bakehouse.deploy.work import Work, circumstances, mark_of, save
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import apply, catalog, history, rehearse
+from bakehouse.migrations.apply import Ran, Tell
+from bakehouse.migrations.files import Migration, runs_alone
+from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
+from bakehouse.migrations.repair import Action
+from bakehouse.migrations.repair import repair as repair_row
+from bakehouse.shop import smoke
+
+# Up
+
+
+@dataclass(frozen=True)
+class UpResult:
+    applied: list[str] = field(default_factory=list)  # versions
+    steps: list[smoke.Outcome] = field(default_factory=list)
+    run: str = ""
+
+
+@dataclass
+class _Results:
+    """The results of a run so far, which an exception must not lose."""
+
+    applied: list[Ran] = field(default_factory=list)
+    steps: list[smoke.Outcome] = field(default_factory=list)
+    failure: BakehouseError | psycopg.Error | None = None
+
+
+def up(conn: Connection, dsn: str, work: Work, tell: Tell) -> UpResult:
+    """Apply what is pending, if the environment allows it; resume what a killed run began."""
+    if facts.read_progress(conn, work).is_done:
+        return UpResult()
+    with apply.lock(conn, work.wait, tell):
+        state = facts.read_state(conn, work)  # again: another run may have held the lock
+        known = facts.gather(conn, work, state)
+        verdicts = gates.check(known, work.accepted)
+        for verdict in verdicts:
+            if verdict.verdict in ("warning", "accepted"):
+                tell(f"{verdict.verdict}: {verdict.gate}: {verdict.reason}")
+        gates.require(verdicts)
+        if state.is_done:
+            return UpResult()
+        history.ensure(conn)
+        _close_killed_runs(conn, work, state, tell)
+        return _apply_pending(conn, dsn, work, state, known, verdicts, tell)
+
+
+def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -> None:
+    had = {row.version for row in state.applied}
+    for run in evidence.unfinished(state.runs):
+        done = [label for label in run.files if label.partition("_")[0] in had]
+        tell(
+            f"the run of {run.opened_at} by {run.user} did not come to its end: {len(done)} of"
+            f" {len(run.files)} files are applied; going on from there"
+        )
+        evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
+        save(conn, work, [run.id])
+
+
+def _apply_pending(
+    conn: Connection,
+    dsn: str,
+    work: Work,
+    state: State,
+    known: Facts,
+    verdicts: list[Verdict],
+    tell: Tell,
+) -> UpResult:
+    promises = catalog.promises(conn)
+    run = _open_up(conn, work, state, known, verdicts)
+    results = _Results()
+    try:
+        if known.breaking and known.pausable:
+            webhooks.pause(conn, known.settings, tell)
+        for done in apply.run(conn, dsn, state.pending, run.opened["commit"], tell):
+            results.applied.append(done)
+            tell(f"applied {done.label} ({done.duration_ms} ms)")
+        results.steps += walk(conn, work)
+        require_smoke(conn, work, known, results.steps)
+    except (BakehouseError, psycopg.Error) as error:
+        results.failure = error
+    if not conn.closed:  # else the record stays open, and the next run closes it
+        _close_up(conn, work, run, state, results, promises)
+    if results.failure:
+        raise results.failure
+    return UpResult([done.version for done in results.applied], results.steps, run.id)
+
+
+def _open_up(
+    conn: Connection, work: Work, state: State, known: Facts, verdicts: list[Verdict]
+) -> Run:
+    pending = state.pending
+    observed = known.observed or (None if pending else Observed())
+    return evidence.open_run(
+        conn,
+        "up",
+        **circumstances(conn, work),
+        tag=known.tag.name,
+        files=[file.label for file in pending],
+        hashes={file.version: [file.byte_hash, file.sql_hash] for file in pending},
+        head=known.head,
+        before=mark_of(state.head, state.objects),
+        observed=observed and asdict(observed),
+        backup=asdict(known.backup),
+        gates=[asdict(verdict) for verdict in verdicts],
+    )
+
+
+def _close_up(
+    conn: Connection,
+    work: Work,
+    run: Run,
+    state: State,
+    results: _Results,
+    promises: set[str],
+) -> None:
+    failure, applied = results.failure, results.applied
+    after, head = catalog.objects(conn), history.chain_head(history.applied(conn))
+    resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
+    if applied or resumed:
+        history.snapshot(conn, after, head)
+    untouched = state.pending and not applied and not resumed
+    if failure is None or untouched:
+        webhooks.end_pause(conn)
+    changes = catalog.compare(state.objects, after)
+    evidence.close(
+        conn,
+        run,
+        _outcome_of(failure),
+        error=str(failure) if failure else None,
+        applied=[asdict(done) for done in applied],
+        after=mark_of(head, after),
+        breaking=catalog.breaking(changes, promises, catalog.promises(conn), state.objects),
+        smoke={
+            "steps": len(results.steps),
+            "failed": [step.name for step in results.steps if not step.ok],
+        },
+    )
+    save(conn, work, [run.id])
+
+
+def _outcome_of(failure: BakehouseError | psycopg.Error | None) -> evidence.Ending:
+    if failure is None:
+        return "done"
+    return failure.kind if isinstance(failure, BakehouseError) else "unexpected"
+
+
+def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
+    """Take the smoke walk, if these files create the orders."""
+    return list(smoke.walk(conn)) if smoke.applies_to(work.files) else []
+
+
+def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.Outcome]) -> None:
+    """Raise an error if a step failed, unless the caller accepts that. Webhooks stay paused."""
+    failed = tuple(smoke.failures(steps))
+    verdict = gates.judge(gates.SMOKE, replace(known, smoke=failed), work.accepted)
+    if verdict.verdict == "refused":
+        until = webhooks.paused_until(conn)
+        raise BakehouseError(
+            "smoke",
+            "the smoke walk failed\n  " + "\n  ".join(failed),
+            f"Webhooks are paused until {until}; `bakehouse resume` lets them in." if until else "",
+        )
+
+
+# Plan
+
+
+def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
+    """Rehearse what is pending; outside dev, put on record what was seen."""
+    path = work.root / "supabase" / "heavy_reads.sql"
+    reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
+    with apply.lock(conn, work.wait, tell):
+        progress = facts.read_progress(conn, work)
+        history.require_clean(progress.versions)
+        pending = progress.pending
+        if not pending:
+            return [], []
+        report, seen = rehearse.rehearse(conn, pending, reads)
+        if not work.in_dev:
+            history.ensure(conn)
+            run = evidence.open_run(
+                conn,
+                "rehearsal",
+                **circumstances(conn, work),
+                files=[file.label for file in pending],
+                head=history.head_after(progress.applied, pending),
+                before=mark_of(progress.head, catalog.objects(conn)),
+                observed=asdict(_observed(report, pending)),
+                report=[asdict(one) for one in report],
+                heavy_reads=[asdict(one) for one in seen],
+            )
+            evidence.close(conn, run, "done", after=run.opened["before"])
+            save(conn, work, [run.id])
+        return report, seen
+
+
+def _observed(report: list[Rehearsal], files: list[Migration]) -> Observed:
+    return Observed(
+        breaking=union(*(one.breaking for one in report)),
+        locked=union(*(one.locked for one in report)),
+        rewritten=union(*(one.rewritten for one in report)),
+        unseen=tuple(_unseen(report, files)),
+        findings=tuple(asdict(finding) for one in report for finding in one.findings),
+    )
+
+
+def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
+    """Yield the files without a full rehearsal; a concurrent index build needs none."""
+    rehearsed = {one.label for one in report if not one.notes}
+    for file in files:
+        builds_indexes = all(
+            runs_alone(s) and s.begins("create") and apply.index_of(s) for s in file.body
+        )
+        if file.label not in rehearsed and not builds_indexes:
+            yield file.label
+
+
+# Repair
+
+
+def repair(conn: Connection, work: Work, action: Action, version: str, to: str) -> str:
+    """Repair one row of the history and put it on record, both or neither."""
+    history.ensure(conn)
+    with conn.transaction():
+        asked = {"action": action, "version": version, "to": to}
+        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked)
+        done = repair_row(conn, action, version, work.files, to)
+        evidence.close(conn, run, "done", said=done)
+    save(conn, work, [run.id])
+    return done

@@ -1,0 +1,74 @@
+"""Pause the webhooks of the shops during a breaking change, and resume them."""
+
+from typing import LiteralString
+
+from psycopg import errors
+from psycopg.rows import scalar_row
+
+from bakehouse.database import Connection, fetch, sql_file, table_exists, value
+from bakehouse.deploy import evidence
+from bakehouse.deploy.environment import Settings
+from bakehouse.deploy.work import Work, circumstances, save
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import history
+from bakehouse.migrations.apply import Tell
+
+_OURS = "migrate up"  # the reason of each pause by a deploy begins with this
+_PAUSE_TABLE = "app.ingest_pause"
+_END_OURS: LiteralString = (
+    "select app.resume_ingest() from app.ingest_pause as pause where starts_with(pause.reason, $1)"
+)
+
+
+def can_pause(conn: Connection) -> bool:
+    return value(conn, "select to_regprocedure('app.pause_ingest(timestamptz, text)')") is not None
+
+
+def pause(conn: Connection, settings: Settings, tell: Tell) -> None:
+    """Pause webhooks, and wait for deliveries in progress."""
+    reason = f"{_OURS}: breaking change"
+    try:
+        with conn.transaction():
+            conn.execute("set local lock_timeout = '10s'")
+            fetch(conn, scalar_row, sql_file(__package__, "pause"), settings.pause_minutes, reason)
+    except errors.LockNotAvailable:
+        raise BakehouseError(
+            "busy",
+            "webhooks could not be paused: a delivery takes more than 10 seconds",
+            "Nothing was run. Try again.",
+        ) from None
+    tell(f"webhooks are paused until {paused_until(conn)}")
+
+
+def end_pause(conn: Connection) -> None:
+    """End the pause of a deploy; the pause of a person stays."""
+    if table_exists(conn, _PAUSE_TABLE):
+        fetch(conn, scalar_row, _END_OURS, _OURS)
+
+
+def paused_until(conn: Connection) -> str:
+    """Return when the pause ends, in words; '' if webhooks are not paused."""
+    if not table_exists(conn, _PAUSE_TABLE):
+        return ""
+    return value(conn, sql_file(__package__, "paused_until")) or ""
+
+
+def resume(conn: Connection, work: Work) -> bool:
+    """End every pause, and put it on record. Returns False if webhooks were not paused."""
+    if not paused_until(conn):
+        return False
+    history.ensure(conn)
+    run = evidence.open_run(conn, "resume", **circumstances(conn, work))
+    with conn.transaction():
+        conn.execute("select app.resume_ingest()")
+    evidence.close(conn, run, "done")
+    save(conn, work, [run.id])
+    return True
+
+
+def secret_is_set(conn: Connection, store: str, kind: str) -> bool:
+    """Check if a shop has this secret: its kind is webhook or token."""
+    try:
+        return bool(value(conn, "select app.shop_secret($1, $2) is not null", store, kind))
+    except (errors.UndefinedFunction, errors.InvalidSchemaName):
+        return False

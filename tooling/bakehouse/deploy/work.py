@@ -1,0 +1,63 @@
+"""The work of a deploy: which files go to which environment, and what its run records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from bakehouse import __version__
+from bakehouse.database import Connection, fetch
+from bakehouse.deploy import evidence, release
+from bakehouse.deploy.environment import Settings
+from bakehouse.migrations import catalog
+from bakehouse.migrations.files import Migration
+
+
+@dataclass(frozen=True)
+class Work:
+    """The files, the environment, and what the caller accepts and waits for."""
+
+    root: Path
+    files: list[Migration]
+    left_out: frozenset[str]
+    settings: Settings
+    who: Mapping[str, str | None] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)  # to look for secrets in
+    accepted: Mapping[str, str] = field(default_factory=dict)  # gate -> reason
+    proofs: Path | None = None  # the evidence of staging as files
+    staging: str = ""  # the connection string of staging
+    wait: float = 10
+
+    @property
+    def in_dev(self) -> bool:
+        return self.settings.name == "dev"
+
+
+def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
+    """Return what every run records: environment, people, database, tool and commit."""
+    [target] = fetch(
+        conn,
+        dict_row,
+        "select session_user::text as user, current_database()::text as database,"
+        " (select system_identifier::text from pg_control_system()) as system_identifier",
+    )
+    return {
+        "env": work.settings.name,
+        "by": {"database_user": target.pop("user"), **work.who},
+        "target": target,
+        "tool": __version__,
+        "commit": (release.git(work.root, "rev-parse", "HEAD") or "").strip() or None,
+    }
+
+
+def mark_of(head: str | None, objects: catalog.Objects) -> dict[str, Any]:
+    """Return what a run records about the database before and after it."""
+    return {"head": head, "fingerprint": catalog.fingerprint(objects)}
+
+
+def save(conn: Connection, work: Work, runs: list[str]) -> None:
+    """Write the evidence of these runs to files, outside dev."""
+    if not work.in_dev:
+        evidence.save(work.root / "evidence", evidence.entries(conn), runs)

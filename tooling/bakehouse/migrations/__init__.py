@@ -1,0 +1,1 @@
+"""Migration files and the history of a database: read, compare, apply, rehearse."""

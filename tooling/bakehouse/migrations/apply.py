@@ -1,0 +1,341 @@
+"""Run migration files under one lock: a file is applied whole, or its run can be resumed."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors
+
+from bakehouse import database
+from bakehouse.database import Connection, execute, sql_file, value
+from bakehouse.errors import BakehouseError, Kind
+from bakehouse.migrations import history, sqltext
+from bakehouse.migrations.files import Migration, runs_alone
+
+_BLOCKERS = sql_file(__package__, "blockers")
+_LOCK_HOLDER = sql_file(__package__, "lock_holder")
+
+Tell = Callable[[str], None]
+Record = Callable[[Connection, Migration, int], None]  # writes a file into the history
+
+LOCK_TIMEOUT = "3s"
+LOCK_TRIES = 5
+ALONE_TIMEOUT = "1h"  # lock_timeout would also end the wait of a concurrent build for old snapshots
+_LOCK_KEY = 7165891230427  # any number, the same in every version of the tool
+_UNDONE = "Rolled back: the database is as before this file. Fix the file and run again."
+_INDEX_NAME = re.compile(
+    r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
+    r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A file that was applied."""
+
+    version: str
+    label: str
+    duration_ms: int
+    tries: int = 1
+
+
+@contextmanager
+def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
+    """Hold the lock of all bakehouse commands that write; it is polled, so no session queues."""
+    deadline = time.monotonic() + wait
+    told = False
+    while not value(conn, "select pg_try_advisory_lock($1)", _LOCK_KEY):
+        holder = value(conn, _LOCK_HOLDER, _LOCK_KEY)
+        if time.monotonic() > deadline:
+            raise BakehouseError(
+                "busy",
+                f"another bakehouse command is running here: {holder or 'it has just ended'}",
+                "Nothing was run. Try again when it is done, or wait longer: --lock-wait.",
+            )
+        if not told:
+            tell(f"waiting for another bakehouse command: {holder or 'it is about to end'}")
+            told = True
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))
+
+
+def run(
+    conn: Connection, dsn: str, files: Iterable[Migration], commit: str | None, tell: Tell
+) -> Iterator[Ran]:
+    """Run the files in order and record each in the history."""
+    history.ensure(conn)
+    record = partial(history.record, commit=commit)
+    with BlockerWatch(conn, dsn, tell) as watch:
+        for file in files:
+            if file.transactional:
+                yield _with_retries(conn, file, record, tell, watch)
+            else:
+                yield _step_by_step(conn, file, commit, tell)
+
+
+def run_down(conn: Connection, dsn: str, script: Migration, tell: Tell) -> Ran:
+    """Run the down script of a version and delete the version from the history, together."""
+    with BlockerWatch(conn, dsn, tell) as watch:
+        return _with_retries(conn, script, _forget, tell, watch)
+
+
+def _forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+    history.delete(conn, script.version)
+
+
+def _with_retries(
+    conn: Connection, file: Migration, record: Record, tell: Tell, watch: "BlockerWatch"
+) -> Ran:
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            with watch.over(file.label):
+                return _whole(conn, file, record, attempt)
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
+            time.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 jitter, not a secret
+    raise BakehouseError(
+        "busy",
+        f"{file.label} could not get its locks: {watch.blocker or 'the blocker has ended'}",
+        "Rolled back: the database is as before this file. It is safe to try again.",
+        blocker=watch.blocker,
+    )
+
+
+def _whole(conn: Connection, file: Migration, record: Record, attempt: int) -> Ran:
+    """Run the file in one message: a small file then costs little more than its commit."""
+    start, end = file.span
+    prologue = f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
+    started = time.monotonic()
+    ran = False
+    try:
+        execute(conn, f"{prologue}{file.text[start:end]};reset role")
+        ran = True
+        duration = milliseconds_since(started)
+        record(conn, file, duration)
+        conn.execute("commit; reset all; reset role")
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        _roll_back(conn)
+        raise
+    except psycopg.Error as error:
+        _roll_back(conn)
+        place = place_of(error, file, prologue)
+        if place is None and not ran:
+            place = _find(conn, file)
+        raise explain(error, file, place, "failed", _UNDONE) from None
+    except BaseException:
+        _roll_back(conn)
+        raise
+    return Ran(file.version, file.label, duration, attempt)
+
+
+def _find(conn: Connection, file: Migration) -> int | None:
+    """Return where a file fails if the server does not say so."""
+    try:
+        conn.execute(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'")
+        return failing_statement(conn, file)
+    except psycopg.OperationalError:  # the connection is gone, and with it the transaction
+        return None
+    finally:
+        _roll_back(conn)
+
+
+def place_of(error: psycopg.Error, file: Migration, prologue: str) -> int | None:
+    """Return the offset in the file that the server names, if the file was sent as one message."""
+    position = error.diag.statement_position
+    return file.span[0] - len(prologue) + int(position) - 1 if position else None
+
+
+def failing_statement(conn: Connection, file: Migration) -> int | None:
+    """Run the file again, a statement at a time. Returns where the first error is."""
+    for statement in file.body:
+        try:
+            execute(conn, statement.text)
+        except psycopg.Error:
+            return statement.start
+    return None
+
+
+def _roll_back(conn: Connection) -> None:
+    with suppress(psycopg.OperationalError):  # a lost connection has rolled back by itself
+        conn.execute("rollback; reset all; reset role")
+
+
+def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: Tell) -> Ran:
+    started = time.monotonic()
+    place: int | None = None
+    try:
+        for ordinal, statement in enumerate(file.body):
+            place = statement.start
+            _step(conn, file, ordinal, statement, tell)
+        place = None
+        with conn.transaction():
+            duration = milliseconds_since(started)
+            history.record(conn, file, duration, commit)
+            conn.execute("delete from bakehouse.steps where version = %s", (file.version,))
+    except psycopg.Error as error:
+        raise explain(
+            error,
+            file,
+            place,
+            "partial",
+            "This file runs without a transaction: the statements before this one stay. Fix the"
+            " cause and run `migrate up` again; it resumes with this statement.",
+        ) from None
+    finally:
+        if not conn.closed:
+            conn.execute("reset all")
+    return Ran(file.version, file.label, duration)
+
+
+def _step(
+    conn: Connection, file: Migration, ordinal: int, statement: sqltext.Statement, tell: Tell
+) -> None:
+    fingerprint = sqltext.sql_hash([statement])
+    begun = conn.execute(
+        "select done, sql_hash from bakehouse.steps where version = %s and ordinal = %s",
+        (file.version, ordinal),
+    ).fetchone()
+    if begun == (True, fingerprint):
+        tell(f"{file.label}: statement {ordinal + 1} was done before")
+        return
+    conn.execute(
+        "insert into bakehouse.steps (version, ordinal, sql_hash) values (%s, %s, %s)"
+        " on conflict (version, ordinal) do update"
+        " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
+        (file.version, ordinal, fingerprint),
+    )
+    index = index_of(statement)
+    if _is_invalid(conn, index):
+        tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
+        execute(conn, f"drop index concurrently if exists {index}")
+    elif begun == (False, fingerprint) and index:
+        exists = database.table_exists(conn, index)
+        if exists == statement.begins("create"):
+            _finish(conn, file, ordinal)  # its run was killed, and the server finished it
+            return
+    conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
+    execute(conn, statement.text)
+    if _is_invalid(conn, index):
+        raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
+    _finish(conn, file, ordinal)
+
+
+def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
+    conn.execute(
+        "update bakehouse.steps set done = true where version = %s and ordinal = %s",
+        (file.version, ordinal),
+    )
+
+
+def index_of(statement: sqltext.Statement) -> str:
+    """Return the index that a concurrent statement makes or drops; '' for other statements."""
+    if not runs_alone(statement):
+        return ""
+    match = _INDEX_NAME.match(" ".join(statement.tokens))
+    return match[1].replace(" . ", ".") if match else ""
+
+
+def _is_invalid(conn: Connection, index: str) -> bool:
+    query: LiteralString = "select not indisvalid from pg_index where indexrelid = to_regclass($1)"
+    return bool(index and value(conn, query, index))
+
+
+class BlockerWatch:
+    """Names the session that blocks a slow file, as seen by a second connection."""
+
+    def __init__(self, conn: Connection, dsn: str, tell: Tell) -> None:
+        self.blocker = ""  # of the file that ran last
+        self._pid = conn.info.backend_pid
+        self._dsn = dsn
+        self._tell = tell
+        self._label = ""
+        self._since: float | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "BlockerWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    @contextmanager
+    def over(self, label: str) -> Iterator[None]:
+        """Watch while this file runs."""
+        if label != self._label:
+            self._label, self.blocker = label, ""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def _look(self) -> None:
+        with ExitStack() as stack:
+            conn: Connection | None = None
+            while not self._end.wait(0.2):
+                slow = self._since is not None and time.monotonic() - self._since > 0.3
+                try:
+                    if slow and conn is None:  # most runs never need a second connection
+                        conn = stack.enter_context(database.connect(self._dsn, "watch"))
+                    if slow and conn:
+                        self._note(value(conn, _BLOCKERS, self._pid))
+                except (BakehouseError, psycopg.Error) as error:
+                    self.blocker = f"unknown: a second connection failed ({error})"
+                    return
+
+    def _note(self, found: object) -> None:
+        if found and not self.blocker:
+            self._tell(f"{self._label} waits for {found}")
+        self.blocker = str(found or self.blocker)
+
+
+def explain(
+    error: psycopg.Error, file: Migration, place: int | None, kind: Kind, hint: str
+) -> BakehouseError:
+    """Return the error of the server, with file, line and a caret under the place."""
+    diag = error.diag
+    said = diag.message_primary or str(error).strip()
+    facts: dict[str, object] = {"file": file.path.name, "sqlstate": error.sqlstate}
+    if place is None:
+        lines = [f"{file.path.name}: {said}"]
+    else:
+        line, column, text = sqltext.place(file.text, place)
+        margin = f"  {line} | "
+        lines = [
+            f"{file.path.name}:{line}: {said}",
+            margin + text.expandtabs(1).rstrip(),
+            " " * (len(margin) + column - 1) + "^",
+        ]
+        facts |= {"line": line, "column": column}
+    for label, extra in (
+        ("detail", diag.message_detail),
+        ("hint", diag.message_hint),
+        ("where", diag.context),
+    ):
+        if extra:
+            lines.append(f"  {label}: {extra}")
+            facts[f"server_{label}"] = extra
+    if error.sqlstate is None or error.sqlstate.startswith("57P"):  # another session ended ours
+        kind, hint = (
+            "connection",
+            "The connection was lost. `migrate status` shows what is applied.",
+        )
+    return BakehouseError(kind, "\n".join(lines), hint, **facts)
+
+
+def milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

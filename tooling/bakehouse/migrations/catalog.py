@@ -1,0 +1,72 @@
+"""The catalog of a database as data: its objects, and what changed between two readings."""
+
+import hashlib
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+
+from psycopg.rows import RowFactory, args_row, tuple_row
+
+from bakehouse.database import Connection, Row, fetch, sql_file
+
+_OBJECTS = sql_file(__package__, "catalog")
+_PROMISES = sql_file(__package__, "promises")
+
+Objects = Mapping[str, str]  # an object's name -> a hash of its definition
+
+
+@dataclass(frozen=True)
+class Changes:
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.gone)
+
+
+def objects(conn: Connection) -> dict[str, str]:
+    """Read all objects of the migrations."""
+    return dict(fetch_named(conn, tuple_row, _OBJECTS))
+
+
+def promises(conn: Connection) -> set[str]:
+    """Read what callers may count on, a sentence each."""
+    return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
+
+
+def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes) -> list[Row]:
+    """Run a query that names objects: the search_path of the session must not shorten names."""
+    with conn.transaction():
+        conn.execute("set local search_path = pg_catalog")
+        rows = fetch(conn, row, query)
+        conn.execute("reset search_path")
+    return rows
+
+
+def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:
+    """List what callers could count on before and cannot count on now.
+
+    `had` names the objects at the start of the run: changes to what the run itself created break
+    no caller. An object that is gone is named once, without its promises.
+    """
+    gone = tuple(f"{name} " for name in changes.gone)
+    ended = sorted(one for one in before - after if not one.startswith(gone))
+    return [f"{name} is gone" for name in changes.gone if name in had] + [
+        f"no longer: {one}" for one in ended
+    ]
+
+
+def compare(before: Objects, after: Objects) -> Changes:
+    return Changes(
+        added=sorted(after.keys() - before.keys()),
+        changed=sorted(
+            name for name in before.keys() & after.keys() if before[name] != after[name]
+        ),
+        gone=sorted(before.keys() - after.keys()),
+    )
+
+
+def fingerprint(objects: Objects) -> str:
+    """Hash the whole catalog."""
+    lines = "\n".join(f"{name}\t{objects[name]}" for name in sorted(objects))
+    return hashlib.sha256(lines.encode()).hexdigest()

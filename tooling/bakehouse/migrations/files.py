@@ -1,0 +1,235 @@
+"""Migration files: find and check them before any connection is made, and start new ones."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import sqltext
+
+_NAME = re.compile(r"(\d{14})_((?:M|V)\d+)_([a-z0-9_]+)\.sql")
+_MILESTONE = re.compile(r"[MV]\d+")
+_NEEDS = re.compile(r"^--\s*Needs:(.*)$", re.MULTILINE)
+_ALONE = (
+    ("create", "database"),
+    ("drop", "database"),
+    ("create", "tablespace"),
+    ("drop", "tablespace"),
+    ("alter", "system"),
+    ("create", "subscription"),
+    ("drop", "subscription"),
+    ("reindex", "database"),
+    ("reindex", "system"),
+    ("vacuum",),
+)
+
+
+@dataclass(frozen=True)
+class Migration:
+    version: str
+    name: str
+    path: Path
+    text: str
+
+    @property
+    def milestone(self) -> str:
+        return self.name.partition("_")[0]
+
+    @property
+    def label(self) -> str:
+        return f"{self.version}_{self.name}"
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        lines = _NEEDS.findall(self.text)
+        return frozenset(_MILESTONE.findall(" ".join(lines))) - {self.milestone}
+
+    @cached_property
+    def statements(self) -> list[sqltext.Statement]:
+        return sqltext.split(self.text)
+
+    @cached_property
+    def body(self) -> list[sqltext.Statement]:
+        return sqltext.body(self.statements)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where the body begins and ends in the text."""
+        if not self.body:
+            return 0, 0
+        last = self.body[-1]
+        return self.body[0].offset, last.offset + len(last.text)
+
+    @property
+    def transactional(self) -> bool:
+        return not any(runs_alone(statement) for statement in self.body)
+
+    @cached_property
+    def sql_hash(self) -> str:
+        return sqltext.sql_hash(self.statements)
+
+    @cached_property
+    def byte_hash(self) -> str:
+        return sqltext.byte_hash(self.text)
+
+
+def runs_alone(statement: sqltext.Statement) -> bool:
+    """Check if Postgres refuses the statement inside a transaction."""
+    words = statement.words
+    if any(words[: len(start)] == start for start in _ALONE):
+        return True
+    if "concurrently" in words and words[0] in {"create", "drop", "reindex"}:
+        return "index" in words[:3] or words[0] == "reindex"
+    if words[:2] == ("alter", "table") and {"detach", "concurrently"} <= set(words):
+        return True
+    return words == ("cluster",)
+
+
+def discover(folder: Path) -> list[Migration]:
+    """Return every migration in order of version; an error names all problems at once."""
+    if not folder.is_dir():
+        raise BakehouseError(
+            "usage",
+            f"there is no folder {folder}",
+            "Run in a project (a folder that holds supabase/migrations), or name it: --project.",
+        )
+    findings: list[str] = []
+    found: list[Migration] = []
+    for path in sorted(folder.iterdir()):
+        read = _read(path)
+        if isinstance(read, str):
+            findings.append(f"{path.name}:1: {read}")
+        elif read:
+            found.append(read)
+    for first, second in pairwise(found):
+        if first.version == second.version:
+            findings.append(
+                f"{second.path.name}:1: version {second.version} is taken by {first.path.name}"
+            )
+    milestones = {migration.milestone for migration in found}
+    for migration in found:
+        findings += [
+            f"{migration.path.name}:{line}: {problem}"
+            for line, problem in _problems(migration, milestones)
+        ]
+    if findings:
+        hint = "Nothing was run. Fix the files and try again."
+        raise BakehouseError("lint", "\n".join(findings), hint, findings=findings)
+    return found
+
+
+def _read(path: Path) -> Migration | str | None:
+    """Return the migration, or why the path may not be there, or None for another file."""
+    if path.is_dir():
+        return "a folder: files in it would be ignored" if any(path.rglob("*.sql")) else None
+    if path.name.endswith(".down.sql"):
+        return "a down script here would be applied as a migration: move it to supabase/down/"
+    if path.suffix.lower() != ".sql":
+        return None
+    if not _NAME.fullmatch(path.name):
+        return "not a migration's name: <14 digits>_<M or V and a number>_<concept>.sql, lower case"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text (byte {error.start})"
+    version, _, name = path.stem.partition("_")
+    return Migration(version, name, path, text)
+
+
+def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tuple[int, str]]:
+    text = migration.text
+    for milestone in sorted(migration.needs - set(milestones)):
+        yield 1, f"needs {milestone}, but there is no such milestone"
+    try:
+        statements = migration.statements
+    except sqltext.SqlTextError as error:
+        yield sqltext.place(text, error.offset)[0], error.message
+        return
+    for statement in filter(sqltext.controls_transaction, migration.body):
+        problem = _transaction_problem(statement, statements)
+        yield sqltext.place(text, statement.start)[0], problem
+    for statement in migration.body:
+        if statement.begins("copy") and statement.words[-2:] == ("from", "stdin"):
+            yield sqltext.place(text, statement.start)[0], "copy from stdin has no data here"
+    if not migration.transactional:
+        for statement in migration.body:
+            if not runs_alone(statement):
+                line = sqltext.place(text, statement.start)[0]
+                yield line, "shares a file with a statement that cannot run in a transaction"
+        if migration.body is not migration.statements:
+            yield 1, "begin and commit around a statement that cannot run in a transaction"
+
+
+def _transaction_problem(statement: sqltext.Statement, statements: list[sqltext.Statement]) -> str:
+    word = statement.words[0]
+    if statement is statements[0] and sqltext.opens(statement):
+        return f"this {word} has no commit at the end of the file"
+    if statement is statements[-1] and sqltext.closes(statement):
+        return f"this {word} has no begin at the start of the file"
+    return f"a second transaction ({word}): a file is one transaction, from begin to commit"
+
+
+def down_of(migration: Migration, folder: Path) -> Migration:
+    """Return the down script of a migration: the file of the same name in the other folder."""
+    path = folder / migration.path.name
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        raise BakehouseError(
+            "usage",
+            f"{migration.label} has no down script: there is no {place}",
+            "Write a new migration instead; `migrate compensate` starts one.",
+        )
+    script = Migration(migration.version, migration.name, path, path.read_text())
+    findings = [f"{place}:{line}: {what}" for line, what in _problems(script, ())]
+    if not script.transactional:
+        findings.append(f"{place}:1: cannot run in a transaction")
+    if findings:
+        raise BakehouseError("lint", "\n".join(findings), "Nothing was run.", findings=findings)
+    return script
+
+
+def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:
+    """Return the migrations without the skipped milestones, which none of the rest may need."""
+    unknown = sorted(set(skip) - {migration.milestone for migration in migrations})
+    if unknown:
+        known = ", ".join(dict.fromkeys(migration.milestone for migration in migrations))
+        raise BakehouseError(
+            "usage", f"--skip names no milestone here: {', '.join(unknown)}", f"One of: {known}."
+        )
+    chosen = [migration for migration in migrations if migration.milestone not in skip]
+    for migration in chosen:
+        missing = sorted(migration.needs & set(skip))
+        if missing:
+            raise BakehouseError(
+                "usage",
+                f"{migration.label} needs {', '.join(missing)}, which --skip leaves out",
+                f"Skip {migration.milestone} too, or keep {', '.join(missing)}.",
+            )
+    return chosen
+
+
+def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path, Path]:
+    """Start a migration later than all others, and its down script. Returns their paths."""
+    concept = re.sub(r"[^a-z0-9]+", "_", concept.lower()).strip("_")
+    if not _MILESTONE.fullmatch(milestone) or not concept:
+        raise BakehouseError(
+            "usage",
+            f"cannot name a migration '{milestone} {concept}'",
+            "Give a milestone (M or V and a number) and a concept: migrate new M5 faster scans",
+        )
+    version = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
+    newest = max((migration.version for migration in discover(folder)), default="")
+    if version <= newest:
+        version = str(int(newest) + 1)
+    name = f"{version}_{milestone}_{concept}.sql"
+    title = f"-- {milestone} {concept.replace('_', ' ')}"
+    paths = folder / name, down / name
+    down.mkdir(exist_ok=True)
+    frame = "begin;\nset local lock_timeout = '5s';\nset local role bakehouse_owner;\n\n"
+    paths[0].write_text(f"{title}\n-- Needs: M0\n\n{frame}select app.assert_grants();\n\ncommit;\n")
+    paths[1].write_text(f"{title}, rolled back\n\n{frame}commit;\n")
+    return paths

@@ -1,0 +1,224 @@
+"""The history of a database: read it, compare it with the files, and write to it."""
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg.rows import kwargs_row, tuple_row
+from psycopg.types.json import Jsonb
+
+from bakehouse import __version__
+from bakehouse.database import Connection, fetch, sql_file, table_exists, value
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import sqltext
+from bakehouse.migrations.catalog import Objects
+from bakehouse.migrations.files import Migration
+
+VersionState = (
+    Literal["applied", "reformatted", "unverified", "pending", "skipped"]
+    | Literal["edited", "unknown", "out of order"]
+)
+BLOCKING: frozenset[VersionState] = frozenset({"edited", "unknown", "out of order"})
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A version that is in the history of the database."""
+
+    version: str
+    name: str | None
+    sql_hash: str | None
+    byte_hash: str | None = None  # this and the rest are known only if bakehouse applied the file
+    applied_at: datetime | None = None
+    applied_by: str | None = None
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the files, in the history, or in both."""
+
+    version: str
+    name: str
+    state: VersionState
+    detail: str = ""
+    file: Migration | None = None
+    applied: Applied | None = None
+
+    @property
+    def blocking(self) -> bool:
+        return self.state in BLOCKING
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.name}: {self.state}, {self.detail}"
+
+
+def ensure(conn: Connection) -> None:
+    """Create the tables of the history that are missing."""
+    if not table_exists(conn, "bakehouse.evidence"):
+        conn.execute(sql_file(__package__, "history"))
+
+
+def applied(conn: Connection) -> list[Applied]:
+    """Read the versions in the database, in order."""
+    if not table_exists(conn, "supabase_migrations.schema_migrations"):
+        return []
+    ours = table_exists(conn, "bakehouse.migrations")
+    query = sql_file(__package__, "applied" if ours else "applied_elsewhere")
+    return fetch(conn, kwargs_row(_applied), query)
+
+
+def _applied(
+    statements: list[str] | None,
+    sql_hash: str | None = None,
+    **facts: Any,
+) -> Applied:
+    if statements is not None:
+        try:
+            sql_hash = sqltext.sql_hash(sqltext.split(";\n".join(statements)))
+        except sqltext.SqlTextError:
+            sql_hash = None
+    return Applied(sql_hash=sql_hash, **facts)
+
+
+def chain_head(applied: Collection[Applied]) -> str | None:
+    """Hash the whole history; None if the SQL of a row is not known."""
+    head = ""
+    for row in applied:
+        if row.sql_hash is None:
+            return None
+        head = hashlib.sha256(f"{head}{row.version}{row.sql_hash}".encode()).hexdigest()
+    return head
+
+
+def head_after(applied: Collection[Applied], pending: Collection[Migration]) -> str | None:
+    """Return the chain head that the history has once these files are applied."""
+    ahead = [Applied(file.version, file.name, file.sql_hash) for file in pending]
+    return chain_head(sorted([*applied, *ahead], key=lambda row: row.version))
+
+
+def compare(
+    files: Collection[Migration], applied: Collection[Applied], skip: Collection[str] = ()
+) -> list[Version]:
+    """Return every version of the files and the history, in order, with its state."""
+    return sorted(_versions(files, applied, skip), key=lambda entry: entry.version)
+
+
+def _versions(
+    files: Collection[Migration], applied: Collection[Applied], skip: Collection[str]
+) -> Iterator[Version]:
+    had = {row.version: row for row in applied}
+    by_version = {file.version: file for file in files}
+    begun = {file.milestone for file in files if file.version in had}
+    newest = max(had, default="")
+    for row in applied:
+        if row.version not in by_version:
+            yield _unknown(row, [file for file in files if file.version not in had])
+    for file in files:
+        entry = had.get(file.version)
+        state: VersionState = "pending"
+        detail = ""
+        if entry is not None:
+            state, detail = _match(file, entry)
+        elif file.milestone in skip:
+            state = "skipped"
+        elif file.version < newest and file.milestone in begun:
+            # a milestone that was skipped as a whole may still come later
+            state = "out of order"
+            detail = f"older than {newest}, which is applied: give it a later version"
+        yield Version(file.version, file.name, state, detail, file, entry)
+
+
+def _match(file: Migration, row: Applied) -> tuple[VersionState, str]:
+    if row.byte_hash == file.byte_hash:
+        return "applied", ""
+    if row.sql_hash is None:
+        return "unverified", "applied by another tool, its SQL was not kept"
+    if row.sql_hash != file.sql_hash:
+        return "edited", "the file's SQL is not what was applied"
+    if row.byte_hash is None:
+        return "applied", "by another tool"
+    return "reformatted", "same SQL; comments or layout changed"
+
+
+def _unknown(row: Applied, pending: list[Migration]) -> Version:
+    twin = next((file for file in pending if file.sql_hash == row.sql_hash), None)
+    detail = "in the database, but no such file"
+    if twin:
+        detail = f"same SQL as {twin.path.name}: migrate repair rename {row.version} {twin.version}"
+    return Version(row.version, row.name or "", "unknown", detail, None, row)
+
+
+def require_clean(versions: Collection[Version]) -> None:
+    """Refuse a history that disagrees with the files."""
+    bad = [str(version) for version in versions if version.blocking]
+    if bad:
+        raise BakehouseError(
+            "drift",
+            "the history and the files disagree\n" + "\n".join(f"  {line}" for line in bad),
+            f"Nothing was run. {DISAGREEMENT}",
+            findings=bad,
+        )
+
+
+DISAGREEMENT = (
+    "`migrate status` shows every version, `migrate repair` repairs a row;"
+    " in dev, `bakehouse reset` starts again from the files."
+)
+
+
+def record(conn: Connection, file: Migration, duration_ms: int, commit: str | None) -> None:
+    """Write the row of a file into both histories, in the transaction of the caller."""
+    statements = [statement.text for statement in file.statements]
+    hashes = file.sql_hash, file.byte_hash
+    facts = (file.version, file.name, statements, *hashes, duration_ms, __version__, commit)
+    fetch(conn, tuple_row, sql_file(__package__, "record"), *facts)
+
+
+def snapshot(conn: Connection, objects: Objects, head: str | None) -> None:
+    """Remember the objects of the database under the chain head that made them."""
+    if head is not None:
+        with conn.transaction():
+            conn.execute("delete from bakehouse.snapshots where chain_head is not null")
+            conn.execute(
+                "insert into bakehouse.snapshots (chain_head, objects) values (%s, %s)",
+                (head, Jsonb(objects)),
+            )
+
+
+def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
+    """Return the chain head and the objects of the last snapshot."""
+    if not table_exists(conn, "bakehouse.snapshots"):
+        return None
+    rows = fetch(conn, tuple_row, "select chain_head, objects from bakehouse.snapshots")
+    return rows[0] if rows else None
+
+
+def wipe(conn: Connection) -> None:
+    """Drop all that migrations made, and the history; the mark and the roles stay."""
+    with conn.transaction():
+        if value(conn, "select 1 from pg_roles where rolname = 'bakehouse_owner'"):
+            conn.execute("drop owned by bakehouse_owner cascade")
+        conn.execute("drop schema if exists bakehouse cascade")
+        if table_exists(conn, "supabase_migrations.schema_migrations"):
+            conn.execute("delete from supabase_migrations.schema_migrations where true")
+
+
+def delete(conn: Connection, version: str) -> None:
+    """Delete a version from both histories, in the transaction of the caller."""
+    conn.execute("select set_config('bakehouse.guard', 'off', true)")
+    conn.execute("delete from bakehouse.migrations where version = %s", (version,))
+    conn.execute("delete from supabase_migrations.schema_migrations where version = %s", (version,))
+
+
+def recorded_text(conn: Connection, version: str) -> str:
+    """Return the SQL that was applied under a version, as far as the history kept it."""
+    text = value(
+        conn,
+        "select array_to_string(statements, E';\n') || ';'"
+        " from supabase_migrations.schema_migrations where version = $1",
+        version,
+    )
+    return text or ""

@@ -1,0 +1,210 @@
+"""Rehearse pending files: run them, report what they did, roll everything back."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import class_row, kwargs_row, scalar_row
+
+from bakehouse.database import Connection, execute, fetch, sql_file
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import apply, catalog, watch
+from bakehouse.migrations.apply import milliseconds_since
+from bakehouse.migrations.catalog import Changes
+from bakehouse.migrations.files import Migration
+from bakehouse.migrations.watch import Finding, Seen
+
+LOCK_TIMEOUT = "2s"
+STATEMENT_TIMEOUT = "60s"
+_ROLLED_BACK = "Rolled back: this was a rehearsal."
+_TABLES = sql_file(__package__, "tables_in_use")
+_LOCKS = sql_file(__package__, "locks_held")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The effects of one file, seen by running it."""
+
+    label: str
+    duration_ms: int = 0
+    locks: list[str] = field(default_factory=list)
+    rewrites: list[str] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+    breaking: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)  # the tables of locks and rewrites, by name
+    rewritten: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeavyRead:
+    """How a heavy read performs once the files have run."""
+
+    name: str
+    text: str
+    duration_ms: int
+    plan: list[str]
+
+
+@dataclass(frozen=True)
+class _Table:
+    oid: int
+    name: str
+    file: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (about {self.rows} rows)"
+
+
+def rehearse(
+    conn: Connection, files: Iterable[Migration], reads: Migration | None = None
+) -> tuple[list[Rehearsal], list[HeavyRead]]:
+    """Run the files, then the heavy reads, in one transaction that is rolled back."""
+    try:
+        conn.execute(
+            f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
+            f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
+        )
+        report = list(_rehearse_all(conn, files))
+        seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
+        return report, seen
+    finally:
+        if not conn.closed:
+            conn.execute("rollback; reset all; reset role")
+
+
+def _explain(conn: Connection, reads: Migration | None) -> Iterator[HeavyRead]:
+    for statement in reads.body if reads else ():
+        started = time.monotonic()
+        try:
+            query = f"explain (analyze, buffers) {statement.text}".encode()
+            plan = fetch(conn, scalar_row, query)
+        except psycopg.Error as error:
+            assert reads
+            raise apply.explain(error, reads, statement.start, "failed", _ROLLED_BACK) from None
+        above = statement.text[: statement.start - statement.offset].strip().splitlines()
+        name = above[-1].lstrip("- ") if above else statement.text[:60]
+        yield HeavyRead(name, statement.text, milliseconds_since(started), plan)
+
+
+class _Before:
+    """The state before the next file; each rehearsed file updates it."""
+
+    def __init__(self, conn: Connection) -> None:
+        self.tables = _tables(conn)
+        self.rows = {oid: table.rows for oid, table in self.tables.items()}  # of the tables in use
+        self.locks: set[tuple[int, str]] = set()
+        self.seen = watch.see(conn, self.rows)
+        self.objects, self.promises = catalog.objects(conn), catalog.promises(conn)
+        self.had, self.promised = self.objects.keys(), self.promises  # at the start of the run
+
+    def breaking(self, conn: Connection, changes: Changes) -> list[str]:
+        """List what the file broke; what is only added breaks no caller."""
+        if not (changes.gone or changes.changed):
+            return []
+        counted_on, self.promises = self.promises & self.promised, catalog.promises(conn)
+        return catalog.breaking(changes, counted_on, self.promises, self.had)
+
+
+def _rehearse_all(conn: Connection, files: Iterable[Migration]) -> Iterator[Rehearsal]:
+    before = _Before(conn)
+    for file in files:
+        if not file.transactional:
+            note = "not rehearsed: it cannot run in a transaction"
+            yield Rehearsal(file.label, notes=[note])
+            continue
+        rehearsal = _rehearse_file(conn, file, before)
+        yield rehearsal
+        if rehearsal.notes:
+            break
+
+
+def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehearsal:
+    started = time.monotonic()
+    notes = run(conn, file)
+    duration = milliseconds_since(started)
+    objects = catalog.objects(conn)
+    changes = catalog.compare(before.objects, objects)
+    locks = set(fetch(conn, kwargs_row(_lock), _LOCKS, list(before.tables)))
+    seen = before.seen
+    if locks or changes.changed:  # else the file touched no table that existed before
+        seen = watch.see(conn, before.rows)
+    findings = _locate(conn, file, before, seen, notes)
+    breaking = before.breaking(conn, changes)
+    now = _tables(conn)
+    rewritten = {
+        oid: table
+        for oid, table in before.tables.items()
+        if oid in now and now[oid].file != table.file
+    }
+    locked = locks - before.locks
+    rehearsal = Rehearsal(
+        file.label,
+        duration,
+        sorted(f"{mode} on {before.tables[oid]}" for oid, mode in locked),
+        sorted(map(str, rewritten.values())),
+        changes,
+        breaking,
+        sorted(before.tables[oid].name for oid, _ in locked),
+        sorted(table.name for table in rewritten.values()),
+        findings,
+        notes,
+    )
+    before.locks |= locked
+    before.tables |= {oid: now[oid] for oid in rewritten}
+    before.objects, before.seen = objects, seen
+    return rehearsal
+
+
+def _locate(
+    conn: Connection, file: Migration, before: _Before, seen: Seen, notes: list[str]
+) -> list[Finding]:
+    """Find the statements behind the findings, then close the savepoint of the file."""
+    findings: list[Finding] = []
+    if notes or watch.has_findings(before.seen, seen):
+        conn.execute("rollback to savepoint file")
+        findings += watch.locate(conn, file, before.rows, before.seen)
+    if notes:
+        conn.execute("rollback to savepoint file")
+    conn.execute("release savepoint file")
+    return findings
+
+
+def run(conn: Connection, file: Migration) -> list[str]:
+    """Run the file after a savepoint, which stays open. Returns why the rehearsal must stop."""
+    prologue = "savepoint file;"
+    start, end = file.span
+    try:
+        # one message: a round trip for every statement would cost more than most statements
+        execute(conn, f"{prologue}{file.text[start:end]};reset role")
+    except errors.UnsafeNewEnumValueUsage:
+        conn.execute("rollback to savepoint file")
+        return [
+            "needs a commit boundary: it uses an enum value that was added just now;"
+            " this file and those after it were not rehearsed"
+        ]
+    except errors.LockNotAvailable as error:
+        raise BakehouseError(
+            "busy",
+            f"{file.label}: no lock within {LOCK_TIMEOUT} ({error.diag.message_primary})",
+            "Rolled back. Another session uses the same tables; try again.",
+        ) from None
+    except psycopg.Error as error:
+        place = apply.place_of(error, file, prologue)
+        if place is None and not conn.closed:
+            conn.execute("rollback to savepoint file")
+            place = apply.failing_statement(conn, file)
+        raise apply.explain(error, file, place, "failed", _ROLLED_BACK) from None
+    return []
+
+
+def _lock(oid: int, mode: str) -> tuple[int, str]:
+    return oid, mode
+
+
+def _tables(conn: Connection) -> dict[int, _Table]:
+    return {table.oid: table for table in fetch(conn, class_row(_Table), _TABLES)}

@@ -1,0 +1,13 @@
+-- The history after bakehouse has applied a file. to_jsonb reads the table of any CLI version.
+select
+  h.version,
+  m.sql_hash,
+  m.byte_hash,
+  m.applied_at,
+  m.applied_by,
+  m.duration_ms,
+  coalesce(m.name, to_jsonb(h) ->> 'name') as name,
+  case when m.version is null then to_jsonb(h) -> 'statements' end as statements
+from supabase_migrations.schema_migrations as h
+left join bakehouse.migrations as m on h.version = m.version
+order by h.version collate "C" -- noqa: RF02

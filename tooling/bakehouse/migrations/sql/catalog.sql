@@ -1,0 +1,214 @@
+-- Every object that migrations can make, with its definition.
+-- Equal objects have equal definitions, also in a copy that was restored from a dump.
+-- Skips the objects of Postgres, of extensions, of the platform and of this tool.
+-- Only the first branch of a union names its columns.
+-- noqa: disable=AL03,AM06,RF02
+with
+schemas as (
+  select
+    n.oid,
+    n.nspname,
+    n.nspacl,
+    n.nspowner
+  from pg_namespace as n
+  where
+    n.nspname !~ '^(pg_|information_schema$)'
+    and n.nspname not in (
+      'auth', 'storage', 'realtime', '_realtime', 'vault', 'graphql', 'graphql_public',
+      'extensions', 'supabase_functions', 'supabase_migrations', 'bakehouse', 'net', 'cron',
+      'pgbouncer', 'pgsodium', 'pgsodium_masks'
+    )
+),
+
+members as (
+  select
+    d.classid,
+    d.objid
+  from pg_depend as d
+  where d.deptype = 'e'
+),
+
+relations as (
+  select
+    c.*,
+    format('%I.%I', s.nspname, c.relname) as label
+  from pg_class as c
+  inner join schemas as s on c.relnamespace = s.oid
+  where
+    c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    and not exists (
+      select from members as m
+      where m.classid = 'pg_class'::regclass and m.objid = c.oid
+    )
+),
+
+objects as (
+  select
+    'schema ' || s.nspname as object,
+    concat_ws(
+      ' ', s.nspowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(s.nspacl, acldefault('n', s.nspowner))) as one
+        order by 1
+      )
+    ) as definition
+  from schemas as s
+
+  union all
+  select
+    'extension ' || e.extname,
+    e.extnamespace::regnamespace::text
+  from pg_extension as e
+
+  union all
+  select
+    case r.relkind
+      when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+      when 'f' then 'foreign table' else 'table'
+    end || ' ' || r.label,
+    concat_ws(
+      ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
+      r.relforcerowsecurity, r.reloptions,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from
+          unnest(coalesce(
+            r.relacl,
+            case
+              when r.relkind = 'S' then acldefault('s', r.relowner) else acldefault('r', r.relowner)
+            end
+          )) as one
+        order by 1
+      ),
+      pg_get_partkeydef(r.oid),
+      pg_get_expr(r.relpartbound, r.oid),
+      case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid, true) end
+    )
+  from relations as r
+
+  union all
+  select
+    format('column %s.%I', r.label, a.attname),
+    concat_ws(
+      ' ', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end,
+      nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
+      pg_get_expr(d.adbin, d.adrelid, true), nullif(a.attcollation, 0)::regcollation,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(a.attacl) as one
+        order by 1
+      )
+    )
+  from relations as r
+  inner join pg_attribute as a on r.oid = a.attrelid
+  left join pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+  where r.relkind <> 'S' and a.attnum > 0 and not a.attisdropped
+
+  union all
+  select
+    'index ' || i.indexrelid::regclass,
+    concat_ws(
+      ' ', pg_get_indexdef(i.indexrelid, 0, true),
+      case when not i.indisvalid then 'invalid' end
+    )
+  from relations as r
+  inner join pg_index as i on r.oid = i.indrelid
+
+  union all
+  select
+    format('constraint %I on %s', k.conname, r.label),
+    concat_ws(
+      ' ',
+      regexp_replace(
+        pg_get_constraintdef(k.oid, true), '::(text|character varying)(\[])?', '', 'g'
+      ),
+      case when not k.convalidated then 'not valid' end
+    )
+  from relations as r
+  inner join pg_constraint as k on r.oid = k.conrelid
+  where k.contype <> 'n' -- only Postgres 18 lists not-null; columns show it instead
+
+  union all
+  select
+    format('trigger %I on %s', t.tgname, r.label),
+    concat(pg_get_triggerdef(t.oid, true), t.tgenabled)
+  from relations as r
+  inner join pg_trigger as t on r.oid = t.tgrelid
+  where not t.tgisinternal
+
+  union all
+  select
+    format('policy %I on %s', p.polname, r.label),
+    concat_ws(
+      ' ', p.polcmd, p.polpermissive, p.polroles::regrole[],
+      pg_get_expr(p.polqual, p.polrelid, true),
+      pg_get_expr(p.polwithcheck, p.polrelid, true)
+    )
+  from relations as r
+  inner join pg_policy as p on r.oid = p.polrelid
+
+  union all
+  select
+    format('function %I.%I(%s)', s.nspname, f.proname, pg_get_function_identity_arguments(f.oid)),
+    concat_ws(
+      ' ', f.proowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(f.proacl, acldefault('f', f.proowner))) as one
+        order by 1
+      ),
+      case when f.prokind = 'a' then 'aggregate' else pg_get_functiondef(f.oid) end
+    )
+  from pg_proc as f
+  inner join schemas as s on f.pronamespace = s.oid
+  where
+    not exists (
+      select from members as m
+      where m.classid = 'pg_proc'::regclass and m.objid = f.oid
+    )
+
+  union all
+  select
+    format('type %I.%I', s.nspname, t.typname),
+    concat_ws(
+      ' ', t.typowner::regrole,
+      array(
+        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        from unnest(coalesce(t.typacl, acldefault('T', t.typowner))) as one
+        order by 1
+      ),
+      format_type(nullif(t.typbasetype, 0), t.typtypmod),
+      (
+        select string_agg(e.enumlabel, ', ' order by e.enumsortorder)
+        from pg_enum as e
+        where e.enumtypid = t.oid
+      ),
+      (
+        select
+          string_agg(
+            regexp_replace(
+              pg_get_constraintdef(k.oid, true), '::(text|character varying)(\[])?', '', 'g'
+            ),
+            ' ' order by k.conname
+          )
+        from pg_constraint as k
+        where k.contypid = t.oid
+      )
+    )
+  from pg_type as t
+  inner join schemas as s on t.typnamespace = s.oid
+  left join pg_class as c on t.typrelid = c.oid
+  where
+    (t.typtype in ('e', 'd', 'r') or c.relkind = 'c')
+    and not exists (
+      select from members as m
+      where m.classid = 'pg_type'::regclass and m.objid = t.oid
+    )
+)
+
+-- The migration role has another name in each environment.
+select
+  o.object,
+  md5(replace(o.definition, quote_ident(current_user), 'migration_role')) as definition
+from objects as o

@@ -1,0 +1,174 @@
+"""SQL as text: cut a file into statements, and compare two texts as SQL."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+)
+  | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
+  | (?P<word>[^\W\d][\w$]*)
+  | (?P<comment>--[^\n]*)
+  | (?P<block>/\*)
+  | (?P<name>"(?:[^"]|"")*")
+  | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
+  | (?P<number>\d[\w.]*)
+  | (?P<open>'|"|\$(?:[^\W\d]\w*)?\$)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLOCK_EDGE = re.compile(r"/\*|\*/")
+
+
+class SqlTextError(ValueError):
+    """A text that cannot be cut into statements; `offset` is the place of the problem."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Statement:
+    text: str  # without the semicolon, with the comments before it
+    offset: int  # of `text` in the file
+    start: int  # of the first word in the file, behind those comments
+    words: tuple[str, ...]  # unquoted words, lower case
+    tokens: tuple[str, ...]  # everything but space and comments, words in lower case
+
+    def begins(self, *words: str) -> bool:
+        return self.words[: len(words)] == words
+
+
+def split(text: str) -> list[Statement]:
+    """Cut a file into statements, as psql does."""
+    statements: list[Statement] = []
+    offset, start, depth, atomic = 0, -1, 0, 0
+    words: list[str] = []
+    tokens: list[str] = []
+
+    def cut(end: int) -> None:
+        nonlocal offset, start, words, tokens
+        raw = text[offset:end]
+        body = raw.strip()
+        if tokens:
+            at = offset + raw.index(body)
+            statements.append(Statement(body, at, start, tuple(words), tuple(tokens)))
+        offset, start, words, tokens = end + 1, -1, [], []
+
+    for kind, token, at in _tokens(text):
+        if kind == "word":
+            token = token.lower()
+            atomic = _atomic_depth(token, words, atomic)
+            words.append(token)
+        elif token == "(":
+            depth += 1
+        elif token == ")":
+            depth -= 1
+        elif token == ";" and depth <= 0 and not atomic:
+            cut(at)
+            depth = 0
+            continue
+        elif token == "\\":
+            raise SqlTextError(at, "a psql meta-command: only SQL can be applied")
+        if start < 0:
+            start = at
+        tokens.append(token)
+    cut(len(text))
+    return statements
+
+
+def _atomic_depth(word: str, before: list[str], depth: int) -> int:
+    """Count how deep a word is in `begin atomic ... end`, which holds semicolons of its own."""
+    if word == "atomic" and before[-1:] == ["begin"]:
+        return 1
+    if depth and word == "case":
+        return depth + 1
+    if depth and word == "end":
+        return depth - 1
+    return depth
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, text and place of every token but space and comments."""
+    at = 0
+    while at < len(text):
+        for match in _TOKEN.finditer(text, at):
+            kind = match.lastgroup
+            if kind == "space" or kind == "comment":
+                continue
+            if kind == "block":
+                at = _block_end(text, match.start())
+                break
+            if kind == "open":
+                raise SqlTextError(match.start(), f"this {match[0]} is never closed")
+            yield str(kind), match[0], match.start()
+        else:
+            return
+
+
+def _block_end(text: str, start: int) -> int:
+    depth = 0
+    for edge in _BLOCK_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    raise SqlTextError(start, "this /* is never closed")
+
+
+def opens(statement: Statement) -> bool:
+    """Check for a plain `begin`: a file may have one, at its start."""
+    return statement.words in {
+        ("begin",),
+        ("begin", "work"),
+        ("begin", "transaction"),
+        ("start", "transaction"),
+    } and len(statement.tokens) == len(statement.words)
+
+
+def closes(statement: Statement) -> bool:
+    """Check for a plain `commit`: a file may have one, at its end."""
+    return statement.words in {
+        (end, *tail) for end in ("commit", "end") for tail in ((), ("work",), ("transaction",))
+    } and len(statement.tokens) == len(statement.words)
+
+
+def controls_transaction(statement: Statement) -> bool:
+    """Check if a statement starts, ends or divides a transaction."""
+    first = statement.words[:1]
+    if first and first[0] in {"begin", "commit", "end", "abort", "rollback", "savepoint"}:
+        return True
+    return first == ("release",) or statement.words[:2] in {
+        ("start", "transaction"),
+        ("prepare", "transaction"),
+    }
+
+
+def body(statements: list[Statement]) -> list[Statement]:
+    """Return the statements without the outer begin/commit pair."""
+    if len(statements) >= 2 and opens(statements[0]) and closes(statements[-1]):
+        return statements[1:-1]
+    return statements
+
+
+def sql_hash(statements: list[Statement]) -> str:
+    """Hash the SQL: comments, white space and the case of words do not count."""
+    lines = ("\x1f".join(statement.tokens) for statement in body(statements))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def byte_hash(text: str) -> str:
+    """Hash the text; the kind of its line ends does not count."""
+    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
+
+
+def place(text: str, offset: int) -> tuple[int, int, str]:
+    """Return line and column (from 1) of an offset, and the text of that line."""
+    before = text[:offset]
+    first = before.rfind("\n") + 1
+    last = text.find("\n", offset)
+    return before.count("\n") + 1, offset - first + 1, text[first : last if last >= 0 else None]

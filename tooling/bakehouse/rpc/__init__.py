@@ -1,0 +1,1 @@
+"""The functions that applications call, and the reference of them."""

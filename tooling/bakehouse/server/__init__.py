@@ -1,0 +1,1 @@
+"""A Postgres server of our own, and what plain Postgres lacks of Supabase."""

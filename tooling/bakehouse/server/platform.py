@@ -1,0 +1,81 @@
+"""Give plain Postgres what a hosted Supabase project provides; refuses to run on Supabase."""
+
+from typing import LiteralString
+
+from bakehouse.database import OLDEST, Connection, sql_file, value
+from bakehouse.errors import BakehouseError
+
+REGIMES = ("explicit", "legacy")  # of default privileges; new projects are "explicit"
+
+
+def is_supabase(conn: Connection) -> bool:
+    """Check if Supabase made this server; `supabase_admin` exists on the dev server too."""
+    return _exists(
+        conn,
+        "select 1 from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin')",
+    )
+
+
+def bootstrap(
+    conn: Connection,
+    migration_role: str = "postgres",
+    password: str | None = None,
+    regime: str = "explicit",
+) -> None:
+    """Prepare the current database for migrations, which `migration_role` will run.
+
+    Creates or adjusts the role and makes it the owner of the database. Sets the password of the
+    role and of `authenticator`. A repeat is safe, also with the other regime.
+    """
+    _require(conn, migration_role, regime)
+    settings = {
+        "bakehouse.migration_role": migration_role,
+        "bakehouse.migration_secret": _verifier(conn, migration_role, password),
+        "bakehouse.authenticator_secret": _verifier(conn, "authenticator", password),
+        "bakehouse.regime": regime,
+    }
+    with conn.transaction():
+        for name, value in settings.items():
+            conn.execute("select set_config(%s, %s, true)", (name, value))
+        conn.execute(sql_file(__package__, "platform"))
+
+
+def _require(conn: Connection, migration_role: str, regime: str) -> None:
+    major = conn.info.server_version // 10000
+    if regime not in REGIMES:
+        raise BakehouseError("usage", f"no such regime: {regime}", f"One of: {', '.join(REGIMES)}.")
+    if major < OLDEST:
+        raise BakehouseError(
+            "usage", f"Postgres {major} is not supported", f"{OLDEST} is the oldest that is."
+        )
+    if is_supabase(conn):
+        raise BakehouseError(
+            "usage",
+            "this server is Supabase, which has the whole platform: nothing was changed",
+            "Run `bakehouse migrate up`.",
+        )
+    if not _exists(conn, "select 1 from pg_roles where rolname = current_user and rolsuper"):
+        raise BakehouseError(
+            "usage",
+            "only a superuser can set up the platform: nothing was changed",
+            "Connect as the server's superuser; migrations then run as another role.",
+        )
+    if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
+        raise BakehouseError(
+            "usage",
+            f"the role {migration_role} is a superuser and cannot be the migration role",
+            "Choose another name: a superuser would hide what fails on Supabase.",
+        )
+
+
+def _exists(conn: Connection, query: LiteralString, *parameters: str) -> bool:
+    with conn.transaction():
+        return value(conn, query, *parameters) is not None
+
+
+def _verifier(conn: Connection, role: str, password: str | None) -> str:
+    """Compute here what the server stores: no statement, log or error then holds the password."""
+    if password is None:
+        return ""
+    encrypted = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    return encrypted.decode()

@@ -1,0 +1,315 @@
+"""The worker: takes jobs from the work queue, and does in the shops what they ask for."""
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import args_row, tuple_row
+
+from bakehouse.database import Connection, fetch
+from bakehouse.errors import BakehouseError
+from bakehouse.shop import shopify
+from bakehouse.shop.shopify import ENDPOINT, Client, Failed, Shop, Stopped, messages_of
+
+_IDLE = 1.0  # seconds between looks at the queue; a NOTIFY comes sooner
+_CHUNK = 250  # quantities in one mutation
+
+
+@dataclass(frozen=True)
+class Job:
+    id: int
+    token: UUID
+    topic: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    topics: Sequence[str]
+    batch: int = 10
+    lease: float = 120.0  # seconds
+    timeout: float = 30.0  # seconds that a shop may take to answer
+    endpoint: str = ENDPOINT
+
+
+class Worker:
+    """Holds a connection of the migration role and a batch of jobs, and counts what is done."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        options: WorkerOptions,
+        say: Callable[[str], None],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        _require_sane(options)
+        self.conn, self.options, self.say, self.progress = conn, options, say, progress
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.done = self.failed = 0
+        self.stopping = False
+        self._held: list[Job] = []
+        self._held_until = 0.0
+        self._shops: list[Shop] = []
+        self._locations: dict[str, list[str]] = {}
+        self._client = Client(options.timeout, self._keep_lease, lambda: self.stopping)
+
+    def stop(self) -> None:
+        """Finish the job at hand, return the others to the queue, and end `run`."""
+        self.stopping = True
+
+    def run(self, once: bool = False) -> None:
+        """Work until asked to stop; with `once`, until no job is ready."""
+        self.conn.execute("listen bakehouse_work")
+        jobs = self._claim([])
+        while True:
+            if jobs:
+                jobs = self._claim(self._work(jobs))
+            elif once or self.stopping:
+                return
+            else:
+                for _ in self.conn.notifies(timeout=_IDLE, stop_after=1):
+                    pass
+                jobs = self._claim([])
+
+    # The queue
+
+    def _rpc(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Call as the role that may use the queue; only the migration role may read tokens."""
+        with self.conn.transaction():
+            self.conn.execute("set local role service_role")
+            return fetch(self.conn, tuple_row, query.encode(), *parameters)
+
+    def _claim(self, finished: list[Job]) -> list[Job]:
+        """Complete the finished jobs, and take more unless the worker is to stop."""
+        ids, token = [job.id for job in finished], finished[0].token if finished else None
+        lease = timedelta(seconds=self.options.lease)
+        self._held = []
+        if self.stopping:
+            self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
+            return []
+        rows = self._rpc(
+            "select id, token, topic, payload"
+            " from public.complete_and_claim_work($1, $2::bigint[], $3, $4, $5, $6)",
+            *(token, ids, list(self.options.topics), self.name, self.options.batch, lease),
+        )
+        self._held_until = time.monotonic() + self.options.lease
+        self._held = [Job(*row) for row in rows]
+        return self._held
+
+    def _work(self, jobs: list[Job]) -> list[Job]:
+        """Do the jobs one after the other. Returns those that are done and not yet completed."""
+        self._read_shops()
+        finished: list[Job] = []
+        waiting = list(jobs)
+        while waiting and not self.stopping:
+            job = waiting[0]
+            try:
+                _TOPICS[job.topic](self, job)
+            except Stopped:
+                break
+            except Failed as error:
+                self._fail(job, error)
+            else:
+                finished.append(job)
+                self.done += 1
+            del waiting[0]
+            self.progress(self.done, self.failed)
+        if waiting:  # a lease of 0 seconds returns them to the queue untouched
+            ids = [job.id for job in waiting]
+            self._rpc("select public.extend_work_lease($1, $2, '0')", waiting[0].token, ids)
+        return finished
+
+    def _fail(self, job: Job, error: Failed) -> None:
+        self._held = [held for held in self._held if held is not job]
+        delay = None if error.delay is None else timedelta(seconds=error.delay)
+        self._rpc("select public.fail_work($1, $2, $3, $4)", job.token, [job.id], str(error), delay)
+        self.failed += 1
+        self.say(f"{job.topic} {job.id}: {error}")
+
+    def _keep_lease(self) -> None:
+        """Extend the lease of the batch before a step that takes time."""
+        left = self._held_until - time.monotonic()
+        if self._held and left < self.options.lease / 2:
+            self._rpc(
+                "select public.extend_work_lease($1, $2, $3)",
+                self._held[0].token,
+                [job.id for job in self._held],
+                timedelta(seconds=self.options.lease),
+            )
+            self._held_until = time.monotonic() + self.options.lease
+
+    def _read_shops(self) -> None:
+        """Read the shops again for each batch: tokens and locations change."""
+        query = (
+            b"select code, shop_domain, app.shop_secret(code, 'token') from public.stores"
+            b" where shop_domain is not null order by code"
+        )
+        found = fetch(self.conn, args_row(self._shop_of), query)
+        self._shops = [shop for shop in found if shop.token]
+        self._locations = {}
+
+    def _shop_of(self, store: str, domain: str, token: str | None) -> Shop:
+        return Shop(store, self.options.endpoint.format(domain=domain), token or "")
+
+    # Topics
+
+    def push(self, job: Job) -> None:
+        """Set the stock of an item in every shop that sells it."""
+        items = self._rpc(
+            "select sku, available, shopify_product_ids from public.get_push_items($1)",
+            [str(job.payload.get("sku"))],
+        )
+        for sku, available, products in items:  # none: the item is gone, or no longer for sale
+            if not self._shops:
+                raise Failed("no store has a token for Shopify")
+            failures, found = [], False
+            for shop in self._shops:
+                try:
+                    found |= self._push_to(shop, sku, available, products)
+                except Failed as error:
+                    failures.append(error)
+            if failures:
+                delays = [error.delay for error in failures if error.delay is not None]
+                raise Failed("; ".join(map(str, failures)), max(delays, default=None))
+            if not found:
+                raise Failed(f"no shop has {sku}")
+
+    def _push_to(self, shop: Shop, sku: str, available: int, products: list[str]) -> bool:
+        """Set the stock of an item in one shop. Returns False if the shop does not sell it."""
+        items = self._items(shop, sku, products)
+        if not items:
+            return False
+        quantities = [
+            {"inventoryItemId": item, "locationId": location, "quantity": available}
+            for item in items
+            for location in self._active_locations(shop)
+        ]
+        if not quantities:
+            raise Failed(f"{shop.store}: no active location")
+        for start in range(0, len(quantities), _CHUNK):
+            change = {
+                "name": "available",
+                "reason": "correction",
+                "ignoreCompareQuantity": True,
+                "quantities": quantities[start : start + _CHUNK],
+            }
+            data = self._client.ask(shop, shopify.SET_QUANTITIES, {"input": change})
+            answer = data["inventorySetQuantities"]
+            if answer is None or answer["userErrors"]:
+                raise Failed(f"{shop.store}: {messages_of(answer and answer['userErrors'])}")
+        return True
+
+    def _items(self, shop: Shop, sku: str, products: list[str]) -> list[str]:
+        """Find the inventory items in a shop: by its products, or else by SKU."""
+        numbers = [number for product in products if (number := re.sub(r"\D", "", product))]
+        search = " OR ".join(f"product_id:{number}" for number in numbers)
+        if not search:
+            escaped = sku.replace("\\", "\\\\").replace('"', '\\"')
+            search = f'sku:"{escaped}"'
+        return [
+            node["inventoryItem"]["id"]
+            for node in self._client.pages(shop, shopify.VARIANTS, "productVariants", search=search)
+            if numbers or node["sku"] == sku  # Shopify searches by words, and finds more
+        ]
+
+    def _active_locations(self, shop: Shop) -> list[str]:
+        if shop.store not in self._locations:
+            self._locations[shop.store] = [
+                node["id"]
+                for node in self._client.pages(shop, shopify.LOCATIONS, "locations")
+                if node["isActive"]
+            ]
+        return self._locations[shop.store]
+
+    def reconcile(self, job: Job) -> None:
+        """Send the stock of a shop to the database, which decides what to correct."""
+        store = job.payload.get("store")
+        shop = self._shop(store)
+        counts: list[dict[str, object]] = []
+        for item in self._client.pages(shop, shopify.STOCK, "inventoryItems"):
+            levels = [
+                quantity["quantity"]
+                for level in item["inventoryLevels"]["nodes"]
+                if level["location"]["isActive"]
+                for quantity in level["quantities"]
+            ]
+            if item["sku"] and levels:  # every location shows the whole stock
+                counts.append({"sku": item["sku"], "available": min(levels)})
+        self._keep_lease()
+        [(answer,)] = self._rpc("select public.apply_reconcile($1::jsonb)", json.dumps(counts))
+        for one in answer["corrected"]:
+            self.say(f"{store}: {one['sku']} was {one['was']}, is {one['is']}")
+
+    def sync(self, job: Job) -> None:
+        """Fetch the open orders of a shop; known orders stay as they are.
+
+        A failure is written to the sync run, where the Admin sees it. Nothing tries it again.
+        """
+        store, run = job.payload.get("store"), job.payload.get("run_id")
+        shop = self._shop(store)
+        outcomes: list[str] = []
+        trouble = None
+        try:
+            for order in self._client.pages(shop, shopify.ORDERS, "orders"):
+                self._keep_lease()
+                outcomes.append(self._import(shop, order))
+        except Failed as error:
+            trouble = str(error)
+        self._rpc(
+            "select public.finish_sync_run(p_run_id => $1, p_status => $2,"
+            " p_orders_imported => $3, p_orders_skipped => $4, p_errors => $5,"
+            " p_error_message => $6)",
+            *(run, "error" if trouble else "success", outcomes.count("created")),
+            *(outcomes.count("known"), outcomes.count("refused") + (trouble is not None), trouble),
+        )
+        self.say(f"{store}: {len(outcomes)} orders, {outcomes.count('created')} of them new")
+
+    def _import(self, shop: Shop, order: dict[str, Any]) -> str:
+        try:
+            [(outcome,)] = self._rpc(
+                "select public.import_shopify_order($1, $2::jsonb)", shop.store, json.dumps(order)
+            )
+        except psycopg.Error as error:
+            if error.sqlstate not in ("PT400", "PT409"):  # these refusals are final
+                raise
+            self.say(f"{shop.store}: {order.get('id')}: {error.diag.message_primary}")
+            return "refused"
+        return "created" if outcome == "created" else "known"
+
+    def _shop(self, store: object) -> Shop:
+        shop = next((shop for shop in self._shops if shop.store == store), None)
+        if shop is None:
+            raise Failed(f"{store}: no token for Shopify")
+        return shop
+
+
+_TOPICS: dict[str, Callable[[Worker, Job], None]] = {
+    "inventory_push": Worker.push,
+    "reconcile": Worker.reconcile,
+    "shopify_sync": Worker.sync,
+}
+
+
+def _require_sane(options: WorkerOptions) -> None:
+    unknown = [topic for topic in options.topics if topic not in _TOPICS]
+    if unknown or not options.topics:
+        raise BakehouseError(
+            "usage",
+            f"unknown topic: {', '.join(unknown) or 'none given'}",
+            f"Topics: {', '.join(_TOPICS)}.",
+        )
+    if not 0 < options.timeout <= options.lease / 2 - 1:
+        raise BakehouseError(
+            "usage",
+            "--lease must be at least twice --timeout plus 2 seconds",
+            f"With --timeout {options.timeout:g}, use --lease {options.timeout * 2 + 2:g} or more.",
+        )
+    shopify.require_endpoint(options.endpoint)
