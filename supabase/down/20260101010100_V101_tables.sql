@@ -5,7 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop table if exists
-public.activities, public.project_dependencies, public.project_assignments, public.projects,
+app.project_sums, public.activities,
+public.project_dependencies, public.project_assignments, public.projects,
 public.project_task_dependencies, public.project_tasks, public.entity_data, public.entities;
 drop domain if exists public.duration_unit, public.slug, public.translations;
 

@@ -6,20 +6,25 @@ set local role bakehouse_owner;
 
 drop view if exists app.project_summaries, app.project_rows, app.root_projects;
 drop function if exists
-app.settle_rows, app.settle_changed_rows, app.forbid_cycles, app.forbid_task_cycles cascade;
+app.settle_rows, app.settle_changed_rows, app.check_subprojects, app.roll_up,
+app.recount_changed_tasks, app.recount_changed_projects, app.forbid_cycles,
+app.forbid_task_cycles cascade;
 do $$
 begin
   if to_regclass('public.projects') is not null then
     drop trigger if exists project_dependencies_keep on public.project_dependencies;
     drop trigger if exists project_task_dependencies_keep on public.project_task_dependencies;
+    drop trigger if exists project_assignments_keep_child on public.project_assignments;
     drop function if exists
+    app.add_up,
     app.project_state, app.is_archived, app.has_status, app.lock_row, app.lock_project,
     app.find_project;
   end if;
 end;
 $$;
 drop function if exists
-app.settle_projects, app.row_hours, app.duration_hours, app.lock_project_trees, app.record_activity,
+app.recount_projects, app.project_lineage, app.lock_forest, app.settle_projects, app.row_hours,
+app.duration_hours, app.lock_project_trees, app.record_activity,
 app.slugify, app.check_attrs, app.refuse_row, app.check_order, app.check_strategy, app.take_places,
 app.translate;
 

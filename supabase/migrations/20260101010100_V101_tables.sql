@@ -1,8 +1,6 @@
 -- V101 tables: projects, their rows and what waits for what; the library of tasks; the catalog.
 --
 -- Needs: M0 M1
---
--- What V125 and V127 build on, and what they replace, is listed at the top of V101_core.
 
 begin;
 set local lock_timeout = '5s';
@@ -167,7 +165,7 @@ comment on column public.projects.position is
 create table if not exists public.project_assignments (
   uuid uuid primary key default gen_random_uuid(),
   project_uuid uuid not null references public.projects (uuid) on delete cascade,
-  task_uuid uuid not null references public.project_tasks (uuid) on delete restrict,
+  task_uuid uuid references public.project_tasks (uuid) on delete restrict,
   status varchar(20) not null default 'todo' check (status in ('todo', 'in_progress', 'done')),
   position integer not null,
   description text,
@@ -182,14 +180,23 @@ create table if not exists public.project_assignments (
   translations public.translations not null default '{}',
   inserted_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
+  child_project_uuid uuid
+  constraint project_assignments_child_project_fkey
+  references public.projects (uuid) on delete restrict,
   constraint project_assignments_project_key unique (uuid, project_uuid),
   constraint project_assignments_position_key unique (project_uuid, position) deferrable,
-  constraint project_assignments_duration_check check (estimated_duration > 0),
-  constraint project_assignments_progress_check check (
+  constraint project_assignments_task_xor_child_check
+  check (num_nonnulls(task_uuid, child_project_uuid) = 1),
+  constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
+  constraint project_assignments_estimate_check
+  check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
+  -- a sub-project is open at 100 while an empty one inside it keeps it from completion
+  constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
       when 'todo' then progress_pct = 0 and completed_at is null
-      else progress_pct between 0 and 99 and completed_at is null
+      else progress_pct between 0 and case when child_project_uuid is null then 99 else 100 end
+      and completed_at is null
     end
   )
 );
@@ -200,12 +207,20 @@ where assigned_person_uuid is not null;
 create index if not exists project_assignments_completed_by_idx
 on public.project_assignments (completed_by_uuid)
 where completed_by_uuid is not null;
+create unique index if not exists project_assignments_child_project_key
+on public.project_assignments (child_project_uuid)
+where child_project_uuid is not null;
+create index if not exists project_assignments_subprojects_idx
+on public.project_assignments (project_uuid)
+where child_project_uuid is not null;
 alter table public.project_assignments enable row level security;
 comment on table public.project_assignments is
 'The rows of a project. Status, slider and completion agree by constraint: done is 100, todo is 0.';
 comment on column public.project_assignments.counts_weekends is 'Null: as the project counts.';
 comment on column public.project_assignments.estimated_duration is
 'Counts only together with its unit; else the estimate of the task does.';
+comment on column public.project_assignments.child_project_uuid is
+'The sub-project that this row is. Status, slider, estimate and completion then are what its own rows come to; no estimate: it has none.';
 
 create table if not exists public.project_dependencies (
   project_uuid uuid not null,
@@ -224,6 +239,26 @@ on public.project_dependencies (project_uuid, depends_on_uuid);
 alter table public.project_dependencies enable row level security;
 comment on table public.project_dependencies is
 'The left row waits for the right one, both of one project. Never a cycle. Blocks nothing: reads show it.';
+
+create table if not exists app.project_sums (
+  project_uuid uuid primary key references public.projects (uuid) on delete cascade,
+  total bigint not null default 0,
+  done bigint not null default 0,
+  in_progress bigint not null default 0,
+  empty bigint not null default 0,
+  progress bigint not null default 0,
+  clock_hours numeric not null default 0,
+  constraint project_sums_check check (
+    done >= 0 and in_progress >= 0 and done + in_progress <= total
+    and empty between 0 and total and progress between 0 and 100 * (total - empty)
+    and clock_hours >= 0
+  )
+) with (fillfactor = 80);
+alter table app.project_sums enable row level security;
+comment on table app.project_sums is
+'What the rows of each project add up to, kept by app.add_up: what app.project_rows would say, without reading them.';
+comment on column app.project_sums.empty is
+'Rows that are sub-projects without rows: they count in total alone.';
 
 create table if not exists public.activities (
   uuid uuid primary key default gen_random_uuid(),
@@ -260,8 +295,14 @@ on conflict (key) do update
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
+('ALREADY_SUBPROJECT', 'PT409', 'The project lies inside another already: detach it there first.'),
 ('CATALOG_UNAVAILABLE', 'PT409', 'The setting entities_enabled is off: the catalog takes nothing.'),
 ('INVALID_STATE', 'PT409', 'The right project in the wrong state, such as a template to start.'),
+('KIND_MISMATCH', 'PT409', 'Templates hold templates, projects hold projects.'),
+('SELF_LINK', 'PT400', 'A project cannot lie inside itself.'),
+('STILL_A_SUBPROJECT', 'PT409', 'The project lies inside another: detach it, or delete its row.'),
+('SUBPROJECT_ROW', 'PT409', 'The row is a sub-project: how far it is, its own rows decide.'),
+('TOO_DEEP', 'PT409', 'No more than 32 projects inside one another.'),
 ('WOULD_CREATE_CYCLE', 'PT409', 'It would come to wait for itself, or to lie inside itself.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;

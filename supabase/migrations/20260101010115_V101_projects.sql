@@ -137,17 +137,40 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
+  v_tree uuid[];
 begin
-  delete from public.projects as projects where projects.uuid = p_project_uuid;
+  if exists (
+    select from public.project_assignments as links where links.child_project_uuid = p_project_uuid
+  ) then
+    perform app.fail(
+      'STILL_A_SUBPROJECT', 'The project lies inside another: detach it, or delete its row there.',
+      jsonb_build_object('project_uuid', p_project_uuid)
+    );
+  end if;
+  with recursive tree (project_uuid, level) as (
+    select p_project_uuid, 0
+    union all
+    select links.child_project_uuid, tree.level + 1
+    from tree
+    inner join public.project_assignments as links
+      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
+  )
+  select array_agg(tree.project_uuid order by tree.level) into v_tree from tree;
   perform app.record_activity(
     case when v_project.is_template then 'template_deleted' else 'project_deleted' end,
-    'project', p_project_uuid, jsonb_build_object('name', v_project.name)
-  );
-  return 1;
+    'project', doomed.uuid, jsonb_build_object('name', doomed.name)
+  )
+  from unnest(v_tree) with ordinality as tree (project_uuid, place)
+  inner join public.projects as doomed on doomed.uuid = tree.project_uuid
+  order by tree.place;
+  -- rows first, all at once: then no link holds a project, and no project is completed on the way
+  delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
+  delete from public.projects as projects where projects.uuid = any(v_tree);
+  return cardinality(v_tree);
 end;
 $$;
 comment on function app.delete_project_tree is
-'Delete a project and all it owns, one activity for each project removed; how many those were. Raises NOT_FOUND.';
+'Delete a project, all it owns and all that lies inside it, one activity for each project removed, top first; how many those were. Raises NOT_FOUND and STILL_A_SUBPROJECT.';
 
 create or replace function app.find_projects(
   p_templates boolean, p_archived text, p_status text, p_search text

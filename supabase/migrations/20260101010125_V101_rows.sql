@@ -431,13 +431,19 @@ begin
   delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
   perform app.record_activity(
     'assignment_removed', 'assignment', p_row_uuid,
-    jsonb_build_object('project_uuid', v_row.project_uuid, 'task_uuid', v_row.task_uuid)
+    jsonb_strip_nulls(jsonb_build_object(
+      'project_uuid', v_row.project_uuid, 'task_uuid', v_row.task_uuid,
+      'child_project_uuid', v_row.child_project_uuid
+    ))
   );
+  if v_row.child_project_uuid is not null then
+    perform app.delete_project_tree(v_row.child_project_uuid);
+  end if;
   return to_jsonb(v_row);
 end;
 $$;
 comment on function public.delete_assignment is
-'Remove a row and what waits for it or it for. Returns what it was. A project that loses its last open row is completed; one that loses its last row stays as it is.
+'Remove a row and what waits for it or it for. A sub-project goes with its row, and with all that lies inside it. Returns what the row was. A project that loses its last open row is completed; one that loses its last row stays as it is.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.delete_assignment to authenticated;

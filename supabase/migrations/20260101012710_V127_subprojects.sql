@@ -1,11 +1,34 @@
--- V127 sub-projects: put a project into another, take it out, see the whole, copy and delete it.
+-- V127 sub-projects: put a project into another, take it out, see the whole.
 --
--- Replaces: app.clone_rows, app.delete_project_tree, public.delete_assignment
 -- Needs: M0 M1 V101
+--
+-- V101 makes rows that can be sub-projects. The first statements bring that column to a database
+-- whose V101 is older, and find everything in place on any other.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
+
+-- Tables
+alter table public.project_assignments
+add column if not exists child_project_uuid uuid
+constraint project_assignments_child_project_fkey
+references public.projects (uuid) on delete restrict,
+alter column task_uuid drop not null;
+create unique index if not exists project_assignments_child_project_key
+on public.project_assignments (child_project_uuid)
+where child_project_uuid is not null;
+do $$
+begin
+  if not exists (
+    select from pg_constraint where conname = 'project_assignments_task_xor_child_check'
+  ) then
+    alter table public.project_assignments
+    add constraint project_assignments_task_xor_child_check
+    check (num_nonnulls(task_uuid, child_project_uuid) = 1);
+  end if;
+end;
+$$;
 
 -- Functions, internal
 create or replace function app.insert_link(p_event text, p_parent uuid, p_child uuid)
@@ -31,116 +54,6 @@ end;
 $$;
 comment on function app.insert_link is
 'Make a project the last row of another, both locked; the project, with where it lies now.';
-
-create or replace function app.clone_rows(p_source uuid, p_target uuid)
-returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_old uuid[];
-  v_new uuid[];
-begin
-  with recursive tree (project_uuid) as (
-    select p_source
-    union all
-    select links.child_project_uuid
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
-  select
-    array_agg(tree.project_uuid),
-    array_agg(case tree.project_uuid when p_source then p_target else gen_random_uuid() end)
-  into v_old, v_new
-  from tree;
-
-  -- at once, not when their day comes: the date was the template's
-  insert into public.projects (
-    uuid, name, description, is_template, counts_weekends, translations, assigned_person_uuid,
-    created_from_template_uuid
-  )
-  select
-    clones.new, projects.name, projects.description, targets.is_template,
-    projects.counts_weekends, projects.translations, projects.assigned_person_uuid, projects.uuid
-  from unnest(v_old, v_new) as clones (old, new)
-  inner join public.projects as projects on projects.uuid = clones.old
-  inner join public.projects as targets on targets.uuid = p_target
-  where clones.old <> p_source;
-
-  -- one statement: foreign keys, cycles and sums are seen to once, when all of it is there
-  with clones as materialized (
-    select clones.old, clones.new from unnest(v_old, v_new) as clones (old, new)
-  ),
-  pairs as materialized (
-    select rows.uuid as old, gen_random_uuid() as new, clones.new as project_uuid
-    from clones
-    inner join public.project_assignments as rows on rows.project_uuid = clones.old
-  ),
-  cloned as (
-    insert into public.project_assignments (
-      uuid, project_uuid, task_uuid, child_project_uuid, position, description,
-      estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends,
-      track_progress, translations
-    )
-    select
-      pairs.new, pairs.project_uuid, rows.task_uuid, children.new, rows.position,
-      rows.description, rows.estimated_duration, rows.estimated_duration_unit,
-      rows.assigned_person_uuid, rows.counts_weekends, rows.track_progress, rows.translations
-    from pairs
-    inner join public.project_assignments as rows on rows.uuid = pairs.old
-    left join clones as children on children.old = rows.child_project_uuid
-  )
-  insert into public.project_dependencies (project_uuid, assignment_uuid, depends_on_uuid)
-  select waiting.project_uuid, waiting.new, needed.new
-  from clones
-  inner join public.project_dependencies as edges on edges.project_uuid = clones.old
-  inner join pairs as waiting on waiting.old = edges.assignment_uuid
-  inner join pairs as needed on needed.old = edges.depends_on_uuid;
-end;
-$$;
-comment on function app.clone_rows is
-'Copy the rows of a project, what waits for what, and the projects inside it at any depth, into an empty one. All begin at todo, none with a date.';
-
-create or replace function app.delete_project_tree(p_project_uuid uuid)
-returns integer
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_project public.projects := app.lock_project(p_project_uuid);
-  v_tree uuid[];
-begin
-  if exists (
-    select from public.project_assignments as links where links.child_project_uuid = p_project_uuid
-  ) then
-    perform app.fail(
-      'STILL_A_SUBPROJECT', 'The project lies inside another: detach it, or delete its row there.',
-      jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
-  with recursive tree (project_uuid, level) as (
-    select p_project_uuid, 0
-    union all
-    select links.child_project_uuid, tree.level + 1
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
-  select array_agg(tree.project_uuid order by tree.level) into v_tree from tree;
-  perform app.record_activity(
-    case when v_project.is_template then 'template_deleted' else 'project_deleted' end,
-    'project', doomed.uuid, jsonb_build_object('name', doomed.name)
-  )
-  from unnest(v_tree) with ordinality as tree (project_uuid, place)
-  inner join public.projects as doomed on doomed.uuid = tree.project_uuid
-  order by tree.place;
-  -- rows first, all at once: then no link holds a project, and no project is completed on the way
-  delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
-  delete from public.projects as projects where projects.uuid = any(v_tree);
-  return cardinality(v_tree);
-end;
-$$;
-comment on function app.delete_project_tree is
-'Delete a project, all it owns and all that lies inside it, one activity for each project removed, top first; how many those were. Raises NOT_FOUND and STILL_A_SUBPROJECT.';
 
 -- Functions, public
 create or replace function public.create_subproject(
@@ -252,36 +165,6 @@ The other is completed, if it has rows left and all are done.
 
 Role: Supervisor. Errors: NOT_FOUND (no such row, or the row of a task).';
 grant execute on function public.detach_subproject to authenticated;
-
-create or replace function public.delete_assignment(p_row_uuid uuid)
-returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row public.project_assignments;
-begin
-  perform app.require('Supervisor');
-  v_row := app.lock_row(p_row_uuid);
-  delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
-  perform app.record_activity(
-    'assignment_removed', 'assignment', p_row_uuid,
-    jsonb_strip_nulls(jsonb_build_object(
-      'project_uuid', v_row.project_uuid, 'task_uuid', v_row.task_uuid,
-      'child_project_uuid', v_row.child_project_uuid
-    ))
-  );
-  if v_row.child_project_uuid is not null then
-    perform app.delete_project_tree(v_row.child_project_uuid);
-  end if;
-  return to_jsonb(v_row);
-end;
-$$;
-
-comment on function public.delete_assignment is
-'Remove a row and what waits for it or it for. A sub-project goes with its row, and with all that lies inside it. Returns what the row was. A project that loses its last open row is completed; one that loses its last row stays as it is.
-
-Role: Supervisor. Errors: NOT_FOUND.';
-grant execute on function public.delete_assignment to authenticated;
 
 create or replace function public.available_projects_to_link(
   p_project_uuid uuid, p_language text default null

@@ -1,6 +1,7 @@
-"""V125 onto a database that already holds projects."""
+"""V125 and V127 onto a database that already holds projects."""
 
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from bakehouse import apply, database, migrations
 from bakehouse.database import Connection
 from projects.calls import Caller, caller, switch
 from servers import Server
+from support import value
 
 DOWN = servers.MIGRATIONS.with_name("down")
 
@@ -109,3 +111,41 @@ def columns_and_functions(dsn: str) -> list[str]:
             """
         ).fetchall()
     return [" ".join(str(row[0]).split()) for row in found]
+
+
+WITHOUT_SUBPROJECTS: LiteralString = """
+alter table public.project_assignments drop column child_project_uuid cascade;
+alter table public.project_assignments alter column task_uuid set not null;
+"""
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["new database", "older V101"])
+def test_v127_brings_the_column_of_subprojects_where_it_is_missing(v101: str, older: bool) -> None:
+    migrate(v101, "M0", "M1", "V101", "V125")
+    with psycopg.connect(v101) as db:
+        filled(db)
+        if older:
+            db.execute(WITHOUT_SUBPROJECTS)
+
+    migrate(v101, "V127")
+
+    with psycopg.connect(v101) as db:
+        shape = db.execute(
+            """
+            select
+              (select confdeltype::text from pg_constraint
+                where conname = 'project_assignments_child_project_fkey'),
+              (select not attnotnull from pg_attribute
+                where attrelid = 'public.project_assignments'::regclass
+                and attname = 'task_uuid'),
+              (select indisunique and indpred is not null from pg_index
+                where indexrelid = 'public.project_assignments_child_project_key'::regclass)
+            """
+        ).fetchone()
+        assert shape == ("r", True, True)
+        assert value(db, "select count(*) from public.project_assignments") == 3
+        with pytest.raises(psycopg.errors.CheckViolation, match="task_xor_child"):
+            db.execute(
+                "insert into public.project_assignments (project_uuid, position) "
+                "select uuid, 9 from public.projects"
+            )
