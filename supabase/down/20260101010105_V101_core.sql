@@ -17,7 +17,7 @@ begin
     drop trigger if exists project_assignments_keep_child on public.project_assignments;
     drop function if exists
     app.add_up,
-    app.project_state, app.is_archived, app.has_status, app.lock_row, app.lock_project,
+    app.project_state, app.is_archived, app.lock_row, app.lock_project,
     app.find_project;
   end if;
 end;

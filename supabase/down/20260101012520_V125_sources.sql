@@ -1,4 +1,4 @@
--- Takes away what the migration of this name creates, and puts back what it replaced.
+-- Takes away what the migration of this name creates.
 
 begin;
 set local lock_timeout = '5s';
@@ -16,18 +16,6 @@ do $$
 begin
   if to_regclass('public.projects') is not null then
     drop function if exists app.describe_change;
-  end if;
-  if to_regprocedure('app.write_attrs(uuid, jsonb)') is not null then
-    create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
-    returns jsonb
-    language sql
-    volatile
-    set search_path = pg_catalog, pg_temp
-    as $body$
-      select p_attrs;
-    $body$;
-    comment on function app.write_attrs(uuid, jsonb) is
-    'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
   end if;
 end;
 $$;

@@ -139,6 +139,18 @@ create table if not exists public.projects (
   created_from_template_uuid uuid references public.projects (uuid) on delete set null,
   inserted_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
+  status_entity_uuid uuid
+  constraint projects_status_entity_fkey references public.entities (uuid) on delete set null,
+  current_status_slug varchar(255)
+  constraint projects_current_status_check check (current_status_slug <> ''),
+  external_id varchar(255)
+  constraint projects_external_id_check check (btrim(external_id) <> ''),
+  settings jsonb not null default '{}'
+  constraint projects_settings_check check ((settings @@ '
+    strict $.type() == "object" && !exists($.keyvalue() ? (
+      !(@.key == "use_status_translations" && @.value.type() == "boolean")
+    ))
+  ') is true),
   constraint projects_position_key unique (position) deferrable,
   constraint projects_schedule_check
   check (start_mode <> 'scheduled' or scheduled_start_date is not null),
@@ -151,6 +163,10 @@ create index if not exists projects_person_idx on public.projects (assigned_pers
 where assigned_person_uuid is not null;
 create index if not exists projects_template_idx on public.projects (created_from_template_uuid)
 where created_from_template_uuid is not null;
+create index if not exists projects_status_entity_idx on public.projects (status_entity_uuid)
+where status_entity_uuid is not null;
+create index if not exists projects_external_id_idx on public.projects (external_id)
+where external_id is not null;
 alter table public.projects enable row level security;
 comment on table public.projects is 'Projects and the templates that projects are made from.';
 comment on column public.projects.counts_weekends is
@@ -161,6 +177,14 @@ comment on column public.projects.completed_at is
 'Written by app.settle_projects alone: all rows are done.';
 comment on column public.projects.position is
 'Unique, with gaps: the order of the lists, for projects and templates alike.';
+comment on column public.projects.status_entity_uuid is
+'The list its statuses come from. Null: the default list. On a started project a change re-cements, whoever makes it; the list deleted leaves its statuses alone.';
+comment on column public.projects.current_status_slug is
+'The status selected. Before the start it names a record of the catalog, and waits for one that is gone.';
+comment on column public.projects.external_id is
+'What the project is called elsewhere, such as the id of an order.';
+comment on column public.projects.settings is
+'{"use_status_translations": true}: overrides the global setting. Other keys are refused.';
 
 create table if not exists public.project_assignments (
   uuid uuid primary key default gen_random_uuid(),
@@ -195,8 +219,9 @@ create table if not exists public.project_assignments (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
       when 'todo' then progress_pct = 0 and completed_at is null
-      else progress_pct between 0 and case when child_project_uuid is null then 99 else 100 end
-      and completed_at is null
+      else
+        progress_pct between 0 and case when child_project_uuid is null then 99 else 100 end
+        and completed_at is null
     end
   )
 );

@@ -1,4 +1,4 @@
--- V101 core: what every write to projects goes through, and what V125 builds on.
+-- V101 core: what every write to projects goes through.
 --
 -- Needs: M0 M1
 --
@@ -15,8 +15,6 @@
 -- Locks, in this order: the forest, shared by every writer and held alone by those that change
 -- which root a project has (link, detach) or what a task of the library takes; the roots, by id;
 -- then rows. So whoever has found a root keeps it, and nobody waits for one who waits for him.
---
--- V125 replaces app.has_status and app.write_attrs.
 
 begin;
 set local lock_timeout = '5s';
@@ -482,15 +480,6 @@ end;
 $$;
 comment on function app.project_state is
 'Archived, template, completed, running, overdue, scheduled or setup: the first that fits.';
-
-create or replace function app.has_status(p_project public.projects, p_status text)
-returns boolean
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-  select p_status is null;
-$$;
-comment on function app.has_status is
-'Whether the project has this status selected; null: none. Here none ever has.';
 
 -- Functions, internal: what follows from a write
 create or replace function app.roll_up()

@@ -34,12 +34,36 @@ comment on function app.describe_project is
 
 create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language sql volatile set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
-  select p_attrs;
+begin
+  update public.projects as projects
+  set
+    status_entity_uuid = wanted.source, external_id = wanted.external_id,
+    settings = wanted.settings
+  from (
+    select
+      case
+        when p_attrs ? 'status_entity_uuid' then nullif(p_attrs ->> 'status_entity_uuid', '')::uuid
+        else own.status_entity_uuid
+      end as source,
+      case
+        when p_attrs ? 'external_id' then p_attrs ->> 'external_id' else own.external_id
+      end as external_id,
+      case
+        when p_attrs ? 'settings' then jsonb_strip_nulls(own.settings || (p_attrs -> 'settings'))
+        else own.settings
+      end as settings
+    from public.projects as own where own.uuid = p_project_uuid
+  ) as wanted
+  where projects.uuid = p_project_uuid
+  and (projects.status_entity_uuid, projects.external_id, projects.settings)
+  is distinct from (wanted.source, wanted.external_id, wanted.settings);
+  return p_attrs - array['status_entity_uuid', 'external_id', 'settings'];
+end;
 $$;
 comment on function app.write_attrs is
-'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
+'Write status_entity_uuid ("" is null), external_id and settings (merged; a null takes a key out), and return the attributes that are left. For callers that have locked the project.';
 
 create or replace function app.insert_project(
   p_name text, p_attrs jsonb, p_template public.projects
@@ -190,7 +214,7 @@ begin
   inner join app.root_projects as roots on roots.uuid = projects.uuid
   where projects.is_template = coalesce(p_templates, false)
   and (p_archived = 'all' or (projects.archived_at is not null) = (p_archived = 'true'))
-  and (coalesce(p_status = 'all', false) or app.has_status(projects, p_status))
+  and (p_status = 'all' or projects.current_status_slug is not distinct from p_status)
   and (
     v_search = '' or strpos(lower(projects.name), v_search) > 0
     or strpos(lower(projects.description), v_search) > 0
@@ -251,7 +275,7 @@ $$;
 comment on function public.create_project is
 'Make a project, or with is_template a template, at the end of the list. Two may have one name.
 
-Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid; with V125 also status_entity_uuid, external_id and settings. Any other is refused.
+Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid, status_entity_uuid, external_id, settings. Any other is refused.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.create_project to authenticated;

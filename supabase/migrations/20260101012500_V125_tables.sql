@@ -26,6 +26,7 @@ comment on type public.status_value is
 comment on type public.project_status_value is 'A status, and the project it belongs to.';
 
 -- Tables
+-- V101 has the first four of these columns: this adds them where an older V101 has not.
 alter table public.projects
 add column if not exists status_entity_uuid uuid
 constraint projects_status_entity_fkey references public.entities (uuid) on delete set null,
@@ -41,21 +42,9 @@ constraint projects_settings_check check ((settings @@ '
 ') is true),
 add column if not exists cemented_status_slug varchar(255)
 generated always as (case when started_at is not null then current_status_slug end) stored;
-create index if not exists projects_status_entity_idx on public.projects (status_entity_uuid)
-where status_entity_uuid is not null;
-create index if not exists projects_external_id_idx on public.projects (external_id)
-where external_id is not null;
 create index if not exists projects_cemented_status_idx
 on public.projects (uuid, cemented_status_slug)
 where cemented_status_slug is not null;
-comment on column public.projects.status_entity_uuid is
-'The list its statuses come from. Null: the default list. On a started project a change re-cements, whoever makes it; the list deleted leaves its statuses alone.';
-comment on column public.projects.current_status_slug is
-'The status selected. Before the start it names a record of the catalog, and waits for one that is gone.';
-comment on column public.projects.external_id is
-'What the project is called elsewhere, such as the id of an order.';
-comment on column public.projects.settings is
-'{"use_status_translations": true}: overrides the global setting. Other keys are refused.';
 comment on column public.projects.cemented_status_slug is
 'The selection of a started project, for its foreign key: one of its own statuses, always.';
 

@@ -1,6 +1,5 @@
 -- V125 core: the statuses of a project on either side of its start, and what keeps them true.
 --
--- Replaces: app.has_status
 -- Needs: M0 M1 V101
 --
 -- An unstarted project reads its list in the catalog, its own or else the default one. At the
@@ -87,17 +86,6 @@ end;
 $$;
 comment on function app.statuses_of is
 'The statuses of these projects, or the selected ones: the one place that knows where they are and in which language they read.';
-
-create or replace function app.has_status(p_project public.projects, p_status text)
-returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return p_project.current_status_slug is not distinct from p_status;
-end;
-$$;
-comment on function app.has_status is
-'Whether the project has this status selected, from whatever list; null: none.';
 
 -- Functions, internal: cementing
 create or replace function app.copy_statuses(p_project_uuid uuid)

@@ -1,6 +1,5 @@
 -- V125 sources: the lists that statuses come from: made, chosen, and chosen for everybody.
 --
--- Replaces: app.write_attrs
 -- Needs: M0 M1 V101
 
 begin;
@@ -8,39 +7,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 -- Functions, internal
-create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
-returns jsonb
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update public.projects as projects
-  set
-    status_entity_uuid = wanted.source, external_id = wanted.external_id,
-    settings = wanted.settings
-  from (
-    select
-      case
-        when p_attrs ? 'status_entity_uuid' then nullif(p_attrs ->> 'status_entity_uuid', '')::uuid
-        else own.status_entity_uuid
-      end as source,
-      case
-        when p_attrs ? 'external_id' then p_attrs ->> 'external_id' else own.external_id
-      end as external_id,
-      case
-        when p_attrs ? 'settings' then jsonb_strip_nulls(own.settings || (p_attrs -> 'settings'))
-        else own.settings
-      end as settings
-    from public.projects as own where own.uuid = p_project_uuid
-  ) as wanted
-  where projects.uuid = p_project_uuid
-  and (projects.status_entity_uuid, projects.external_id, projects.settings)
-  is distinct from (wanted.source, wanted.external_id, wanted.settings);
-  return p_attrs - array['status_entity_uuid', 'external_id', 'settings'];
-end;
-$$;
-comment on function app.write_attrs is
-'Write status_entity_uuid ("" is null), external_id and settings (merged; a null takes a key out), and return the attributes that are left. For callers that have locked the project.';
-
 create or replace function app.default_vocabulary()
 returns table (title text, slug text, place integer)
 language sql immutable set search_path = pg_catalog, pg_temp
