@@ -1,0 +1,28 @@
+-- Drops what the migration of this name creates.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop trigger if exists projects_recount on public.projects;
+drop trigger if exists project_tasks_recount on public.project_tasks;
+drop trigger if exists project_assignments_settle_delete on public.project_assignments;
+drop trigger if exists project_assignments_settle_update on public.project_assignments;
+drop trigger if exists project_assignments_settle_insert on public.project_assignments;
+drop trigger if exists project_assignments_roll_up on public.project_assignments;
+drop function if exists
+app.recount_changed_projects, app.recount_changed_tasks, app.recount_projects,
+app.settle_changed_rows, app.settle_rows, app.add_up, app.settle_projects, app.roll_up;
+drop view if exists app.project_summaries, app.project_rows;
+drop function if exists app.row_hours, app.duration_hours;
+drop table if exists app.project_sums;
+
+do $$
+begin
+  if to_regclass('app.error_codes') is not null then
+    delete from app.error_codes as codes where codes.code in ('SUBPROJECT_ROW');
+  end if;
+end;
+$$;
+
+commit;

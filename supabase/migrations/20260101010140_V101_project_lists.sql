@@ -1,0 +1,233 @@
+-- V101 project lists: lists and buckets of projects, and their order.
+--
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.find_projects(
+  p_templates boolean, p_archived text, p_status text, p_search text
+)
+returns setof public.projects
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_search text := lower(btrim(coalesce(p_search, '')));
+begin
+  if p_archived is null or p_archived not in ('false', 'true', 'all') then
+    perform app.fail('BAD_INPUT', 'Archived is false, true or all.');
+  end if;
+  return query
+  select projects.*
+  from public.projects as projects
+  inner join app.root_projects as roots on roots.uuid = projects.uuid
+  where projects.is_template = coalesce(p_templates, false)
+  and (p_archived = 'all' or (projects.archived_at is not null) = (p_archived = 'true'))
+  and (p_status = 'all' or projects.current_status_slug is not distinct from p_status)
+  and (
+    v_search = '' or strpos(lower(projects.name), v_search) > 0
+    or strpos(lower(projects.description), v_search) > 0
+    or projects.translations <> '{}' and exists (
+      select from jsonb_each(projects.translations) as texts
+      where strpos(lower(texts.value ->> 'name'), v_search) > 0
+      or strpos(lower(texts.value ->> 'description'), v_search) > 0
+    )
+  );
+end;
+$$;
+comment on function app.find_projects is
+'The projects that stand in lists and fit the filters; lists and counts ask this alone. Raises BAD_INPUT.';
+
+create or replace function app.place_projects(p_uuids uuid[])
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found uuid[];
+  v_positions integer[];
+begin
+  perform app.lock_project_trees(p_uuids);
+  select array_agg(projects.uuid), array_agg(projects.position) into v_found, v_positions
+  from public.projects as projects
+  where projects.uuid = any(p_uuids);
+  update public.projects as projects set position = places.place
+  from app.take_places(p_uuids, v_found, v_positions) as places
+  where projects.uuid = places.uuid and projects.position <> places.place;
+  if v_found is not null then
+    perform app.record_activity(
+      'projects_reordered', 'project', null, jsonb_build_object('count', cardinality(v_found))
+    );
+  end if;
+  return coalesce(cardinality(v_found), 0);
+end;
+$$;
+comment on function app.place_projects is
+'Put these projects in this order, in the places they hold together; how many there were.';
+
+create or replace function public.list_projects(
+  p_templates boolean default false, p_archived text default 'false', p_status text default 'all',
+  p_search text default null, p_sort text default 'position', p_dir text default 'asc',
+  p_limit integer default null, p_language text default null
+)
+returns setof jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_desc boolean := lower(p_dir) is not distinct from 'desc';
+begin
+  perform app.require('Staff');
+  return query
+  select app.describe_project(projects, p_language)
+  from app.find_projects(p_templates, p_archived, p_status, p_search) as projects
+  order by
+    case when p_sort = 'name' and not v_desc then lower(projects.name) end,
+    case when p_sort = 'name' and v_desc then lower(projects.name) end desc,
+    extract(epoch from case p_sort
+      when 'inserted_at' then projects.inserted_at when 'updated_at' then projects.updated_at
+    end) * case when v_desc then -1 else 1 end,
+    projects.position
+  limit case when p_limit > 0 then p_limit end;
+end;
+$$;
+comment on function public.list_projects is
+'The projects, or with p_templates the templates, each as get_project returns it; none that is part of another.
+
+p_archived: false, true or all. p_status: all, a slug, or null for none selected. p_search: anywhere in name or description, in any language, taken literally. p_sort: position (p_dir does not matter), name, inserted_at or updated_at.
+
+Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.list_projects to authenticated;
+
+create or replace function public.count_projects(
+  p_templates boolean default false, p_archived text default 'false', p_status text default 'all',
+  p_search text default null
+)
+returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return (
+    select count(*) from app.find_projects(p_templates, p_archived, p_status, p_search)
+  );
+end;
+$$;
+comment on function public.count_projects is
+'How many projects list_projects would list.
+
+Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.count_projects to authenticated;
+
+create or replace function public.project_buckets(p_language text default null)
+returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return (
+    with sorted as (
+      select
+        projects as project,
+        buckets.bucket,
+        row_number() over (
+          partition by buckets.bucket
+          order by
+            case when buckets.bucket = 'upcoming' then projects.scheduled_start_date end,
+            case buckets.bucket
+              when 'running' then projects.started_at
+              when 'completed' then projects.completed_at
+              when 'setup' then projects.inserted_at
+            end desc,
+            projects.position
+        ) as place
+      from app.find_projects(false, 'false', 'all', null) as projects
+      cross join lateral (
+        select case app.project_state(projects)
+          when 'running' then 'running' when 'completed' then 'completed'
+          when 'setup' then 'setup' else 'upcoming'
+        end as bucket
+      ) as buckets
+    )
+    select '{"running": [], "completed": [], "upcoming": [], "setup": []}'::jsonb || coalesce(
+      jsonb_object_agg(filled.bucket, filled.projects), '{}'
+    )
+    from (
+      select
+        sorted.bucket,
+        jsonb_agg(app.describe_project(sorted.project, p_language) order by sorted.place) as projects
+      from sorted
+      where sorted.place <= case sorted.bucket when 'completed' then 5 else 100 end
+      group by sorted.bucket
+    ) as filled
+  );
+end;
+$$;
+comment on function public.project_buckets is
+'What a dashboard shows: running (latest start first), completed (the last 5), upcoming (scheduled, earliest first), setup (newest first). At most 100 each; projects in lists only, neither templates nor archived ones.
+
+Role: Staff.';
+grant execute on function public.project_buckets to authenticated;
+
+create or replace function public.reorder_projects(
+  p_uuids uuid[], p_templates boolean default false
+)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Supervisor');
+  perform app.check_order(p_uuids);
+  if exists (
+    select from public.projects as projects
+    where projects.uuid = any(p_uuids) and projects.is_template <> coalesce(p_templates, false)
+  ) then
+    perform app.fail('BAD_INPUT', 'Projects and templates are not ordered together.');
+  end if;
+  return app.place_projects(p_uuids);
+end;
+$$;
+comment on function public.reorder_projects is
+'Put these projects, or templates, in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
+
+Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids, or both kinds at once).';
+grant execute on function public.reorder_projects to authenticated;
+
+create or replace function public.reorder_projects_by(
+  p_strategy text, p_uuids uuid[] default null, p_templates boolean default false
+)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_uuids uuid[];
+begin
+  perform app.require('Supervisor');
+  perform app.check_strategy(p_strategy);
+  perform app.check_order(coalesce(p_uuids, '{}'));
+  select array_agg(
+    projects.uuid order by
+      case p_strategy when 'name_asc' then lower(projects.name) end,
+      case p_strategy when 'name_desc' then lower(projects.name) end desc,
+      case p_strategy when 'created_asc' then projects.inserted_at end,
+      case p_strategy when 'created_desc' then projects.inserted_at end desc,
+      case p_strategy when 'reverse' then projects.position end desc,
+      projects.uuid
+  ) into v_uuids
+  from public.projects as projects
+  inner join app.root_projects as roots on roots.uuid = projects.uuid
+  where projects.is_template = coalesce(p_templates, false)
+  and (p_uuids is null or projects.uuid = any(p_uuids));
+  return app.place_projects(v_uuids);
+end;
+$$;
+comment on function public.reorder_projects_by is
+'Sort projects, or templates: all of them, or those given in the places they hold together.
+
+p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
+
+Role: Supervisor. Errors: BAD_INPUT.';
+grant execute on function public.reorder_projects_by to authenticated;
+
+select app.assert_grants();
+
+commit;

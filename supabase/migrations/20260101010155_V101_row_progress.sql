@@ -1,0 +1,236 @@
+-- V101 row progress: progress of rows, and their order.
+--
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.set_progress(
+  p_row_uuid uuid, p_status text, p_progress integer
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Staff');
+  v_old public.project_assignments := app.lock_row(p_row_uuid);
+  v_new public.project_assignments := v_old;
+begin
+  v_new.status := p_status;
+  v_new.progress_pct := coalesce(
+    p_progress, case when v_old.progress_pct < 100 then v_old.progress_pct else 0 end
+  );
+  if (v_new.status, v_new.progress_pct) = (v_old.status, v_old.progress_pct) then
+    return to_jsonb(v_old) || '{"already_done": true}';
+  end if;
+  update public.project_assignments as rows
+  set
+    status = v_new.status, progress_pct = v_new.progress_pct,
+    completed_at = case when v_new.status = 'done' then app.now() end,
+    completed_by_uuid = case when v_new.status = 'done' then v_caller.user_id end
+  where rows.uuid = p_row_uuid
+  returning rows.* into v_new;
+  perform app.record_activity(
+    case
+      when v_new.status = 'done' then 'assignment_completed'
+      when v_new.status = 'todo' then 'assignment_reopened'
+      when v_old.status = 'todo' then 'assignment_started'
+      else 'assignment_progress_updated'
+    end,
+    'assignment', p_row_uuid, jsonb_build_object(
+      'project_uuid', v_old.project_uuid, 'from', v_old.progress_pct, 'to', v_new.progress_pct
+    )
+  );
+  return to_jsonb(v_new) || '{"already_done": false}';
+end;
+$$;
+comment on function app.set_progress is
+'Move a row to a status, with its slider, for Staff; no slider keeps what there is below 100. Raises NOT_FOUND.';
+
+create or replace function app.place_rows(p_project_uuid uuid, p_uuids uuid[])
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found uuid[];
+  v_positions integer[];
+begin
+  select array_agg(rows.uuid), array_agg(rows.position) into v_found, v_positions
+  from public.project_assignments as rows
+  where rows.project_uuid = p_project_uuid and rows.uuid = any(p_uuids);
+  update public.project_assignments as rows set position = places.place
+  from app.take_places(p_uuids, v_found, v_positions) as places
+  where rows.uuid = places.uuid and rows.position <> places.place;
+  if v_found is not null then
+    perform app.record_activity(
+      'assignments_reordered', 'project', p_project_uuid,
+      jsonb_build_object('project_uuid', p_project_uuid, 'count', cardinality(v_found))
+    );
+  end if;
+  return coalesce(cardinality(v_found), 0);
+end;
+$$;
+comment on function app.place_rows is
+'Put these rows of a project that is locked in this order, in the places they hold together; how many there were.';
+
+create or replace function public.complete_assignment(p_row_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.set_progress(p_row_uuid, 'done', 100);
+end;
+$$;
+comment on function public.complete_assignment is
+'Finish a row; with the last one the project is completed. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.complete_assignment to authenticated;
+
+create or replace function public.reopen_assignment(p_row_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.set_progress(p_row_uuid, 'todo', 0);
+end;
+$$;
+comment on function public.reopen_assignment is
+'Put a row back to the beginning, and with it a completed project to running. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.reopen_assignment to authenticated;
+
+create or replace function public.start_assignment(p_row_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.set_progress(p_row_uuid, 'in_progress', null);
+end;
+$$;
+comment on function public.start_assignment is
+'Begin a row. One that was done starts at 0 again. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.start_assignment to authenticated;
+
+create or replace function public.set_assignment_progress(p_row_uuid uuid, p_progress integer)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_progress integer := greatest(0, least(100, coalesce(p_progress, 0)));
+begin
+  return app.set_progress(
+    p_row_uuid,
+    case v_progress when 0 then 'todo' when 100 then 'done' else 'in_progress' end, v_progress
+  );
+end;
+$$;
+comment on function public.set_assignment_progress is
+'Move the slider of a row: 100 completes it, 0 reopens it, between it is in progress. Null is 0, and what lies outside 0 to 100 the nearer end.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.set_assignment_progress to authenticated;
+
+create or replace function public.move_assignment(
+  p_row_uuid uuid, p_before_uuid uuid default null
+)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.project_assignments;
+  v_before integer;
+begin
+  perform app.require('Supervisor');
+  v_row := app.lock_row(p_row_uuid);
+  v_before := (
+    select rows.position from public.project_assignments as rows
+    where rows.uuid = p_before_uuid and rows.project_uuid = v_row.project_uuid
+  );
+  if p_before_uuid is not null and v_before is null then
+    perform app.fail(
+      'NOT_FOUND', 'The project has no such row.', jsonb_build_object('row_uuid', p_before_uuid)
+    );
+  end if;
+  return app.place_rows(v_row.project_uuid, array(
+    select rows.uuid from public.project_assignments as rows
+    where rows.project_uuid = v_row.project_uuid
+    order by
+      case when rows.uuid = p_row_uuid then v_before else rows.position end nulls last,
+      rows.uuid <> p_row_uuid
+  ));
+end;
+$$;
+comment on function public.move_assignment is
+'Move a row before another of its project, or to the end. Returns how many rows the project has.
+
+Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.move_assignment to authenticated;
+
+create or replace function public.reorder_assignments(p_project_uuid uuid, p_uuids uuid[])
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Supervisor');
+  perform app.check_order(p_uuids);
+  perform app.lock_project(p_project_uuid);
+  if exists (
+    select from public.project_assignments as rows
+    where rows.uuid = any(p_uuids) and rows.project_uuid <> p_project_uuid
+  ) then
+    perform app.fail('BAD_INPUT', 'Not all of these rows belong to this project.');
+  end if;
+  return app.place_rows(p_project_uuid, p_uuids);
+end;
+$$;
+comment on function public.reorder_assignments is
+'Put these rows of a project in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1000 ids, or a row of another project).';
+grant execute on function public.reorder_assignments to authenticated;
+
+create or replace function public.reorder_assignments_by(
+  p_project_uuid uuid, p_strategy text, p_uuids uuid[] default null
+)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_uuids uuid[];
+begin
+  perform app.require('Supervisor');
+  perform app.check_strategy(p_strategy);
+  perform app.check_order(coalesce(p_uuids, '{}'));
+  perform app.lock_project(p_project_uuid);
+  select array_agg(
+    rows.row_uuid order by
+      case p_strategy when 'name_asc' then lower(rows.title) end,
+      case p_strategy when 'name_desc' then lower(rows.title) end desc,
+      case p_strategy when 'created_asc' then assignments.inserted_at end,
+      case p_strategy when 'created_desc' then assignments.inserted_at end desc,
+      case p_strategy when 'reverse' then rows.position end desc,
+      rows.row_uuid
+  ) into v_uuids
+  from app.project_rows as rows
+  inner join public.project_assignments as assignments on assignments.uuid = rows.row_uuid
+  where rows.project_uuid = p_project_uuid
+  and (p_uuids is null or rows.row_uuid = any(p_uuids));
+  return app.place_rows(p_project_uuid, v_uuids);
+end;
+$$;
+comment on function public.reorder_assignments_by is
+'Sort the rows of a project: all of them, or those given in the places they hold together.
+
+p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
+grant execute on function public.reorder_assignments_by to authenticated;
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,337 @@
+-- V125 cementing: the statuses of a started project, copied from its list and kept true.
+--
+-- Needs: M0 M1 V101
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+insert into app.error_codes (code, sqlstate, meaning)
+values
+('NO_STATUS_ENTITY', 'PT409', 'The project has no list of statuses, or one without any.')
+on conflict (code) do update
+  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
+
+create or replace function app.describe_change(p_before public.projects)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_after public.projects := app.find_project(p_before.uuid);
+begin
+  return app.describe_project(v_after) || jsonb_build_object(
+    'already_done', v_after is not distinct from p_before,
+    'selection_cleared',
+    p_before.current_status_slug is not null and v_after.current_status_slug is null
+  );
+end;
+$$;
+comment on function app.describe_change is
+'A project as reads return it, and what a call has done to it: nothing, or to its selection.';
+
+create or replace function app.copy_statuses(p_project_uuid uuid)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_copied integer;
+begin
+  -- one statement, one look at the catalog: an empty list removes nothing
+  with fresh as materialized (
+    select
+      live.record_uuid, live.title, live.slug, live.position, live.data,
+      coalesce(
+        (
+          select jsonb_object_agg(
+            texts.key, jsonb_build_object('label', texts.value ->> 'title')
+          )
+          from jsonb_each(live.translations) as texts
+          where btrim(texts.value ->> 'title') <> ''
+        ),
+        '{}'
+      ) as translations
+    from app.published_records as live
+    inner join public.projects as projects
+      on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_list())
+    where projects.uuid = p_project_uuid
+  ),
+  gone as (
+    delete from public.project_statuses as statuses
+    where statuses.project_uuid = p_project_uuid
+    and statuses.slug not in (select fresh.slug from fresh)
+    and exists (select from fresh)
+  ),
+  made as (
+    insert into public.project_statuses as statuses (
+      project_uuid, label, slug, position, data, translations, source_entity_data_uuid
+    )
+    select
+      p_project_uuid, fresh.title, fresh.slug, fresh.position, fresh.data, fresh.translations,
+      fresh.record_uuid
+    from fresh
+    on conflict on constraint project_statuses_project_slug_index do update
+      set
+        label = excluded.label, position = excluded.position, data = excluded.data,
+        translations = excluded.translations,
+        source_entity_data_uuid = excluded.source_entity_data_uuid
+    returning statuses.uuid
+  )
+  select count(*) into v_copied from made;
+  if v_copied > 0 then
+    perform app.record_activity(
+      'project_statuses_cemented', 'project', p_project_uuid,
+      jsonb_build_object('count', v_copied), p_mode => 'auto'
+    );
+  end if;
+  return v_copied;
+end;
+$$;
+comment on function app.copy_statuses is
+'Make the statuses of a project those of its list; how many there are. None in the list: nothing changes.';
+
+create or replace function app.recement(p_project_uuid uuid)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_copied integer;
+begin
+  if not app.catalog_on() then
+    perform app.fail('CATALOG_UNAVAILABLE', 'The catalog is switched off.');
+  end if;
+  v_copied := app.copy_statuses(p_project_uuid);
+  if v_copied = 0 then
+    perform app.fail(
+      'NO_STATUS_ENTITY', 'A started project is not left without statuses.',
+      jsonb_build_object('project_uuid', p_project_uuid)
+    );
+  end if;
+  return v_copied;
+end;
+$$;
+comment on function app.recement is
+'Copy the list of a started project once more, over what it has. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY (an empty list).';
+
+create or replace function app.cement_again(p_project_uuid uuid, p_over boolean)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before public.projects := app.lock_project(p_project_uuid);
+  v_cemented integer := 0;
+begin
+  if v_before.started_at is null then
+    perform app.fail(
+      'INVALID_STATE', 'Statuses are cemented when the project starts.',
+      jsonb_build_object('project_uuid', p_project_uuid, 'state', app.project_state(v_before))
+    );
+  end if;
+  if app.catalog_on() and p_over then
+    v_cemented := app.recement(p_project_uuid);
+  elsif app.catalog_on() and not exists (
+    select from public.project_statuses as statuses where statuses.project_uuid = p_project_uuid
+  ) then
+    v_cemented := app.copy_statuses(p_project_uuid);
+  end if;
+  return app.describe_change(v_before)
+    || jsonb_build_object('cemented', v_cemented, 'already_done', v_cemented = 0);
+end;
+$$;
+comment on function app.cement_again is
+'Cement a project that has started: over what it has, or only where it has nothing. Raises NOT_FOUND, INVALID_STATE and NO_STATUS_ENTITY.';
+
+create or replace function app.inherit_statuses()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'INSERT' then
+    select
+      coalesce(new.status_entity_uuid, templates.status_entity_uuid),
+      coalesce(new.current_status_slug, templates.current_status_slug),
+      templates.settings || new.settings
+    into new.status_entity_uuid, new.current_status_slug, new.settings
+    from public.projects as templates where templates.uuid = new.created_from_template_uuid;
+  end if;
+  if new.current_status_slug is not null and not exists (
+    select from app.published_records as live
+    where live.entity_uuid = coalesce(new.status_entity_uuid, app.default_list())
+    and live.slug = new.current_status_slug
+  ) then
+    new.current_status_slug := null;
+  end if;
+  return new;
+end;
+$$;
+comment on function app.inherit_statuses is
+'Trigger: a project made from a template has its source, its settings and its selection, unless it says otherwise. Another source before the start keeps a selection only if it has it too.';
+
+create or replace function app.cement_project()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if old.started_at is not null then
+    -- the list it came from is gone: the copies are what is left of it
+    if old.status_entity_uuid is null or exists (
+      select from public.entities as entities where entities.uuid = old.status_entity_uuid
+    ) then
+      perform app.recement(new.uuid);
+    end if;
+    return null;
+  end if;
+  if app.catalog_on() then
+    perform app.copy_statuses(new.uuid);
+  end if;
+  update public.projects as projects set current_status_slug = null
+  where projects.uuid = new.uuid and projects.current_status_slug is not null
+  and not exists (
+    select from public.project_statuses as statuses
+    where statuses.project_uuid = projects.uuid and statuses.slug = projects.current_status_slug
+  );
+  return null;
+end;
+$$;
+comment on function app.cement_project is
+'Trigger: a project that starts copies its list, if the catalog is on; a started one with another source copies that. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY for the second.';
+
+create or replace function app.require_started()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from made
+    inner join public.projects as projects on projects.uuid = made.project_uuid
+    where projects.started_at is null
+  ) then
+    perform app.fail(
+      'INVALID_STATE', 'Before it starts, a project has the statuses of its list and no others.'
+    );
+  end if;
+  return null;
+end;
+$$;
+comment on function app.require_started is
+'Trigger: only a started project has statuses of its own. Raises INVALID_STATE.';
+
+create or replace function app.drop_selection()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.projects as projects set current_status_slug = null
+  from gone
+  where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
+  return null;
+end;
+$$;
+comment on function app.drop_selection is
+'Trigger: a selection goes with its status.';
+
+create or replace function app.move_selection()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.projects as projects set current_status_slug = made.slug
+  from gone
+  inner join made on made.uuid = gone.uuid and made.slug <> gone.slug
+  where projects.uuid = gone.project_uuid and projects.current_status_slug = gone.slug;
+  return null;
+end;
+$$;
+comment on function app.move_selection is
+'Trigger: a selection follows its status to another slug.';
+
+create or replace function app.record_selection()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.record_activity(
+    'project_status_changed', 'project', new.uuid,
+    jsonb_build_object(
+      'name', new.name, 'status_slug', new.current_status_slug,
+      'previous_status_slug', old.current_status_slug
+    ),
+    p_mode => case when pg_trigger_depth() > 1 then 'auto' else 'manual' end
+  );
+  return null;
+end;
+$$;
+comment on function app.record_selection is
+'Trigger: every change of a selection is in activities; auto where it followed from another write.';
+
+create or replace function public.cement_project_statuses(p_project_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Supervisor');
+  return app.cement_again(p_project_uuid, false);
+end;
+$$;
+comment on function public.cement_project_statuses is
+'Copy its list into a started project that has no statuses, as when the catalog was off at the start: start_project itself does the rest. Does nothing to one that has some, and nothing while the catalog is off; cemented says how many it copied.
+
+Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started).';
+grant execute on function public.cement_project_statuses to authenticated;
+
+create or replace function public.recement_project_statuses(p_project_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Supervisor');
+  return app.cement_again(p_project_uuid, true);
+end;
+$$;
+comment on function public.recement_project_statuses is
+'Copy its list once more over the statuses of a started project; what was changed by hand is lost. The selection stays if it is among them. Changes nothing at all while the catalog is off; cemented says how many it copied.
+
+Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started), NO_STATUS_ENTITY (the list is empty).';
+grant execute on function public.recement_project_statuses to authenticated;
+
+create or replace trigger projects_inherit_statuses_insert
+before insert on public.projects
+for each row
+when (new.created_from_template_uuid is not null)
+execute function app.inherit_statuses();
+create or replace trigger projects_inherit_statuses_update
+before update on public.projects
+for each row
+when (
+  new.started_at is null and old.status_entity_uuid is distinct from new.status_entity_uuid
+)
+execute function app.inherit_statuses();
+create or replace trigger projects_cement
+after update on public.projects
+for each row
+when (
+  new.started_at is not null and (
+    old.started_at is null or old.status_entity_uuid is distinct from new.status_entity_uuid
+  )
+)
+execute function app.cement_project();
+create or replace trigger projects_record_selection
+after update on public.projects
+for each row
+when (old.current_status_slug is distinct from new.current_status_slug)
+execute function app.record_selection();
+create or replace trigger project_statuses_require_started
+after insert on public.project_statuses
+referencing new table as made
+for each statement execute function app.require_started();
+create or replace trigger project_statuses_move_selection
+after update on public.project_statuses
+referencing old table as gone new table as made
+for each statement execute function app.move_selection();
+create or replace trigger project_statuses_drop_selection
+after delete on public.project_statuses
+referencing old table as gone
+for each statement execute function app.drop_selection();
+
+select app.assert_grants();
+
+commit;
