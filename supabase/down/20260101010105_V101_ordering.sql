@@ -4,6 +4,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-drop function if exists app.take_places, app.check_strategy, app.check_order;
+drop function if exists app.assign_positions, app.check_sort, app.check_id_list;
 
 commit;

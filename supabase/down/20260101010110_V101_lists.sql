@@ -18,7 +18,8 @@ begin
     delete from app.setting_keys as keys where keys.key = 'entities_enabled';
   end if;
   if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes where codes.code in ('CATALOG_UNAVAILABLE');
+    delete from app.error_codes as codes
+    where codes.code in ('CATALOG_UNAVAILABLE');
   end if;
 end;
 $$;

@@ -8,7 +8,7 @@ drop function if exists
 public.use_status_translations, public.global_use_status_translations, public.selected_statuses,
 public.statuses_for_projects, public.get_project_status, public.list_project_statuses,
 public.current_status, public.statuses_for, public.project_started, app.statuses_of,
-app.default_list, app.safe_color;
+app.default_status_list, app.css_color;
 alter table if exists public.projects drop column if exists cemented_status_slug;
 drop table if exists app.project_defaults, public.project_statuses;
 drop type if exists public.project_status_value, public.status_value;

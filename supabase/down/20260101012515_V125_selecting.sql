@@ -13,7 +13,8 @@ app.status_value, app.lock_status;
 do $$
 begin
   if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes where codes.code in ('INVALID_STATUS');
+    delete from app.error_codes as codes
+    where codes.code in ('INVALID_STATUS');
   end if;
 end;
 $$;

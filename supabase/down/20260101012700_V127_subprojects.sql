@@ -28,7 +28,8 @@ public.detach_subproject, public.link_subproject, public.create_subproject, app.
 do $$
 begin
   if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes where codes.code in ('ALREADY_SUBPROJECT', 'SELF_LINK');
+    delete from app.error_codes as codes
+    where codes.code in ('ALREADY_SUBPROJECT', 'SELF_LINK');
   end if;
 end;
 $$;

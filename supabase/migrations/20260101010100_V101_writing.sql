@@ -139,7 +139,7 @@ $$;
 comment on function app.check_attrs is
 'Refuse what is no object, or has a key that is not allowed: nothing is dropped in silence. Raises BAD_INPUT.';
 
-create or replace function app.refuse_row(p_sqlstate text, p_constraint text, p_message text)
+create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -151,7 +151,7 @@ begin
   );
 end;
 $$;
-comment on function app.refuse_row is
+comment on function app.fail_constraint is
 'What a table refuses, as a refusal to the caller: CONFLICT for a duplicate, else BAD_INPUT.';
 
 create or replace function app.record_activity(

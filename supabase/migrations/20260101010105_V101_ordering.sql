@@ -6,7 +6,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.check_order(p_uuids uuid[])
+create or replace function app.check_id_list(p_uuids uuid[])
 returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -19,10 +19,10 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_order is
+comment on function app.check_id_list is
 'Refuse no list, and one that is too long, as it was sent: a client gone wrong. Raises BAD_INPUT.';
 
-create or replace function app.check_strategy(p_strategy text)
+create or replace function app.check_sort(p_strategy text)
 returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -36,10 +36,12 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_strategy is
+comment on function app.check_sort is
 'Refuse what is no way to sort. Raises BAD_INPUT.';
 
-create or replace function app.take_places(p_wanted uuid[], p_found uuid[], p_positions integer[])
+create or replace function app.assign_positions(
+  p_wanted uuid[], p_found uuid[], p_positions integer[]
+)
 returns table (uuid uuid, place integer)
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -55,7 +57,7 @@ as $$
     from unnest(p_positions) as slots (position)
   ) as places on places.rank = ordered.rank;
 $$;
-comment on function app.take_places is
+comment on function app.assign_positions is
 'Who gets which place when these take each other''s places in the order wanted. Whatever else is in the list keeps its own; of a double the last counts.';
 
 select app.assert_grants();

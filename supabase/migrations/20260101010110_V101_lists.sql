@@ -160,7 +160,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -208,7 +208,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -227,7 +227,7 @@ declare
   v_positions integer[];
 begin
   perform app.require_catalog('Supervisor');
-  perform app.check_order(p_uuids);
+  perform app.check_id_list(p_uuids);
   select array_agg(locked.uuid), array_agg(locked.position) into v_found, v_positions
   from (
     select entities.uuid, entities.position from public.entities as entities
@@ -236,7 +236,7 @@ begin
     for no key update
   ) as locked;
   update public.entities as entities set position = places.place
-  from app.take_places(p_uuids, v_found, v_positions) as places
+  from app.assign_positions(p_uuids, v_found, v_positions) as places
   where entities.uuid = places.uuid and entities.position <> places.place;
   if v_found is not null then
     perform app.record_activity(

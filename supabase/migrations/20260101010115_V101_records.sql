@@ -53,7 +53,7 @@ where records.status = 'published' and entities.status <> 'trashed';
 comment on view app.published_records is
 'The published records of the lists that are not in the trash. Their order is position.';
 
-create or replace function app.free_slug(p_slug text, p_taken text[])
+create or replace function app.unused_slug(p_slug text, p_taken text[])
 returns text
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -63,7 +63,7 @@ as $$
   order by numbers.n
   limit 1;
 $$;
-comment on function app.free_slug is
+comment on function app.unused_slug is
 'The slug, or with -2, -3 and so on the first that is not taken.';
 
 create or replace function app.lock_record(p_record_uuid uuid)
@@ -209,7 +209,7 @@ begin
   )
   values (
     p_entity_uuid, btrim(p_title),
-    case when p_attrs ? 'slug' then v_record.slug else app.free_slug(
+    case when p_attrs ? 'slug' then v_record.slug else app.unused_slug(
       app.slugify(p_title, 'item-' || v_record.position),
       array(
         select records.slug::text from public.entity_data as records
@@ -227,7 +227,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -271,7 +271,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -290,7 +290,7 @@ declare
   v_positions integer[];
 begin
   perform app.require_catalog('Supervisor');
-  perform app.check_order(p_uuids);
+  perform app.check_id_list(p_uuids);
   perform app.lock_entity(p_entity_uuid);
   if exists (
     select from public.entity_data as records
@@ -302,7 +302,7 @@ begin
   from public.entity_data as records
   where records.uuid = any(p_uuids);
   update public.entity_data as records set position = places.place
-  from app.take_places(p_uuids, v_found, v_positions) as places
+  from app.assign_positions(p_uuids, v_found, v_positions) as places
   where records.uuid = places.uuid and records.position <> places.place;
   if v_found is not null then
     perform app.record_activity(

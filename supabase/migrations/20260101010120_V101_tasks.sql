@@ -79,7 +79,7 @@ $$;
 comment on function app.lock_task is
 'Lock a task of the library for writing, and how it is now. Raises NOT_FOUND.';
 
-create or replace function app.archive_task(p_task_uuid uuid, p_at timestamptz)
+create or replace function app.set_task_archived(p_task_uuid uuid, p_at timestamptz)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -98,10 +98,10 @@ begin
   return to_jsonb(v_task);
 end;
 $$;
-comment on function app.archive_task is
+comment on function app.set_task_archived is
 'Archive a task of the library, or with null bring it back. Raises NOT_FOUND.';
 
-create or replace function app.place_tasks(p_uuids uuid[])
+create or replace function app.reorder_tasks(p_uuids uuid[])
 returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -117,7 +117,7 @@ begin
     for no key update
   ) as locked;
   update public.project_tasks as tasks set position = places.place
-  from app.take_places(p_uuids, v_found, v_positions) as places
+  from app.assign_positions(p_uuids, v_found, v_positions) as places
   where tasks.uuid = places.uuid and tasks.position <> places.place;
   if v_found is not null then
     perform app.record_activity(
@@ -127,7 +127,7 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_tasks is
+comment on function app.reorder_tasks is
 'Put these tasks in this order, in the places they hold together; how many there were.';
 
 create or replace function app.forbid_task_cycles()
@@ -230,7 +230,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -276,7 +276,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -292,7 +292,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  return app.archive_task(p_task_uuid, app.now());
+  return app.set_task_archived(p_task_uuid, app.now());
 end;
 $$;
 comment on function public.archive_task is
@@ -307,7 +307,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  return app.archive_task(p_task_uuid, null);
+  return app.set_task_archived(p_task_uuid, null);
 end;
 $$;
 comment on function public.unarchive_task is
@@ -322,8 +322,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_order(p_uuids);
-  return app.place_tasks(p_uuids);
+  perform app.check_id_list(p_uuids);
+  return app.reorder_tasks(p_uuids);
 end;
 $$;
 comment on function public.reorder_tasks is
@@ -340,8 +340,8 @@ declare
   v_uuids uuid[];
 begin
   perform app.require('Supervisor');
-  perform app.check_strategy(p_strategy);
-  perform app.check_order(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy);
+  perform app.check_id_list(coalesce(p_uuids, '{}'));
   select array_agg(
     tasks.uuid order by
       case p_strategy when 'name_asc' then lower(tasks.title) end,
@@ -353,7 +353,7 @@ begin
   ) into v_uuids
   from public.project_tasks as tasks
   where p_uuids is null or tasks.uuid = any(p_uuids);
-  return app.place_tasks(v_uuids);
+  return app.reorder_tasks(v_uuids);
 end;
 $$;
 comment on function public.reorder_tasks_by is

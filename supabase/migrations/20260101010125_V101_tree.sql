@@ -66,7 +66,7 @@ comment on column public.projects.counts_weekends is
 comment on column public.projects.started_at is
 'Set once, by start_project, and kept. May lie in the future: the project has started all the same.';
 comment on column public.projects.completed_at is
-'Written by app.settle_projects alone: all rows are done.';
+'Written by app.update_completion alone: all rows are done.';
 comment on column public.projects.position is
 'Unique, with gaps: the order of the lists, for projects and templates alike.';
 comment on column public.projects.status_entity_uuid is
@@ -141,7 +141,7 @@ comment on column public.project_assignments.child_project_uuid is
 'The sub-project that this row is. Status, slider, estimate and completion then are what its own rows come to; no estimate: it has none.';
 grant select on table public.project_assignments to authenticated;
 
-create or replace function app.lock_forest(p_alone boolean)
+create or replace function app.lock_project_structure(p_alone boolean)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -160,7 +160,7 @@ begin
   end if;
 end;
 $$;
-comment on function app.lock_forest is
+comment on function app.lock_project_structure is
 'Keep which project lies inside which as it is, and what tasks take. Alone: to change that.';
 
 create or replace function app.lock_project_trees(p_projects uuid[])
@@ -172,7 +172,7 @@ declare
   v_parent uuid;
   v_roots uuid[] := array[]::uuid[];
 begin
-  perform app.lock_forest(false);
+  perform app.lock_project_structure(false);
   foreach v_uuid in array p_projects loop
     for v_level in 1..32 loop
       v_parent := (
@@ -391,7 +391,7 @@ before update on public.project_assignments
 for each row
 when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- by name before project_assignments_settle_insert, which climbs what this lets pass
+-- by name before project_assignments_completion_insert, which climbs what this lets pass
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made

@@ -28,7 +28,7 @@ create table if not exists app.project_sums (
 ) with (fillfactor = 80);
 alter table app.project_sums enable row level security;
 comment on table app.project_sums is
-'What the rows of each project add up to, kept by app.add_up: what app.project_rows would say, without reading them.';
+'What the rows of each project add up to, kept by app.apply_row_changes: what app.project_rows would say, without reading them.';
 comment on column app.project_sums.empty is
 'Rows that are sub-projects without rows: they count in total alone.';
 
@@ -125,7 +125,7 @@ where sums.total > 0;
 comment on view app.project_summaries is
 'What the rows of a project come to; a project without rows has no line. The only formula of progress there is. Hours are those of the project''s own mode.';
 
-create or replace function app.roll_up()
+create or replace function app.derive_subproject_row()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -171,10 +171,10 @@ begin
   return new;
 end;
 $$;
-comment on function app.roll_up is
+comment on function app.derive_subproject_row is
 'Trigger: the row of a sub-project says what the sub-project comes to, whoever writes the row. Raises SUBPROJECT_ROW to who would have it say anything else.';
 
-create or replace function app.settle_projects(p_projects uuid[])
+create or replace function app.update_completion(p_projects uuid[])
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
@@ -199,14 +199,14 @@ begin
     );
   end loop;
   update public.project_assignments as links
-  set child_project_uuid = links.child_project_uuid -- app.roll_up writes the rest
+  set child_project_uuid = links.child_project_uuid -- app.derive_subproject_row writes the rest
   where links.child_project_uuid = any(p_projects);
 end;
 $$;
-comment on function app.settle_projects is
+comment on function app.update_completion is
 'Complete the projects whose rows are all done, reopen those with a row that is not, and roll them up into what they lie inside. One without rows stays as it is.';
 
-create or replace function app.add_up(
+create or replace function app.apply_row_changes(
   p_made public.project_assignments[], p_gone public.project_assignments[]
 )
 returns void
@@ -268,10 +268,10 @@ begin
   where sums.project_uuid = changes.project_uuid;
 end;
 $$;
-comment on function app.add_up is
+comment on function app.apply_row_changes is
 'Add rows that are there now to the sums of their projects, and take away those that are there no more.';
 
-create or replace function app.settle_rows()
+create or replace function app.update_completion_of_rows()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -286,18 +286,18 @@ begin
     insert into app.project_sums (project_uuid)
     select given.project_uuid from unnest(v_projects) as given (project_uuid)
     on conflict do nothing;
-    perform app.add_up(v_rows, '{}');
+    perform app.apply_row_changes(v_rows, '{}');
   else
-    perform app.add_up('{}', v_rows);
+    perform app.apply_row_changes('{}', v_rows);
   end if;
-  perform app.settle_projects(v_projects);
+  perform app.update_completion(v_projects);
   return null;
 end;
 $$;
-comment on function app.settle_rows is
+comment on function app.update_completion_of_rows is
 'Trigger: rows added or removed change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
-create or replace function app.settle_changed_rows()
+create or replace function app.update_completion_of_changed_rows()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
@@ -326,16 +326,16 @@ begin
   if v_tasks <> '{}' then -- else it comes from further down, where the lock was taken
     perform app.lock_project_trees(v_tasks);
   end if;
-  perform app.add_up(v_made, array(
+  perform app.apply_row_changes(v_made, array(
     select gone::public.project_assignments
     from gone
     where gone.uuid in (select made.uuid from unnest(v_made) as made)
   ));
-  perform app.settle_projects(array(select distinct made.project_uuid from unnest(v_made) as made));
+  perform app.update_completion(array(select distinct made.project_uuid from unnest(v_made) as made));
   return null;
 end;
 $$;
-comment on function app.settle_changed_rows is
+comment on function app.update_completion_of_changed_rows is
 'Trigger: rows that are further, or estimated otherwise, change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
 create or replace function app.recount_projects(p_projects uuid[])
@@ -362,7 +362,7 @@ begin
       total = excluded.total, done = excluded.done, in_progress = excluded.in_progress,
       empty = excluded.empty, progress = excluded.progress, clock_hours = excluded.clock_hours
     where sums is distinct from excluded;
-  perform app.settle_projects(p_projects);
+  perform app.update_completion(p_projects);
 end;
 $$;
 comment on function app.recount_projects is
@@ -382,7 +382,7 @@ declare
   );
 begin
   if v_tasks <> '{}' then
-    perform app.lock_forest(true); -- who adds rows for these tasks has read what they took
+    perform app.lock_project_structure(true); -- who adds rows for these tasks has read what they took
     perform app.recount_projects(array(
       select distinct rows.project_uuid
       from public.project_assignments as rows
@@ -413,19 +413,19 @@ create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments
 for each row
 when (new.child_project_uuid is not null)
-execute function app.roll_up();
-create or replace trigger project_assignments_settle_insert
+execute function app.derive_subproject_row();
+create or replace trigger project_assignments_completion_insert
 after insert on public.project_assignments
 referencing new table as rows
-for each statement execute function app.settle_rows();
-create or replace trigger project_assignments_settle_update
+for each statement execute function app.update_completion_of_rows();
+create or replace trigger project_assignments_completion_update
 after update on public.project_assignments
 referencing old table as gone new table as made
-for each statement execute function app.settle_changed_rows();
-create or replace trigger project_assignments_settle_delete
+for each statement execute function app.update_completion_of_changed_rows();
+create or replace trigger project_assignments_completion_delete
 after delete on public.project_assignments
 referencing old table as rows
-for each statement execute function app.settle_rows();
+for each statement execute function app.update_completion_of_rows();
 create or replace trigger project_tasks_recount
 after update on public.project_tasks
 referencing old table as gone new table as made

@@ -57,7 +57,7 @@ $$;
 comment on function app.describe_project is
 'A project as reads return it: every column, its state, its label in a language, and what its rows come to.';
 
-create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
+create or replace function app.write_status_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -87,7 +87,7 @@ begin
   return p_attrs - array['status_entity_uuid', 'external_id', 'settings'];
 end;
 $$;
-comment on function app.write_attrs is
+comment on function app.write_status_attrs is
 'Write status_entity_uuid ("" is null), external_id and settings (merged; a null takes a key out), and return the attributes that are left. For callers that have locked the project.';
 
 create or replace function app.insert_project(
@@ -124,7 +124,7 @@ begin
   )
   returning projects.* into v_project;
   perform app.check_attrs(
-    app.write_attrs(v_project.uuid, v_attrs),
+    app.write_status_attrs(v_project.uuid, v_attrs),
     'is_template', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
     'translations', 'assigned_person_uuid'
   );
@@ -132,7 +132,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -149,7 +149,7 @@ declare
   v_left jsonb;
   v_constraint text;
 begin
-  v_left := app.write_attrs(p_project_uuid, p_attrs);
+  v_left := app.write_status_attrs(p_project_uuid, p_attrs);
   perform app.check_attrs(
     v_left, 'name', 'description', 'counts_weekends', 'start_mode', 'scheduled_start_date',
     'translations', 'assigned_person_uuid'
@@ -174,7 +174,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function app.update_project is

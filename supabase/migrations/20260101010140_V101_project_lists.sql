@@ -39,7 +39,7 @@ $$;
 comment on function app.find_projects is
 'The projects that stand in lists and fit the filters; lists and counts ask this alone. Raises BAD_INPUT.';
 
-create or replace function app.place_projects(p_uuids uuid[])
+create or replace function app.reorder_projects(p_uuids uuid[])
 returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -52,7 +52,7 @@ begin
   from public.projects as projects
   where projects.uuid = any(p_uuids);
   update public.projects as projects set position = places.place
-  from app.take_places(p_uuids, v_found, v_positions) as places
+  from app.assign_positions(p_uuids, v_found, v_positions) as places
   where projects.uuid = places.uuid and projects.position <> places.place;
   if v_found is not null then
     perform app.record_activity(
@@ -62,7 +62,7 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_projects is
+comment on function app.reorder_projects is
 'Put these projects in this order, in the places they hold together; how many there were.';
 
 create or replace function public.list_projects(
@@ -176,14 +176,14 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_order(p_uuids);
+  perform app.check_id_list(p_uuids);
   if exists (
     select from public.projects as projects
     where projects.uuid = any(p_uuids) and projects.is_template <> coalesce(p_templates, false)
   ) then
     perform app.fail('BAD_INPUT', 'Projects and templates are not ordered together.');
   end if;
-  return app.place_projects(p_uuids);
+  return app.reorder_projects(p_uuids);
 end;
 $$;
 comment on function public.reorder_projects is
@@ -202,8 +202,8 @@ declare
   v_uuids uuid[];
 begin
   perform app.require('Supervisor');
-  perform app.check_strategy(p_strategy);
-  perform app.check_order(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy);
+  perform app.check_id_list(coalesce(p_uuids, '{}'));
   select array_agg(
     projects.uuid order by
       case p_strategy when 'name_asc' then lower(projects.name) end,
@@ -217,7 +217,7 @@ begin
   inner join app.root_projects as roots on roots.uuid = projects.uuid
   where projects.is_template = coalesce(p_templates, false)
   and (p_uuids is null or projects.uuid = any(p_uuids));
-  return app.place_projects(v_uuids);
+  return app.reorder_projects(v_uuids);
 end;
 $$;
 comment on function public.reorder_projects_by is

@@ -50,7 +50,7 @@ $$;
 comment on function app.forbid_cycles is
 'Trigger: no row waits for itself, however far around. Under the lock of the project.';
 
-create or replace function app.wire_rows(
+create or replace function app.copy_task_dependencies(
   p_project_uuid uuid, p_rows uuid[], p_tree uuid[] default '{}', p_excluded uuid[] default '{}'
 )
 returns integer
@@ -76,7 +76,7 @@ begin
   return v_wired;
 end;
 $$;
-comment on function app.wire_rows is
+comment on function app.copy_task_dependencies is
 'Let rows wait for one another as their tasks do in the library: whatever touches p_rows, in both directions, and whatever lies within the tasks of p_tree; never an excluded task. How many edges that made. Raises WOULD_CREATE_CYCLE.';
 
 create or replace function public.add_dependency(p_row_uuid uuid, p_depends_on_uuid uuid)
@@ -157,7 +157,7 @@ declare
 begin
   perform app.require('Supervisor');
   v_row := app.lock_row(p_row_uuid);
-  v_wired := app.wire_rows(v_row.project_uuid, array[p_row_uuid]);
+  v_wired := app.copy_task_dependencies(v_row.project_uuid, array[p_row_uuid]);
   if v_wired > 0 then
     perform app.record_activity(
       'template_dependencies_applied', 'assignment', p_row_uuid,

@@ -58,7 +58,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -124,7 +124,7 @@ begin
   perform app.require('Supervisor');
   perform app.lock_project(p_project_uuid);
   v_row := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, false);
-  perform app.wire_rows(p_project_uuid, array[v_row.uuid]);
+  perform app.copy_task_dependencies(p_project_uuid, array[v_row.uuid]);
   return to_jsonb(v_row);
 end;
 $$;
@@ -148,7 +148,7 @@ begin
   perform app.require('Supervisor');
   perform app.lock_project(p_project_uuid);
   v_row := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, true);
-  perform app.wire_rows(p_project_uuid, array[v_row.uuid]);
+  perform app.copy_task_dependencies(p_project_uuid, array[v_row.uuid]);
   return to_jsonb(v_row);
 end;
 $$;
@@ -197,7 +197,7 @@ begin
     end if;
   end loop;
   v_root := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, true);
-  perform app.wire_rows(
+  perform app.copy_task_dependencies(
     p_project_uuid,
     array(select made.uuid from unnest(v_extras) as made) || v_root.uuid, v_tree, v_excluded
   );
@@ -248,7 +248,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;

@@ -48,7 +48,7 @@ $$;
 comment on function app.set_progress is
 'Move a row to a status, with its slider, for Staff; no slider keeps what there is below 100. Raises NOT_FOUND.';
 
-create or replace function app.place_rows(p_project_uuid uuid, p_uuids uuid[])
+create or replace function app.reorder_rows(p_project_uuid uuid, p_uuids uuid[])
 returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -60,7 +60,7 @@ begin
   from public.project_assignments as rows
   where rows.project_uuid = p_project_uuid and rows.uuid = any(p_uuids);
   update public.project_assignments as rows set position = places.place
-  from app.take_places(p_uuids, v_found, v_positions) as places
+  from app.assign_positions(p_uuids, v_found, v_positions) as places
   where rows.uuid = places.uuid and rows.position <> places.place;
   if v_found is not null then
     perform app.record_activity(
@@ -71,7 +71,7 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_rows is
+comment on function app.reorder_rows is
 'Put these rows of a project that is locked in this order, in the places they hold together; how many there were.';
 
 create or replace function public.complete_assignment(p_row_uuid uuid)
@@ -156,7 +156,7 @@ begin
       'NOT_FOUND', 'The project has no such row.', jsonb_build_object('row_uuid', p_before_uuid)
     );
   end if;
-  return app.place_rows(v_row.project_uuid, array(
+  return app.reorder_rows(v_row.project_uuid, array(
     select rows.uuid from public.project_assignments as rows
     where rows.project_uuid = v_row.project_uuid
     order by
@@ -177,7 +177,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_order(p_uuids);
+  perform app.check_id_list(p_uuids);
   perform app.lock_project(p_project_uuid);
   if exists (
     select from public.project_assignments as rows
@@ -185,7 +185,7 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'Not all of these rows belong to this project.');
   end if;
-  return app.place_rows(p_project_uuid, p_uuids);
+  return app.reorder_rows(p_project_uuid, p_uuids);
 end;
 $$;
 comment on function public.reorder_assignments is
@@ -204,8 +204,8 @@ declare
   v_uuids uuid[];
 begin
   perform app.require('Supervisor');
-  perform app.check_strategy(p_strategy);
-  perform app.check_order(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy);
+  perform app.check_id_list(coalesce(p_uuids, '{}'));
   perform app.lock_project(p_project_uuid);
   select array_agg(
     rows.row_uuid order by
@@ -220,7 +220,7 @@ begin
   inner join public.project_assignments as assignments on assignments.uuid = rows.row_uuid
   where rows.project_uuid = p_project_uuid
   and (p_uuids is null or rows.row_uuid = any(p_uuids));
-  return app.place_rows(p_project_uuid, v_uuids);
+  return app.reorder_rows(p_project_uuid, v_uuids);
 end;
 $$;
 comment on function public.reorder_assignments_by is

@@ -6,7 +6,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.clone_rows(p_source uuid, p_target uuid)
+create or replace function app.copy_project_tree(p_source uuid, p_target uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -72,7 +72,7 @@ begin
   inner join pairs as needed on needed.old = edges.depends_on_uuid;
 end;
 $$;
-comment on function app.clone_rows is
+comment on function app.copy_project_tree is
 'Copy the rows of a project, what waits for what, and the projects inside it at any depth, into an empty one. All begin at todo, none with a date.';
 
 create or replace function public.create_project_from_template(
@@ -96,7 +96,7 @@ begin
     perform app.fail('BAD_INPUT', 'A template makes projects, not templates.');
   end if;
   v_project := app.insert_project(p_name, p_attrs, v_template);
-  perform app.clone_rows(p_template_uuid, v_project.uuid);
+  perform app.copy_project_tree(p_template_uuid, v_project.uuid);
   perform app.record_activity(
     'project_created_from_template', 'project', v_project.uuid,
     jsonb_build_object('name', v_project.name, 'template_uuid', p_template_uuid)

@@ -107,7 +107,7 @@ alter table app.project_defaults enable row level security;
 comment on table app.project_defaults is
 'One row: the list for projects that name none. Not a setting, so that it cannot name a list that is gone.';
 
-create or replace function app.safe_color(p_data jsonb)
+create or replace function app.css_color(p_data jsonb)
 returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -115,10 +115,10 @@ begin
   return substring(p_data ->> 'color' from '^#[0-9A-Fa-f]{3,8}$');
 end;
 $$;
-comment on function app.safe_color is
+comment on function app.css_color is
 'The colour in the data of a status. Only a hash and 3 to 8 hex digits are one, safe in a page.';
 
-create or replace function app.default_list()
+create or replace function app.default_status_list()
 returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -126,7 +126,7 @@ begin
   return (select defaults.status_entity_uuid from app.project_defaults as defaults);
 end;
 $$;
-comment on function app.default_list is
+comment on function app.default_status_list is
 'The list of the projects that name none. Null: there is none.';
 
 create or replace function app.statuses_of(
@@ -136,7 +136,7 @@ returns setof public.project_status_value
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_default uuid := app.default_list();
+  v_default uuid := app.default_status_list();
   v_catalog_on boolean := app.catalog_on();
   v_translated boolean := app.setting(null, 'projects_use_status_translations')::boolean;
 begin
@@ -148,7 +148,7 @@ begin
       then app.translate(found.label, found.translations, found.label_field, p_language)
       else found.label
     end,
-    found.slug, app.safe_color(found.data), found.position
+    found.slug, app.css_color(found.data), found.position
   from (
     select
       projects.uuid as project_uuid,

@@ -52,7 +52,7 @@ begin
       ) as translations
     from app.published_records as live
     inner join public.projects as projects
-      on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_list())
+      on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_status_list())
     where projects.uuid = p_project_uuid
   ),
   gone as (
@@ -112,33 +112,24 @@ $$;
 comment on function app.recement is
 'Copy the list of a started project once more, over what it has. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY (an empty list).';
 
-create or replace function app.cement_again(p_project_uuid uuid, p_over boolean)
-returns jsonb
+create or replace function app.lock_started_project(p_project_uuid uuid)
+returns public.projects
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_before public.projects := app.lock_project(p_project_uuid);
-  v_cemented integer := 0;
+  v_project public.projects := app.lock_project(p_project_uuid);
 begin
-  if v_before.started_at is null then
+  if v_project.started_at is null then
     perform app.fail(
       'INVALID_STATE', 'Statuses are cemented when the project starts.',
-      jsonb_build_object('project_uuid', p_project_uuid, 'state', app.project_state(v_before))
+      jsonb_build_object('project_uuid', p_project_uuid, 'state', app.project_state(v_project))
     );
   end if;
-  if app.catalog_on() and p_over then
-    v_cemented := app.recement(p_project_uuid);
-  elsif app.catalog_on() and not exists (
-    select from public.project_statuses as statuses where statuses.project_uuid = p_project_uuid
-  ) then
-    v_cemented := app.copy_statuses(p_project_uuid);
-  end if;
-  return app.describe_change(v_before)
-    || jsonb_build_object('cemented', v_cemented, 'already_done', v_cemented = 0);
+  return v_project;
 end;
 $$;
-comment on function app.cement_again is
-'Cement a project that has started: over what it has, or only where it has nothing. Raises NOT_FOUND, INVALID_STATE and NO_STATUS_ENTITY.';
+comment on function app.lock_started_project is
+'Locks a started project. Raises NOT_FOUND and INVALID_STATE.';
 
 create or replace function app.inherit_statuses()
 returns trigger
@@ -155,7 +146,7 @@ begin
   end if;
   if new.current_status_slug is not null and not exists (
     select from app.published_records as live
-    where live.entity_uuid = coalesce(new.status_entity_uuid, app.default_list())
+    where live.entity_uuid = coalesce(new.status_entity_uuid, app.default_status_list())
     and live.slug = new.current_status_slug
   ) then
     new.current_status_slug := null;
@@ -166,7 +157,7 @@ $$;
 comment on function app.inherit_statuses is
 'Trigger: a project made from a template has its source, its settings and its selection, unless it says otherwise. Another source before the start keeps a selection only if it has it too.';
 
-create or replace function app.cement_project()
+create or replace function app.cement_changed_project()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -192,7 +183,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.cement_project is
+comment on function app.cement_changed_project is
 'Trigger: a project that starts copies its list, if the catalog is on; a started one with another source copies that. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY for the second.';
 
 create or replace function app.require_started()
@@ -267,9 +258,19 @@ create or replace function public.cement_project_statuses(p_project_uuid uuid)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_before public.projects;
+  v_cemented integer := 0;
 begin
   perform app.require('Supervisor');
-  return app.cement_again(p_project_uuid, false);
+  v_before := app.lock_started_project(p_project_uuid);
+  if app.catalog_on() and not exists (
+    select from public.project_statuses as statuses where statuses.project_uuid = p_project_uuid
+  ) then
+    v_cemented := app.copy_statuses(p_project_uuid);
+  end if;
+  return app.describe_change(v_before)
+    || jsonb_build_object('cemented', v_cemented, 'already_done', v_cemented = 0);
 end;
 $$;
 comment on function public.cement_project_statuses is
@@ -282,9 +283,17 @@ create or replace function public.recement_project_statuses(p_project_uuid uuid)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_before public.projects;
+  v_cemented integer := 0;
 begin
   perform app.require('Supervisor');
-  return app.cement_again(p_project_uuid, true);
+  v_before := app.lock_started_project(p_project_uuid);
+  if app.catalog_on() then
+    v_cemented := app.recement(p_project_uuid);
+  end if;
+  return app.describe_change(v_before)
+    || jsonb_build_object('cemented', v_cemented, 'already_done', v_cemented = 0);
 end;
 $$;
 comment on function public.recement_project_statuses is
@@ -313,7 +322,7 @@ when (
     old.started_at is null or old.status_entity_uuid is distinct from new.status_entity_uuid
   )
 )
-execute function app.cement_project();
+execute function app.cement_changed_project();
 create or replace trigger projects_record_selection
 after update on public.projects
 for each row

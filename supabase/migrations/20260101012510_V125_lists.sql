@@ -6,7 +6,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.default_vocabulary()
+create or replace function app.standard_statuses()
 returns table (title text, slug text, place integer)
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -14,7 +14,7 @@ as $$
   ('Backlog', 'backlog', 1), ('Planned', 'planned', 2), ('In Progress', 'in-progress', 3),
   ('Blocked', 'blocked', 4), ('In Review', 'in-review', 5), ('Done', 'done', 6);
 $$;
-comment on function app.default_vocabulary is 'The statuses that a list made here begins with.';
+comment on function app.standard_statuses is 'The statuses that a list made here begins with.';
 
 create or replace function app.make_status_list(
   p_name text, p_display_name text, p_scope text, p_actor uuid
@@ -38,7 +38,7 @@ begin
   if v_entity_uuid is not null then
     insert into public.entity_data (entity_uuid, title, slug, position, created_by_uuid)
     select v_entity_uuid, words.title, words.slug, words.place, p_actor
-    from app.default_vocabulary() as words;
+    from app.standard_statuses() as words;
     perform app.record_activity(
       'status_entity_provisioned', 'entity', v_entity_uuid,
       jsonb_build_object('entity_name', p_name, 'scope', p_scope)
@@ -88,7 +88,7 @@ begin
   perform app.require('Staff');
   return query
   select null::uuid, words.title, words.slug, null::text, words.place
-  from app.default_vocabulary() as words
+  from app.standard_statuses() as words
   order by words.place;
 end;
 $$;
@@ -191,7 +191,7 @@ begin
   select
     live.record_uuid,
     app.translate(live.title, live.translations, 'title', p_language),
-    live.slug::text, app.safe_color(live.data), live.position
+    live.slug::text, app.css_color(live.data), live.position
   from app.published_records as live
   where live.entity_uuid = p_entity_uuid and app.catalog_on()
   order by live.position;
@@ -211,7 +211,7 @@ begin
   perform app.require('Staff');
   return query
   select statuses.uuid, statuses.label, statuses.slug, statuses.color, statuses.position
-  from public.list_catalog_statuses(app.default_list(), p_language) as statuses;
+  from public.list_catalog_statuses(app.default_status_list(), p_language) as statuses;
 end;
 $$;
 comment on function public.shared_catalog_statuses is
@@ -257,7 +257,7 @@ begin
   select
     count(*) filter (where projects.status_entity_uuid = p_entity_uuid),
     count(*) filter (
-      where projects.status_entity_uuid is null and (select app.default_list()) = p_entity_uuid
+      where projects.status_entity_uuid is null and (select app.default_status_list()) = p_entity_uuid
     )
   from public.projects as projects
   where projects.started_at is null;
@@ -275,7 +275,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
-  return app.default_list();
+  return app.default_status_list();
 end;
 $$;
 comment on function public.global_default_status_entity_uuid is
@@ -325,7 +325,7 @@ declare
 begin
   perform app.require('Staff');
   v_entity_uuid := coalesce(
-    (app.find_project(p_project_uuid)).status_entity_uuid, app.default_list()
+    (app.find_project(p_project_uuid)).status_entity_uuid, app.default_status_list()
   );
   if v_entity_uuid is null then
     perform app.fail(

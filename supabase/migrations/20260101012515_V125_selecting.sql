@@ -124,7 +124,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;
@@ -167,7 +167,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
+    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
     return null;
 end;
 $$;

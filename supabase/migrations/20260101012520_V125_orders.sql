@@ -6,7 +6,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.order_project(p_order_id text)
+create or replace function app.project_of_order(p_order_id text)
 returns public.projects
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -21,7 +21,7 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.order_project is
+comment on function app.project_of_order is
 'The project of an order: the last one made, archived ones only if there is no other. Null: it has none.';
 
 create or replace function public.get_project_for_order(
@@ -40,7 +40,7 @@ begin
   ) then
     perform app.fail('NOT_FOUND', 'No such order.', jsonb_build_object('order_id', p_order_id));
   end if;
-  v_project := app.order_project(p_order_id);
+  v_project := app.project_of_order(p_order_id);
   if v_project.uuid is null then
     return null;
   end if;
@@ -75,7 +75,7 @@ begin
   if not found then
     perform app.fail('NOT_FOUND', 'No such order.', jsonb_build_object('order_id', p_order_id));
   end if;
-  v_project := app.order_project(p_order_id);
+  v_project := app.project_of_order(p_order_id);
   if v_project.uuid is not null and not app.is_archived(v_project) then
     return app.describe_project(v_project) || '{"already_done": true}';
   end if;

@@ -103,7 +103,7 @@ declare
   );
 begin
   perform app.require('Supervisor');
-  perform app.lock_forest(true);
+  perform app.lock_project_structure(true);
   v_parent := app.lock_project(p_project_uuid);
   v_child := app.lock_project(p_child_project_uuid);
   if p_project_uuid = p_child_project_uuid then
@@ -145,7 +145,7 @@ declare
   v_row public.project_assignments;
 begin
   perform app.require('Supervisor');
-  perform app.lock_forest(true);
+  perform app.lock_project_structure(true);
   v_row := app.lock_row(p_row_uuid);
   if v_row.child_project_uuid is null then
     perform app.fail(
