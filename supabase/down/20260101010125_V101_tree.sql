@@ -8,7 +8,7 @@ drop trigger if exists project_assignments_check_subprojects on public.project_a
 drop function if exists app.check_subprojects;
 drop view if exists app.root_projects;
 drop function if exists
-app.is_archived, app.project_lineage, app.find_project, app.lock_row, app.lock_project,
+app.is_archived, app.project_lineage, app.lock_row, app.lock_project, app.find_project,
 app.lock_project_trees, app.lock_project_structure;
 drop table if exists public.project_assignments, public.projects;
 

@@ -87,9 +87,7 @@ begin
   from public.entities as entities where entities.uuid = p_entity_uuid
   for no key update;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such list.', jsonb_build_object('entity_uuid', p_entity_uuid)
-    );
+    perform app.not_found('list', 'entity_uuid', p_entity_uuid);
   end if;
   return v_entity;
 end;
@@ -97,22 +95,24 @@ $$;
 comment on function app.lock_entity is
 'Lock a list for writing it or its records, and how it is now. Raises NOT_FOUND.';
 
-create or replace function app.set_entity_status(
-  p_entity_uuid uuid, p_from text[], p_to text, p_event text
-)
+create or replace function app.set_entity_status(p_entity_uuid uuid, p_status text)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_entity public.entities := app.lock_entity(p_entity_uuid);
-  v_moves boolean := v_entity.status = any(p_from);
+  v_entity public.entities;
+  v_moves boolean;
 begin
+  perform app.require_catalog('Admin');
+  v_entity := app.lock_entity(p_entity_uuid);
+  v_moves := (v_entity.status = 'trashed') <> (p_status = 'trashed');
   if v_moves then
-    update public.entities as entities set status = p_to
+    update public.entities as entities set status = p_status
     where entities.uuid = p_entity_uuid
     returning entities.* into v_entity;
     perform app.record_activity(
-      p_event, 'entity', p_entity_uuid, jsonb_build_object('name', v_entity.name), 'entities'
+      case p_status when 'trashed' then 'entity_trashed' else 'entity_restored' end,
+      'entity', p_entity_uuid, jsonb_build_object('name', v_entity.name), 'entities'
     );
   end if;
   return to_jsonb(v_entity) || jsonb_build_object('already_done', not v_moves);
@@ -223,28 +223,27 @@ returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found uuid[];
-  v_positions integer[];
+  v_lists app.placed[];
 begin
   perform app.require_catalog('Supervisor');
   perform app.check_id_list(p_uuids);
-  select array_agg(locked.uuid), array_agg(locked.position) into v_found, v_positions
-  from (
-    select entities.uuid, entities.position from public.entities as entities
+  v_lists := array(
+    select row(entities.uuid, entities.position)::app.placed
+    from public.entities as entities
     where entities.uuid = any(p_uuids)
     order by entities.uuid
     for no key update
-  ) as locked;
-  update public.entities as entities set position = places.place
-  from app.assign_positions(p_uuids, v_found, v_positions) as places
-  where entities.uuid = places.uuid and entities.position <> places.place;
-  if v_found is not null then
+  );
+  update public.entities as entities set position = assigned.position
+  from app.assign_positions(p_uuids, v_lists) as assigned
+  where entities.uuid = assigned.uuid and entities.position <> assigned.position;
+  if cardinality(v_lists) > 0 then
     perform app.record_activity(
-      'entities_reordered', 'entity', null, jsonb_build_object('count', cardinality(v_found)),
+      'entities_reordered', 'entity', null, jsonb_build_object('count', cardinality(v_lists)),
       'entities'
     );
   end if;
-  return coalesce(cardinality(v_found), 0);
+  return cardinality(v_lists);
 end;
 $$;
 comment on function public.reorder_entities is
@@ -255,14 +254,9 @@ grant execute on function public.reorder_entities to authenticated;
 
 create or replace function public.trash_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require_catalog('Admin');
-  return app.set_entity_status(
-    p_entity_uuid, array['draft', 'published', 'archived'], 'trashed', 'entity_trashed'
-  );
-end;
+  select app.set_entity_status(p_entity_uuid, 'trashed');
 $$;
 comment on function public.trash_entity is
 'Take a list out of use; restore_entity brings it back with all its records. A repeat answers already_done.
@@ -272,48 +266,15 @@ grant execute on function public.trash_entity to authenticated;
 
 create or replace function public.restore_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require_catalog('Admin');
-  return app.set_entity_status(
-    p_entity_uuid, array['trashed'], 'published', 'entity_restored'
-  );
-end;
+  select app.set_entity_status(p_entity_uuid, 'published');
 $$;
 comment on function public.restore_entity is
 'Bring a trashed list back, as published. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
 grant execute on function public.restore_entity to authenticated;
-
-create or replace function public.delete_entity(p_entity_uuid uuid)
-returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_entity public.entities;
-begin
-  perform app.require_catalog('Admin');
-  v_entity := app.lock_entity(p_entity_uuid);
-  if v_entity.status <> 'trashed' then
-    perform app.fail(
-      'CONFLICT', 'Only a trashed list can be deleted.',
-      jsonb_build_object('entity_uuid', p_entity_uuid, 'status', v_entity.status)
-    );
-  end if;
-  delete from public.entities as entities where entities.uuid = p_entity_uuid;
-  perform app.record_activity(
-    'entity_deleted', 'entity', p_entity_uuid, jsonb_build_object('name', v_entity.name), 'entities'
-  );
-  return to_jsonb(v_entity);
-end;
-$$;
-comment on function public.delete_entity is
-'Delete a trashed list and its records for good. Returns what it was.
-
-Role: Admin. Errors: NOT_FOUND, CONFLICT (it is not in the trash), CATALOG_UNAVAILABLE.';
-grant execute on function public.delete_entity to authenticated;
 
 create or replace trigger entities_set_updated_at
 before update on public.entities

@@ -82,9 +82,7 @@ begin
   select records.* into v_record
   from public.entity_data as records where records.uuid = p_record_uuid;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such record.', jsonb_build_object('record_uuid', p_record_uuid)
-    );
+    perform app.not_found('record', 'record_uuid', p_record_uuid);
   end if;
   return v_record;
 end;
@@ -92,22 +90,24 @@ $$;
 comment on function app.lock_record is
 'Lock the list of a record for writing, and how the record is now. Raises NOT_FOUND.';
 
-create or replace function app.set_record_status(
-  p_record_uuid uuid, p_from text[], p_to text, p_event text
-)
+create or replace function app.set_record_status(p_record_uuid uuid, p_status text)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_record public.entity_data := app.lock_record(p_record_uuid);
-  v_moves boolean := v_record.status = any(p_from);
+  v_record public.entity_data;
+  v_moves boolean;
 begin
+  perform app.require_catalog('Admin');
+  v_record := app.lock_record(p_record_uuid);
+  v_moves := (v_record.status = 'trashed') <> (p_status = 'trashed');
   if v_moves then
-    update public.entity_data as records set status = p_to
+    update public.entity_data as records set status = p_status
     where records.uuid = p_record_uuid
     returning records.* into v_record;
     perform app.record_activity(
-      p_event, 'entity_data', p_record_uuid,
+      case p_status when 'trashed' then 'entity_data_trashed' else 'entity_data_restored' end,
+      'entity_data', p_record_uuid,
       jsonb_build_object('entity_uuid', v_record.entity_uuid, 'title', v_record.title), 'entities'
     );
   end if;
@@ -286,8 +286,7 @@ returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found uuid[];
-  v_positions integer[];
+  v_records app.placed[];
 begin
   perform app.require_catalog('Supervisor');
   perform app.check_id_list(p_uuids);
@@ -298,19 +297,21 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'Not all of these records belong to this list.');
   end if;
-  select array_agg(records.uuid), array_agg(records.position) into v_found, v_positions
-  from public.entity_data as records
-  where records.uuid = any(p_uuids);
-  update public.entity_data as records set position = places.place
-  from app.assign_positions(p_uuids, v_found, v_positions) as places
-  where records.uuid = places.uuid and records.position <> places.place;
-  if v_found is not null then
+  v_records := array(
+    select row(records.uuid, records.position)::app.placed
+    from public.entity_data as records
+    where records.uuid = any(p_uuids)
+  );
+  update public.entity_data as records set position = assigned.position
+  from app.assign_positions(p_uuids, v_records) as assigned
+  where records.uuid = assigned.uuid and records.position <> assigned.position;
+  if cardinality(v_records) > 0 then
     perform app.record_activity(
       'entity_data_reordered', 'entity', p_entity_uuid,
-      jsonb_build_object('count', cardinality(v_found)), 'entities'
+      jsonb_build_object('count', cardinality(v_records)), 'entities'
     );
   end if;
-  return coalesce(cardinality(v_found), 0);
+  return cardinality(v_records);
 end;
 $$;
 comment on function public.reorder_entity_data is
@@ -321,14 +322,9 @@ grant execute on function public.reorder_entity_data to authenticated;
 
 create or replace function public.trash_entity_data(p_record_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require_catalog('Admin');
-  return app.set_record_status(
-    p_record_uuid, array['draft', 'published', 'archived'], 'trashed', 'entity_data_trashed'
-  );
-end;
+  select app.set_record_status(p_record_uuid, 'trashed');
 $$;
 comment on function public.trash_entity_data is
 'Take a record out of use; its slug becomes free. A repeat answers already_done.
@@ -338,14 +334,9 @@ grant execute on function public.trash_entity_data to authenticated;
 
 create or replace function public.restore_entity_data(p_record_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require_catalog('Admin');
-  return app.set_record_status(
-    p_record_uuid, array['trashed'], 'published', 'entity_data_restored'
-  );
-end;
+  select app.set_record_status(p_record_uuid, 'published');
 $$;
 comment on function public.restore_entity_data is
 'Bring a trashed record back, as published. A repeat answers already_done.

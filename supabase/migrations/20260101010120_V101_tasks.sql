@@ -71,7 +71,7 @@ begin
   from public.project_tasks as tasks where tasks.uuid = p_task_uuid
   for no key update;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such task.', jsonb_build_object('task_uuid', p_task_uuid));
+    perform app.not_found('task', 'task_uuid', p_task_uuid);
   end if;
   return v_task;
 end;
@@ -84,8 +84,10 @@ returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_task public.project_tasks := app.lock_task(p_task_uuid);
+  v_task public.project_tasks;
 begin
+  perform app.require('Supervisor');
+  v_task := app.lock_task(p_task_uuid);
   if (v_task.archived_at is null) <> (p_at is null) then
     update public.project_tasks as tasks set archived_at = p_at
     where tasks.uuid = p_task_uuid
@@ -106,25 +108,23 @@ returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found uuid[];
-  v_positions integer[];
-begin
-  select array_agg(locked.uuid), array_agg(locked.position) into v_found, v_positions
-  from (
-    select tasks.uuid, tasks.position from public.project_tasks as tasks
+  v_tasks app.placed[] := array(
+    select row(tasks.uuid, tasks.position)::app.placed
+    from public.project_tasks as tasks
     where tasks.uuid = any(p_uuids)
     order by tasks.uuid
     for no key update
-  ) as locked;
-  update public.project_tasks as tasks set position = places.place
-  from app.assign_positions(p_uuids, v_found, v_positions) as places
-  where tasks.uuid = places.uuid and tasks.position <> places.place;
-  if v_found is not null then
+  );
+begin
+  update public.project_tasks as tasks set position = assigned.position
+  from app.assign_positions(p_uuids, v_tasks) as assigned
+  where tasks.uuid = assigned.uuid and tasks.position <> assigned.position;
+  if cardinality(v_tasks) > 0 then
     perform app.record_activity(
-      'tasks_reordered', 'task', null, jsonb_build_object('count', cardinality(v_found))
+      'tasks_reordered', 'task', null, jsonb_build_object('count', cardinality(v_tasks))
     );
   end if;
-  return coalesce(cardinality(v_found), 0);
+  return cardinality(v_tasks);
 end;
 $$;
 comment on function app.reorder_tasks is
@@ -288,12 +288,9 @@ grant execute on function public.update_task to authenticated;
 
 create or replace function public.archive_task(p_task_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Supervisor');
-  return app.set_task_archived(p_task_uuid, app.now());
-end;
+  select app.set_task_archived(p_task_uuid, app.now());
 $$;
 comment on function public.archive_task is
 'Stop offering a task; rows that use it keep it.
@@ -303,12 +300,9 @@ grant execute on function public.archive_task to authenticated;
 
 create or replace function public.unarchive_task(p_task_uuid uuid)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Supervisor');
-  return app.set_task_archived(p_task_uuid, null);
-end;
+  select app.set_task_archived(p_task_uuid, null);
 $$;
 comment on function public.unarchive_task is
 'Offer an archived task again.
@@ -336,24 +330,15 @@ create or replace function public.reorder_tasks_by(p_strategy text, p_uuids uuid
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_uuids uuid[];
 begin
   perform app.require('Supervisor');
   perform app.check_sort(p_strategy);
   perform app.check_id_list(coalesce(p_uuids, '{}'));
-  select array_agg(
-    tasks.uuid order by
-      case p_strategy when 'name_asc' then lower(tasks.title) end,
-      case p_strategy when 'name_desc' then lower(tasks.title) end desc,
-      case p_strategy when 'created_asc' then tasks.inserted_at end,
-      case p_strategy when 'created_desc' then tasks.inserted_at end desc,
-      case p_strategy when 'reverse' then tasks.position end desc,
-      tasks.uuid
-  ) into v_uuids
-  from public.project_tasks as tasks
-  where p_uuids is null or tasks.uuid = any(p_uuids);
-  return app.reorder_tasks(v_uuids);
+  return app.reorder_tasks(app.sorted_ids(p_strategy, array(
+    select row(tasks.uuid, tasks.title, tasks.inserted_at, tasks.position)::app.sortable
+    from public.project_tasks as tasks
+    where p_uuids is null or tasks.uuid = any(p_uuids)
+  )));
 end;
 $$;
 comment on function public.reorder_tasks_by is

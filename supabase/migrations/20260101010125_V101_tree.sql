@@ -193,22 +193,30 @@ $$;
 comment on function app.lock_project_trees is
 'Lock the trees these projects lie in, by their roots in id order: one writer at a time. Look at them only after it, in a statement of its own.';
 
-create or replace function app.lock_project(p_project_uuid uuid)
+create or replace function app.find_project(p_project_uuid uuid)
 returns public.projects
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
 begin
-  perform app.lock_project_trees(array[p_project_uuid]);
   select projects.* into v_project
   from public.projects as projects where projects.uuid = p_project_uuid;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
+    perform app.not_found('project', 'project_uuid', p_project_uuid);
   end if;
   return v_project;
+end;
+$$;
+comment on function app.find_project is 'A project, for reading. Raises NOT_FOUND.';
+
+create or replace function app.lock_project(p_project_uuid uuid)
+returns public.projects
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.lock_project_trees(array[p_project_uuid]);
+  return app.find_project(p_project_uuid);
 end;
 $$;
 comment on function app.lock_project is
@@ -226,32 +234,13 @@ begin
   ));
   select rows.* into v_row from public.project_assignments as rows where rows.uuid = p_row_uuid;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such row.', jsonb_build_object('row_uuid', p_row_uuid));
+    perform app.not_found('row', 'row_uuid', p_row_uuid);
   end if;
   return v_row;
 end;
 $$;
 comment on function app.lock_row is
 'Lock the project of a row for writing, and how the row is now. Raises NOT_FOUND.';
-
-create or replace function app.find_project(p_project_uuid uuid)
-returns public.projects
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_project public.projects;
-begin
-  select projects.* into v_project
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such project.', jsonb_build_object('project_uuid', p_project_uuid)
-    );
-  end if;
-  return v_project;
-end;
-$$;
-comment on function app.find_project is 'A project, for reading. Raises NOT_FOUND.';
 
 create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)

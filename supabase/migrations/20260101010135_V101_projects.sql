@@ -394,6 +394,39 @@ State is the first that fits: archived, template, completed, running, overdue (s
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_project to authenticated;
 
+create or replace function public.delete_entity(p_entity_uuid uuid)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entity public.entities;
+begin
+  perform app.require_catalog('Admin');
+  -- deleting the list clears it in these projects, and projects are locked before lists
+  perform app.lock_project_trees(array(
+    select projects.uuid from public.projects as projects
+    where projects.status_entity_uuid = p_entity_uuid
+  ));
+  v_entity := app.lock_entity(p_entity_uuid);
+  if v_entity.status <> 'trashed' then
+    perform app.fail(
+      'CONFLICT', 'Only a trashed list can be deleted.',
+      jsonb_build_object('entity_uuid', p_entity_uuid, 'status', v_entity.status)
+    );
+  end if;
+  delete from public.entities as entities where entities.uuid = p_entity_uuid;
+  perform app.record_activity(
+    'entity_deleted', 'entity', p_entity_uuid, jsonb_build_object('name', v_entity.name), 'entities'
+  );
+  return to_jsonb(v_entity);
+end;
+$$;
+comment on function public.delete_entity is
+'Delete a trashed list and its records for good. Returns what it was.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (it is not in the trash), CATALOG_UNAVAILABLE.';
+grant execute on function public.delete_entity to authenticated;
+
 select app.assert_grants();
 
 commit;

@@ -44,22 +44,23 @@ returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found uuid[];
-  v_positions integer[];
+  v_projects app.placed[];
 begin
   perform app.lock_project_trees(p_uuids);
-  select array_agg(projects.uuid), array_agg(projects.position) into v_found, v_positions
-  from public.projects as projects
-  where projects.uuid = any(p_uuids);
-  update public.projects as projects set position = places.place
-  from app.assign_positions(p_uuids, v_found, v_positions) as places
-  where projects.uuid = places.uuid and projects.position <> places.place;
-  if v_found is not null then
+  v_projects := array(
+    select row(projects.uuid, projects.position)::app.placed
+    from public.projects as projects
+    where projects.uuid = any(p_uuids)
+  );
+  update public.projects as projects set position = assigned.position
+  from app.assign_positions(p_uuids, v_projects) as assigned
+  where projects.uuid = assigned.uuid and projects.position <> assigned.position;
+  if cardinality(v_projects) > 0 then
     perform app.record_activity(
-      'projects_reordered', 'project', null, jsonb_build_object('count', cardinality(v_found))
+      'projects_reordered', 'project', null, jsonb_build_object('count', cardinality(v_projects))
     );
   end if;
-  return coalesce(cardinality(v_found), 0);
+  return cardinality(v_projects);
 end;
 $$;
 comment on function app.reorder_projects is
@@ -198,26 +199,17 @@ create or replace function public.reorder_projects_by(
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_uuids uuid[];
 begin
   perform app.require('Supervisor');
   perform app.check_sort(p_strategy);
   perform app.check_id_list(coalesce(p_uuids, '{}'));
-  select array_agg(
-    projects.uuid order by
-      case p_strategy when 'name_asc' then lower(projects.name) end,
-      case p_strategy when 'name_desc' then lower(projects.name) end desc,
-      case p_strategy when 'created_asc' then projects.inserted_at end,
-      case p_strategy when 'created_desc' then projects.inserted_at end desc,
-      case p_strategy when 'reverse' then projects.position end desc,
-      projects.uuid
-  ) into v_uuids
-  from public.projects as projects
-  inner join app.root_projects as roots on roots.uuid = projects.uuid
-  where projects.is_template = coalesce(p_templates, false)
-  and (p_uuids is null or projects.uuid = any(p_uuids));
-  return app.reorder_projects(v_uuids);
+  return app.reorder_projects(app.sorted_ids(p_strategy, array(
+    select row(projects.uuid, projects.name, projects.inserted_at, projects.position)::app.sortable
+    from public.projects as projects
+    inner join app.root_projects as roots on roots.uuid = projects.uuid
+    where projects.is_template = coalesce(p_templates, false)
+    and (p_uuids is null or projects.uuid = any(p_uuids))
+  )));
 end;
 $$;
 comment on function public.reorder_projects_by is

@@ -91,7 +91,7 @@ begin
   if not exists (
     select from public.project_assignments as rows where rows.uuid = p_depends_on_uuid
   ) then
-    perform app.fail('NOT_FOUND', 'No such row.', jsonb_build_object('row_uuid', p_depends_on_uuid));
+    perform app.not_found('row', 'row_uuid', p_depends_on_uuid);
   end if;
   insert into public.project_dependencies (project_uuid, assignment_uuid, depends_on_uuid)
   values (v_row.project_uuid, p_row_uuid, p_depends_on_uuid);

@@ -25,7 +25,7 @@ begin
   from public.project_tasks as tasks where tasks.uuid = p_task_uuid
   for key share;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such task.', jsonb_build_object('task_uuid', p_task_uuid));
+    perform app.not_found('task', 'task_uuid', p_task_uuid);
   end if;
   v_row := jsonb_populate_record(
     null::public.project_assignments,
@@ -64,6 +64,25 @@ end;
 $$;
 comment on function app.insert_row is
 'Add a row at the end of a project that is locked; p_copy fills what the caller leaves blank from the task. Raises NOT_FOUND and BAD_INPUT.';
+
+create or replace function app.create_row(
+  p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb, p_copy boolean
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.project_assignments;
+begin
+  perform app.require('Supervisor');
+  perform app.lock_project(p_project_uuid);
+  v_row := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, p_copy);
+  perform app.copy_task_dependencies(p_project_uuid, array[v_row.uuid]);
+  return to_jsonb(v_row);
+end;
+$$;
+comment on function app.create_row is
+'Adds a row for a task, with the dependencies of the task. Raises NOT_FOUND, BAD_INPUT and WOULD_CREATE_CYCLE.';
 
 create or replace function public.list_assignments(
   p_project_uuid uuid, p_language text default null
@@ -116,17 +135,9 @@ create or replace function public.create_assignment(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_row public.project_assignments;
-begin
-  perform app.require('Supervisor');
-  perform app.lock_project(p_project_uuid);
-  v_row := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, false);
-  perform app.copy_task_dependencies(p_project_uuid, array[v_row.uuid]);
-  return to_jsonb(v_row);
-end;
+  select app.create_row(p_project_uuid, p_task_uuid, p_attrs, false);
 $$;
 comment on function public.create_assignment is
 'Add a row for a task, at the end. What it says nothing about follows the task from then on. It waits for the rows its task waits for, and theirs for it.
@@ -140,17 +151,9 @@ create or replace function public.create_assignment_from_task(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_row public.project_assignments;
-begin
-  perform app.require('Supervisor');
-  perform app.lock_project(p_project_uuid);
-  v_row := app.insert_row(p_project_uuid, p_task_uuid, p_attrs, true);
-  perform app.copy_task_dependencies(p_project_uuid, array[v_row.uuid]);
-  return to_jsonb(v_row);
-end;
+  select app.create_row(p_project_uuid, p_task_uuid, p_attrs, true);
 $$;
 comment on function public.create_assignment_from_task is
 'As create_assignment, but description, estimate and person are copied from the task where the caller leaves them blank. The title is not: it follows the task.

@@ -53,22 +53,22 @@ returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found uuid[];
-  v_positions integer[];
+  v_rows app.placed[] := array(
+    select row(rows.uuid, rows.position)::app.placed
+    from public.project_assignments as rows
+    where rows.project_uuid = p_project_uuid and rows.uuid = any(p_uuids)
+  );
 begin
-  select array_agg(rows.uuid), array_agg(rows.position) into v_found, v_positions
-  from public.project_assignments as rows
-  where rows.project_uuid = p_project_uuid and rows.uuid = any(p_uuids);
-  update public.project_assignments as rows set position = places.place
-  from app.assign_positions(p_uuids, v_found, v_positions) as places
-  where rows.uuid = places.uuid and rows.position <> places.place;
-  if v_found is not null then
+  update public.project_assignments as rows set position = assigned.position
+  from app.assign_positions(p_uuids, v_rows) as assigned
+  where rows.uuid = assigned.uuid and rows.position <> assigned.position;
+  if cardinality(v_rows) > 0 then
     perform app.record_activity(
       'assignments_reordered', 'project', p_project_uuid,
-      jsonb_build_object('project_uuid', p_project_uuid, 'count', cardinality(v_found))
+      jsonb_build_object('project_uuid', p_project_uuid, 'count', cardinality(v_rows))
     );
   end if;
-  return coalesce(cardinality(v_found), 0);
+  return cardinality(v_rows);
 end;
 $$;
 comment on function app.reorder_rows is
@@ -200,27 +200,18 @@ create or replace function public.reorder_assignments_by(
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_uuids uuid[];
 begin
   perform app.require('Supervisor');
   perform app.check_sort(p_strategy);
   perform app.check_id_list(coalesce(p_uuids, '{}'));
   perform app.lock_project(p_project_uuid);
-  select array_agg(
-    rows.row_uuid order by
-      case p_strategy when 'name_asc' then lower(rows.title) end,
-      case p_strategy when 'name_desc' then lower(rows.title) end desc,
-      case p_strategy when 'created_asc' then assignments.inserted_at end,
-      case p_strategy when 'created_desc' then assignments.inserted_at end desc,
-      case p_strategy when 'reverse' then rows.position end desc,
-      rows.row_uuid
-  ) into v_uuids
-  from app.project_rows as rows
-  inner join public.project_assignments as assignments on assignments.uuid = rows.row_uuid
-  where rows.project_uuid = p_project_uuid
-  and (p_uuids is null or rows.row_uuid = any(p_uuids));
-  return app.reorder_rows(p_project_uuid, v_uuids);
+  return app.reorder_rows(p_project_uuid, app.sorted_ids(p_strategy, array(
+    select row(rows.row_uuid, rows.title, assignments.inserted_at, rows.position)::app.sortable
+    from app.project_rows as rows
+    inner join public.project_assignments as assignments on assignments.uuid = rows.row_uuid
+    where rows.project_uuid = p_project_uuid
+    and (p_uuids is null or rows.row_uuid = any(p_uuids))
+  )));
 end;
 $$;
 comment on function public.reorder_assignments_by is

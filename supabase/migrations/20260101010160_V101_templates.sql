@@ -88,9 +88,7 @@ begin
   perform app.require('Supervisor');
   v_template := app.lock_project(p_template_uuid);
   if not v_template.is_template then
-    perform app.fail(
-      'NOT_FOUND', 'That project is no template.', jsonb_build_object('project_uuid', p_template_uuid)
-    );
+    perform app.not_found('template', 'project_uuid', p_template_uuid);
   end if;
   if p_attrs ? 'is_template' then
     perform app.fail('BAD_INPUT', 'A template makes projects, not templates.');

@@ -73,33 +73,18 @@ comment on function public.end_of_work is
 Role: Staff.';
 grant execute on function public.end_of_work to authenticated;
 
-create or replace function public.get_project_schedule(
-  p_project_uuid uuid, p_language text default null
+create or replace function app.scheduled_rows(
+  p_project_uuid uuid, p_start timestamptz, p_language text
 )
 returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_project public.projects;
-  v_now timestamptz := app.now();
-  v_clock numeric; -- hours of the clock to one of the project
-  v_total numeric;
-  v_done numeric;
-  v_remaining numeric;
-  v_planned_end timestamptz;
-  v_elapsed numeric;
-  v_expected numeric;
-  v_overdue boolean;
   v_row record;
-  v_starts_at timestamptz;
+  v_starts_at timestamptz := p_start;
   v_ends_at timestamptz;
   v_rows jsonb[] := '{}'::jsonb[];
 begin
-  perform app.require('Staff');
-  v_project := app.find_project(p_project_uuid);
-
-  v_clock := case when v_project.counts_weekends then 1 else 3 end;
-  v_starts_at := coalesce(v_project.started_at, v_project.scheduled_start_date, v_now);
   for v_row in
     select
       rows.row_uuid, rows.hours, rows.counts_weekends,
@@ -117,7 +102,34 @@ begin
     ));
     v_starts_at := v_ends_at;
   end loop;
+  return to_jsonb(v_rows);
+end;
+$$;
+comment on function app.scheduled_rows is
+'Returns the rows of a project one after another, each with its start and end.';
 
+create or replace function public.get_project_schedule(
+  p_project_uuid uuid, p_language text default null
+)
+returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project public.projects;
+  v_now timestamptz := app.now();
+  v_clock numeric; -- hours of the clock to one of the project
+  v_total numeric;
+  v_done numeric;
+  v_remaining numeric;
+  v_planned_end timestamptz;
+  v_elapsed numeric;
+  v_expected numeric;
+  v_overdue boolean;
+begin
+  perform app.require('Staff');
+  v_project := app.find_project(p_project_uuid);
+
+  v_clock := case when v_project.counts_weekends then 1 else 3 end;
   select
     coalesce(sum(rows.clock_hours), 0) / v_clock,
     coalesce(sum(rows.clock_hours * case
@@ -150,7 +162,10 @@ begin
       when v_remaining <= 0 then v_now
       else app.end_of_work(v_now, v_remaining, v_project.counts_weekends)
     end,
-    'rows', to_jsonb(v_rows)
+    'rows', app.scheduled_rows(
+      p_project_uuid, coalesce(v_project.started_at, v_project.scheduled_start_date, v_now),
+      p_language
+    )
   );
 end;
 $$;

@@ -295,9 +295,7 @@ begin
     where entities.uuid = p_entity_uuid and entities.status <> 'trashed'
     for key share
   ) then
-    perform app.fail(
-      'NOT_FOUND', 'No such list.', jsonb_build_object('entity_uuid', p_entity_uuid)
-    );
+    perform app.not_found('list', 'entity_uuid', p_entity_uuid);
   end if;
   update app.project_defaults as defaults set status_entity_uuid = p_entity_uuid
   where defaults.status_entity_uuid is distinct from p_entity_uuid;

@@ -26,9 +26,7 @@ begin
   select statuses.* into v_status
   from public.project_statuses as statuses where statuses.uuid = p_status_uuid;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', 'No such status.', jsonb_build_object('status_uuid', p_status_uuid)
-    );
+    perform app.not_found('status', 'status_uuid', p_status_uuid);
   end if;
   return v_status;
 end;

@@ -33,12 +33,12 @@ as $$
 declare
   v_project public.projects;
 begin
-  perform app.require('Staff', split_part(p_order_id, '-', 1));
+  perform app.require('Staff', app.store_of(p_order_id));
   if not exists (
     select from public.orders as orders
-    where orders.store = split_part(p_order_id, '-', 1) and orders.id = p_order_id
+    where orders.store = app.store_of(p_order_id) and orders.id = p_order_id
   ) then
-    perform app.fail('NOT_FOUND', 'No such order.', jsonb_build_object('order_id', p_order_id));
+    perform app.not_found('order', 'order_id', p_order_id);
   end if;
   v_project := app.project_of_order(p_order_id);
   if v_project.uuid is null then
@@ -66,14 +66,14 @@ declare
   v_order record;
   v_project public.projects;
 begin
-  perform app.require('Supervisor', split_part(p_order_id, '-', 1));
+  perform app.require('Supervisor', app.store_of(p_order_id));
   -- one maker of a project at a time
   select orders.id, orders.product_title, orders.cancelled_at into v_order
   from public.orders as orders
-  where orders.store = split_part(p_order_id, '-', 1) and orders.id = p_order_id
+  where orders.store = app.store_of(p_order_id) and orders.id = p_order_id
   for no key update;
   if not found then
-    perform app.fail('NOT_FOUND', 'No such order.', jsonb_build_object('order_id', p_order_id));
+    perform app.not_found('order', 'order_id', p_order_id);
   end if;
   v_project := app.project_of_order(p_order_id);
   if v_project.uuid is not null and not app.is_archived(v_project) then

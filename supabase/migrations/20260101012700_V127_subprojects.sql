@@ -148,9 +148,7 @@ begin
   perform app.lock_project_structure(true);
   v_row := app.lock_row(p_row_uuid);
   if v_row.child_project_uuid is null then
-    perform app.fail(
-      'NOT_FOUND', 'That row is no sub-project.', jsonb_build_object('row_uuid', p_row_uuid)
-    );
+    perform app.not_found('sub-project in row', 'row_uuid', p_row_uuid);
   end if;
   delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
   perform app.record_activity('subproject_detached', 'project', v_row.child_project_uuid,
