@@ -1,4 +1,4 @@
--- V101 writing: what every write of the catalog and of projects goes through.
+-- V101 writing: texts, attributes and the activity log, used by every write.
 --
 -- Needs: M0 M1
 
@@ -18,7 +18,7 @@ begin
 end;
 $$;
 comment on domain public.translations is
-'What a row says in other languages: {"es-ES": {"name": "..."}}. The column itself holds the primary language; codes are not checked, so that removing a language invalidates nothing.';
+'Texts of a row in other languages, by language code: {"es-ES": {"name": "..."}}. The columns themselves hold the primary language. Language codes are not checked, so removing a language breaks no row.';
 
 do $$
 begin
@@ -29,7 +29,7 @@ begin
 end;
 $$;
 comment on domain public.slug is
-'A name for programs: lower case, digits, single hyphens. Never empty.';
+'A name for programs: lower-case letters, digits and single hyphens.';
 
 create table if not exists public.activities (
   uuid uuid primary key default gen_random_uuid(),
@@ -47,11 +47,13 @@ on public.activities (resource_uuid, inserted_at desc);
 create index if not exists activities_inserted_idx on public.activities (inserted_at desc);
 alter table public.activities enable row level security;
 comment on table public.activities is
-'Who did what to projects and to the catalog, in the transaction that did it. Append-only.';
+'Every change to projects and to the catalog, with its caller. Written in the transaction of the change. Append-only.';
 comment on column public.activities.actor_uuid is
-'The account; null: the service. No foreign key: the log keeps what it saw.';
-comment on column public.activities.mode is 'Auto: what followed from a write, such as a completion.';
-comment on column public.activities.metadata is 'Ids, and names in the primary language.';
+'The account of the caller. Null means the service. Has no foreign key, because the log outlives accounts.';
+comment on column public.activities.mode is
+'manual for what a caller did, auto for what the system did as a result, such as completing a project.';
+comment on column public.activities.metadata is
+'Ids, and names in the primary language.';
 grant select on table public.activities to authenticated;
 
 create or replace function app.translate(
@@ -64,7 +66,7 @@ begin
   if p_language is null or p_translations = '{}' then
     return p_primary;
   end if;
-  if btrim(p_translations -> p_language ->> p_field) <> '' then -- as it mostly is, without a search
+  if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case, without a search
     return p_translations -> p_language ->> p_field;
   end if;
   return coalesce(
@@ -84,7 +86,7 @@ begin
 end;
 $$;
 comment on function app.translate is
-'What a field says in a language: that language exactly, else its base, else the first sibling by code, else the primary text. Blank counts as missing; null asks for the primary text.';
+'Returns a text in the given language. Tries the exact language, its base, the first sibling by code, then the primary text. Blank texts count as missing. Without a language it returns the primary text.';
 
 create or replace function app.slugify(p_text text, p_fallback text)
 returns text
@@ -103,7 +105,7 @@ declare
   }'::jsonb;
   v_roman text := (
     select string_agg(coalesce(c_roman ->> letters.letter, letters.letter), '' order by letters.at)
-    -- decomposed, so that an accent is a letter of its own, and dropped
+    -- decomposition makes an accent a character of its own, which the pattern then removes
     from string_to_table(
       regexp_replace(
         normalize(lower(left(p_text, 255)), nfkd), U&'[\0300-\036F]', '', 'g'
@@ -118,7 +120,7 @@ begin
 end;
 $$;
 comment on function app.slugify is
-'The slug of a title: lower case, romanised (Latin, Cyrillic, Greek), single hyphens; the fallback where nothing is left, as of an emoji.';
+'Returns the slug of a title: lower case, romanised (Latin, Cyrillic, Greek), with single hyphens. Returns the fallback when no letter or digit remains, as with an emoji.';
 
 create or replace function app.check_attrs(p_attrs jsonb, variadic p_allowed text[])
 returns void
@@ -126,10 +128,10 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(p_attrs) is distinct from 'object' then
-    perform app.fail('BAD_INPUT', 'The attributes have to be an object.');
+    perform app.fail('BAD_INPUT', 'Attributes must be a JSON object.');
   end if;
   if p_attrs - p_allowed <> '{}' then
-    perform app.fail('BAD_INPUT', 'There is no such attribute to set here.', jsonb_build_object(
+    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed ones.', jsonb_build_object(
       'unknown', (select jsonb_agg(names.name) from jsonb_object_keys(p_attrs - p_allowed) as names (name)),
       'allowed', p_allowed
     ));
@@ -137,7 +139,7 @@ begin
 end;
 $$;
 comment on function app.check_attrs is
-'Refuse what is no object, or has a key that is not allowed: nothing is dropped in silence. Raises BAD_INPUT.';
+'Rejects attributes that are not an object, or that have a key which is not allowed. Raises BAD_INPUT.';
 
 create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
 returns void
@@ -146,13 +148,16 @@ as $$
 begin
   perform app.fail(
     case p_sqlstate when '23505' then 'CONFLICT' else 'BAD_INPUT' end,
-    case p_sqlstate when '23505' then 'That is taken already.' else 'That cannot be stored.' end,
+    case p_sqlstate
+      when '23505' then 'This value is already taken. Choose another one.'
+      else 'The database rejected a value. DETAIL has the reason.'
+    end,
     jsonb_build_object('constraint', nullif(p_constraint, ''), 'reason', p_message)
   );
 end;
 $$;
 comment on function app.fail_constraint is
-'What a table refuses, as a refusal to the caller: CONFLICT for a duplicate, else BAD_INPUT.';
+'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else.';
 
 create or replace function app.record_activity(
   p_event text, p_type text, p_uuid uuid, p_metadata jsonb default '{}',
@@ -174,7 +179,7 @@ begin
 end;
 $$;
 comment on function app.record_activity is
-'Write down what the caller is doing, and tell listeners once it is committed. Listeners get ids alone.';
+'Records what the caller did, and notifies listeners after the commit. Listeners receive ids only.';
 
 create or replace trigger activities_append_only
 before update or delete or truncate on public.activities

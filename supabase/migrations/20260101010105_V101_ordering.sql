@@ -1,4 +1,4 @@
--- V101 ordering: positions and sorts, once for all lists.
+-- V101 ordering: positions and sorting, shared by all lists.
 --
 -- Needs: M0 M1
 
@@ -18,8 +18,10 @@ begin
   end if;
 end;
 $$;
-comment on type app.placed is 'A row of a list, and its position.';
-comment on type app.sortable is 'A row of a list, with every field that a list can be sorted by.';
+comment on type app.placed is
+'A row of a list, with its position.';
+comment on type app.sortable is
+'A row of a list, with the fields that lists are sorted by.';
 
 create or replace function app.check_id_list(p_uuids uuid[])
 returns void
@@ -28,14 +30,14 @@ as $$
 begin
   if p_uuids is null or cardinality(p_uuids) > 1000 then
     perform app.fail(
-      'BAD_INPUT', 'An order is a list of at most 1000 ids.',
+      'BAD_INPUT', 'Pass a list of at most 1,000 ids.',
       jsonb_build_object('count', cardinality(p_uuids))
     );
   end if;
 end;
 $$;
 comment on function app.check_id_list is
-'Refuse no list, and one that is too long, as it was sent: a client gone wrong. Raises BAD_INPUT.';
+'Rejects a missing list, and a list of more than 1,000 ids. Raises BAD_INPUT.';
 
 create or replace function app.check_sort(p_sort text)
 returns void
@@ -52,7 +54,7 @@ begin
 end;
 $$;
 comment on function app.check_sort is
-'Refuse what is no way to sort. Raises BAD_INPUT.';
+'Rejects an unknown way to sort. Raises BAD_INPUT.';
 
 create or replace function app.sorted_ids(p_sort text, p_rows app.sortable[])
 returns uuid[]
@@ -92,7 +94,7 @@ as $$
   ) as free on free.rank = ranked.rank;
 $$;
 comment on function app.assign_positions is
-'Assigns the positions that these rows hold to the same rows, in the wanted sequence. If an id is given twice, the last one counts.';
+'Assigns the positions that these rows hold now to the same rows, in the requested sequence. If an id is given twice, the last one counts.';
 
 select app.assert_grants();
 

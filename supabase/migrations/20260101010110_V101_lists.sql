@@ -1,4 +1,4 @@
--- V101 lists: the catalog, which holds lists of records to choose from.
+-- V101 lists: the catalog of lists that applications offer to choose from.
 --
 -- Needs: M0 M1
 
@@ -10,7 +10,7 @@ insert into app.setting_keys (key, shape, needs, default_value, meaning)
 values
 (
   'entities_enabled', 'strict $.type() == "boolean"', 'true or false', 'false',
-  'Whether the catalog is in use: lists of records, such as the statuses of projects. Global only.'
+  'Switches the catalog on: lists of records, such as statuses of projects. Global only.'
 )
 on conflict (key) do update
   set
@@ -19,7 +19,7 @@ on conflict (key) do update
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('CATALOG_UNAVAILABLE', 'PT409', 'The setting entities_enabled is off: the catalog takes nothing.')
+('CATALOG_UNAVAILABLE', 'PT409', 'The catalog is switched off by the setting entities_enabled.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -44,10 +44,11 @@ create table if not exists public.entities (
 create index if not exists entities_created_by_idx on public.entities (created_by_uuid);
 alter table public.entities enable row level security;
 comment on table public.entities is
-'The catalog: lists of records. A list of statuses is one of them. Written only while the setting entities_enabled is on.';
+'The catalog: lists of records, such as a list of statuses. Can be written only while the setting entities_enabled is on.';
 comment on column public.entities.settings is
-'What made the list and for whom: {"source": "projects", "scope": "shared" or "project"}.';
-comment on column public.entities.status is 'Trashed: in no list, and can be restored.';
+'The origin of the list and its scope: {"source": "projects", "scope": "shared"}. The scope is shared or project.';
+comment on column public.entities.status is
+'A trashed list appears in no list and can be restored.';
 grant select on table public.entities to authenticated;
 
 create or replace function app.catalog_on()
@@ -58,7 +59,23 @@ begin
   return app.setting(null, 'entities_enabled')::boolean;
 end;
 $$;
-comment on function app.catalog_on is 'Whether the catalog is in use.';
+comment on function app.catalog_on is
+'Returns true while the catalog is switched on.';
+
+create or replace function app.check_catalog()
+returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not app.catalog_on() then
+    perform app.fail(
+      'CATALOG_UNAVAILABLE', 'The catalog is off. Set entities_enabled to true to use it.'
+    );
+  end if;
+end;
+$$;
+comment on function app.check_catalog is
+'Raises CATALOG_UNAVAILABLE while the catalog is switched off.';
 
 create or replace function app.require_catalog(p_role text)
 returns app.caller
@@ -67,14 +84,12 @@ as $$
 declare
   v_caller app.caller := app.require(p_role);
 begin
-  if not app.catalog_on() then
-    perform app.fail('CATALOG_UNAVAILABLE', 'The catalog is switched off.');
-  end if;
+  perform app.check_catalog();
   return v_caller;
 end;
 $$;
 comment on function app.require_catalog is
-'As app.require, and the catalog has to be on. Raises CATALOG_UNAVAILABLE.';
+'Requires a role and a catalog that is switched on. Returns the caller. Raises CATALOG_UNAVAILABLE.';
 
 create or replace function app.lock_entity(p_entity_uuid uuid)
 returns public.entities
@@ -93,7 +108,7 @@ begin
 end;
 $$;
 comment on function app.lock_entity is
-'Lock a list for writing it or its records, and how it is now. Raises NOT_FOUND.';
+'Locks a list before it or its records are changed. Returns the list. Raises NOT_FOUND.';
 
 create or replace function app.set_entity_status(p_entity_uuid uuid, p_status text)
 returns jsonb
@@ -119,7 +134,7 @@ begin
 end;
 $$;
 comment on function app.set_entity_status is
-'Trash or restore a list. Raises NOT_FOUND.';
+'Trashes or restores a list, for Admins. Raises NOT_FOUND and CATALOG_UNAVAILABLE.';
 
 create or replace function public.create_entity(
   p_name text, p_display_name text, p_attrs jsonb default '{}'
@@ -141,7 +156,7 @@ begin
     'settings', '{}'::jsonb, 'translations', '{}'::jsonb
   ) || p_attrs);
   if v_entity.status = 'trashed' then
-    perform app.fail('BAD_INPUT', 'A new list is not trashed.');
+    perform app.fail('BAD_INPUT', 'A new list cannot be trashed. Use draft, published or archived.');
   end if;
   insert into public.entities (
     name, display_name, display_name_plural, description, icon, status, fields_definition,
@@ -165,9 +180,9 @@ exception
 end;
 $$;
 comment on function public.create_entity is
-'Add a list to the catalog, at the end. Its name is for programs: 2 to 50 of a-z, 0-9 and _.
+'Creates a list at the end of the catalog.
 
-Attributes: display_name_plural (else the display name), description, icon, status (draft, published, archived), fields_definition, settings, translations.
+The name is for programs: 2 to 50 characters of a-z, 0-9 and _. Attributes: display_name_plural (defaults to the display name), description, icon, status (draft, published, archived), fields_definition, settings, translations.
 
 Role: Supervisor. Errors: BAD_INPUT, CONFLICT (the name is taken), CATALOG_UNAVAILABLE.';
 grant execute on function public.create_entity to authenticated;
@@ -189,7 +204,7 @@ begin
   v_old := app.lock_entity(p_entity_uuid);
   v_new := jsonb_populate_record(v_old, p_attrs);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail('BAD_INPUT', 'Lists are trashed and restored by functions of their own.');
+    perform app.fail('BAD_INPUT', 'Use trash_entity and restore_entity to trash and restore a list.');
   end if;
   if v_new is distinct from v_old then
     update public.entities as entities
@@ -213,7 +228,9 @@ exception
 end;
 $$;
 comment on function public.update_entity is
-'Change a list, its name included. Attributes as create_entity; those left out stay, null clears.
+'Changes a list.
+
+Attributes: name, display_name, and those of create_entity. An attribute that is left out keeps its value. Null clears the value.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the name is taken), CATALOG_UNAVAILABLE.';
 grant execute on function public.update_entity to authenticated;
@@ -247,9 +264,11 @@ begin
 end;
 $$;
 comment on function public.reorder_entities is
-'Put these lists in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing.
+'Sorts the given lists into the given sequence.
 
-Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids), CATALOG_UNAVAILABLE.';
+The lists share the positions that they hold now. Every other list keeps its position. Unknown ids are ignored. If an id is given twice, the last one counts. Returns the number of lists found.
+
+Role: Supervisor. Errors: BAD_INPUT (more than 1,000 ids), CATALOG_UNAVAILABLE.';
 grant execute on function public.reorder_entities to authenticated;
 
 create or replace function public.trash_entity(p_entity_uuid uuid)
@@ -259,7 +278,9 @@ as $$
   select app.set_entity_status(p_entity_uuid, 'trashed');
 $$;
 comment on function public.trash_entity is
-'Take a list out of use; restore_entity brings it back with all its records. A repeat answers already_done.
+'Moves a list to the trash.
+
+restore_entity brings the list back with all its records. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
 grant execute on function public.trash_entity to authenticated;
@@ -271,7 +292,9 @@ as $$
   select app.set_entity_status(p_entity_uuid, 'published');
 $$;
 comment on function public.restore_entity is
-'Bring a trashed list back, as published. A repeat answers already_done.
+'Restores a list from the trash, with status published.
+
+A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
 grant execute on function public.restore_entity to authenticated;

@@ -1,6 +1,8 @@
 -- V101 records: the records of a list.
 --
 -- Needs: M0 M1
+--
+-- list_entities stands here because it counts the records of each list.
 
 begin;
 set local lock_timeout = '5s';
@@ -27,15 +29,15 @@ where status <> 'trashed';
 create index if not exists entity_data_created_by_idx on public.entity_data (created_by_uuid);
 alter table public.entity_data enable row level security;
 comment on table public.entity_data is
-'The records of a list, such as the statuses to choose from. Only published ones count as that.';
+'The records of the lists, such as the statuses of a list. Only published records can be chosen.';
 comment on column public.entity_data.slug is
-'Made once from the title in the primary language, and then kept: selections name it.';
+'Created from the title in the primary language. Never changes by itself, because selections name the slug.';
 comment on column public.entity_data.data is
-'Flat: {"color": "#34d399"}. Other languages are in translations, never in here.';
-comment on column public.entity_data.translations is '{"es-ES": {"title": "..."}}.';
+'A flat object: {"color": "#34d399"}. Texts in other languages belong in translations.';
+comment on column public.entity_data.translations is
+'{"es-ES": {"title": "..."}}.';
 grant select on table public.entity_data to authenticated;
 
--- What there is to choose from: reading, copying and counting all ask this.
 create or replace view app.published_records
 with (security_invoker = true)
 as
@@ -51,7 +53,7 @@ from public.entity_data as records
 inner join public.entities as entities on records.entity_uuid = entities.uuid
 where records.status = 'published' and entities.status <> 'trashed';
 comment on view app.published_records is
-'The published records of the lists that are not in the trash. Their order is position.';
+'The published records of lists that are not in the trash.';
 
 create or replace function app.unused_slug(p_slug text, p_taken text[])
 returns text
@@ -64,7 +66,7 @@ as $$
   limit 1;
 $$;
 comment on function app.unused_slug is
-'The slug, or with -2, -3 and so on the first that is not taken.';
+'Returns the slug, or the first of slug-2, slug-3 and so on that is not taken.';
 
 create or replace function app.lock_record(p_record_uuid uuid)
 returns public.entity_data
@@ -88,7 +90,7 @@ begin
 end;
 $$;
 comment on function app.lock_record is
-'Lock the list of a record for writing, and how the record is now. Raises NOT_FOUND.';
+'Locks the list of a record. Returns the record. Raises NOT_FOUND.';
 
 create or replace function app.set_record_status(p_record_uuid uuid, p_status text)
 returns jsonb
@@ -115,13 +117,14 @@ begin
 exception
   when unique_violation then
     perform app.fail(
-      'CONFLICT', 'Another record has taken its slug.', jsonb_build_object('slug', v_record.slug)
+      'CONFLICT', 'Another record has taken this slug. Change that slug first.',
+      jsonb_build_object('slug', v_record.slug)
     );
     return null;
 end;
 $$;
 comment on function app.set_record_status is
-'Trash or restore a record. Raises NOT_FOUND, and CONFLICT when its slug has been taken since.';
+'Trashes or restores a record, for Admins. Raises NOT_FOUND, CATALOG_UNAVAILABLE, and CONFLICT when another record has taken the slug.';
 
 create or replace function public.list_entities(
   p_status text default null, p_language text default null
@@ -147,9 +150,9 @@ begin
 end;
 $$;
 comment on function public.list_entities is
-'The lists of the catalog in their order, each with its label in a language and the number of its published records.
+'Lists the lists of the catalog.
 
-Without p_status all but the trashed ones. None while the catalog is off.
+Returns every list with its label in the given language and the number of its published records. Without p_status it omits trashed lists. Returns nothing while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_entities to authenticated;
@@ -173,9 +176,9 @@ begin
 end;
 $$;
 comment on function public.list_entity_data is
-'The records of a list in their order, each with its label in a language.
+'Lists the records of a list.
 
-Without p_status all but the trashed ones; only the published ones are there to choose from. None while the catalog is off.
+Returns every record with its label in the given language. Without p_status it omits trashed records. Returns nothing while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_entity_data to authenticated;
@@ -198,7 +201,7 @@ begin
     '{"status": "published", "data": {}, "translations": {}}' || p_attrs
   );
   if v_record.status = 'trashed' then
-    perform app.fail('BAD_INPUT', 'A new record is not trashed.');
+    perform app.fail('BAD_INPUT', 'A new record cannot be trashed. Use draft, published or archived.');
   end if;
   v_record.position := (
     select coalesce(max(records.position), 0) + 1 from public.entity_data as records
@@ -232,9 +235,9 @@ exception
 end;
 $$;
 comment on function public.create_entity_data is
-'Add a record to a list, at the end. Its slug is made from the title, with -2 and so on where that is taken, unless given.
+'Creates a record at the end of a list.
 
-Attributes: slug, status (draft, published, archived), data (an object, such as {"color": "#34d399"}), translations ({"es": {"title": "..."}}).
+Attributes: slug, status (draft, published, archived), data (an object, such as {"color": "#34d399"}), translations ({"es": {"title": "..."}}). Without a slug, the title becomes the slug. If that slug is taken, -2, -3 and so on is added.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken), CATALOG_UNAVAILABLE.';
 grant execute on function public.create_entity_data to authenticated;
@@ -253,7 +256,9 @@ begin
   v_old := app.lock_record(p_record_uuid);
   v_new := jsonb_populate_record(v_old, p_attrs);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail('BAD_INPUT', 'Records are trashed and restored by functions of their own.');
+    perform app.fail(
+      'BAD_INPUT', 'Use trash_entity_data and restore_entity_data to trash and restore a record.'
+    );
   end if;
   if v_new is distinct from v_old then
     update public.entity_data as records
@@ -276,7 +281,9 @@ exception
 end;
 $$;
 comment on function public.update_entity_data is
-'Change a record. A new title keeps the slug. Attributes: title, and as create_entity_data; those left out stay.
+'Changes a record.
+
+Attributes: title, and those of create_entity_data. A new title does not change the slug. An attribute that is left out keeps its value.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken), CATALOG_UNAVAILABLE.';
 grant execute on function public.update_entity_data to authenticated;
@@ -295,7 +302,9 @@ begin
     select from public.entity_data as records
     where records.uuid = any(p_uuids) and records.entity_uuid <> p_entity_uuid
   ) then
-    perform app.fail('BAD_INPUT', 'Not all of these records belong to this list.');
+    perform app.fail(
+      'BAD_INPUT', 'A record belongs to another list. Pass records of this list only.'
+    );
   end if;
   v_records := array(
     select row(records.uuid, records.position)::app.placed
@@ -315,9 +324,11 @@ begin
 end;
 $$;
 comment on function public.reorder_entity_data is
-'Put these records of a list in this order, in the places they hold together; the others keep theirs.
+'Sorts the given records of a list into the given sequence.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1000 ids, or a record of another list), CATALOG_UNAVAILABLE.';
+The records share the positions that they hold now. Every other record keeps its position. Unknown ids are ignored. If an id is given twice, the last one counts. Returns the number of records found.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1,000 ids, or a record of another list), CATALOG_UNAVAILABLE.';
 grant execute on function public.reorder_entity_data to authenticated;
 
 create or replace function public.trash_entity_data(p_record_uuid uuid)
@@ -327,7 +338,9 @@ as $$
   select app.set_record_status(p_record_uuid, 'trashed');
 $$;
 comment on function public.trash_entity_data is
-'Take a record out of use; its slug becomes free. A repeat answers already_done.
+'Moves a record to the trash.
+
+Another record can then take its slug. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
 grant execute on function public.trash_entity_data to authenticated;
@@ -339,9 +352,11 @@ as $$
   select app.set_record_status(p_record_uuid, 'published');
 $$;
 comment on function public.restore_entity_data is
-'Bring a trashed record back, as published. A repeat answers already_done.
+'Restores a record from the trash, with status published.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (its slug has been taken since), CATALOG_UNAVAILABLE.';
+A repeat answers already_done.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (another record has taken its slug), CATALOG_UNAVAILABLE.';
 grant execute on function public.restore_entity_data to authenticated;
 
 create or replace trigger entity_data_set_updated_at

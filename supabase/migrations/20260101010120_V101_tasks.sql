@@ -1,4 +1,4 @@
--- V101 tasks: the library of tasks that rows refer to, and the dependencies between them.
+-- V101 tasks: the library of tasks, and the dependencies between them.
 --
 -- Needs: M0 M1
 
@@ -17,11 +17,11 @@ begin
 end;
 $$;
 comment on domain public.duration_unit is
-'What an estimate counts. app.duration_hours knows the hours.';
+'The unit of an estimate. app.duration_hours converts it to hours.';
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('WOULD_CREATE_CYCLE', 'PT409', 'It would come to wait for itself, or to lie inside itself.')
+('WOULD_CREATE_CYCLE', 'PT409', 'A task or row would wait for itself, or a project lie in itself.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -43,7 +43,7 @@ create index if not exists project_tasks_person_idx
 on public.project_tasks (default_assigned_person_uuid);
 alter table public.project_tasks enable row level security;
 comment on table public.project_tasks is
-'The library: tasks that rows of many projects refer to. One that is in use is archived, not deleted.';
+'The library of tasks. Rows of many projects can refer to one task. A task in use can be archived, not deleted.';
 grant select on table public.project_tasks to authenticated;
 
 create table if not exists public.project_task_dependencies (
@@ -57,7 +57,7 @@ create index if not exists project_task_dependencies_reverse_idx
 on public.project_task_dependencies (depends_on_task_uuid);
 alter table public.project_task_dependencies enable row level security;
 comment on table public.project_task_dependencies is
-'The left task waits for the right one, wherever both are rows of one project. Never a cycle.';
+'The task on the left waits for the task on the right. Rows for both tasks in one project get the same dependency. Cycles are rejected.';
 grant select on table public.project_task_dependencies to authenticated;
 
 create or replace function app.lock_task(p_task_uuid uuid)
@@ -77,7 +77,7 @@ begin
 end;
 $$;
 comment on function app.lock_task is
-'Lock a task of the library for writing, and how it is now. Raises NOT_FOUND.';
+'Locks a task. Returns the task. Raises NOT_FOUND.';
 
 create or replace function app.set_task_archived(p_task_uuid uuid, p_at timestamptz)
 returns jsonb
@@ -101,7 +101,7 @@ begin
 end;
 $$;
 comment on function app.set_task_archived is
-'Archive a task of the library, or with null bring it back. Raises NOT_FOUND.';
+'Archives a task at the given time, or unarchives it when the time is null. For Supervisors. Raises NOT_FOUND.';
 
 create or replace function app.reorder_tasks(p_uuids uuid[])
 returns integer
@@ -128,7 +128,7 @@ begin
 end;
 $$;
 comment on function app.reorder_tasks is
-'Put these tasks in this order, in the places they hold together; how many there were.';
+'Sorts these tasks into the given sequence within the positions that they hold. Returns the number of tasks found.';
 
 create or replace function app.forbid_task_cycles()
 returns trigger
@@ -136,7 +136,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'Tasks are written at READ COMMITTED only.'
+    raise exception 'Task dependencies can only be written at READ COMMITTED. Change the isolation level.'
     using errcode = 'feature_not_supported';
   end if;
   perform pg_advisory_xact_lock(hashtextextended('public.project_task_dependencies', 0));
@@ -150,13 +150,13 @@ begin
     )
     select from reached where reached.task_uuid = reached.origin
   ) then
-    perform app.fail('WOULD_CREATE_CYCLE', 'A task would come to wait for itself.');
+    perform app.fail('WOULD_CREATE_CYCLE', 'The dependency would make a task wait for itself.');
   end if;
   return null;
 end;
 $$;
 comment on function app.forbid_task_cycles is
-'Trigger: no task of the library waits for itself, however far around. One writer at a time.';
+'Trigger: rejects a cycle of dependencies between tasks. One transaction at a time adds dependencies. Raises WOULD_CREATE_CYCLE.';
 
 create or replace function public.list_tasks(
   p_search text default null, p_archived text default 'false', p_language text default null
@@ -169,7 +169,7 @@ declare
 begin
   perform app.require('Staff');
   if p_archived is null or p_archived not in ('false', 'true', 'all') then
-    perform app.fail('BAD_INPUT', 'Archived is false, true or all.');
+    perform app.fail('BAD_INPUT', 'p_archived must be false, true or all.');
   end if;
   return query
   select to_jsonb(tasks) || jsonb_build_object(
@@ -190,9 +190,9 @@ begin
 end;
 $$;
 comment on function public.list_tasks is
-'The tasks of the library in their order, each with its label in a language and the tasks it waits for.
+'Lists the library of tasks.
 
-p_archived: false, true or all. p_search: anywhere in title or description, taken literally.
+Returns every task with its label in the given language and the tasks that it waits for. p_archived must be false, true or all. p_search matches any part of title or description, without wildcards.
 
 Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.list_tasks to authenticated;
@@ -235,9 +235,9 @@ exception
 end;
 $$;
 comment on function public.create_task is
-'Add a task to the library, at the end. Two may have one title.
+'Creates a task at the end of the library.
 
-Attributes: description, estimated_duration (above 0), estimated_duration_unit (minutes, hours, days, weeks, fortnights, months, years), default_assigned_person_uuid, translations.
+Attributes: description, estimated_duration (above 0), estimated_duration_unit (minutes, hours, days, weeks, fortnights, months, years), default_assigned_person_uuid, translations. Two tasks may have the same title.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.create_task to authenticated;
@@ -281,7 +281,9 @@ exception
 end;
 $$;
 comment on function public.update_task is
-'Change a task, and with it every row that has no text or estimate of its own. Attributes: title, and as create_task; those left out stay, null clears.
+'Changes a task.
+
+The change shows in every row that has no text or estimate of its own. Attributes: title, and those of create_task. An attribute that is left out keeps its value. Null clears the value.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.update_task to authenticated;
@@ -293,7 +295,9 @@ as $$
   select app.set_task_archived(p_task_uuid, app.now());
 $$;
 comment on function public.archive_task is
-'Stop offering a task; rows that use it keep it.
+'Archives a task.
+
+Rows that use the task keep it.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.archive_task to authenticated;
@@ -305,7 +309,7 @@ as $$
   select app.set_task_archived(p_task_uuid, null);
 $$;
 comment on function public.unarchive_task is
-'Offer an archived task again.
+'Unarchives a task.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.unarchive_task to authenticated;
@@ -321,9 +325,11 @@ begin
 end;
 $$;
 comment on function public.reorder_tasks is
-'Put these tasks in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
+'Sorts the given tasks into the given sequence.
 
-Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids).';
+The tasks share the positions that they hold now. Every other task keeps its position. Unknown ids are ignored. If an id is given twice, the last one counts. Returns the number of tasks found.
+
+Role: Supervisor. Errors: BAD_INPUT (more than 1,000 ids).';
 grant execute on function public.reorder_tasks to authenticated;
 
 create or replace function public.reorder_tasks_by(p_strategy text, p_uuids uuid[] default null)
@@ -342,9 +348,9 @@ begin
 end;
 $$;
 comment on function public.reorder_tasks_by is
-'Sort the library: all of it, or the tasks given in the places they hold together.
+'Sorts all tasks of the library, or the given tasks within the positions that they hold.
 
-p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
+p_strategy must be name_asc, name_desc, created_asc, created_desc or reverse. Returns the number of tasks sorted.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.reorder_tasks_by to authenticated;
@@ -366,22 +372,24 @@ begin
   return true;
 exception
   when unique_violation then
-    perform app.fail('CONFLICT', 'It waits for that already.');
+    perform app.fail('CONFLICT', 'The task already waits for that task.');
     return null;
   when foreign_key_violation then
-    perform app.fail('NOT_FOUND', 'No such task.', jsonb_build_object(
+    perform app.fail('NOT_FOUND', 'One of these tasks does not exist.', jsonb_build_object(
       'task_uuid', p_task_uuid, 'depends_on_task_uuid', p_depends_on_task_uuid
     ));
     return null;
   when not_null_violation or check_violation then
-    perform app.fail('BAD_INPUT', 'That takes two tasks.');
+    perform app.fail('BAD_INPUT', 'Pass two different tasks.');
     return null;
 end;
 $$;
 comment on function public.add_task_dependency is
-'Let a task of the library wait for another, in every project that gets rows of both from now on.
+'Makes a task wait for another task.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (a task and itself), CONFLICT (it does already), WOULD_CREATE_CYCLE.';
+Rows that are created from now on get the same dependency. Existing rows do not change.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (a task cannot wait for itself), CONFLICT (the dependency exists), WOULD_CREATE_CYCLE.';
 grant execute on function public.add_task_dependency to authenticated;
 
 create or replace function public.remove_task_dependency(
@@ -395,7 +403,7 @@ begin
   delete from public.project_task_dependencies as edges
   where edges.task_uuid = p_task_uuid and edges.depends_on_task_uuid = p_depends_on_task_uuid;
   if not found then
-    perform app.fail('NOT_FOUND', 'It does not wait for that.');
+    perform app.fail('NOT_FOUND', 'The task does not wait for that task.');
   end if;
   perform app.record_activity(
     'task_dependency_removed', 'task', p_task_uuid,
@@ -405,7 +413,9 @@ begin
 end;
 $$;
 comment on function public.remove_task_dependency is
-'Let a task of the library no longer wait for another. Projects keep what they have.
+'Removes a dependency between two tasks.
+
+The dependencies of existing rows do not change.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.remove_task_dependency to authenticated;

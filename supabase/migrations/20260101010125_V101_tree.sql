@@ -1,6 +1,14 @@
--- V101 tree: projects and their rows, projects inside projects, and their locks.
+-- V101 tree: projects, their rows, sub-projects, and the locks on them.
 --
 -- Needs: M0 M1
+--
+-- Every write checks the role and locks with app.lock_project or app.lock_row. It then reads again,
+-- checks, writes, and calls app.record_activity. All writes run at READ COMMITTED.
+--
+-- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
+-- projects by id, the rows, the list. Every writer shares the structure lock. Only a change of
+-- roots, or of the estimate of a task, holds it exclusively. A root that a writer has found
+-- therefore stays the root, and no two writers wait for each other.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,8 +16,8 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('KIND_MISMATCH', 'PT409', 'Templates hold templates, projects hold projects.'),
-('TOO_DEEP', 'PT409', 'No more than 32 projects inside one another.')
+('KIND_MISMATCH', 'PT409', 'A template can only hold templates, and a project only projects.'),
+('TOO_DEEP', 'PT409', 'Projects would be nested more than 32 levels deep.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -60,23 +68,24 @@ where status_entity_uuid is not null;
 create index if not exists projects_external_id_idx on public.projects (external_id)
 where external_id is not null;
 alter table public.projects enable row level security;
-comment on table public.projects is 'Projects and the templates that projects are made from.';
+comment on table public.projects is
+'Projects, and the templates that projects are created from.';
 comment on column public.projects.counts_weekends is
-'Calendar time instead of working days: what an hour of work takes on the clock.';
+'True: estimates count calendar time. False: estimates count working days.';
 comment on column public.projects.started_at is
-'Set once, by start_project, and kept. May lie in the future: the project has started all the same.';
+'Set once, by start_project. A time in the future still means that the project has started.';
 comment on column public.projects.completed_at is
-'Written by app.update_completion alone: all rows are done.';
+'Set by app.update_completion alone, when every row is done.';
 comment on column public.projects.position is
-'Unique, with gaps: the order of the lists, for projects and templates alike.';
+'The place in the lists of projects and templates. Unique, with gaps.';
 comment on column public.projects.status_entity_uuid is
-'The list its statuses come from. Null: the default list. On a started project a change re-cements, whoever makes it; the list deleted leaves its statuses alone.';
+'The list that the statuses come from. Null means the default list. In a started project, a change copies the new list. A deleted list leaves the copied statuses alone.';
 comment on column public.projects.current_status_slug is
-'The status selected. Before the start it names a record of the catalog, and waits for one that is gone.';
+'The selected status. Before the start it names a record of the list. That record may be missing for a while.';
 comment on column public.projects.external_id is
-'What the project is called elsewhere, such as the id of an order.';
+'The name of the project in another system, such as the id of an order.';
 comment on column public.projects.settings is
-'{"use_status_translations": true}: overrides the global setting. Other keys are refused.';
+'{"use_status_translations": true} overrides the global setting. Other keys are rejected.';
 grant select on table public.projects to authenticated;
 
 create table if not exists public.project_assignments (
@@ -107,7 +116,7 @@ create table if not exists public.project_assignments (
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
   constraint project_assignments_estimate_check
   check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
-  -- a sub-project is open at 100 while an empty one inside it keeps it from completion
+  -- an empty project inside a sub-project keeps it open at 100
   constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
@@ -133,12 +142,13 @@ on public.project_assignments (project_uuid)
 where child_project_uuid is not null;
 alter table public.project_assignments enable row level security;
 comment on table public.project_assignments is
-'The rows of a project. Status, slider and completion agree by constraint: done is 100, todo is 0.';
-comment on column public.project_assignments.counts_weekends is 'Null: as the project counts.';
+'The rows of a project. Each row is a task or a sub-project. Checks keep status, progress and completion consistent: done means 100, todo means 0.';
+comment on column public.project_assignments.counts_weekends is
+'Null means the same as the project.';
 comment on column public.project_assignments.estimated_duration is
-'Counts only together with its unit; else the estimate of the task does.';
+'Used only together with its unit. Otherwise the estimate of the task applies.';
 comment on column public.project_assignments.child_project_uuid is
-'The sub-project that this row is. Status, slider, estimate and completion then are what its own rows come to; no estimate: it has none.';
+'The sub-project that this row stands for. A trigger then derives status, progress, estimate and completion from it. A sub-project without rows has no estimate.';
 grant select on table public.project_assignments to authenticated;
 
 create or replace function app.lock_project_structure(p_alone boolean)
@@ -148,9 +158,9 @@ as $$
 declare
   c_key constant bigint := hashtextextended('public.project_assignments.child_project_uuid', 0);
 begin
-  -- later the snapshot would be older than the lock, and a check after it would see the past
+  -- at a higher level the snapshot is older than the lock, so a check could read old rows
   if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'Projects are written at READ COMMITTED only.'
+    raise exception 'Projects can only be written at READ COMMITTED. Change the isolation level.'
     using errcode = 'feature_not_supported';
   end if;
   if p_alone then
@@ -161,7 +171,7 @@ begin
 end;
 $$;
 comment on function app.lock_project_structure is
-'Keep which project lies inside which as it is, and what tasks take. Alone: to change that.';
+'Locks which project lies inside which, and the estimates of tasks. A shared lock keeps them as they are. An exclusive lock is for changing them.';
 
 create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
@@ -191,7 +201,7 @@ begin
 end;
 $$;
 comment on function app.lock_project_trees is
-'Lock the trees these projects lie in, by their roots in id order: one writer at a time. Look at them only after it, in a statement of its own.';
+'Locks the trees that contain these projects. Read the projects after this call, in a separate statement.';
 
 create or replace function app.find_project(p_project_uuid uuid)
 returns public.projects
@@ -208,7 +218,8 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.find_project is 'A project, for reading. Raises NOT_FOUND.';
+comment on function app.find_project is
+'Returns a project for reading. Raises NOT_FOUND.';
 
 create or replace function app.lock_project(p_project_uuid uuid)
 returns public.projects
@@ -220,7 +231,7 @@ begin
 end;
 $$;
 comment on function app.lock_project is
-'Lock a project for writing, and how it is now. Raises NOT_FOUND.';
+'Locks the tree of a project. Returns the project. Raises NOT_FOUND.';
 
 create or replace function app.lock_row(p_row_uuid uuid)
 returns public.project_assignments
@@ -240,7 +251,7 @@ begin
 end;
 $$;
 comment on function app.lock_row is
-'Lock the project of a row for writing, and how the row is now. Raises NOT_FOUND.';
+'Locks the tree of a row. Returns the row. Raises NOT_FOUND.';
 
 create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)
@@ -260,7 +271,7 @@ begin
 end;
 $$;
 comment on function app.project_lineage is
-'A project and what it lies inside, up to the root.';
+'Returns a project and every project around it, up to the root.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
@@ -275,7 +286,7 @@ begin
 end;
 $$;
 comment on function app.is_archived is
-'Whether a project is out of the lists, by itself or with one that it lies inside.';
+'Returns true if the project or a project around it is archived.';
 
 create or replace view app.root_projects
 with (security_invoker = true)
@@ -287,7 +298,7 @@ where not exists (
   where links.child_project_uuid = projects.uuid
 );
 comment on view app.root_projects is
-'The projects that stand in lists, counts and buckets: those that do not lie inside another.';
+'The projects that do not lie inside another project. Lists, counts and buckets show only these.';
 
 create or replace function app.check_subprojects()
 returns trigger
@@ -300,7 +311,7 @@ begin
   if not exists (select from made where made.child_project_uuid is not null) then
     return null;
   end if;
-  -- the child was a root until now: two who write by hand may deadlock here, but make no cycle
+  -- the child was a root until now: two direct writes may deadlock here, but never form a cycle
   perform from public.projects as projects
   where projects.uuid in (select made.child_project_uuid from made)
   order by projects.uuid
@@ -314,7 +325,9 @@ begin
     inner join public.projects as children on made.child_project_uuid = children.uuid
     where parents.is_template <> children.is_template
   ) then
-    perform app.fail('KIND_MISMATCH', 'Templates hold templates, projects hold projects.');
+    perform app.fail(
+      'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.'
+    );
   end if;
   with recursive climbed (child_uuid, project_uuid, distance) as (
     select made.child_project_uuid, made.project_uuid, 1 from made
@@ -341,21 +354,21 @@ begin
   from climbed
   inner join sunk on sunk.child_uuid = climbed.child_uuid;
   if v_cycle then
-    perform app.fail('WOULD_CREATE_CYCLE', 'A project would come to lie inside itself.');
+    perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.');
   end if;
   if v_levels > 32 then
-    perform app.fail('TOO_DEEP', 'No more than 32 projects inside one another.');
+    perform app.fail('TOO_DEEP', 'Projects can be nested 32 levels deep, not more.');
   end if;
   return null;
 end;
 $$;
 comment on function app.check_subprojects is
-'Trigger: whoever puts a project into another keeps to one kind, no cycle and 32 levels. Raises KIND_MISMATCH, WOULD_CREATE_CYCLE and TOO_DEEP.';
+'Trigger: checks kind, cycles and depth when a project is put inside another. Raises KIND_MISMATCH, WOULD_CREATE_CYCLE and TOO_DEEP.';
 
 create or replace trigger projects_set_updated_at
 before update on public.projects
 for each row execute function app.set_updated_at();
--- What a row is, and that a project has started, is never taken back, whoever writes.
+-- No write changes the identity of a row, or takes a start back.
 create or replace trigger projects_keep_identity
 before update on public.projects
 for each row
@@ -380,7 +393,7 @@ before update on public.project_assignments
 for each row
 when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- by name before project_assignments_completion_insert, which climbs what this lets pass
+-- fires before project_assignments_completion_insert, which cannot roll up a cycle
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made

@@ -1,6 +1,11 @@
 -- V101 progress: hours, sums, completion, and the roll-up of sub-projects.
 --
 -- Needs: M0 M1
+--
+-- A write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
+-- project. app.update_completion completes or reopens the project and touches the row that stands
+-- for it. That is again a write of rows, so the change rolls up one level. A change costs one step
+-- a level, however many rows there are, and stops at the first level that does not change.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,7 +13,7 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('SUBPROJECT_ROW', 'PT409', 'The row is a sub-project: how far it is, its own rows decide.')
+('SUBPROJECT_ROW', 'PT409', 'The row is a sub-project, whose progress comes from its own rows.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -28,9 +33,9 @@ create table if not exists app.project_sums (
 ) with (fillfactor = 80);
 alter table app.project_sums enable row level security;
 comment on table app.project_sums is
-'What the rows of each project add up to, kept by app.apply_row_changes: what app.project_rows would say, without reading them.';
+'The sums over the rows of each project, kept by app.apply_row_changes. They save reading every row of app.project_rows.';
 comment on column app.project_sums.empty is
-'Rows that are sub-projects without rows: they count in total alone.';
+'The number of rows that are sub-projects without rows. Such a row counts in total and nowhere else.';
 
 create or replace function app.duration_hours(
   p_amount numeric, p_unit text, p_counts_weekends boolean
@@ -54,7 +59,7 @@ begin
 end;
 $$;
 comment on function app.duration_hours is
-'An estimate in hours: of work, or of the calendar where weekends count. Without amount or unit none.';
+'Converts an estimate to hours. Counts calendar hours if weekends count, otherwise hours of work. Returns 0 without amount or unit.';
 
 create or replace function app.row_hours(
   p_amount numeric, p_unit text, p_task_amount numeric, p_task_unit text, p_counts_weekends boolean
@@ -71,7 +76,7 @@ begin
 end;
 $$;
 comment on function app.row_hours is
-'The hours of a row: its own estimate where it has both amount and unit, else that of its task.';
+'Returns the hours of a row. Uses the estimate of the row if it has amount and unit, otherwise the estimate of its task.';
 
 create or replace view app.project_rows
 with (security_invoker = true)
@@ -105,7 +110,7 @@ cross join lateral (
   ) as modes
 ) as estimates;
 comment on view app.project_rows is
-'Rows with the label, the hours and the mode in force; a sub-project''s are its own. Counted: it takes part in the progress, as an empty sub-project does not. Clock hours add up across modes: an hour of work takes three of the clock.';
+'Rows with title, hours and weekend mode. counted is false for a sub-project without rows. An hour of work takes three clock hours.';
 
 create or replace view app.project_summaries
 with (security_invoker = true)
@@ -123,7 +128,7 @@ from app.project_sums as sums
 inner join public.projects as projects on sums.project_uuid = projects.uuid
 where sums.total > 0;
 comment on view app.project_summaries is
-'What the rows of a project come to; a project without rows has no line. The only formula of progress there is. Hours are those of the project''s own mode.';
+'Total, progress and hours of each project that has rows. Progress is calculated nowhere else. Hours follow the weekend mode of the project.';
 
 create or replace function app.derive_subproject_row()
 returns trigger
@@ -140,7 +145,7 @@ begin
     old.counts_weekends, old.track_progress, old.completed_at, old.completed_by_uuid
   ) then
     perform app.fail(
-      'SUBPROJECT_ROW', 'The row is a sub-project: how far it is, its own rows decide.',
+      'SUBPROJECT_ROW', 'The row is a sub-project. Change the rows inside it instead.',
       jsonb_build_object('row_uuid', new.uuid, 'child_project_uuid', new.child_project_uuid)
     );
   end if;
@@ -157,7 +162,7 @@ begin
     else 'todo'
   end;
   new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
-  new.estimated_duration := case -- null: it has no rows
+  new.estimated_duration := case -- null without rows
     when v_child.hours is not null then least(round(v_child.hours * 60), 2147483647)
   end;
   new.estimated_duration_unit := 'minutes';
@@ -166,18 +171,18 @@ begin
   new.completed_at := v_child.completed_at;
   new.completed_by_uuid := null;
   if tg_op = 'UPDATE' and new is not distinct from old then
-    return null; -- nothing to write, nothing to climb for
+    return null; -- unchanged, so the roll-up stops here
   end if;
   return new;
 end;
 $$;
 comment on function app.derive_subproject_row is
-'Trigger: the row of a sub-project says what the sub-project comes to, whoever writes the row. Raises SUBPROJECT_ROW to who would have it say anything else.';
+'Trigger: copies status, progress and hours from a sub-project to its row. Raises SUBPROJECT_ROW if a caller tries to set them.';
 
 create or replace function app.update_completion(p_projects uuid[])
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
+set plan_cache_mode = force_generic_plan -- otherwise every call makes a new plan
 as $$
 declare
   v_change record;
@@ -199,12 +204,12 @@ begin
     );
   end loop;
   update public.project_assignments as links
-  set child_project_uuid = links.child_project_uuid -- app.derive_subproject_row writes the rest
+  set child_project_uuid = links.child_project_uuid -- its trigger writes the rest
   where links.child_project_uuid = any(p_projects);
 end;
 $$;
 comment on function app.update_completion is
-'Complete the projects whose rows are all done, reopen those with a row that is not, and roll them up into what they lie inside. One without rows stays as it is.';
+'Completes projects whose rows are all done, and reopens projects with an open row. Then updates the rows that stand for these projects. Projects without rows stay unchanged.';
 
 create or replace function app.apply_row_changes(
   p_made public.project_assignments[], p_gone public.project_assignments[]
@@ -262,14 +267,14 @@ begin
       ) as changed
       left join public.project_tasks as tasks on changed.task_uuid = tasks.uuid
     ) as rows
-    where rows.counts_weekends is not null -- else the project went with them
+    where rows.counts_weekends is not null -- null if the project was deleted too
     group by rows.project_uuid
   ) as changes
   where sums.project_uuid = changes.project_uuid;
 end;
 $$;
 comment on function app.apply_row_changes is
-'Add rows that are there now to the sums of their projects, and take away those that are there no more.';
+'Adds new rows to the sums of their projects, and subtracts old ones.';
 
 create or replace function app.update_completion_of_rows()
 returns trigger
@@ -295,12 +300,12 @@ begin
 end;
 $$;
 comment on function app.update_completion_of_rows is
-'Trigger: rows added or removed change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
+'Trigger: applies inserted or deleted rows to the sums and completion of their projects, under the lock of the tree.';
 
 create or replace function app.update_completion_of_changed_rows()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
+set plan_cache_mode = force_generic_plan -- otherwise every call makes a new plan
 as $$
 declare
   v_made public.project_assignments[] := array(
@@ -323,7 +328,7 @@ begin
   v_tasks := array(
     select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
   );
-  if v_tasks <> '{}' then -- else it comes from further down, where the lock was taken
+  if v_tasks <> '{}' then -- a row for a sub-project comes from a lower level, which holds the lock
     perform app.lock_project_trees(v_tasks);
   end if;
   perform app.apply_row_changes(v_made, array(
@@ -336,7 +341,7 @@ begin
 end;
 $$;
 comment on function app.update_completion_of_changed_rows is
-'Trigger: rows that are further, or estimated otherwise, change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
+'Trigger: applies changed rows to the sums and completion of their projects, under the lock of the tree.';
 
 create or replace function app.recount_projects(p_projects uuid[])
 returns void
@@ -366,7 +371,7 @@ begin
 end;
 $$;
 comment on function app.recount_projects is
-'Add the rows of these projects up from scratch: for what changes how rows count, not the rows.';
+'Calculates the sums of these projects again from all their rows. Used when rows count differently but did not change.';
 
 create or replace function app.recount_changed_tasks()
 returns trigger
@@ -382,7 +387,8 @@ declare
   );
 begin
   if v_tasks <> '{}' then
-    perform app.lock_project_structure(true); -- who adds rows for these tasks has read what they took
+    -- exclusive, because a concurrent insert of rows has already read the old estimate
+    perform app.lock_project_structure(true);
     perform app.recount_projects(array(
       select distinct rows.project_uuid
       from public.project_assignments as rows
@@ -394,7 +400,7 @@ begin
 end;
 $$;
 comment on function app.recount_changed_tasks is
-'Trigger: a new estimate in the library reaches every row that has none of its own, up to the roots.';
+'Trigger: applies a new estimate of a task to every row without its own estimate, up to the roots.';
 
 create or replace function app.recount_changed_projects()
 returns trigger
@@ -407,7 +413,7 @@ begin
 end;
 $$;
 comment on function app.recount_changed_projects is
-'Trigger: what counts weekends takes another time, and so does all that it lies inside.';
+'Trigger: when counts_weekends changes, calculates the hours of the project and of every project around it again.';
 
 create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments

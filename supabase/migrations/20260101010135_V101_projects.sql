@@ -1,6 +1,8 @@
--- V101 projects: the life of a project, from setup to archive.
+-- V101 projects: create, change, start, archive, delete and read a project.
 --
 -- Needs: M0 M1
+--
+-- delete_entity stands here because it locks projects before the list.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,8 +10,8 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('INVALID_STATE', 'PT409', 'The right project in the wrong state, such as a template to start.'),
-('STILL_A_SUBPROJECT', 'PT409', 'The project lies inside another: detach it, or delete its row.')
+('INVALID_STATE', 'PT409', 'The project is in the wrong state for this call.'),
+('STILL_A_SUBPROJECT', 'PT409', 'The project lies inside another, so it cannot be deleted alone.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -30,7 +32,7 @@ begin
 end;
 $$;
 comment on function app.project_state is
-'Archived, template, completed, running, overdue, scheduled or setup: the first that fits.';
+'Returns the first state that fits: archived, template, completed, running, setup, overdue or scheduled.';
 
 create or replace function app.describe_project(
   p_project public.projects, p_language text default null
@@ -55,7 +57,7 @@ begin
 end;
 $$;
 comment on function app.describe_project is
-'A project as reads return it: every column, its state, its label in a language, and what its rows come to.';
+'Returns a project as reads show it: every column, its state, its texts in the given language, and its progress.';
 
 create or replace function app.write_status_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
@@ -88,7 +90,7 @@ begin
 end;
 $$;
 comment on function app.write_status_attrs is
-'Write status_entity_uuid ("" is null), external_id and settings (merged; a null takes a key out), and return the attributes that are left. For callers that have locked the project.';
+'Writes status_entity_uuid, external_id and settings of a locked project. An empty status_entity_uuid becomes null. Settings are merged, and a null removes a key. Returns the other attributes.';
 
 create or replace function app.insert_project(
   p_name text, p_attrs jsonb, p_template public.projects
@@ -101,7 +103,7 @@ declare
   v_project public.projects;
   v_constraint text;
 begin
-  if p_template.uuid is not null then -- what it has stays where the caller leaves a blank
+  if p_template.uuid is not null then -- a blank keeps the value of the template
     v_attrs := p_attrs - array(
       select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
     );
@@ -137,7 +139,7 @@ exception
 end;
 $$;
 comment on function app.insert_project is
-'A project as a caller describes it, with what it has from its template. Raises BAD_INPUT.';
+'Creates a project from the attributes of a caller and the settings of a template. Raises BAD_INPUT.';
 
 create or replace function app.update_project(p_project_uuid uuid, p_attrs jsonb)
 returns void
@@ -178,7 +180,7 @@ exception
 end;
 $$;
 comment on function app.update_project is
-'Change what people may change of a project; one activity, or none where nothing changes. Raises NOT_FOUND and BAD_INPUT.';
+'Changes a project. Records one activity if anything changed. Raises NOT_FOUND and BAD_INPUT.';
 
 create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
@@ -192,7 +194,7 @@ begin
     select from public.project_assignments as links where links.child_project_uuid = p_project_uuid
   ) then
     perform app.fail(
-      'STILL_A_SUBPROJECT', 'The project lies inside another: detach it, or delete its row there.',
+      'STILL_A_SUBPROJECT', 'The project lies inside another. Detach it, or delete its row there.',
       jsonb_build_object('project_uuid', p_project_uuid)
     );
   end if;
@@ -212,14 +214,14 @@ begin
   from unnest(v_tree) with ordinality as tree (project_uuid, place)
   inner join public.projects as doomed on doomed.uuid = tree.project_uuid
   order by tree.place;
-  -- rows first, all at once: then no link holds a project, and no project is completed on the way
+  -- rows go first and all at once, so that no project is restricted or completed meanwhile
   delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
   delete from public.projects as projects where projects.uuid = any(v_tree);
   return cardinality(v_tree);
 end;
 $$;
 comment on function app.delete_project_tree is
-'Delete a project, all it owns and all that lies inside it, one activity for each project removed, top first; how many those were. Raises NOT_FOUND and STILL_A_SUBPROJECT.';
+'Deletes a project, its rows and every project inside it. Records one activity for each project, from the top down. Returns the number of projects deleted. Raises NOT_FOUND and STILL_A_SUBPROJECT.';
 
 create or replace function public.create_project(p_name text, p_attrs jsonb default '{}')
 returns jsonb
@@ -238,9 +240,9 @@ begin
 end;
 $$;
 comment on function public.create_project is
-'Make a project, or with is_template a template, at the end of the list. Two may have one name.
+'Creates a project, or a template, at the end of the list.
 
-Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid, status_entity_uuid, external_id, settings. Any other is refused.
+Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (required when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid, status_entity_uuid, external_id, settings. Any other attribute is rejected. Two projects may have the same name.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.create_project to authenticated;
@@ -256,9 +258,9 @@ begin
 end;
 $$;
 comment on function public.update_project is
-'Change a project. Attributes: name, and as create_project but is_template; those left out stay, null clears.
+'Changes a project.
 
-What its life writes (started, completed, archived) has functions of its own.
+Attributes: name, and those of create_project except is_template. An attribute that is left out keeps its value. Null clears the value. Starting and archiving a project have their own functions.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.update_project to authenticated;
@@ -278,7 +280,7 @@ begin
   v_starts := v_project.started_at is null;
   if v_starts and app.project_state(v_project) in ('template', 'archived') then
     perform app.fail(
-      'INVALID_STATE', 'A template or an archived project is not started.',
+      'INVALID_STATE', 'A template or an archived project cannot be started. Unarchive the project first.',
       jsonb_build_object('project_uuid', p_project_uuid, 'state', app.project_state(v_project))
     );
   end if;
@@ -291,15 +293,17 @@ begin
       jsonb_build_object('name', v_project.name, 'started_at', v_project.started_at)
     );
   end if;
-  select projects.* into v_project -- with what triggers have added
+  select projects.* into v_project -- again, with the changes of triggers
   from public.projects as projects where projects.uuid = p_project_uuid;
   return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
 end;
 $$;
 comment on function public.start_project is
-'Start a project, now or at the time given. A started one stays as it is and answers already_done.
+'Starts a project now, or at the given time.
 
-Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (a template, or archived).';
+A started project keeps its start, and a repeat answers already_done.
+
+Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (a template, or an archived project).';
 grant execute on function public.start_project to authenticated;
 
 create or replace function public.archive_project(p_project_uuid uuid)
@@ -321,7 +325,9 @@ begin
 end;
 $$;
 comment on function public.archive_project is
-'Take a project out of the lists; nothing else changes. Again renews the date.
+'Archives a project, so that lists omit it.
+
+Archiving an archived project updates archived_at.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.archive_project to authenticated;
@@ -347,7 +353,7 @@ begin
 end;
 $$;
 comment on function public.unarchive_project is
-'Bring an archived project back into the lists.
+'Returns an archived project to the lists.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.unarchive_project to authenticated;
@@ -362,9 +368,11 @@ begin
 end;
 $$;
 comment on function public.delete_project is
-'Delete a project with its rows and, with V127, all that lies inside it; tasks of the library stay. Returns how many projects that removed.
+'Deletes a project, its rows and every project inside it.
 
-Role: Admin. Errors: NOT_FOUND, STILL_A_SUBPROJECT (with V127).';
+Tasks of the library stay. Returns the number of projects deleted.
+
+Role: Admin. Errors: NOT_FOUND, STILL_A_SUBPROJECT.';
 grant execute on function public.delete_project to authenticated;
 
 create or replace function public.get_project(p_project_uuid uuid, p_language text default null)
@@ -387,9 +395,9 @@ begin
 end;
 $$;
 comment on function public.get_project is
-'A project: its columns, its state, its label in a language, and what its rows come to; a template also how often it was used.
+'Returns a project with its columns, state, label in the given language, and progress.
 
-State is the first that fits: archived, template, completed, running, overdue (scheduled, and the time has passed), scheduled, setup. Languages fall back: exact, base, sibling, primary.
+A template also has uses and last_used_at. The state is the first that fits: archived, template, completed, running, setup, overdue, scheduled. An overdue project is scheduled for a time in the past. A language falls back to its base, then to a sibling, then to the primary language.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_project to authenticated;
@@ -402,7 +410,7 @@ declare
   v_entity public.entities;
 begin
   perform app.require_catalog('Admin');
-  -- deleting the list clears it in these projects, and projects are locked before lists
+  -- the delete updates these projects, and projects are locked before lists
   perform app.lock_project_trees(array(
     select projects.uuid from public.projects as projects
     where projects.status_entity_uuid = p_entity_uuid
@@ -410,7 +418,7 @@ begin
   v_entity := app.lock_entity(p_entity_uuid);
   if v_entity.status <> 'trashed' then
     perform app.fail(
-      'CONFLICT', 'Only a trashed list can be deleted.',
+      'CONFLICT', 'The list is not in the trash. Trash it before deleting it.',
       jsonb_build_object('entity_uuid', p_entity_uuid, 'status', v_entity.status)
     );
   end if;
@@ -422,9 +430,11 @@ begin
 end;
 $$;
 comment on function public.delete_entity is
-'Delete a trashed list and its records for good. Returns what it was.
+'Deletes a trashed list and its records for good.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (it is not in the trash), CATALOG_UNAVAILABLE.';
+Returns the deleted list. Projects that name the list use the default list from then on. Started projects keep their statuses.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (the list is not in the trash), CATALOG_UNAVAILABLE.';
 grant execute on function public.delete_entity to authenticated;
 
 select app.assert_grants();

@@ -1,4 +1,4 @@
--- V101 project lists: lists and buckets of projects, and their order.
+-- V101 project lists: find, count, bucket and sort projects.
 --
 -- Needs: M0 M1
 
@@ -16,7 +16,7 @@ declare
   v_search text := lower(btrim(coalesce(p_search, '')));
 begin
   if p_archived is null or p_archived not in ('false', 'true', 'all') then
-    perform app.fail('BAD_INPUT', 'Archived is false, true or all.');
+    perform app.fail('BAD_INPUT', 'p_archived must be false, true or all.');
   end if;
   return query
   select projects.*
@@ -37,7 +37,7 @@ begin
 end;
 $$;
 comment on function app.find_projects is
-'The projects that stand in lists and fit the filters; lists and counts ask this alone. Raises BAD_INPUT.';
+'Returns the root projects that match the filters. Raises BAD_INPUT.';
 
 create or replace function app.reorder_projects(p_uuids uuid[])
 returns integer
@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reorder_projects is
-'Put these projects in this order, in the places they hold together; how many there were.';
+'Sorts these projects into the given sequence within the positions that they hold. Returns the number of projects found.';
 
 create or replace function public.list_projects(
   p_templates boolean default false, p_archived text default 'false', p_status text default 'all',
@@ -92,9 +92,9 @@ begin
 end;
 $$;
 comment on function public.list_projects is
-'The projects, or with p_templates the templates, each as get_project returns it; none that is part of another.
+'Lists projects, or templates with p_templates, as get_project returns them.
 
-p_archived: false, true or all. p_status: all, a slug, or null for none selected. p_search: anywhere in name or description, in any language, taken literally. p_sort: position (p_dir does not matter), name, inserted_at or updated_at.
+Sub-projects are omitted. p_archived must be false, true or all. p_status must be all, a slug, or null for projects without a status. p_search matches any part of name or description in any language, without wildcards. p_sort must be position, name, inserted_at or updated_at. p_dir has no effect on position.
 
 Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.list_projects to authenticated;
@@ -114,7 +114,7 @@ begin
 end;
 $$;
 comment on function public.count_projects is
-'How many projects list_projects would list.
+'Returns the number of projects that list_projects returns without a limit.
 
 Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.count_projects to authenticated;
@@ -164,7 +164,9 @@ begin
 end;
 $$;
 comment on function public.project_buckets is
-'What a dashboard shows: running (latest start first), completed (the last 5), upcoming (scheduled, earliest first), setup (newest first). At most 100 each; projects in lists only, neither templates nor archived ones.
+'Returns the projects of a dashboard in four buckets.
+
+The buckets are running (latest start first), completed (the last 5), upcoming (scheduled, earliest first) and setup (newest first). The other buckets hold at most 100 projects. Sub-projects, templates and archived projects are omitted.
 
 Role: Staff.';
 grant execute on function public.project_buckets to authenticated;
@@ -182,15 +184,17 @@ begin
     select from public.projects as projects
     where projects.uuid = any(p_uuids) and projects.is_template <> coalesce(p_templates, false)
   ) then
-    perform app.fail('BAD_INPUT', 'Projects and templates are not ordered together.');
+    perform app.fail('BAD_INPUT', 'Pass only projects, or only templates.');
   end if;
   return app.reorder_projects(p_uuids);
 end;
 $$;
 comment on function public.reorder_projects is
-'Put these projects, or templates, in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
+'Sorts the given projects, or templates, into the given sequence.
 
-Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids, or both kinds at once).';
+The projects share the positions that they hold now. Every other project keeps its position. Unknown ids are ignored. If an id is given twice, the last one counts. Returns the number of projects found.
+
+Role: Supervisor. Errors: BAD_INPUT (more than 1,000 ids, or projects mixed with templates).';
 grant execute on function public.reorder_projects to authenticated;
 
 create or replace function public.reorder_projects_by(
@@ -213,9 +217,9 @@ begin
 end;
 $$;
 comment on function public.reorder_projects_by is
-'Sort projects, or templates: all of them, or those given in the places they hold together.
+'Sorts all projects or templates, or the given ones within the positions that they hold.
 
-p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
+p_strategy must be name_asc, name_desc, created_asc, created_desc or reverse. Returns the number of projects sorted.
 
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.reorder_projects_by to authenticated;

@@ -22,7 +22,7 @@ create index if not exists project_dependencies_reverse_idx
 on public.project_dependencies (project_uuid, depends_on_uuid);
 alter table public.project_dependencies enable row level security;
 comment on table public.project_dependencies is
-'The left row waits for the right one, both of one project. Never a cycle. Blocks nothing: reads show it.';
+'The row on the left waits for the row on the right, in the same project. Cycles are rejected. A dependency blocks no work. Reads show it.';
 grant select on table public.project_dependencies to authenticated;
 
 create or replace function app.forbid_cycles()
@@ -42,13 +42,13 @@ begin
     )
     select from reached where reached.row_uuid = reached.origin
   ) then
-    perform app.fail('WOULD_CREATE_CYCLE', 'A row would come to wait for itself.');
+    perform app.fail('WOULD_CREATE_CYCLE', 'The dependency would make a row wait for itself.');
   end if;
   return null;
 end;
 $$;
 comment on function app.forbid_cycles is
-'Trigger: no row waits for itself, however far around. Under the lock of the project.';
+'Trigger: rejects a cycle of dependencies between rows, under the lock of the project. Raises WOULD_CREATE_CYCLE.';
 
 create or replace function app.copy_task_dependencies(
   p_project_uuid uuid, p_rows uuid[], p_tree uuid[] default '{}', p_excluded uuid[] default '{}'
@@ -77,7 +77,7 @@ begin
 end;
 $$;
 comment on function app.copy_task_dependencies is
-'Let rows wait for one another as their tasks do in the library: whatever touches p_rows, in both directions, and whatever lies within the tasks of p_tree; never an excluded task. How many edges that made. Raises WOULD_CREATE_CYCLE.';
+'Copies dependencies from the library to the rows of a project. Covers p_rows in both directions, and all rows whose tasks are in p_tree. Skips excluded tasks. Returns the number of dependencies added. Raises WOULD_CREATE_CYCLE.';
 
 create or replace function public.add_dependency(p_row_uuid uuid, p_depends_on_uuid uuid)
 returns boolean
@@ -103,19 +103,21 @@ begin
   return true;
 exception
   when unique_violation then
-    perform app.fail('CONFLICT', 'It waits for that already.');
+    perform app.fail('CONFLICT', 'The row already waits for that row.');
     return null;
   when foreign_key_violation or check_violation then
-    perform app.fail('BAD_INPUT', 'That takes two rows of one project.', jsonb_build_object(
+    perform app.fail('BAD_INPUT', 'Pass two different rows of one project.', jsonb_build_object(
       'row_uuid', p_row_uuid, 'depends_on_uuid', p_depends_on_uuid
     ));
     return null;
 end;
 $$;
 comment on function public.add_dependency is
-'Let a row wait for another of its project. That blocks nothing; reads show it.
+'Makes a row wait for another row of the same project.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (a row and itself, or one of another project), CONFLICT (it does already), WOULD_CREATE_CYCLE.';
+A dependency blocks no work. Reads show it.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (the same row, or a row of another project), CONFLICT (the dependency exists), WOULD_CREATE_CYCLE.';
 grant execute on function public.add_dependency to authenticated;
 
 create or replace function public.remove_dependency(p_row_uuid uuid, p_depends_on_uuid uuid)
@@ -131,7 +133,7 @@ begin
   where edges.project_uuid = v_row.project_uuid
   and edges.assignment_uuid = p_row_uuid and edges.depends_on_uuid = p_depends_on_uuid;
   if not found then
-    perform app.fail('NOT_FOUND', 'It does not wait for that.');
+    perform app.fail('NOT_FOUND', 'The row does not wait for that row.');
   end if;
   perform app.record_activity(
     'dependency_removed', 'assignment', p_row_uuid, jsonb_build_object(
@@ -142,7 +144,7 @@ begin
 end;
 $$;
 comment on function public.remove_dependency is
-'Let a row no longer wait for another.
+'Removes a dependency between two rows.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.remove_dependency to authenticated;
@@ -168,7 +170,9 @@ begin
 end;
 $$;
 comment on function public.apply_template_dependencies is
-'Wire a row as its task is wired in the library by now, in both directions. Returns how many dependencies that added; making a row does it by itself.
+'Copies the current dependencies of a task to its row, in both directions.
+
+A new row gets these dependencies when it is created. Returns the number of dependencies added.
 
 Role: Supervisor. Errors: NOT_FOUND, WOULD_CREATE_CYCLE.';
 grant execute on function public.apply_template_dependencies to authenticated;
@@ -177,7 +181,7 @@ create or replace trigger project_dependencies_forbid_cycles
 after insert on public.project_dependencies
 referencing new table as made
 for each statement execute function app.forbid_cycles();
--- An edge is added or removed, never turned.
+-- A dependency is added or removed, never changed.
 create or replace trigger project_dependencies_keep
 before update on public.project_dependencies
 for each statement execute function app.append_only();

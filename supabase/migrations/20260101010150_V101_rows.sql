@@ -1,6 +1,8 @@
--- V101 rows: rows of a project: made, changed, removed.
+-- V101 rows: create, change, list and delete the rows of a project.
 --
 -- Needs: M0 M1
+--
+-- delete_task stands here because it counts the rows that use the task.
 
 begin;
 set local lock_timeout = '5s';
@@ -63,7 +65,7 @@ exception
 end;
 $$;
 comment on function app.insert_row is
-'Add a row at the end of a project that is locked; p_copy fills what the caller leaves blank from the task. Raises NOT_FOUND and BAD_INPUT.';
+'Adds a row at the end of a locked project. With p_copy, blank attributes are copied from the task. Raises NOT_FOUND and BAD_INPUT.';
 
 create or replace function app.create_row(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb, p_copy boolean
@@ -82,7 +84,7 @@ begin
 end;
 $$;
 comment on function app.create_row is
-'Adds a row for a task, with the dependencies of the task. Raises NOT_FOUND, BAD_INPUT and WOULD_CREATE_CYCLE.';
+'Adds a row for a task, with the dependencies of the task, for Supervisors. Raises NOT_FOUND, BAD_INPUT and WOULD_CREATE_CYCLE.';
 
 create or replace function public.list_assignments(
   p_project_uuid uuid, p_language text default null
@@ -124,9 +126,9 @@ begin
 end;
 $$;
 comment on function public.list_assignments is
-'The rows of a project in their order, each with its label and text in a language, its hours, what it depends on, and what of that is not done yet.
+'Lists the rows of a project.
 
-ready: it waits for nothing. A row that is not ready can be worked on all the same.
+Returns every row with its texts in the given language, its hours, and the rows that it depends on. waits_for names those that are not done. ready is true when waits_for is empty. A row that is not ready can still be worked on.
 
 Role: Staff.';
 grant execute on function public.list_assignments to authenticated;
@@ -140,9 +142,9 @@ as $$
   select app.create_row(p_project_uuid, p_task_uuid, p_attrs, false);
 $$;
 comment on function public.create_assignment is
-'Add a row for a task, at the end. What it says nothing about follows the task from then on. It waits for the rows its task waits for, and theirs for it.
+'Creates a row for a task, at the end of a project.
 
-Attributes: description, estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations.
+A blank attribute follows the task from then on. The row gets the dependencies of its task. Attributes: description, estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
 grant execute on function public.create_assignment to authenticated;
@@ -156,7 +158,9 @@ as $$
   select app.create_row(p_project_uuid, p_task_uuid, p_attrs, true);
 $$;
 comment on function public.create_assignment_from_task is
-'As create_assignment, but description, estimate and person are copied from the task where the caller leaves them blank. The title is not: it follows the task.
+'Creates a row like create_assignment, and copies blank attributes from the task.
+
+Description, estimate and person are copied. The title follows the task.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
 grant execute on function public.create_assignment_from_task to authenticated;
@@ -208,9 +212,9 @@ begin
 end;
 $$;
 comment on function public.create_assignment_with_closure is
-'Add a row for a task and, before it, for the tasks it waits for, directly or not, that the project does not have yet. All are wired as in the library. Returns {root, extras}.
+'Creates a row for a task, and rows for the tasks that it waits for.
 
-p_excluded names tasks to leave out; what is reached only through them is left out too, and nothing is wired to them. Attributes are for the task itself, as in create_assignment_from_task.
+Includes indirect dependencies, and skips tasks that the project already has. Copies the dependencies of the library. Returns {root, extras}. p_excluded names tasks to leave out. A task that is reached only through an excluded task is left out too. The attributes apply to the row of the task itself, as in create_assignment_from_task.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
 grant execute on function public.create_assignment_with_closure to authenticated;
@@ -256,9 +260,11 @@ exception
 end;
 $$;
 comment on function public.update_assignment is
-'Change a row; how far it is has functions of its own. Attributes as create_assignment; those left out stay, null goes back to the task.
+'Changes a row, except its progress.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, SUBPROJECT_ROW (with V127: what its own rows decide).';
+Attributes: those of create_assignment. An attribute that is left out keeps its value. Null makes the row follow its task again.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, SUBPROJECT_ROW (the value comes from the sub-project).';
 grant execute on function public.update_assignment to authenticated;
 
 create or replace function public.delete_assignment(p_row_uuid uuid)
@@ -285,7 +291,9 @@ begin
 end;
 $$;
 comment on function public.delete_assignment is
-'Remove a row and what waits for it or it for. A sub-project goes with its row, and with all that lies inside it. Returns what the row was. A project that loses its last open row is completed; one that loses its last row stays as it is.
+'Deletes a row and its dependencies, in both directions.
+
+A sub-project is deleted with its row, and with every project inside it. Returns the deleted row. A project is completed if all its remaining rows are done. A project without rows stays unchanged.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.delete_assignment to authenticated;
@@ -302,9 +310,9 @@ begin
   begin
     delete from public.project_tasks as tasks where tasks.uuid = p_task_uuid;
   exception
-    when foreign_key_violation or restrict_violation then -- the latter since Postgres 18
+    when foreign_key_violation or restrict_violation then -- the second since Postgres 18
       perform app.fail(
-        'CONFLICT', 'Rows of projects use this task: archive it instead.', jsonb_build_object(
+        'CONFLICT', 'Rows of projects use this task. Archive it instead.', jsonb_build_object(
           'task_uuid', p_task_uuid, 'rows', (
             select count(*) from public.project_assignments as rows
             where rows.task_uuid = p_task_uuid
@@ -319,9 +327,11 @@ begin
 end;
 $$;
 comment on function public.delete_task is
-'Delete a task that no row uses. Returns what it was.
+'Deletes a task that no row uses.
 
-Role: Admin. Errors: NOT_FOUND, CONFLICT (it is in use; DETAIL counts the rows).';
+Returns the deleted task.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (the task is in use; DETAIL counts the rows).';
 grant execute on function public.delete_task to authenticated;
 
 select app.assert_grants();

@@ -1,4 +1,4 @@
--- V101 row progress: progress of rows, and their order.
+-- V101 row progress: complete, reopen, start, move and sort rows.
 --
 -- Needs: M0 M1
 
@@ -46,7 +46,7 @@ begin
 end;
 $$;
 comment on function app.set_progress is
-'Move a row to a status, with its slider, for Staff; no slider keeps what there is below 100. Raises NOT_FOUND.';
+'Sets the status and progress of a row, for Staff. A null progress keeps a value below 100. Raises NOT_FOUND.';
 
 create or replace function app.reorder_rows(p_project_uuid uuid, p_uuids uuid[])
 returns integer
@@ -72,7 +72,7 @@ begin
 end;
 $$;
 comment on function app.reorder_rows is
-'Put these rows of a project that is locked in this order, in the places they hold together; how many there were.';
+'Sorts these rows of a locked project into the given sequence within the positions that they hold. Returns the number of rows found.';
 
 create or replace function public.complete_assignment(p_row_uuid uuid)
 returns jsonb
@@ -83,9 +83,11 @@ begin
 end;
 $$;
 comment on function public.complete_assignment is
-'Finish a row; with the last one the project is completed. A repeat answers already_done.
+'Completes a row.
 
-Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+The project is completed with its last open row. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.complete_assignment to authenticated;
 
 create or replace function public.reopen_assignment(p_row_uuid uuid)
@@ -97,9 +99,11 @@ begin
 end;
 $$;
 comment on function public.reopen_assignment is
-'Put a row back to the beginning, and with it a completed project to running. A repeat answers already_done.
+'Sets a row back to todo.
 
-Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+A completed project is reopened. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.reopen_assignment to authenticated;
 
 create or replace function public.start_assignment(p_row_uuid uuid)
@@ -111,9 +115,11 @@ begin
 end;
 $$;
 comment on function public.start_assignment is
-'Begin a row. One that was done starts at 0 again. A repeat answers already_done.
+'Starts a row.
 
-Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+A row that was done starts at 0 again. A repeat answers already_done.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.start_assignment to authenticated;
 
 create or replace function public.set_assignment_progress(p_row_uuid uuid, p_progress integer)
@@ -130,9 +136,11 @@ begin
 end;
 $$;
 comment on function public.set_assignment_progress is
-'Move the slider of a row: 100 completes it, 0 reopens it, between it is in progress. Null is 0, and what lies outside 0 to 100 the nearer end.
+'Sets the progress of a row.
 
-Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+100 completes the row, 0 reopens it, and any other value means in progress. Null means 0. A value outside 0 to 100 becomes the nearest limit.
+
+Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.set_assignment_progress to authenticated;
 
 create or replace function public.move_assignment(
@@ -153,7 +161,8 @@ begin
   );
   if p_before_uuid is not null and v_before is null then
     perform app.fail(
-      'NOT_FOUND', 'The project has no such row.', jsonb_build_object('row_uuid', p_before_uuid)
+      'NOT_FOUND', format('The project has no row %s.', p_before_uuid),
+      jsonb_build_object('row_uuid', p_before_uuid)
     );
   end if;
   return app.reorder_rows(v_row.project_uuid, array(
@@ -166,7 +175,9 @@ begin
 end;
 $$;
 comment on function public.move_assignment is
-'Move a row before another of its project, or to the end. Returns how many rows the project has.
+'Moves a row before another row of its project, or to the end.
+
+Returns the number of rows in the project.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.move_assignment to authenticated;
@@ -183,15 +194,19 @@ begin
     select from public.project_assignments as rows
     where rows.uuid = any(p_uuids) and rows.project_uuid <> p_project_uuid
   ) then
-    perform app.fail('BAD_INPUT', 'Not all of these rows belong to this project.');
+    perform app.fail(
+      'BAD_INPUT', 'A row belongs to another project. Pass rows of this project only.'
+    );
   end if;
   return app.reorder_rows(p_project_uuid, p_uuids);
 end;
 $$;
 comment on function public.reorder_assignments is
-'Put these rows of a project in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
+'Sorts the given rows of a project into the given sequence.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1000 ids, or a row of another project).';
+The rows share the positions that they hold now. Every other row keeps its position. Unknown ids are ignored. If an id is given twice, the last one counts. Returns the number of rows found.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1,000 ids, or a row of another project).';
 grant execute on function public.reorder_assignments to authenticated;
 
 create or replace function public.reorder_assignments_by(
@@ -215,9 +230,9 @@ begin
 end;
 $$;
 comment on function public.reorder_assignments_by is
-'Sort the rows of a project: all of them, or those given in the places they hold together.
+'Sorts all rows of a project, or the given rows within the positions that they hold.
 
-p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
+p_strategy must be name_asc, name_desc, created_asc, created_desc or reverse. Returns the number of rows sorted.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.reorder_assignments_by to authenticated;

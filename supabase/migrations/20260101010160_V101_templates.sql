@@ -1,4 +1,4 @@
--- V101 templates: a project made from a template.
+-- V101 templates: create a project from a template.
 --
 -- Needs: M0 M1
 
@@ -28,7 +28,7 @@ begin
   into v_old, v_new
   from tree;
 
-  -- at once, not when their day comes: the date was the template's
+  -- start_mode is immediate, because a scheduled date belongs to the template
   insert into public.projects (
     uuid, name, description, is_template, counts_weekends, translations, assigned_person_uuid,
     created_from_template_uuid
@@ -41,7 +41,7 @@ begin
   inner join public.projects as targets on targets.uuid = p_target
   where clones.old <> p_source;
 
-  -- one statement: foreign keys, cycles and sums are seen to once, when all of it is there
+  -- one statement, so that keys, cycles and sums are checked once, at the end
   with clones as materialized (
     select clones.old, clones.new from unnest(v_old, v_new) as clones (old, new)
   ),
@@ -73,7 +73,7 @@ begin
 end;
 $$;
 comment on function app.copy_project_tree is
-'Copy the rows of a project, what waits for what, and the projects inside it at any depth, into an empty one. All begin at todo, none with a date.';
+'Copies rows, dependencies and sub-projects of any depth into an empty project. Every copy starts at todo, without a scheduled start.';
 
 create or replace function public.create_project_from_template(
   p_template_uuid uuid, p_name text, p_attrs jsonb default '{}'
@@ -91,7 +91,7 @@ begin
     perform app.not_found('template', 'project_uuid', p_template_uuid);
   end if;
   if p_attrs ? 'is_template' then
-    perform app.fail('BAD_INPUT', 'A template makes projects, not templates.');
+    perform app.fail('BAD_INPUT', 'Leave out is_template: a template creates projects only.');
   end if;
   v_project := app.insert_project(p_name, p_attrs, v_template);
   perform app.copy_project_tree(p_template_uuid, v_project.uuid);
@@ -103,11 +103,11 @@ begin
 end;
 $$;
 comment on function public.create_project_from_template is
-'Make a project with the rows of a template, and what waits for what, all at todo. One activity for all of it.
+'Creates a project with the rows, dependencies and sub-projects of a template.
 
-Attributes: as create_project but is_template. Name, text, schedule and person are the caller''s alone; whether weekends count comes from the template unless given.
+All rows start at todo. Attributes: those of create_project except is_template. Description, schedule and person are not copied. counts_weekends comes from the template unless given.
 
-Role: Supervisor. Errors: NOT_FOUND (no such template), BAD_INPUT.';
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.create_project_from_template to authenticated;
 
 select app.assert_grants();

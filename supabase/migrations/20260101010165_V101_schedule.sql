@@ -1,6 +1,9 @@
 -- V101 schedule: when a project will be done, and whether it is late.
 --
 -- Needs: M0 M1
+--
+-- If weekends do not count, each of the five days has 8 hours of work, spread evenly over 24. One
+-- hour of work then takes three clock hours. Times are UTC, without holidays or opening hours.
 
 begin;
 set local lock_timeout = '5s';
@@ -10,13 +13,13 @@ create or replace function app.working_seconds(p_at timestamptz)
 returns numeric
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-  -- since Monday 1970-01-05; a week has 432000 seconds of working days among its 604800
+  -- a week has 604800 seconds, and its five working days have 432000
   select floor(since.seconds / 604800) * 432000
     + least(since.seconds - floor(since.seconds / 604800) * 604800, 432000)
   from (select extract(epoch from p_at) - 345600 as seconds) as since;
 $$;
 comment on function app.working_seconds is
-'The seconds of working days up to a moment, from a fixed one.';
+'Returns the seconds of working days between Monday 1970-01-05 and a time.';
 
 create or replace function app.end_of_work(
   p_start timestamptz, p_hours numeric, p_counts_weekends boolean
@@ -35,12 +38,12 @@ begin
     return p_start + p_hours * interval '1 hour';
   end if;
   v_target := app.working_seconds(p_start) + p_hours * 3 * 3600;
-  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends with its Friday
+  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends on Friday
   return to_timestamp(345600 + v_weeks * 604800 + v_target - v_weeks * 432000);
 end;
 $$;
 comment on function app.end_of_work is
-'When so many hours of work are done. Null for none.';
+'Returns the time when the given hours of work end. Returns null for no hours.';
 
 create or replace function app.work_hours(
   p_from timestamptz, p_to timestamptz, p_counts_weekends boolean
@@ -54,7 +57,7 @@ as $$
   end;
 $$;
 comment on function app.work_hours is
-'The hours of work between two moments: the opposite of app.end_of_work.';
+'Returns the hours of work between two times. The reverse of app.end_of_work.';
 
 create or replace function public.end_of_work(
   p_start timestamptz, p_hours numeric, p_counts_weekends boolean default false
@@ -68,7 +71,9 @@ begin
 end;
 $$;
 comment on function public.end_of_work is
-'When so many hours of work are done: on the clock where weekends count, else 8 hours to each weekday of 24. Null for no hours.
+'Returns the time when the given hours of work end.
+
+If weekends count, the hours are clock hours. Otherwise each weekday has 8 hours of work, spread evenly over 24. Returns null for no hours.
 
 Role: Staff.';
 grant execute on function public.end_of_work to authenticated;
@@ -117,7 +122,7 @@ as $$
 declare
   v_project public.projects;
   v_now timestamptz := app.now();
-  v_clock numeric; -- hours of the clock to one of the project
+  v_clock numeric; -- clock hours for one hour of the project
   v_total numeric;
   v_done numeric;
   v_remaining numeric;
@@ -170,9 +175,9 @@ begin
 end;
 $$;
 comment on function public.get_project_schedule is
-'When a project is planned to end, how far it should be and is, when it will be done, and its rows one after another.
+'Returns the planned end of a project, its expected and actual progress, and its rows.
 
-planned_end and expected_pct are null before the start, both percentages where nothing is estimated. overdue: past planned_end with work left. eta: completion, else now plus what is left. Rows follow each other from the start, else the scheduled one, else now; a row without estimate takes no time.
+planned_end and expected_pct are null before the start. Both percentages are null if nothing has an estimate. overdue is true if work is left after planned_end. eta is the completion, or the end of the remaining work if it starts now. Rows follow one another from the start, else the scheduled start, else now. A row without an estimate takes no time.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_project_schedule to authenticated;

@@ -1,6 +1,9 @@
--- V125 statuses: the statuses of a project, and how they are read.
+-- V125 statuses: the statuses of projects, and reading them.
 --
 -- Needs: M0 M1 V101
+--
+-- A project that has not started reads its list in the catalog, or the default list. The start
+-- copies the list. From then on the project has its own statuses, tied to it by foreign key.
 
 begin;
 set local lock_timeout = '5s';
@@ -22,22 +25,23 @@ end;
 $$;
 
 comment on type public.status_value is
-'A status as every function returns it: a record of the catalog before the project starts, a row of the project after.';
+'A status. Before the project starts it is a record of the catalog, afterwards a status of the project.';
 
-comment on type public.project_status_value is 'A status, and the project it belongs to.';
+comment on type public.project_status_value is
+'A status with its project.';
 
 insert into app.setting_keys (key, shape, needs, default_value, meaning)
 values
 (
   'projects_use_status_translations', 'strict $.type() == "boolean"', 'true or false', 'true',
-  'Whether statuses are in the language of the reader where the project does not say. Global only.'
+  'Shows statuses in the language of the reader, unless a project says otherwise. Global only.'
 )
 on conflict (key) do update
   set
     shape = excluded.shape, needs = excluded.needs, default_value = excluded.default_value,
     meaning = excluded.meaning;
 
--- V101 has the first four of these columns: this adds them where an older V101 has not.
+-- V101 creates the first four columns. An older V101 did not.
 alter table public.projects
 add column if not exists status_entity_uuid uuid
 constraint projects_status_entity_fkey references public.entities (uuid) on delete set null,
@@ -57,7 +61,7 @@ create index if not exists projects_cemented_status_idx
 on public.projects (uuid, cemented_status_slug)
 where cemented_status_slug is not null;
 comment on column public.projects.cemented_status_slug is
-'The selection of a started project, for its foreign key: one of its own statuses, always.';
+'The selected status of a started project. A foreign key ties it to a status of that project.';
 
 create table if not exists public.project_statuses (
   uuid uuid primary key default gen_random_uuid(),
@@ -74,11 +78,13 @@ create table if not exists public.project_statuses (
 );
 alter table public.project_statuses enable row level security;
 comment on table public.project_statuses is
-'The statuses of started projects: copied from the catalog at the start, and from then on their own.';
-comment on column public.project_statuses.data is 'As in the catalog: {"color": "#34d399"}.';
-comment on column public.project_statuses.translations is '{"es-ES": {"label": "..."}}.';
+'The statuses of started projects. They are copied from the catalog at the start, and belong to the project afterwards.';
+comment on column public.project_statuses.data is
+'As in the catalog: {"color": "#34d399"}.';
+comment on column public.project_statuses.translations is
+'{"es-ES": {"label": "..."}}.';
 comment on column public.project_statuses.source_entity_data_uuid is
-'The record it was copied from. No foreign key: the copy outlives the record.';
+'The record that this status was copied from. Has no foreign key, because the copy outlives the record.';
 grant select on table public.project_statuses to authenticated;
 
 do $$
@@ -88,7 +94,7 @@ begin
     where con.conname = 'projects_cemented_status_fkey'
     and con.conrelid = 'public.projects'::regclass
   ) then
-    -- deferred: a status and the selection of it change one after the other
+    -- deferred, because a status changes before its selection
     alter table public.projects
     add constraint projects_cemented_status_fkey foreign key (uuid, cemented_status_slug)
     references public.project_statuses (project_uuid, slug) deferrable initially deferred;
@@ -105,7 +111,7 @@ on app.project_defaults (status_entity_uuid);
 insert into app.project_defaults (only_row) values (true) on conflict (only_row) do nothing;
 alter table app.project_defaults enable row level security;
 comment on table app.project_defaults is
-'One row: the list for projects that name none. Not a setting, so that it cannot name a list that is gone.';
+'One row with the list for projects that name none. Not a setting, because a foreign key prevents naming a deleted list.';
 
 create or replace function app.css_color(p_data jsonb)
 returns text
@@ -116,7 +122,7 @@ begin
 end;
 $$;
 comment on function app.css_color is
-'The colour in the data of a status. Only a hash and 3 to 8 hex digits are one, safe in a page.';
+'Returns the colour of a status, if it is a hash with 3 to 8 hex digits. Anything else is unsafe in a page.';
 
 create or replace function app.default_status_list()
 returns uuid
@@ -127,7 +133,7 @@ begin
 end;
 $$;
 comment on function app.default_status_list is
-'The list of the projects that name none. Null: there is none.';
+'Returns the list for projects that name none. Returns null if there is no default.';
 
 create or replace function app.statuses_of(
   p_projects uuid[], p_language text default null, p_selected boolean default false
@@ -176,7 +182,7 @@ begin
 end;
 $$;
 comment on function app.statuses_of is
-'The statuses of these projects, or the selected ones: the one place that knows where they are and in which language they read.';
+'Returns the statuses of these projects, or only the selected ones, in the given language.';
 
 create or replace function public.project_started(p_project_uuid uuid)
 returns boolean
@@ -188,7 +194,9 @@ begin
 end;
 $$;
 comment on function public.project_started is
-'Whether a project has been started, even if for a time to come. From then on its statuses are its own.
+'Returns true if the project has been started.
+
+A start in the future counts too. A started project has its own statuses.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.project_started to authenticated;
@@ -206,9 +214,9 @@ begin
 end;
 $$;
 comment on function public.statuses_for is
-'The statuses a project can have, in order: its own once it has started, before that those of its list as they are now. None before the start while the catalog is off, or without a list.
+'Returns the statuses that a project can have, by position.
 
-Labels are in the language asked for (that exactly, else its base, else a sibling, else the primary one), unless use_status_translations says no.
+A started project has its own statuses. Before the start, they come from its list. Returns nothing before the start if the catalog is off or there is no list. Labels are in the given language unless use_status_translations is false.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.statuses_for to authenticated;
@@ -226,7 +234,9 @@ begin
 end;
 $$;
 comment on function public.current_status is
-'The status a project has; no row when none is selected, or the one selected is not there now: its record in the trash, the catalog off. As statuses_for.
+'Returns the selected status of a project.
+
+Returns no row if nothing is selected. Before the start, it also returns no row if the record is unavailable or the catalog is off. Labels follow the rules of statuses_for.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.current_status to authenticated;
@@ -248,7 +258,9 @@ begin
 end;
 $$;
 comment on function public.list_project_statuses is
-'The statuses that are a project''s own, by position: none before it starts. As statuses_for.
+'Lists the statuses of a started project, by position.
+
+Returns nothing before the project starts. Labels follow the rules of statuses_for.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.list_project_statuses to authenticated;
@@ -268,7 +280,9 @@ begin
 end;
 $$;
 comment on function public.get_project_status is
-'One of a project''s own statuses; no row when it is not one of them.
+'Returns one status of a started project.
+
+Returns no row if the project has no such status.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_project_status to authenticated;
@@ -291,7 +305,9 @@ begin
 end;
 $$;
 comment on function public.statuses_for_projects is
-'The status of each of these projects, as current_status: one row for each, its status null where it has none. However many, it is one read.
+'Returns the selected status of each of these projects in one read.
+
+Returns one row for each project. The status is null if the project has none. Labels follow the rules of statuses_for.
 
 Role: Staff.';
 grant execute on function public.statuses_for_projects to authenticated;
@@ -319,7 +335,9 @@ begin
 end;
 $$;
 comment on function public.selected_statuses is
-'The statuses that projects have, whatever list they are from: what to offer where list_projects is filtered by status, and how many projects each one leaves.
+'Returns the statuses that listed projects have, each with its number of projects.
+
+An application can offer them as filters for list_projects.
 
 Role: Staff.';
 grant execute on function public.selected_statuses to authenticated;
@@ -334,7 +352,9 @@ begin
 end;
 $$;
 comment on function public.global_use_status_translations is
-'Whether statuses are shown in the reader''s language where the project does not say. They are unless it was set otherwise.
+'Returns the global setting for translated statuses.
+
+The default is true. A project can override this setting.
 
 Role: Staff.';
 grant execute on function public.global_use_status_translations to authenticated;
@@ -354,7 +374,9 @@ begin
 end;
 $$;
 comment on function public.use_status_translations is
-'Whether the statuses of a project are shown in the reader''s language: as the project says, else the global setting, which who has read it already may hand in.
+'Returns true if a project shows its statuses in the language of the reader.
+
+Uses the setting of the project, then p_global, then the global setting. Pass p_global if you have already read the global setting.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.use_status_translations to authenticated;

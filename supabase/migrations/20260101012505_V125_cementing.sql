@@ -1,6 +1,13 @@
--- V125 cementing: the statuses of a started project, copied from its list and kept true.
+-- V125 cementing: copy the statuses at the start, and keep the selection valid.
 --
 -- Needs: M0 M1 V101
+--
+-- Triggers do all of it, so no write can bypass these rules:
+--   A start copies the list, and clears a selection that the list does not have.
+--   A new list of a started project replaces its statuses, or is rejected.
+--   A deleted list leaves started projects unchanged.
+--   A selection follows a renamed status, and is cleared with a deleted one.
+--   A project from a template gets its list, settings and selection.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,7 +15,7 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('NO_STATUS_ENTITY', 'PT409', 'The project has no list of statuses, or one without any.')
+('NO_STATUS_ENTITY', 'PT409', 'The project has no list, or a list without statuses.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -27,7 +34,7 @@ begin
 end;
 $$;
 comment on function app.describe_change is
-'A project as reads return it, and what a call has done to it: nothing, or to its selection.';
+'Returns a project as reads show it, with already_done and selection_cleared.';
 
 create or replace function app.copy_statuses(p_project_uuid uuid)
 returns integer
@@ -36,7 +43,7 @@ as $$
 declare
   v_copied integer;
 begin
-  -- one statement, one look at the catalog: an empty list removes nothing
+  -- one statement with one snapshot, so that an empty list never deletes the statuses
   with fresh as materialized (
     select
       live.record_uuid, live.title, live.slug, live.position, live.data,
@@ -87,7 +94,7 @@ begin
 end;
 $$;
 comment on function app.copy_statuses is
-'Make the statuses of a project those of its list; how many there are. None in the list: nothing changes.';
+'Replaces the statuses of a project by those of its list. Returns the number of statuses. An empty list changes nothing.';
 
 create or replace function app.recement(p_project_uuid uuid)
 returns integer
@@ -96,13 +103,11 @@ as $$
 declare
   v_copied integer;
 begin
-  if not app.catalog_on() then
-    perform app.fail('CATALOG_UNAVAILABLE', 'The catalog is switched off.');
-  end if;
+  perform app.check_catalog();
   v_copied := app.copy_statuses(p_project_uuid);
   if v_copied = 0 then
     perform app.fail(
-      'NO_STATUS_ENTITY', 'A started project is not left without statuses.',
+      'NO_STATUS_ENTITY', 'The list has no statuses, and a started project needs some. Add one first.',
       jsonb_build_object('project_uuid', p_project_uuid)
     );
   end if;
@@ -110,7 +115,7 @@ begin
 end;
 $$;
 comment on function app.recement is
-'Copy the list of a started project once more, over what it has. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY (an empty list).';
+'Copies the list of a started project over its statuses. Raises CATALOG_UNAVAILABLE, and NO_STATUS_ENTITY if the list is empty.';
 
 create or replace function app.lock_started_project(p_project_uuid uuid)
 returns public.projects
@@ -121,7 +126,7 @@ declare
 begin
   if v_project.started_at is null then
     perform app.fail(
-      'INVALID_STATE', 'Statuses are cemented when the project starts.',
+      'INVALID_STATE', 'The project has not started. Start it first, which copies its statuses.',
       jsonb_build_object('project_uuid', p_project_uuid, 'state', app.project_state(v_project))
     );
   end if;
@@ -129,7 +134,7 @@ begin
 end;
 $$;
 comment on function app.lock_started_project is
-'Locks a started project. Raises NOT_FOUND and INVALID_STATE.';
+'Locks a started project. Returns the project. Raises NOT_FOUND and INVALID_STATE.';
 
 create or replace function app.inherit_statuses()
 returns trigger
@@ -155,7 +160,7 @@ begin
 end;
 $$;
 comment on function app.inherit_statuses is
-'Trigger: a project made from a template has its source, its settings and its selection, unless it says otherwise. Another source before the start keeps a selection only if it has it too.';
+'Trigger: copies list, settings and selection from the template to a new project. Clears a selection that the list does not have.';
 
 create or replace function app.cement_changed_project()
 returns trigger
@@ -163,7 +168,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.started_at is not null then
-    -- the list it came from is gone: the copies are what is left of it
+    -- a deleted list is no new list: the copied statuses stay
     if old.status_entity_uuid is null or exists (
       select from public.entities as entities where entities.uuid = old.status_entity_uuid
     ) then
@@ -184,7 +189,7 @@ begin
 end;
 $$;
 comment on function app.cement_changed_project is
-'Trigger: a project that starts copies its list, if the catalog is on; a started one with another source copies that. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY for the second.';
+'Trigger: copies the list when a project starts, and again when its list changes later. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY for the change.';
 
 create or replace function app.require_started()
 returns trigger
@@ -197,14 +202,14 @@ begin
     where projects.started_at is null
   ) then
     perform app.fail(
-      'INVALID_STATE', 'Before it starts, a project has the statuses of its list and no others.'
+      'INVALID_STATE', 'The project has not started, so it has no own statuses. Start it first.'
     );
   end if;
   return null;
 end;
 $$;
 comment on function app.require_started is
-'Trigger: only a started project has statuses of its own. Raises INVALID_STATE.';
+'Trigger: rejects statuses of a project that has not started. Raises INVALID_STATE.';
 
 create or replace function app.drop_selection()
 returns trigger
@@ -218,7 +223,7 @@ begin
 end;
 $$;
 comment on function app.drop_selection is
-'Trigger: a selection goes with its status.';
+'Trigger: clears a selection when its status is deleted.';
 
 create or replace function app.move_selection()
 returns trigger
@@ -233,7 +238,7 @@ begin
 end;
 $$;
 comment on function app.move_selection is
-'Trigger: a selection follows its status to another slug.';
+'Trigger: updates a selection when the slug of its status changes.';
 
 create or replace function app.record_selection()
 returns trigger
@@ -252,7 +257,7 @@ begin
 end;
 $$;
 comment on function app.record_selection is
-'Trigger: every change of a selection is in activities; auto where it followed from another write.';
+'Trigger: records every change of a selection in activities. The mode is auto if another write caused the change.';
 
 create or replace function public.cement_project_statuses(p_project_uuid uuid)
 returns jsonb
@@ -274,7 +279,9 @@ begin
 end;
 $$;
 comment on function public.cement_project_statuses is
-'Copy its list into a started project that has no statuses, as when the catalog was off at the start: start_project itself does the rest. Does nothing to one that has some, and nothing while the catalog is off; cemented says how many it copied.
+'Copies the list into a started project that has no statuses.
+
+start_project does this if the catalog is on. Does nothing if the project has statuses or the catalog is off. cemented is the number of statuses copied.
 
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started).';
 grant execute on function public.cement_project_statuses to authenticated;
@@ -297,7 +304,9 @@ begin
 end;
 $$;
 comment on function public.recement_project_statuses is
-'Copy its list once more over the statuses of a started project; what was changed by hand is lost. The selection stays if it is among them. Changes nothing at all while the catalog is off; cemented says how many it copied.
+'Copies the list over the statuses of a started project.
+
+Changes made to these statuses are lost. The selection stays if the list has it. Does nothing while the catalog is off. cemented is the number of statuses copied.
 
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started), NO_STATUS_ENTITY (the list is empty).';
 grant execute on function public.recement_project_statuses to authenticated;

@@ -1,4 +1,4 @@
--- V125 lists: the lists that statuses come from.
+-- V125 lists: create and choose the lists that statuses come from.
 --
 -- Needs: M0 M1 V101
 
@@ -14,7 +14,8 @@ as $$
   ('Backlog', 'backlog', 1), ('Planned', 'planned', 2), ('In Progress', 'in-progress', 3),
   ('Blocked', 'blocked', 4), ('In Review', 'in-review', 5), ('Done', 'done', 6);
 $$;
-comment on function app.standard_statuses is 'The statuses that a list made here begins with.';
+comment on function app.standard_statuses is
+'Returns the statuses of a new list.';
 
 create or replace function app.make_status_list(
   p_name text, p_display_name text, p_scope text, p_actor uuid
@@ -25,7 +26,7 @@ as $$
 declare
   v_entity_uuid uuid;
 begin
-  -- waits for whoever is making the same name, and makes nothing if they did
+  -- waits for a transaction that creates the same name, then inserts nothing
   insert into public.entities as entities (
     name, display_name, display_name_plural, icon, settings, created_by_uuid
   )
@@ -48,7 +49,7 @@ begin
 end;
 $$;
 comment on function app.make_status_list is
-'A list of that name with the default statuses, all or nothing. Null: the name is taken.';
+'Creates a list of this name with the standard statuses. Returns null if the name is taken.';
 
 create or replace function public.statuses_available()
 returns boolean
@@ -60,7 +61,9 @@ begin
 end;
 $$;
 comment on function public.statuses_available is
-'Whether the catalog is on. While it is off unstarted projects have no statuses; started ones keep theirs.
+'Returns true while the catalog is on.
+
+While the catalog is off, projects that have not started have no statuses. Started projects keep theirs.
 
 Role: Staff.';
 grant execute on function public.statuses_available to authenticated;
@@ -75,7 +78,7 @@ begin
 end;
 $$;
 comment on function public.default_entity_base is
-'What lists made by create_default_status_entity are named after.
+'Returns the base name of lists that create_default_status_entity creates.
 
 Role: Staff.';
 grant execute on function public.default_entity_base to authenticated;
@@ -93,7 +96,7 @@ begin
 end;
 $$;
 comment on function public.default_statuses is
-'The six statuses that a list made here begins with, as statuses without an id.
+'Returns the six standard statuses of a new list, without ids.
 
 Role: Staff.';
 grant execute on function public.default_statuses to authenticated;
@@ -108,7 +111,7 @@ begin
 end;
 $$;
 comment on function public.per_project_entity_name is
-'The name of the list that ensure_project_status_entity makes for a project: 47 characters, of at most 50.
+'Returns the name of the list that ensure_project_status_entity creates for a project.
 
 Role: Staff.';
 grant execute on function public.per_project_entity_name to authenticated;
@@ -123,7 +126,7 @@ declare
   v_suffix text;
   v_entity_uuid uuid;
 begin
-  while v_entity_uuid is null loop -- again, should somebody have taken the name meanwhile
+  while v_entity_uuid is null loop -- again if another transaction took the name
     select numbers.n into v_number
     from generate_series(1, (select count(*) + 1 from public.entities)) as numbers (n)
     where not exists (
@@ -145,7 +148,9 @@ begin
 end;
 $$;
 comment on function public.create_default_status_entity is
-'Make a list for many projects, with the default statuses: project_statuses, or project_statuses_2 and so on, the first name that is free. Always a new one; it does not become the default.
+'Creates a list with the standard statuses, for many projects.
+
+The name is project_statuses, or the first free one of project_statuses_2 and so on. The new list does not become the default.
 
 Role: Supervisor. Errors: CATALOG_UNAVAILABLE.';
 grant execute on function public.create_default_status_entity to authenticated;
@@ -174,7 +179,9 @@ begin
 end;
 $$;
 comment on function public.ensure_project_status_entity is
-'Give a project a list of its own, made with the default statuses unless it is there, and make that its source. A started project takes its statuses from it at once.
+'Gives a project its own list of statuses.
+
+Creates the list with the standard statuses if it does not exist. list_created is true if this call created it. A started project copies the list at once.
 
 Role: Supervisor. Errors: NOT_FOUND, CATALOG_UNAVAILABLE, NO_STATUS_ENTITY (started, and the list is empty).';
 grant execute on function public.ensure_project_status_entity to authenticated;
@@ -198,7 +205,9 @@ begin
 end;
 $$;
 comment on function public.list_catalog_statuses is
-'The statuses of a list as they are now, always in the language asked for. None without a list, from one in the trash, and while the catalog is off.
+'Lists the statuses of a list in the given language.
+
+Returns nothing if the list does not exist or is trashed, or while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_catalog_statuses to authenticated;
@@ -215,7 +224,9 @@ begin
 end;
 $$;
 comment on function public.shared_catalog_statuses is
-'The statuses of the default list, as list_catalog_statuses. None where there is no default.
+'Lists the statuses of the default list, as list_catalog_statuses does.
+
+Returns nothing if there is no default list.
 
 Role: Staff.';
 grant execute on function public.shared_catalog_statuses to authenticated;
@@ -242,7 +253,9 @@ begin
 end;
 $$;
 comment on function public.list_status_source_entities is
-'What can be chosen as a source: first the lists made for statuses, then every other list, drafts and archived ones included. None while the catalog is off.
+'Lists the lists that a project can take its statuses from.
+
+Lists made for statuses come first, then all other lists, including drafts and archived ones. Trashed lists are omitted. Returns nothing while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_status_source_entities to authenticated;
@@ -264,7 +277,9 @@ begin
 end;
 $$;
 comment on function public.reverse_reference_count is
-'How many projects and templates that have not started read this list: those that name it, and those that name none while it is the default. For information; it blocks nothing.
+'Counts the projects and templates that use a list and have not started.
+
+explicit counts those that name the list. implicit counts those that use the list as the default. The counts prevent no change.
 
 Role: Staff.';
 grant execute on function public.reverse_reference_count to authenticated;
@@ -279,7 +294,9 @@ begin
 end;
 $$;
 comment on function public.global_default_status_entity_uuid is
-'The list of the projects that name none. Null: there is none, or it has been deleted.
+'Returns the default list, for projects that name none.
+
+Returns null if there is no default list.
 
 Role: Staff.';
 grant execute on function public.global_default_status_entity_uuid to authenticated;
@@ -309,7 +326,9 @@ begin
 end;
 $$;
 comment on function public.set_default_status_entity is
-'Choose the list of the projects that name none; null for none. It counts at once for those that have not started, and for no other.
+'Sets the default list, for projects that name none.
+
+Null removes the default. The change applies at once to projects that have not started. Started projects do not change.
 
 Role: Admin. Errors: NOT_FOUND.';
 grant execute on function public.set_default_status_entity to authenticated;
@@ -327,7 +346,7 @@ begin
   );
   if v_entity_uuid is null then
     perform app.fail(
-      'NO_STATUS_ENTITY', 'The project names no list, and there is no default.',
+      'NO_STATUS_ENTITY', 'The project has no list. Set its list or the default list first.',
       jsonb_build_object('project_uuid', p_project_uuid)
     );
   end if;
@@ -335,7 +354,7 @@ begin
 end;
 $$;
 comment on function public.resolve_catalog_entity_uuid is
-'The list of a project: its own, else the default. Makes nothing.
+'Returns the list of a project, or else the default list.
 
 Role: Staff. Errors: NOT_FOUND, NO_STATUS_ENTITY.';
 grant execute on function public.resolve_catalog_entity_uuid to authenticated;

@@ -1,4 +1,4 @@
--- V125 selecting: statuses selected, changed, translated.
+-- V125 selecting: select, change and translate statuses.
 --
 -- Needs: M0 M1 V101
 
@@ -8,7 +8,7 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('INVALID_STATUS', 'PT409', 'The project has no such status; DETAIL lists those it has.')
+('INVALID_STATUS', 'PT409', 'The project has no such status. DETAIL lists its statuses.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
@@ -32,7 +32,7 @@ begin
 end;
 $$;
 comment on function app.lock_status is
-'Lock the project of a status for writing, and how the status is now. Raises NOT_FOUND.';
+'Locks the project of a status. Returns the status. Raises NOT_FOUND.';
 
 create or replace function app.status_value(p_status_uuid uuid)
 returns public.status_value
@@ -51,7 +51,7 @@ begin
 end;
 $$;
 comment on function app.status_value is
-'A status of a started project, in the primary language.';
+'Returns a status of a started project in the primary language.';
 
 create or replace function public.set_current_status(p_project_uuid uuid, p_slug text)
 returns jsonb
@@ -66,7 +66,7 @@ begin
   v_slugs := array(select statuses.slug from app.statuses_of(array[p_project_uuid]) as statuses);
   if not coalesce(p_slug = any(v_slugs), p_slug is null) then
     perform app.fail(
-      'INVALID_STATUS', 'The project has no such status.',
+      'INVALID_STATUS', 'The project has no such status. DETAIL lists its statuses.',
       jsonb_build_object('project_uuid', p_project_uuid, 'slug', p_slug, 'slugs', v_slugs)
     );
   end if;
@@ -80,7 +80,9 @@ begin
 end;
 $$;
 comment on function public.set_current_status is
-'Give a project one of its statuses, by slug; null for none. Its status comes along in status. A repeat answers already_done.
+'Selects a status of a project by its slug.
+
+Null clears the selection. Returns the project, with the status in status. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, INVALID_STATUS.';
 grant execute on function public.set_current_status to authenticated;
@@ -127,9 +129,9 @@ exception
 end;
 $$;
 comment on function public.add_project_status is
-'Give a started project one more status of its own, at the end. Its list in the catalog stays as it is.
+'Adds a status to a started project.
 
-Attributes: slug (made a slug; else the label is), position, data ({"color": "#34d399"}), translations ({"es-ES": {"label": "..."}}).
+The list in the catalog does not change. Attributes: slug (defaults to the label), position (defaults to the end), data ({"color": "#34d399"}), translations ({"es-ES": {"label": "..."}}).
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, INVALID_STATE (not started), CONFLICT (the slug is taken).';
 grant execute on function public.add_project_status to authenticated;
@@ -170,7 +172,9 @@ exception
 end;
 $$;
 comment on function public.update_project_status_row is
-'Change one of a project''s own statuses. A new label keeps the slug; with a new slug the selection goes along. Attributes: label, and as add_project_status; those left out stay.
+'Changes a status of a started project.
+
+Attributes: label, and those of add_project_status. A new label does not change the slug. The selection follows a new slug. An attribute that is left out keeps its value.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken).';
 grant execute on function public.update_project_status_row to authenticated;
@@ -195,7 +199,9 @@ begin
 end;
 $$;
 comment on function public.remove_project_status is
-'Take one of a project''s own statuses away. A project that has it selected then has none: selection_cleared.
+'Removes a status from a started project.
+
+selection_cleared is true if that status was selected.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.remove_project_status to authenticated;
@@ -214,11 +220,11 @@ begin
 end;
 $$;
 comment on function public.update_project_with_statuses is
-'Change a project, its source included, all or nothing. Attributes as update_project, and status_entity_uuid ("" is null), external_id, settings (merged; a null takes a key out).
+'Changes a project and its list of statuses together.
 
-Before the start another source drops a selection that it does not have. After the start its statuses replace those of the project at once, and the selection stays if it is among them; the same source changes nothing. selection_cleared says what became of it.
+Attributes: those of update_project. An empty status_entity_uuid means null. Settings are merged, and a null removes a key. Before the start, a new list clears a selection that it does not have. After the start, the statuses of a new list replace the old ones at once. selection_cleared tells whether the selection was cleared.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (also no such list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (also an unknown list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
 grant execute on function public.update_project_with_statuses to authenticated;
 
 create or replace function public.set_status_entity(
@@ -235,9 +241,11 @@ begin
 end;
 $$;
 comment on function public.set_status_entity is
-'Choose the list that a project has its statuses from; null: the default one. As update_project_with_statuses.
+'Sets the list that a project takes its statuses from.
 
-Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (no such list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
+Null means the default list. Follows the rules of update_project_with_statuses.
+
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (an unknown list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
 grant execute on function public.set_status_entity to authenticated;
 
 create or replace function public.set_use_status_translations(p_project_uuid uuid, p_use boolean)
@@ -252,7 +260,9 @@ begin
 end;
 $$;
 comment on function public.set_use_status_translations is
-'Say for one project whether its statuses are shown in the reader''s language; null: as the global setting says. Labels in other languages are kept either way.
+'Sets whether a project shows its statuses in the language of the reader.
+
+Null means the global setting. The translations themselves do not change.
 
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.set_use_status_translations to authenticated;
@@ -267,7 +277,9 @@ begin
 end;
 $$;
 comment on function public.set_global_use_status_translations is
-'Say whether statuses are shown in the reader''s language where the project does not say. The setting projects_use_status_translations; for Admins of every store.
+'Sets whether projects show statuses in the language of the reader by default.
+
+Writes the setting projects_use_status_translations. Requires an Admin of every store.
 
 Role: Admin. Errors: BAD_INPUT (null).';
 grant execute on function public.set_global_use_status_translations to authenticated;

@@ -1,6 +1,8 @@
--- V125 orders: the project of a cake order.
+-- V125 orders: the project of a bakery order.
 --
 -- Needs: M0 M1 V101
+--
+-- No other file of V101, V125 or V127 knows orders. The order is locked before any project.
 
 begin;
 set local lock_timeout = '5s';
@@ -22,7 +24,7 @@ begin
 end;
 $$;
 comment on function app.project_of_order is
-'The project of an order: the last one made, archived ones only if there is no other. Null: it has none.';
+'Returns the newest project of an order. Prefers projects that are not archived. Returns null if there is none.';
 
 create or replace function public.get_project_for_order(
   p_order_id text, p_language text default null
@@ -51,7 +53,9 @@ begin
 end;
 $$;
 comment on function public.get_project_for_order is
-'The project of an order, as get_project, and the status it has: what the page of the order shows, completed_at above all. Null: the order has none.
+'Returns the project of an order, as get_project does, with its selected status.
+
+Returns null if the order has no project.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT (no such store).';
 grant execute on function public.get_project_for_order to authenticated;
@@ -67,7 +71,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Supervisor', app.store_of(p_order_id));
-  -- one maker of a project at a time
+  -- the lock lets one transaction at a time create the project
   select orders.id, orders.product_title, orders.cancelled_at into v_order
   from public.orders as orders
   where orders.store = app.store_of(p_order_id) and orders.id = p_order_id
@@ -81,7 +85,8 @@ begin
   end if;
   if v_order.cancelled_at is not null then
     perform app.fail(
-      'CONFLICT', 'The order is cancelled.', jsonb_build_object('order_id', p_order_id)
+      'CONFLICT', format('Order %s is cancelled, so no project can be created.', p_order_id),
+      jsonb_build_object('order_id', p_order_id)
     );
   end if;
   return public.create_project_from_template(
@@ -91,7 +96,9 @@ begin
 end;
 $$;
 comment on function public.create_project_from_order is
-'Make a project for an order from a template, named after the cake and the order, which its external_id holds. An order has one: a repeat returns it and answers already_done, unless it has been archived.
+'Creates a project for an order from a template.
+
+The name holds the cake and the order. external_id holds the order id. If the order already has a project that is not archived, a repeat returns it with already_done.
 
 Role: Supervisor. Errors: NOT_FOUND (no such order, no such template), BAD_INPUT (no such store), CONFLICT (the order is cancelled).';
 grant execute on function public.create_project_from_order to authenticated;

@@ -1,6 +1,9 @@
--- V127 subprojects: a project put inside another, taken out, shown.
+-- V127 subprojects: put a project inside another, take it out, show the tree.
 --
 -- Needs: M0 M1 V101
+--
+-- The first statements add the column for sub-projects to a database with an older V101. On a new
+-- database V101 has already added it.
 
 begin;
 set local lock_timeout = '5s';
@@ -8,7 +11,7 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('ALREADY_SUBPROJECT', 'PT409', 'The project lies inside another already: detach it there first.'),
+('ALREADY_SUBPROJECT', 'PT409', 'The project already lies inside another. Detach it there first.'),
 ('SELF_LINK', 'PT400', 'A project cannot lie inside itself.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
@@ -57,7 +60,7 @@ begin
 end;
 $$;
 comment on function app.insert_link is
-'Make a project the last row of another, both locked; the project, with where it lies now.';
+'Adds a project as the last row of another project. Both must be locked. Returns the added project with its parent and row.';
 
 create or replace function public.create_subproject(
   p_project_uuid uuid, p_name text, p_attrs jsonb default '{}'
@@ -84,9 +87,9 @@ begin
 end;
 $$;
 comment on function public.create_subproject is
-'Make a project inside another, as its last row; inside a template, a template. Returns it with parent_project_uuid and row_uuid.
+'Creates a project inside another project, as its last row.
 
-Attributes: description, counts_weekends, translations, assigned_person_uuid. While it has no rows it counts for nothing in the progress of the other, but keeps it from completion.
+A template gets a template. Attributes: description, counts_weekends, translations, assigned_person_uuid. Returns the new project with parent_project_uuid and row_uuid. While the new project has no rows, the project around it cannot be completed.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, TOO_DEEP.';
 grant execute on function public.create_subproject to authenticated;
@@ -107,32 +110,34 @@ begin
   v_parent := app.lock_project(p_project_uuid);
   v_child := app.lock_project(p_child_project_uuid);
   if p_project_uuid = p_child_project_uuid then
-    perform app.fail('SELF_LINK', 'A project cannot lie inside itself.', v_detail);
+    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
   end if;
   if v_parent.is_template <> v_child.is_template then
     perform app.fail(
-      'KIND_MISMATCH', 'Templates hold templates, projects hold projects.', v_detail
+      'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.', v_detail
     );
   end if;
   if exists (
     select from app.project_lineage(p_project_uuid) as lineage
     where lineage.project_uuid = p_child_project_uuid
   ) then
-    perform app.fail('WOULD_CREATE_CYCLE', 'A project would come to lie inside itself.', v_detail);
+    perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.', v_detail);
   end if;
   if exists (
     select from public.project_assignments as links
     where links.child_project_uuid = p_child_project_uuid
   ) then
-    perform app.fail('ALREADY_SUBPROJECT', 'The project lies inside another already.', v_detail);
+    perform app.fail(
+      'ALREADY_SUBPROJECT', 'The project already lies inside another. Detach it there first.', v_detail
+    );
   end if;
   return app.insert_link('subproject_linked', p_project_uuid, p_child_project_uuid);
 end;
 $$;
 comment on function public.link_subproject is
-'Put a project, with all that lies inside it, into another of its kind, as the last row. Returns it with parent_project_uuid and row_uuid.
+'Puts a project inside another project of its kind, as its last row.
 
-A completed project that takes in one that is not is reopened.
+Every project inside comes along. Returns the project with parent_project_uuid and row_uuid. A completed project is reopened if the added project is not completed.
 
 Role: Supervisor. Errors: NOT_FOUND, SELF_LINK, KIND_MISMATCH, WOULD_CREATE_CYCLE, ALREADY_SUBPROJECT, TOO_DEEP.';
 grant execute on function public.link_subproject to authenticated;
@@ -160,9 +165,9 @@ begin
 end;
 $$;
 comment on function public.detach_subproject is
-'Take a sub-project, named by its row, out of what it lies inside: it stands in lists again, with all it has. What waited for the row waits no more. Returns the project.
+'Takes a sub-project, named by its row, out of the project around it.
 
-The other is completed, if it has rows left and all are done.
+The sub-project keeps everything in it and appears in lists again. Dependencies of the row are deleted. The project around it is completed if all its remaining rows are done. Returns the sub-project.
 
 Role: Supervisor. Errors: NOT_FOUND (no such row, or the row of a task).';
 grant execute on function public.detach_subproject to authenticated;
@@ -191,7 +196,9 @@ begin
 end;
 $$;
 comment on function public.available_projects_to_link is
-'What link_subproject would take into this project, by name: of its kind, not archived, not inside another, and not what it lies inside itself.
+'Lists the projects that link_subproject accepts for this project, by name.
+
+Includes root projects of the same kind that are not archived. Excludes the project itself and every project around it.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.available_projects_to_link to authenticated;
@@ -222,9 +229,9 @@ begin
 end;
 $$;
 comment on function public.project_tree is
-'A project and all that lies inside it, as get_project returns them, each below what it lies inside and in the order of its rows: with level (0 for the first), parent_project_uuid and row_uuid.
+'Returns a project and every project inside it, as get_project does.
 
-empty: how many of its sub-projects have no rows. They count for nothing in progress_pct, but while there is one the project is not completed, even at 100.
+Each project follows the project around it, in the sequence of the rows. level is 0 for the first project. parent_project_uuid and row_uuid name the place of the others. empty counts the sub-projects without rows. They do not count in progress_pct, but they prevent completion.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.project_tree to authenticated;
@@ -250,7 +257,9 @@ begin
 end;
 $$;
 comment on function public.project_breadcrumbs is
-'The way from the root down to a project, itself included: uuid, label, is_template, archived_at.
+'Returns the path from the root down to a project.
+
+Each step has uuid, label, is_template and archived_at.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.project_breadcrumbs to authenticated;
