@@ -1,11 +1,9 @@
--- Takes away what the migration of this name creates.
-
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.get_staff_me, public.get_staff_member, public.get_staff_list, public.update_staff_member,
-public.upsert_staff_member, app.save_staff, app.staff_facts;
+public.upsert_staff_member, public.update_staff_member, public.get_staff_list, public.get_staff_me,
+public.get_staff_member, app.save_staff, app.staff_facts;
 
 commit;

@@ -1,12 +1,9 @@
--- M1 settings: what an Admin may decide, each key with its shape and its default.
---
--- Needs: M0
+-- M1 settings: what an Admin may decide: each key with its shape and its default.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
--- Tables
 create table if not exists app.setting_keys (
   key text primary key,
   shape jsonpath not null,
@@ -153,28 +150,7 @@ comment on table public.settings is
 'What has been set, and nothing else: read get_setting, which knows the defaults.';
 comment on column public.settings.store is
 'Null: every store that has no value of its own. Callers spell it global.';
-
--- Functions, internal
-create or replace function app.require_for(p_role text, p_store text)
-returns app.caller
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_caller app.caller := app.require(p_role, p_store);
-begin
-  if p_store is null and exists (
-    select from public.stores as stores where stores.code <> all(v_caller.stores)
-  ) then
-    perform app.fail(
-      'PERMISSION_DENIED', 'That concerns every store, and your account belongs to one.',
-      jsonb_build_object('stores', v_caller.stores)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.require_for is
-'As app.require, where no store means all of them: whoever belongs to one store cannot decide for every store.';
+grant select on table public.settings to authenticated;
 
 create or replace function app.setting(p_store text, p_key text)
 returns jsonb
@@ -247,7 +223,6 @@ comment on function app.check_setting is
 
 Raises BAD_INPUT for a key that does not exist and for a value of another shape, null included.';
 
--- Functions, public
 create or replace function public.get_setting(p_store text, p_key text)
 returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -297,7 +272,7 @@ declare
   v_value jsonb;
   v_old jsonb;
 begin
-  perform app.require_for('Admin', v_store);
+  perform app.require_every_store('Admin', v_store);
   if p_store is null then
     perform app.fail('BAD_INPUT', 'Say which store, or global.');
   end if;
@@ -334,7 +309,7 @@ declare
   v_store text := nullif(p_store, 'global');
   v_old jsonb;
 begin
-  perform app.require_for('Admin', v_store);
+  perform app.require_every_store('Admin', v_store);
   perform public.get_setting(p_store, p_key); -- refuses a key that does not exist
   perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
   delete from public.settings as settings
@@ -355,147 +330,10 @@ A store then follows the value for every store, else the default.
 Role: Admin. Errors: BAD_INPUT (no such store or key).';
 grant execute on function public.reset_setting to authenticated;
 
-create or replace function public.get_printing_settings(p_store text)
-returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.get_setting(p_store, 'printing_settings');
-$$;
-comment on function public.get_printing_settings is
-'How a store prints tickets, every property present.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-grant execute on function public.get_printing_settings to authenticated;
-
-create or replace function public.set_printing_settings(p_store text, p_settings jsonb)
-returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.set_setting(p_store, 'printing_settings', p_settings);
-$$;
-comment on function public.set_printing_settings is
-'Set how a store prints tickets. A property left out goes back to its default.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-grant execute on function public.set_printing_settings to authenticated;
-
-create or replace function public.get_monitor_density(p_store text)
-returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.get_setting(p_store, 'monitor.density') #>> '{}';
-$$;
-comment on function public.get_monitor_density is
-'The density of a store''s monitors: compact or cozy.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-grant execute on function public.get_monitor_density to authenticated;
-
-create or replace function public.set_monitor_density(p_store text, p_density text)
-returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
-$$;
-comment on function public.set_monitor_density is
-'Set the density of a store''s monitors: compact or cozy.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-grant execute on function public.set_monitor_density to authenticated;
-
-create or replace function public.get_flavours(p_store text)
-returns text[]
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
-$$;
-comment on function public.get_flavours is
-'The flavours of a store, in their order. Never empty.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-grant execute on function public.get_flavours to authenticated;
-
-create or replace function public.set_flavours(p_store text, p_flavours text[])
-returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
-$$;
-comment on function public.set_flavours is
-'Set the flavours of a store, at least one.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-grant execute on function public.set_flavours to authenticated;
-
-create or replace function public.get_storage_locations(p_store text)
-returns text[]
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
-$$;
-comment on function public.get_storage_locations is
-'Where a cake may stand in a store, in their order. Never empty.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-grant execute on function public.get_storage_locations to authenticated;
-
-create or replace function public.set_storage_locations(p_store text, p_locations text[])
-returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
-$$;
-comment on function public.set_storage_locations is
-'Set where a cake may stand in a store, at least one place.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-grant execute on function public.set_storage_locations to authenticated;
-
-create or replace function public.get_due_date_settings(p_store text)
-returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-  select jsonb_build_object(
-    'defaultDue', public.get_setting(p_store, 'dueDates.defaultDue'),
-    'allowedDays', public.get_setting(p_store, 'dueDates.allowedDays'),
-    'blackoutDates', public.get_setting(p_store, 'dueDates.blackoutDates')
-  );
-$$;
-comment on function public.get_due_date_settings is
-'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-grant execute on function public.get_due_date_settings to authenticated;
-
-create or replace function public.set_due_date_settings(p_store text, p_settings jsonb)
-returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform app.require_for('Admin', nullif(p_store, 'global'));
-  if jsonb_typeof(p_settings) is distinct from 'object' then
-    perform app.fail('BAD_INPUT', 'Due date settings have to be an object.');
-  end if;
-  -- in one order, so that two writers of several keys do not wait for each other
-  perform public.set_setting(p_store, 'dueDates.' || part.name, part.value)
-  from (
-    select parts.key as name, parts.value from jsonb_each(p_settings) as parts order by parts.key
-  ) as part;
-  return true;
-end;
-$$;
-comment on function public.set_due_date_settings is
-'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-grant execute on function public.set_due_date_settings to authenticated;
-
--- Triggers
 create or replace trigger settings_set_updated_at
 before update on public.settings
 for each row execute function app.set_updated_at();
 
--- Policies
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
 begin
   if not exists (select from pg_policies where policyname = 'settings_select_authenticated') then
@@ -508,9 +346,6 @@ begin
   end if;
 end;
 $$;
-
--- Grants
-grant select on table public.settings to authenticated;
 
 select app.assert_grants();
 

@@ -1,12 +1,9 @@
--- M1 staff: who is let in, as what, and for how much.
---
--- Needs: M0 M1
+-- M1 staff: staff: added, approved, paid, listed.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
--- Functions, internal
 create or replace function app.staff_facts(p_user_id uuid)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -95,7 +92,7 @@ begin
         'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
       );
     end if;
-    perform app.require_for('Admin', nullif(v_old ->> 'store', 'both'));
+    perform app.require_every_store('Admin', nullif(v_old ->> 'store', 'both'));
   end if;
 
   begin
@@ -120,7 +117,7 @@ begin
 
   v_new := app.staff_facts(p_user_id);
   -- from where they were, above, and to where they are now
-  perform app.require_for('Admin', nullif(v_new ->> 'store', 'both'));
+  perform app.require_every_store('Admin', nullif(v_new ->> 'store', 'both'));
   if p_user_id = app.uid() and exists (
     select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)
     where v_new -> power.name <> v_old -> power.name
@@ -150,7 +147,6 @@ comment on function app.save_staff is
 
 Null keeps; an empty phone or email clears. Nobody changes their own role, store, activity or approval, and an Admin of one store changes nobody beyond it. Audited with the old and the new of what changed. Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND, CONFLICT.';
 
--- Functions, public
 create or replace function public.get_staff_member(p_user_id uuid)
 returns table (
   user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,

@@ -1,6 +1,5 @@
 -- M5 scan: from whatever a scanner reads to one order.
---
--- Needs: M0 M2
+-- Needs: M4
 
 begin;
 set local lock_timeout = '5s';
@@ -11,69 +10,6 @@ values
 ('CANCELLED', 'PT409', 'The order is cancelled: nothing more is done to it.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
-
--- Functions, internal
-create or replace function app.performer(p_role text, p_store text, p_performed_by uuid)
-returns app.caller
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_caller app.caller := app.require(p_role, p_store, p_performed_by is not null);
-begin
-  if v_caller.kind = 'service' then
-    select
-      'staff', staff.user_id, staff.role,
-      case when staff.store is null then v_caller.stores else array[staff.store] end
-    into v_caller
-    from public.staff_shared as staff
-    where staff.user_id = p_performed_by and staff.is_active and staff.approved
-    and staff.role >= p_role::public.staff_role
-    and coalesce(staff.store = p_store, true);
-  end if;
-  if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
-    perform app.fail(
-      'PERMISSION_DENIED', 'Nobody works in the name of this account.',
-      jsonb_build_object('performed_by', p_performed_by)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.performer is
-'app.require for who does the work: the caller, who may be named as well; for the service the member of staff that it names, and it has to.
-
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
-
-create or replace function app.require_order(
-  p_role text, p_order_id text, p_store text default null, p_performed_by uuid default null
-)
-returns app.caller
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_store text := split_part(p_order_id, '-', 1);
-  v_caller app.caller;
-begin
-  if v_store is distinct from coalesce(p_store, v_store) or v_store = '' then
-    v_store := null;
-  end if;
-  v_caller := case
-    when p_performed_by is null then app.require(p_role, v_store)
-    else app.performer(p_role, v_store, p_performed_by)
-  end;
-  if v_store is null then
-    perform app.fail(
-      'BAD_INPUT', 'That is not the id of an order of this store.',
-      jsonb_build_object('order_id', p_order_id, 'store', p_store)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.require_order is
-'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
-
-Whether there is such an order is not asked here. With p_performed_by it is app.performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
 
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
@@ -172,7 +108,6 @@ comment on function app.resolve_scan is
 
 Read are ids (bannos-18617-A, also with the shop domain''s spelling of the store), what dockets say (#B18617-A, *B18617*), bare numbers, and JSON or a URL with one of these; case and blanks around do not count. An id is that very order; a number is every unit that has it, cancelled ones only when no other is left. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
--- Functions, public
 create or replace function public.get_order_for_scan(
   p_scan text,
   out id text,
