@@ -1,4 +1,4 @@
--- Drops what the migration of this name creates. The columns stay: V101 owns them.
+-- The columns stay, because V101 owns them.
 
 begin;
 set local lock_timeout = '5s';

@@ -1,5 +1,3 @@
--- Drops what the migration of this name creates.
-
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;

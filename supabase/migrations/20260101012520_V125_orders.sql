@@ -67,18 +67,11 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_order record;
+  v_order public.orders;
   v_project public.projects;
 begin
   perform app.require('Supervisor', app.store_of(p_order_id));
-  -- the lock lets one transaction at a time create the project
-  select orders.id, orders.product_title, orders.cancelled_at into v_order
-  from public.orders as orders
-  where orders.store = app.store_of(p_order_id) and orders.id = p_order_id
-  for no key update;
-  if not found then
-    perform app.not_found('order', 'order_id', p_order_id);
-  end if;
+  v_order := app.lock_order(p_order_id, false); -- so that one transaction creates the project
   v_project := app.project_of_order(p_order_id);
   if v_project.uuid is not null and not app.is_archived(v_project) then
     return app.describe_project(v_project) || '{"already_done": true}';
