@@ -86,7 +86,7 @@ begin
 end;
 $$;
 comment on function app.translate is
-'Returns a text in the given language. Tries the exact language, its base, the first sibling by code, then the primary text. Blank texts count as missing. Without a language it returns the primary text.';
+'Returns a text in the given language. Tries the exact language, its base, the first sibling by code, then the primary text. Blank texts count as missing. Returns the primary text if no language is given.';
 
 create or replace function app.slugify(p_text text, p_fallback text)
 returns text

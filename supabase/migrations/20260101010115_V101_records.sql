@@ -152,7 +152,7 @@ $$;
 comment on function public.list_entities is
 'Lists the lists of the catalog.
 
-Returns every list with its label in the given language and the number of its published records. Without p_status it omits trashed lists. Returns nothing while the catalog is off.
+Returns every list with its label in the given language and the number of its published records. Trashed lists are omitted unless p_status asks for them. Returns nothing while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_entities to authenticated;
@@ -178,7 +178,7 @@ $$;
 comment on function public.list_entity_data is
 'Lists the records of a list.
 
-Returns every record with its label in the given language. Without p_status it omits trashed records. Returns nothing while the catalog is off.
+Returns every record with its label in the given language. Trashed records are omitted unless p_status asks for them. Returns nothing while the catalog is off.
 
 Role: Staff.';
 grant execute on function public.list_entity_data to authenticated;

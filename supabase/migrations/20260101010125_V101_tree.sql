@@ -2,13 +2,13 @@
 --
 -- Needs: M0 M1
 --
--- Every write checks the role and locks with app.lock_project or app.lock_row. It then reads again,
--- checks, writes, and calls app.record_activity. All writes run at READ COMMITTED.
+-- An RPC that writes a project checks the role, then locks with app.lock_project or app.lock_row.
+-- It then reads again, checks, writes, and calls app.record_activity, all at READ COMMITTED.
 --
 -- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
--- projects by id, the rows, the list. Every writer shares the structure lock. Only a change of
--- roots, or of the estimate of a task, holds it exclusively. A root that a writer has found
--- therefore stays the root, and no two writers wait for each other.
+-- projects by id, the rows, the list. Every writer shares the lock on the structure. A change of
+-- roots, or of the estimate of a task, holds that lock exclusively. So a root that a writer has
+-- found stays the root.
 
 begin;
 set local lock_timeout = '5s';
@@ -259,15 +259,15 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  with recursive climbed (project_uuid, distance) as (
+  with recursive above (project_uuid, distance) as (
     select p_project_uuid, 0
     union all
-    select links.project_uuid, climbed.distance + 1
-    from climbed
+    select links.project_uuid, above.distance + 1
+    from above
     inner join public.project_assignments as links
-      on links.child_project_uuid = climbed.project_uuid
+      on links.child_project_uuid = above.project_uuid
   )
-  select climbed.project_uuid, climbed.distance from climbed;
+  select above.project_uuid, above.distance from above;
 end;
 $$;
 comment on function app.project_lineage is
@@ -329,30 +329,30 @@ begin
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.'
     );
   end if;
-  with recursive climbed (child_uuid, project_uuid, distance) as (
+  with recursive above (child_uuid, project_uuid, distance) as (
     select made.child_project_uuid, made.project_uuid, 1 from made
     where made.child_project_uuid is not null
     union all
-    select climbed.child_uuid, links.project_uuid, climbed.distance + 1
-    from climbed
+    select above.child_uuid, links.project_uuid, above.distance + 1
+    from above
     inner join public.project_assignments as links
-      on links.child_project_uuid = climbed.project_uuid
-    where climbed.project_uuid <> climbed.child_uuid and climbed.distance <= 32
+      on links.child_project_uuid = above.project_uuid
+    where above.project_uuid <> above.child_uuid and above.distance <= 32
   ),
-  sunk (child_uuid, project_uuid, distance) as (
+  below (child_uuid, project_uuid, distance) as (
     select made.child_project_uuid, made.child_project_uuid, 1 from made
     where made.child_project_uuid is not null
     union all
-    select sunk.child_uuid, links.child_project_uuid, sunk.distance + 1
-    from sunk
+    select below.child_uuid, links.child_project_uuid, below.distance + 1
+    from below
     inner join public.project_assignments as links
-      on links.project_uuid = sunk.project_uuid and links.child_project_uuid is not null
-    where sunk.distance <= 32
+      on links.project_uuid = below.project_uuid and links.child_project_uuid is not null
+    where below.distance <= 32
   )
-  select bool_or(climbed.project_uuid = climbed.child_uuid), max(climbed.distance + sunk.distance)
+  select bool_or(above.project_uuid = above.child_uuid), max(above.distance + below.distance)
   into v_cycle, v_levels
-  from climbed
-  inner join sunk on sunk.child_uuid = climbed.child_uuid;
+  from above
+  inner join below on below.child_uuid = above.child_uuid;
   if v_cycle then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.');
   end if;

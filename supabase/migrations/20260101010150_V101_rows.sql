@@ -144,7 +144,7 @@ $$;
 comment on function public.create_assignment is
 'Creates a row for a task, at the end of a project.
 
-A blank attribute follows the task from then on. The row gets the dependencies of its task. Attributes: description, estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations.
+Description and estimate follow the task while they are blank. The row gets the dependencies of its task. Attributes: description, estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
 grant execute on function public.create_assignment to authenticated;
@@ -262,7 +262,7 @@ $$;
 comment on function public.update_assignment is
 'Changes a row, except its progress.
 
-Attributes: those of create_assignment. An attribute that is left out keeps its value. Null makes the row follow its task again.
+Attributes: those of create_assignment. An attribute that is left out keeps its value. Null clears the value. Description and estimate then follow the task again.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, SUBPROJECT_ROW (the value comes from the sub-project).';
 grant execute on function public.update_assignment to authenticated;

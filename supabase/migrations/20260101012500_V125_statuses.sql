@@ -236,7 +236,7 @@ $$;
 comment on function public.current_status is
 'Returns the selected status of a project.
 
-Returns no row if nothing is selected. Before the start, it also returns no row if the record is unavailable or the catalog is off. Labels follow the rules of statuses_for.
+Returns no row if nothing is selected. Before the start, also returns no row if the record is missing or the catalog is off. Labels follow the rules of statuses_for.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.current_status to authenticated;
