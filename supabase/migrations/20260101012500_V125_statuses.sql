@@ -3,7 +3,7 @@
 -- Needs: M0 M1 V101
 --
 -- A project that has not started reads its list in the catalog, or the default list. The start
--- copies the list. From then on the project has its own statuses, tied to it by foreign key.
+-- copies the list. From then on the project has its own statuses, and selects one of them.
 
 begin;
 set local lock_timeout = '5s';
