@@ -128,7 +128,7 @@ begin
 end;
 $$;
 comment on function app.reorder_tasks is
-'Sorts these tasks into the given sequence within the positions that they hold. Returns the number of tasks found.';
+'Sorts these tasks into the given sequence. They share the positions that they hold now. Returns the number of tasks found.';
 
 create or replace function app.forbid_task_cycles()
 returns trigger

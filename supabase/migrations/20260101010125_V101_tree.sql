@@ -81,7 +81,7 @@ comment on column public.projects.position is
 comment on column public.projects.status_entity_uuid is
 'The list that the statuses come from. Null means the default list. In a started project, a change copies the new list. A deleted list leaves the copied statuses alone.';
 comment on column public.projects.current_status_slug is
-'The selected status. Before the start it names a record of the list. That record may be missing for a while.';
+'The selected status. Before the start it names a record of the list. That record may be missing.';
 comment on column public.projects.external_id is
 'The name of the project in another system, such as the id of an order.';
 comment on column public.projects.settings is

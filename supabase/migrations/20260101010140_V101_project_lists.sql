@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reorder_projects is
-'Sorts these projects into the given sequence within the positions that they hold. Returns the number of projects found.';
+'Sorts these projects into the given sequence. They share the positions that they hold now. Returns the number of projects found.';
 
 create or replace function public.list_projects(
   p_templates boolean default false, p_archived text default 'false', p_status text default 'all',

@@ -72,7 +72,7 @@ begin
 end;
 $$;
 comment on function app.reorder_rows is
-'Sorts these rows of a locked project into the given sequence within the positions that they hold. Returns the number of rows found.';
+'Sorts these rows of a locked project into the given sequence. They share the positions that they hold now. Returns the number of rows found.';
 
 create or replace function public.complete_assignment(p_row_uuid uuid)
 returns jsonb
