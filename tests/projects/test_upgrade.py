@@ -90,6 +90,23 @@ def test_v125_goes_and_leaves_v101_as_it_was(v101: str) -> None:
         api("start_project", api.project())
 
 
+def test_v125_applies_again_after_its_down_scripts(v101: str) -> None:
+    migrate(v101, "V125")
+    with psycopg.connect(v101) as db:
+        api, running, *_ = filled(db)
+        api("set_status_entity", running, api("create_default_status_entity")["uuid"])
+        api("set_current_status", running, "planned")
+    for path in sorted(DOWN.glob("*_V125_*.sql"), reverse=True):
+        run(v101, path)
+
+    migrate(v101, "V125")
+
+    with psycopg.connect(v101) as db:
+        api = Caller(db, api.account)
+        api("recement_project_statuses", running)
+        assert api("set_current_status", running, "planned")["status"]["slug"] == "planned"
+
+
 def run(dsn: str, path: Path) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(path.read_bytes())
