@@ -271,7 +271,7 @@ def test_a_completed_project_that_is_emptied_stays_completed(api: Caller, projec
 def test_a_project_without_rows_is_not_completed(api: Caller, project: str, db: Connection) -> None:
     api("start_project", project)
 
-    db.execute("select app.settle_projects(array[%s]::uuid[])", (project,))
+    db.execute("select app.update_completion(array[%s]::uuid[])", (project,))
 
     assert api.get(project)["state"] == "running"
 

@@ -1,6 +1,7 @@
-"""Applying V125 to a database that already holds projects."""
+"""V125 and V127 onto a database that already holds projects."""
 
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from bakehouse.migrations import apply
 from bakehouse.migrations.files import discover
 from postgres import Server
 from projects.callers import Caller, caller, switch
+from rows import value
 
 DOWN = postgres.MIGRATIONS.with_name("down")
 
@@ -90,6 +92,23 @@ def test_rolling_back_v125_leaves_v101_as_it_was(v101: str) -> None:
         api("start_project", api.project())
 
 
+def test_v125_applies_again_after_its_down_scripts(v101: str) -> None:
+    migrate(v101, "V125")
+    with psycopg.connect(v101) as db:
+        api, running, *_ = filled(db)
+        api("set_status_entity", running, api("create_default_status_entity")["uuid"])
+        api("set_current_status", running, "planned")
+    for path in sorted(DOWN.glob("*_V125_*.sql"), reverse=True):
+        run(v101, path)
+
+    migrate(v101, "V125")
+
+    with psycopg.connect(v101) as db:
+        api = Caller(db, api.account)
+        api("recement_project_statuses", running)
+        assert api("set_current_status", running, "planned")["status"]["slug"] == "planned"
+
+
 def run(dsn: str, path: Path) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(path.read_bytes())
@@ -111,3 +130,41 @@ def columns_and_functions(dsn: str) -> list[str]:
             """
         ).fetchall()
     return [" ".join(str(row[0]).split()) for row in found]
+
+
+WITHOUT_SUBPROJECTS: LiteralString = """
+alter table public.project_assignments drop column child_project_uuid cascade;
+alter table public.project_assignments alter column task_uuid set not null;
+"""
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["new database", "older V101"])
+def test_v127_brings_the_column_of_subprojects_where_it_is_missing(v101: str, older: bool) -> None:
+    migrate(v101, "M0", "M1", "V101", "V125")
+    with psycopg.connect(v101) as db:
+        filled(db)
+        if older:
+            db.execute(WITHOUT_SUBPROJECTS)
+
+    migrate(v101, "V127")
+
+    with psycopg.connect(v101) as db:
+        shape = db.execute(
+            """
+            select
+              (select confdeltype::text from pg_constraint
+                where conname = 'project_assignments_child_project_fkey'),
+              (select not attnotnull from pg_attribute
+                where attrelid = 'public.project_assignments'::regclass
+                and attname = 'task_uuid'),
+              (select indisunique and indpred is not null from pg_index
+                where indexrelid = 'public.project_assignments_child_project_key'::regclass)
+            """
+        ).fetchone()
+        assert shape == ("r", True, True)
+        assert value(db, "select count(*) from public.project_assignments") == 3
+        with pytest.raises(psycopg.errors.CheckViolation, match="task_xor_child"):
+            db.execute(
+                "insert into public.project_assignments (project_uuid, position) "
+                "select uuid, 9 from public.projects"
+            )
