@@ -111,7 +111,7 @@ class Client:
             if isinstance(answer, float):
                 wait = answer
             elif not isinstance(answer, dict):
-                raise Failed(f"{shop.store}: the answer is not a JSON object")
+                raise Failed(f"{shop.store}: an answer that is not a JSON object")
             elif not answer.get("errors"):
                 return dict(answer["data"])
             elif _is_throttled(answer):
@@ -141,7 +141,7 @@ class Client:
             reason = getattr(error, "reason", error)
             raise Failed(f"{shop.store}: no answer ({type(reason).__name__})") from None
         except ValueError:
-            raise Failed(f"{shop.store}: the answer is not JSON") from None
+            raise Failed(f"{shop.store}: an answer that is not JSON") from None
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
