@@ -26,3 +26,8 @@ def session(code: str) -> list[tuple[str, str]]:
     """Each command after a `$`, with the output shown below it."""
     parts = re.split(r"^\$ (.*)\n", code, flags=re.MULTILINE)[1:]
     return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def section(page: str, title: str) -> str:
+    """What stands below a heading, up to the next heading of its level."""
+    return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]

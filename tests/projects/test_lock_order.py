@@ -10,9 +10,10 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from bakehouse import database, environment, reference
+from bakehouse import database, reference
 from bakehouse.database import Connection
 from bakehouse.reference import Example
+from docs.dev_data import dev_database
 from servers import Server
 from support import value, values
 
@@ -98,13 +99,10 @@ STEPS = [
 @pytest.fixture(scope="module")
 def shop(server: Server, template: str) -> Iterator[str]:
     """The DSN of a database with the dev data, and something for every call to lock."""
-    name = server.copy(template)
-    with psycopg.connect(server.dsn(name), autocommit=True) as conn:
-        environment.mark(conn, environment.Settings("dev"))
-        conn.execute((ROOT / "supabase" / "seed_dev.sql").read_bytes())
-        conn.execute(PREPARE.encode())
-    yield server.dsn(name)
-    server.drop(name)
+    with dev_database(server, template) as dsn:
+        with psycopg.connect(dsn) as conn:
+            conn.execute(PREPARE.encode())
+        yield dsn
 
 
 @pytest.fixture(scope="module")
