@@ -1,0 +1,39 @@
+"""The examples of docs/conventions.md work."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bakehouse import environment
+from bakehouse.database import Connection, connect
+from docs import pages
+from docs.pages import ROOT
+from tool import Project
+
+SQL = pages.blocks(pages.read("docs/conventions.md"), "sql")
+FILES = [code for code in SQL if code.startswith("-- M")]
+
+
+def test_the_files_apply_and_roll_back(tmp_path: Path, clone: str) -> None:
+    shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
+    project = Project(tmp_path)
+    with connect(clone, "tests") as conn:
+        environment.mark(conn, environment.Settings("dev"))
+    for code in FILES:
+        title = code.splitlines()[0].strip("- ").partition(":")[0]
+        made = project.run("migrate", "new", *title.split())
+        (tmp_path / made.out.split()[0]).write_text(code)
+
+    ran = project.run("migrate", "up", url=clone)
+
+    assert len(FILES) == 2
+    assert (ran.code, ran.out) == (0, "applied 2 migrations\n"), ran.err
+
+
+@pytest.mark.parametrize("code", [code for code in SQL if code not in FILES])
+def test_the_statement_runs_twice(db: Connection, code: str) -> None:
+    db.execute("set local role bakehouse_owner")
+
+    for _ in range(2):
+        db.execute(code.encode())

@@ -1,0 +1,74 @@
+"""Every link of a page leads somewhere, and every command that a page shows exists."""
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from docs import pages
+from docs.pages import ROOT
+from tool import Project
+
+# each command with its options, in code; a word in capitals stands for a value
+COMMAND = re.compile(r"bakehouse ((?:[a-z]+ )?[a-z]+(?: [^`\n#|]*)?)")
+
+
+@pytest.mark.parametrize("path", pages.PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def shown(page: str) -> set[str]:
+    """The commands in blocks and in code within a line."""
+    code = [
+        *re.findall(r"`([^`\n]+)`", page),
+        *re.findall(r"^(?: {4,}|\$ )(.*)$", page, re.MULTILINE),
+    ]
+    return {found.strip() for one in code for found in COMMAND.findall(one)}
+
+
+@cache
+def help_of(*words: str) -> str:
+    ran = Project(ROOT).run(*words, "--help")
+    return ran.out if ran.code == 0 else ""
+
+
+@pytest.mark.parametrize("path", pages.WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_option_exists(path: Path) -> None:
+    wrong = []
+    for command in sorted(shown(path.read_text())):
+        words = shlex.split(command, comments=True)
+        name = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+        text = help_of(*name) or help_of(*name[:1])
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if not text or any(option not in text for option in options):
+            wrong.append(command)
+
+    assert wrong == []
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", pages.read("Makefile"), re.MULTILINE))
+    named = {
+        target
+        for path in pages.WRITTEN
+        for target in re.findall(r"(?:`|^    )make ([a-z-]+)", path.read_text(), re.MULTILINE)
+    }
+
+    assert named
+    assert named <= targets
