@@ -1,5 +1,3 @@
--- Takes away what the migration of this name creates.
-
 begin;
 set local lock_timeout = '5s';
 
@@ -18,10 +16,8 @@ $$;
 set local role bakehouse_owner;
 
 drop function if exists
-public.set_webhook_secret(text, text), public.set_shop_token(text, text), app.resume_ingest(),
-app.pause_ingest(timestamptz, text), app.ingest_paused(),
-app.set_shop_secret(text, text, text), app.is_secret(text), app.keep_shop_secret(text, text, text),
-app.shop_secret(text, text);
+public.set_webhook_secret, public.set_shop_token, app.resume_ingest, app.pause_ingest,
+app.ingest_paused, app.set_shop_secret, app.is_secret, app.keep_shop_secret, app.shop_secret;
 drop table if exists app.ingest_pause, private.shop_tokens;
 
 commit;

@@ -6,14 +6,10 @@ set local role bakehouse_owner;
 
 drop view if exists app.published_records;
 drop function if exists
-public.restore_entity_data(uuid), public.trash_entity_data(uuid),
-public.reorder_entity_data(uuid, uuid[]), public.update_entity_data(uuid, jsonb),
-public.create_entity_data(uuid, text, jsonb), public.list_entity_data(uuid, text, text),
-public.delete_entity(uuid), public.restore_entity(uuid), public.trash_entity(uuid),
-public.reorder_entities(uuid[]), public.update_entity(uuid, jsonb),
-public.create_entity(text, text, jsonb), public.list_entities(text, text),
-app.set_record_status(uuid, text[], text, text), app.set_entity_status(uuid, text[], text, text),
-app.lock_record(uuid), app.lock_entity(uuid), app.free_slug(text, text[]),
-app.require_catalog(text), app.catalog_on();
+public.restore_entity_data, public.trash_entity_data, public.reorder_entity_data,
+public.update_entity_data, public.create_entity_data, public.list_entity_data, public.delete_entity,
+public.restore_entity, public.trash_entity, public.reorder_entities, public.update_entity,
+public.create_entity, public.list_entities, app.set_record_status, app.set_entity_status,
+app.lock_record, app.lock_entity, app.free_slug, app.require_catalog, app.catalog_on;
 
 commit;

@@ -5,7 +5,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.apply_template_dependencies(uuid), public.remove_dependency(uuid, uuid),
-public.add_dependency(uuid, uuid);
+public.apply_template_dependencies, public.remove_dependency, public.add_dependency;
 
 commit;

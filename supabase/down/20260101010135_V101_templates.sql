@@ -4,7 +4,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-drop function if exists
-public.create_project_from_template(uuid, text, jsonb), app.clone_rows(uuid, uuid);
+drop function if exists public.create_project_from_template, app.clone_rows;
 
 commit;

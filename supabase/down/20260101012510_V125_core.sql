@@ -5,8 +5,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
-app.move_selection(), app.record_selection() cascade;
+app.inherit_statuses, app.cement_project, app.require_started, app.drop_selection,
+app.move_selection, app.record_selection cascade;
 do $$
 begin
   if to_regclass('public.projects') is not null then
@@ -14,7 +14,7 @@ begin
     returns boolean
     language sql
     stable
-    set search_path = ''
+    set search_path = pg_catalog, pg_temp
     as $body$
       select p_status is null;
     $body$;
@@ -24,7 +24,6 @@ begin
 end;
 $$;
 drop function if exists
-app.recement(uuid), app.copy_statuses(uuid), app.statuses_of(uuid[], text, boolean),
-app.default_list(), app.safe_color(jsonb);
+app.recement, app.copy_statuses, app.statuses_of, app.default_list, app.safe_color;
 
 commit;

@@ -5,7 +5,6 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-public.create_project_from_order(text, uuid), public.get_project_for_order(text, text),
-app.order_project(text);
+public.create_project_from_order, public.get_project_for_order, app.order_project;
 
 commit;

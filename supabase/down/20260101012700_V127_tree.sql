@@ -5,8 +5,7 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.check_subprojects(), app.roll_up(), app.recount_changed_tasks(),
-app.recount_changed_projects() cascade;
+app.check_subprojects, app.roll_up, app.recount_changed_tasks, app.recount_changed_projects cascade;
 do $$
 declare
   v_row record;
@@ -43,7 +42,7 @@ create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   -- later the snapshot would be older than the lock, and a check after it would see the past
@@ -122,7 +121,7 @@ create or replace function app.is_archived(p_project public.projects)
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   return p_project.archived_at is not null;
@@ -135,7 +134,7 @@ create or replace function app.settle_projects(p_projects uuid[])
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_change record;
@@ -168,7 +167,7 @@ comment on function app.settle_projects(uuid[]) is
 create or replace function app.settle_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 begin
   perform app.settle_projects(array(select distinct rows.project_uuid from rows));
@@ -181,7 +180,7 @@ comment on function app.settle_rows() is
 create or replace function app.settle_changed_rows()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_projects uuid[] := array(
@@ -211,7 +210,7 @@ comment on function app.settle_changed_rows() is
   drop constraint if exists project_assignments_estimate_check,
   drop constraint if exists project_assignments_slider_check,
   drop column if exists child_project_uuid; -- with its constraints and indexes
-  drop function if exists app.add_up(public.project_assignments[], public.project_assignments[]);
+  drop function if exists app.add_up;
   if to_regclass('app.error_codes') is not null then
     delete from app.error_codes as codes
     where codes.code in (
@@ -221,8 +220,7 @@ comment on function app.settle_changed_rows() is
   end if;
 end;
 $$;
-drop function if exists
-app.recount_projects(uuid[]), app.project_lineage(uuid), app.lock_forest(boolean);
+drop function if exists app.recount_projects, app.project_lineage, app.lock_forest;
 drop table if exists app.project_sums;
 
 commit;

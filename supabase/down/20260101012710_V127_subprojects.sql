@@ -24,7 +24,7 @@ create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
   -- one statement: foreign keys, cycles and completion are seen to once, when all of it is there
   with pairs as materialized (
@@ -58,7 +58,7 @@ create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
@@ -79,7 +79,7 @@ returns jsonb
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $body$
 declare
   v_row public.project_assignments;
@@ -101,9 +101,7 @@ Role: Supervisor. Errors: NOT_FOUND.';
 end;
 $$;
 drop function if exists
-public.project_breadcrumbs(uuid, text), public.project_tree(uuid, text),
-public.available_projects_to_link(uuid, text), public.detach_subproject(uuid),
-public.link_subproject(uuid, uuid), public.create_subproject(uuid, text, jsonb),
-app.insert_link(text, uuid, uuid);
+public.project_breadcrumbs, public.project_tree, public.available_projects_to_link,
+public.detach_subproject, public.link_subproject, public.create_subproject, app.insert_link;
 
 commit;

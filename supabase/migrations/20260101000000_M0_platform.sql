@@ -1,8 +1,4 @@
 -- M0 platform: the schemas, and the one role that owns everything in them.
---
--- Creates: schemas extensions, app, private; extensions pgcrypto, pg_trgm; role bakehouse_owner
--- Needs: nothing
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -40,7 +36,6 @@ set local role bakehouse_owner;
 comment on schema app is 'Internal functions and tables. Never exposed through the API.';
 comment on schema private is 'Pay and secrets. No API role can look in.';
 
--- Grants
 revoke all on schema app, private from public, anon, authenticated, service_role;
 grant usage on schema app to authenticated, service_role; -- policies call helpers there
 -- not limited to a schema: the EXECUTE of PUBLIC is a global default

@@ -1,16 +1,9 @@
--- M1 settings: what an Admin may decide, each key with its shape and its default.
---
--- Creates: app.setting_keys, public.settings, app.require_for, app.setting, app.check_setting, and
---          the settings RPCs: get_settings, get_setting, set_setting, reset_setting, and a getter
---          and a setter each for printing, monitor density, flavours, storage and due dates
--- Needs: M0
--- Re-run: safe, each statement converges
+-- M1 settings: what an Admin may decide: each key with its shape and its default.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
--- Tables
 create table if not exists app.setting_keys (
   key text primary key,
   shape jsonpath not null,
@@ -157,36 +150,11 @@ comment on table public.settings is
 'What has been set, and nothing else: read get_setting, which knows the defaults.';
 comment on column public.settings.store is
 'Null: every store that has no value of its own. Callers spell it global.';
-
--- Functions, internal
-create or replace function app.require_for(p_role text, p_store text)
-returns app.caller
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_caller app.caller := app.require(p_role, p_store);
-begin
-  if p_store is null and exists (
-    select from public.stores as stores where stores.code <> all(v_caller.stores)
-  ) then
-    perform app.fail(
-      'PERMISSION_DENIED', 'That concerns every store, and your account belongs to one.',
-      jsonb_build_object('stores', v_caller.stores)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.require_for(text, text) is
-'As app.require, where no store means all of them: whoever belongs to one store cannot decide for every store.';
+grant select on table public.settings to authenticated;
 
 create or replace function app.setting(p_store text, p_key text)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_value jsonb;
@@ -213,16 +181,14 @@ begin
   return v_value;
 end;
 $$;
-comment on function app.setting(text, text) is
+comment on function app.setting is
 'The value in force: the store''s own, else the one for every store, else the default. Never null.
 
 A null store asks for the value of every store. Raises BAD_INPUT for a key that does not exist.';
 
 create or replace function app.check_setting(p_key text, p_value jsonb)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key app.setting_keys;
@@ -252,18 +218,14 @@ begin
   return null;
 end;
 $$;
-comment on function app.check_setting(text, jsonb) is
+comment on function app.check_setting is
 'The value as it may be stored. One that comes as JSON inside a string, as old clients send it, is unwrapped.
 
 Raises BAD_INPUT for a key that does not exist and for a value of another shape, null included.';
 
--- Functions, public
 create or replace function public.get_setting(p_store text, p_key text)
 returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', nullif(p_store, 'global'));
@@ -273,17 +235,15 @@ begin
   return app.setting(nullif(p_store, 'global'), p_key);
 end;
 $$;
-comment on function public.get_setting(text, text) is
+comment on function public.get_setting is
 'One setting of a store, or of every store (global): what has been set, else the default.
 
 Role: Staff. Errors: BAD_INPUT (no such store or key).';
+grant execute on function public.get_setting to authenticated;
 
 create or replace function public.get_settings(p_store text)
 returns table (store text, key text, value jsonb, created_at timestamptz)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', nullif(p_store, 'global'));
@@ -295,19 +255,17 @@ begin
   order by keys.key;
 end;
 $$;
-comment on function public.get_settings(text) is
+comment on function public.get_settings is
 'Every setting of a store, or of every store (global), with the value in force.
 
 created_at is null where the store has set nothing itself.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_settings to authenticated;
 
 create or replace function public.set_setting(p_store text, p_key text, p_value jsonb)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'global');
@@ -335,19 +293,17 @@ begin
   return true;
 end;
 $$;
-comment on function public.set_setting(text, text, jsonb) is
+comment on function public.set_setting is
 'Set a setting for a store, or with global for every store that has no value of its own.
 
 For Admins of the store; global for Admins of every store. Audited with the old value, null for none. The same value again changes nothing. Null is refused: reset_setting goes back to the default.
 
 Role: Admin. Errors: BAD_INPUT (no such store or key, wrong shape).';
+grant execute on function public.set_setting to authenticated;
 
 create or replace function public.reset_setting(p_store text, p_key text)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := nullif(p_store, 'global');
@@ -366,174 +322,18 @@ begin
   return true;
 end;
 $$;
-comment on function public.reset_setting(text, text) is
+comment on function public.reset_setting is
 'Take back what was set for a store, or with global for every store. False: nothing was.
 
 A store then follows the value for every store, else the default.
 
 Role: Admin. Errors: BAD_INPUT (no such store or key).';
+grant execute on function public.reset_setting to authenticated;
 
-create or replace function public.get_printing_settings(p_store text)
-returns jsonb
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-  select public.get_setting(p_store, 'printing_settings');
-$$;
-comment on function public.get_printing_settings(text) is
-'How a store prints tickets, every property present.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-
-create or replace function public.set_printing_settings(p_store text, p_settings jsonb)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-  select public.set_setting(p_store, 'printing_settings', p_settings);
-$$;
-comment on function public.set_printing_settings(text, jsonb) is
-'Set how a store prints tickets. A property left out goes back to its default.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-
-create or replace function public.get_monitor_density(p_store text)
-returns text
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-  select public.get_setting(p_store, 'monitor.density') #>> '{}';
-$$;
-comment on function public.get_monitor_density(text) is
-'The density of a store''s monitors: compact or cozy.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-
-create or replace function public.set_monitor_density(p_store text, p_density text)
-returns boolean
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-  select public.set_setting(p_store, 'monitor.density', to_jsonb(p_density));
-$$;
-comment on function public.set_monitor_density(text, text) is
-'Set the density of a store''s monitors: compact or cozy.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-
-create or replace function public.get_flavours(p_store text)
-returns text[]
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'flavours')));
-$$;
-comment on function public.get_flavours(text) is
-'The flavours of a store, in their order. Never empty.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-
-create or replace function public.set_flavours(p_store text, p_flavours text[])
-returns boolean
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-  select public.set_setting(p_store, 'flavours', to_jsonb(p_flavours));
-$$;
-comment on function public.set_flavours(text, text[]) is
-'Set the flavours of a store, at least one.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-
-create or replace function public.get_storage_locations(p_store text)
-returns text[]
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-  select array(select jsonb_array_elements_text(public.get_setting(p_store, 'storage_locations')));
-$$;
-comment on function public.get_storage_locations(text) is
-'Where a cake may stand in a store, in their order. Never empty.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-
-create or replace function public.set_storage_locations(p_store text, p_locations text[])
-returns boolean
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-  select public.set_setting(p_store, 'storage_locations', to_jsonb(p_locations));
-$$;
-comment on function public.set_storage_locations(text, text[]) is
-'Set where a cake may stand in a store, at least one place.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-
-create or replace function public.get_due_date_settings(p_store text)
-returns jsonb
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-  select jsonb_build_object(
-    'defaultDue', public.get_setting(p_store, 'dueDates.defaultDue'),
-    'allowedDays', public.get_setting(p_store, 'dueDates.allowedDays'),
-    'blackoutDates', public.get_setting(p_store, 'dueDates.blackoutDates')
-  );
-$$;
-comment on function public.get_due_date_settings(text) is
-'When orders of a store may be due: defaultDue, allowedDays (Monday to Sunday), blackoutDates.
-
-Role: Staff. Errors: BAD_INPUT (no such store).';
-
-create or replace function public.set_due_date_settings(p_store text, p_settings jsonb)
-returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-begin
-  perform app.require_for('Admin', nullif(p_store, 'global'));
-  if jsonb_typeof(p_settings) is distinct from 'object' then
-    perform app.fail('BAD_INPUT', 'Due date settings have to be an object.');
-  end if;
-  -- in one order, so that two writers of several keys do not wait for each other
-  perform public.set_setting(p_store, 'dueDates.' || part.name, part.value)
-  from (
-    select parts.key as name, parts.value from jsonb_each(p_settings) as parts order by parts.key
-  ) as part;
-  return true;
-end;
-$$;
-comment on function public.set_due_date_settings(text, jsonb) is
-'Set when orders of a store may be due: defaultDue, allowedDays, blackoutDates. All given are set or none; those left out stay.
-
-Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
-
--- Triggers
 create or replace trigger settings_set_updated_at
 before update on public.settings
 for each row execute function app.set_updated_at();
 
--- Policies
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
 begin
   if not exists (select from pg_policies where policyname = 'settings_select_authenticated') then
@@ -546,30 +346,6 @@ begin
   end if;
 end;
 $$;
-
--- Grants
-revoke all on table app.setting_keys, public.settings
-from public, anon, authenticated, service_role;
-revoke all on function
-app.require_for(text, text), app.setting(text, text), app.check_setting(text, jsonb),
-public.get_setting(text, text), public.get_settings(text),
-public.set_setting(text, text, jsonb), public.reset_setting(text, text),
-public.get_printing_settings(text), public.set_printing_settings(text, jsonb),
-public.get_monitor_density(text), public.set_monitor_density(text, text),
-public.get_flavours(text), public.set_flavours(text, text[]),
-public.get_storage_locations(text), public.set_storage_locations(text, text[]),
-public.get_due_date_settings(text), public.set_due_date_settings(text, jsonb)
-from public, anon, authenticated, service_role;
-grant select on table public.settings to authenticated;
-grant execute on function
-public.get_setting(text, text), public.get_settings(text),
-public.set_setting(text, text, jsonb), public.reset_setting(text, text),
-public.get_printing_settings(text), public.set_printing_settings(text, jsonb),
-public.get_monitor_density(text), public.set_monitor_density(text, text),
-public.get_flavours(text), public.set_flavours(text, text[]),
-public.get_storage_locations(text), public.set_storage_locations(text, text[]),
-public.get_due_date_settings(text), public.set_due_date_settings(text, jsonb)
-to authenticated;
 
 select app.assert_grants();
 

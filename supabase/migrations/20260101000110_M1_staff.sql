@@ -1,20 +1,12 @@
--- M1 staff: who is let in, as what, and for how much.
---
--- Creates: app.staff_facts, app.save_staff, public.get_staff_me, public.get_staff_member,
---          public.get_staff_list, public.update_staff_member, public.upsert_staff_member
--- Needs: M0 M1
--- Re-run: safe, each statement converges
+-- M1 staff: staff: added, approved, paid, listed.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
--- Functions, internal
 create or replace function app.staff_facts(p_user_id uuid)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -30,7 +22,7 @@ begin
   );
 end;
 $$;
-comment on function app.staff_facts(uuid) is
+comment on function app.staff_facts is
 'What an Admin decides about a member of staff, pay included. Null: there is nobody of that id.';
 
 create or replace function app.save_staff(
@@ -46,9 +38,7 @@ create or replace function app.save_staff(
   p_hourly_rate numeric default null
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wrong text[];
@@ -152,23 +142,17 @@ begin
   end if;
 end;
 $$;
-comment on function app.save_staff(
-  uuid, boolean, text, text, text, text, text, boolean, boolean, numeric
-) is
+comment on function app.save_staff is
 'Change a member of staff, or add one: the part that update_staff_member and upsert_staff_member share.
 
 Null keeps; an empty phone or email clears. Nobody changes their own role, store, activity or approval, and an Admin of one store changes nobody beyond it. Audited with the old and the new of what changed. Errors: PERMISSION_DENIED, BAD_INPUT, NOT_FOUND, CONFLICT.';
 
--- Functions, public
 create or replace function public.get_staff_member(p_user_id uuid)
 returns table (
   user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
   email text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff');
@@ -190,20 +174,18 @@ begin
   end if;
 end;
 $$;
-comment on function public.get_staff_member(uuid) is
+comment on function public.get_staff_member is
 'One member of staff: oneself, or for Supervisors anyone of their stores. Store both: every store.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.get_staff_member to authenticated;
 
 create or replace function public.get_staff_me()
 returns table (
   user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
   email text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff');
@@ -213,10 +195,11 @@ begin
   from public.get_staff_member(v_caller.user_id) as me;
 end;
 $$;
-comment on function public.get_staff_me() is
+comment on function public.get_staff_me is
 'Who the caller is. Store both: every store.
 
 Role: Staff.';
+grant execute on function public.get_staff_me to authenticated;
 
 create or replace function public.get_staff_list(
   p_role text default null, p_is_active boolean default true
@@ -226,10 +209,7 @@ returns table (
   approved boolean, phone text, email text, hourly_rate numeric, last_login timestamptz,
   created_at timestamptz, updated_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Supervisor');
@@ -251,12 +231,13 @@ begin
   order by staff.full_name, staff.user_id;
 end;
 $$;
-comment on function public.get_staff_list(text, boolean) is
+comment on function public.get_staff_list is
 'The staff of the caller''s stores by name, for Supervisors; hourly_rate is null but for Admins.
 
 A null role or activity asks for all.
 
 Role: Supervisor. Errors: BAD_INPUT (no such role).';
+grant execute on function public.get_staff_list to authenticated;
 
 create or replace function public.update_staff_member(
   p_user_id uuid,
@@ -268,10 +249,7 @@ create or replace function public.update_staff_member(
   p_phone text default null
 )
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -281,14 +259,13 @@ begin
   );
 end;
 $$;
-comment on function public.update_staff_member(
-  uuid, text, text, numeric, boolean, boolean, text
-) is
+comment on function public.update_staff_member is
 'Change a member of staff, for Admins: let them in (p_approved), promote, pay, deactivate.
 
 Null keeps, an empty phone clears it. Nobody changes their own role, activity or approval, so an Admin always remains, also when two demote each other at once. Audited with old and new.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.update_staff_member to authenticated;
 
 create or replace function public.upsert_staff_member(
   p_user_id uuid,
@@ -300,10 +277,7 @@ create or replace function public.upsert_staff_member(
   p_is_active boolean default null
 )
 returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', nullif(p_store, 'both'));
@@ -314,28 +288,13 @@ begin
   return p_user_id;
 end;
 $$;
-comment on function public.upsert_staff_member(
-  uuid, text, text, text, text, text, boolean
-) is
+comment on function public.upsert_staff_member is
 'Add the account of somebody who signed up, or change one, for Admins. Store both: every store.
 
 Somebody new needs a name and a store, is Staff unless p_role says more, and has no rights until update_staff_member approves them. Null keeps, an empty phone or email clears it; else as update_staff_member. The first Admin is a row that the migration role inserts.
 
 Role: Admin. Errors: BAD_INPUT, CONFLICT (the email is taken).';
-
--- Grants
-revoke all on function
-app.staff_facts(uuid),
-app.save_staff(uuid, boolean, text, text, text, text, text, boolean, boolean, numeric),
-public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
-public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),
-public.upsert_staff_member(uuid, text, text, text, text, text, boolean)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.get_staff_member(uuid), public.get_staff_me(), public.get_staff_list(text, boolean),
-public.update_staff_member(uuid, text, text, numeric, boolean, boolean, text),
-public.upsert_staff_member(uuid, text, text, text, text, text, boolean)
-to authenticated;
+grant execute on function public.upsert_staff_member to authenticated;
 
 select app.assert_grants();
 

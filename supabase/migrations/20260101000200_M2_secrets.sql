@@ -1,10 +1,5 @@
--- M2 secrets: what Shopify trusts us with, and the switch that holds its webhooks back.
---
--- Creates: private.shop_tokens, app.ingest_pause, app.shop_secret, app.keep_shop_secret,
---          app.is_secret, app.set_shop_secret, app.ingest_paused, app.pause_ingest,
---          app.resume_ingest, public.set_shop_token, public.set_webhook_secret
--- Needs: M0
--- Re-run: safe, each statement converges
+-- M2 secrets: the secrets of the shops, and the pause that holds webhooks back.
+-- Needs: M0 M1
 
 begin;
 set local lock_timeout = '5s';
@@ -24,7 +19,6 @@ $$;
 
 set local role bakehouse_owner;
 
--- Tables
 create table if not exists private.shop_tokens (
   store text not null references public.stores (code),
   kind text not null check (kind in ('webhook', 'token')),
@@ -46,15 +40,12 @@ alter table app.ingest_pause enable row level security;
 comment on table app.ingest_pause is 'Webhooks are held back while its one row says so.';
 comment on column app.ingest_pause.until is 'When it ends by itself. Null: not before resume_ingest.';
 
--- Functions, internal
 do $$
 begin
   if to_regclass('vault.decrypted_secrets') is not null then
     create or replace function app.shop_secret(p_store text, p_kind text)
     returns text
-    language plpgsql
-    stable
-    set search_path = ''
+    language plpgsql stable set search_path = pg_catalog, pg_temp
     as $body$
     begin
       return (
@@ -67,9 +58,7 @@ begin
 
     create or replace function app.keep_shop_secret(p_store text, p_kind text, p_secret text)
     returns void
-    language plpgsql
-    volatile
-    set search_path = ''
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
     as $body$
     declare
       v_name text := format('bakehouse_%s_%s', p_store, p_kind);
@@ -87,9 +76,7 @@ begin
   else
     create or replace function app.shop_secret(p_store text, p_kind text)
     returns text
-    language plpgsql
-    stable
-    set search_path = ''
+    language plpgsql stable set search_path = pg_catalog, pg_temp
     as $body$
     begin
       return (
@@ -101,9 +88,7 @@ begin
 
     create or replace function app.keep_shop_secret(p_store text, p_kind text, p_secret text)
     returns void
-    language plpgsql
-    volatile
-    set search_path = ''
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
     as $body$
     begin
       insert into private.shop_tokens (store, kind, secret)
@@ -115,29 +100,25 @@ begin
   end if;
 end;
 $$;
-comment on function app.shop_secret(text, text) is
+comment on function app.shop_secret is
 'A store''s secret of a kind (webhook, token), null when none is set: from Vault under bakehouse_<store>_<kind>, else from private.shop_tokens.';
-comment on function app.keep_shop_secret(text, text, text) is
+comment on function app.keep_shop_secret is
 'Keep a store''s secret in place of the one before, where app.shop_secret finds it.';
 
 create or replace function app.is_secret(p_text text)
 returns boolean
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
 end;
 $$;
-comment on function app.is_secret(text) is
+comment on function app.is_secret is
 'Whether this could be a secret of Shopify: 20 to 500 visible characters, no spaces.';
 
 create or replace function app.set_shop_secret(p_store text, p_kind text, p_secret text)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', p_store);
@@ -150,14 +131,12 @@ begin
   perform app.audit('set_shop_secret', p_store, p_kind);
 end;
 $$;
-comment on function app.set_shop_secret(text, text, text) is
+comment on function app.set_shop_secret is
 'The body of the two public setters: an Admin of the store, a plausible secret, and an audit row without it.';
 
 create or replace function app.ingest_paused()
 returns boolean
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('bakehouse ingest'));
@@ -166,14 +145,12 @@ begin
   );
 end;
 $$;
-comment on function app.ingest_paused() is
+comment on function app.ingest_paused is
 'Whether webhooks are held back. Who asks is waited for by pause_ingest until their transaction ends.';
 
 create or replace function app.pause_ingest(p_until timestamptz, p_reason text)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock(hashtext('bakehouse ingest'));
@@ -185,16 +162,14 @@ begin
   );
 end;
 $$;
-comment on function app.pause_ingest(timestamptz, text) is
+comment on function app.pause_ingest is
 'Hold webhooks back until a moment (null: until resume_ingest), for a reason. Shopify delivers them again later.
 
 Waits for deliveries under way: once it commits, none is half done.';
 
 create or replace function app.resume_ingest()
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from app.ingest_pause where only_row;
@@ -203,52 +178,35 @@ begin
   end if;
 end;
 $$;
-comment on function app.resume_ingest() is 'Let webhooks in again. Harmless when they are.';
+comment on function app.resume_ingest is 'Let webhooks in again. Harmless when they are.';
 
--- Functions, public
 create or replace function public.set_shop_token(p_store text, p_token text)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.set_shop_secret(p_store, 'token', p_token);
 end;
 $$;
-comment on function public.set_shop_token(text, text) is
+comment on function public.set_shop_token is
 'Set a store''s Shopify Admin API token. No RPC gives it back.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
+grant execute on function public.set_shop_token to authenticated;
 
 create or replace function public.set_webhook_secret(p_store text, p_secret text)
 returns void
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.set_shop_secret(p_store, 'webhook', p_secret);
 end;
 $$;
-comment on function public.set_webhook_secret(text, text) is
+comment on function public.set_webhook_secret is
 'Set the secret that signs a store''s webhooks. No RPC gives it back.
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
-
--- Grants
-revoke all on table private.shop_tokens, app.ingest_pause
-from public, anon, authenticated, service_role;
-revoke all on function
-app.shop_secret(text, text), app.keep_shop_secret(text, text, text), app.is_secret(text),
-app.set_shop_secret(text, text, text), app.ingest_paused(), app.pause_ingest(timestamptz, text),
-app.resume_ingest(), public.set_shop_token(text, text), public.set_webhook_secret(text, text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.set_shop_token(text, text), public.set_webhook_secret(text, text)
-to authenticated;
+grant execute on function public.set_webhook_secret to authenticated;
 
 select app.assert_grants();
 

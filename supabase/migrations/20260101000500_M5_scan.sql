@@ -1,8 +1,5 @@
 -- M5 scan: from whatever a scanner reads to one order.
---
--- Creates: app.performer, app.require_order, app.resolve_scan, public.get_order_for_scan
--- Needs: M0 M2
--- Re-run: safe, each statement converges
+-- Needs: M4
 
 begin;
 set local lock_timeout = '5s';
@@ -14,78 +11,9 @@ values
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
--- Functions, internal
-create or replace function app.performer(p_role text, p_store text, p_performed_by uuid)
-returns app.caller
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_caller app.caller := app.require(p_role, p_store, p_performed_by is not null);
-begin
-  if v_caller.kind = 'service' then
-    select
-      'staff', staff.user_id, staff.role,
-      case when staff.store is null then v_caller.stores else array[staff.store] end
-    into v_caller
-    from public.staff_shared as staff
-    where staff.user_id = p_performed_by and staff.is_active and staff.approved
-    and staff.role >= p_role::public.staff_role
-    and coalesce(staff.store = p_store, true);
-  end if;
-  if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
-    perform app.fail(
-      'PERMISSION_DENIED', 'Nobody works in the name of this account.',
-      jsonb_build_object('performed_by', p_performed_by)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.performer(text, text, uuid) is
-'app.require for who does the work: the caller, who may be named as well; for the service the member of staff that it names, and it has to.
-
-Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
-
-create or replace function app.require_order(
-  p_role text, p_order_id text, p_store text default null, p_performed_by uuid default null
-)
-returns app.caller
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  v_store text := split_part(p_order_id, '-', 1);
-  v_caller app.caller;
-begin
-  if v_store is distinct from coalesce(p_store, v_store) or v_store = '' then
-    v_store := null;
-  end if;
-  v_caller := case
-    when p_performed_by is null then app.require(p_role, v_store)
-    else app.performer(p_role, v_store, p_performed_by)
-  end;
-  if v_store is null then
-    perform app.fail(
-      'BAD_INPUT', 'That is not the id of an order of this store.',
-      jsonb_build_object('order_id', p_order_id, 'store', p_store)
-    );
-  end if;
-  return v_caller;
-end;
-$$;
-comment on function app.require_order(text, text, text, uuid) is
-'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
-
-Whether there is such an order is not asked here. With p_performed_by it is app.performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
-
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- to plan for each call takes ten times as long
 as $$
 declare
@@ -175,12 +103,11 @@ begin
   return v_fits #>> '{0,id}';
 end;
 $$;
-comment on function app.resolve_scan(app.caller, text) is
+comment on function app.resolve_scan is
 'The id of the one order that a scanner means, among the stores of the caller.
 
 Read are ids (bannos-18617-A, also with the shop domain''s spelling of the store), what dockets say (#B18617-A, *B18617*), bare numbers, and JSON or a URL with one of these; case and blanks around do not count. An id is that very order; a number is every unit that has it, cancelled ones only when no other is left. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
--- Functions, public
 create or replace function public.get_order_for_scan(
   p_scan text,
   out id text,
@@ -207,10 +134,7 @@ create or replace function public.get_order_for_scan(
   out packing_complete_ts timestamptz,
   out cancelled_at timestamptz
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -233,19 +157,13 @@ begin
   where orders.store = split_part(v_id, '-', 1) and orders.id = v_id;
 end;
 $$;
-comment on function public.get_order_for_scan(text) is
+comment on function public.get_order_for_scan is
 'The one order that a scanner has read: an id, a docket''s #B18617, a bare number, or a QR code with one of these.
 
 One object. A number that fits several orders is refused with AMBIGUOUS_SCAN, and DETAIL has them as candidates: id, product_title, size, stage. A cancelled order is found by its id, or when no other has its number.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND, AMBIGUOUS_SCAN.';
-
--- Grants
-revoke all on function
-app.performer(text, text, uuid), app.require_order(text, text, text, uuid),
-app.resolve_scan(app.caller, text), public.get_order_for_scan(text)
-from public, anon, authenticated, service_role;
-grant execute on function public.get_order_for_scan(text) to authenticated;
+grant execute on function public.get_order_for_scan to authenticated;
 
 select app.assert_grants();
 

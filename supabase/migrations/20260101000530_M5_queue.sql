@@ -1,29 +1,21 @@
--- M5 queue: what there is to do, what is done, and how much of it.
+-- M5 queue: the orders that are still to be made.
+-- Needs: M4
 --
--- Creates: public.get_queue, public.get_unassigned_list, public.get_orders_for_dashboard,
---          public.get_complete, public.get_queue_stats, public.get_unassigned_counts,
---          public.get_staff_order_counts
--- Needs: M0 M2
--- Re-run: safe, each statement converges
---
--- Every list is sorted by one text that ends with the id (orders.queue_key, or made alike), so a
--- page goes on from that of its last row, whatever has moved meanwhile. The two lists are planned
--- for the filters at hand: what is not asked for drops out of the statement before that, and what
--- remains finds the index that is sorted as asked.
+-- Every list is sorted by one text that ends with the id (orders.queue_key, or one like it). So a
+-- page continues behind the key of its last row, even when other orders have moved. A list is
+-- planned for the filters of the call: a filter that is not given drops out of the statement
+-- before planning, and the rest finds the index that is sorted as asked.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
--- Functions, internal
 create or replace function app.check_page(
   p_offset integer, p_limit integer, p_sort_by text, p_sorts text[], p_sort_order text,
   p_after text
 )
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wrong text[] := array_remove(array[
@@ -45,10 +37,9 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_page(integer, integer, text, text[], text, text) is
+comment on function app.check_page is
 'Refuse a page that cannot be: a negative offset, no rows, an unknown sort, or a page_key that belongs to another sort. Raises BAD_INPUT.';
 
--- Functions, public
 create or replace function public.get_queue(
   p_store text default null,
   p_stage text default null,
@@ -74,10 +65,7 @@ returns table (
   covering_start_ts timestamptz, decorating_start_ts timestamptz, cancelled_at timestamptz,
   needs_attention text, total_count bigint, total_capped boolean, page_size integer, page_key text
 )
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
 set random_page_cost = 0.01 -- open orders are in memory: what costs is how many are looked at
 set seq_page_cost = 0.01
@@ -225,9 +213,7 @@ begin
   limit v_size;
 end;
 $$;
-comment on function public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-) is
+comment on function public.get_queue is
 'The orders there is work on, most urgent first: by priority, due date, size, number and id.
 
 Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date; an order without one is not between them. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
@@ -235,6 +221,7 @@ Without the complete (get_complete), the cancelled, and those sold over the coun
 A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_queue to authenticated, service_role;
 
 create or replace function public.get_unassigned_list(
   p_store text default null,
@@ -243,10 +230,7 @@ create or replace function public.get_unassigned_list(
   p_offset integer default 0
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff', p_store, true);
@@ -257,19 +241,17 @@ begin
   ) as queue;
 end;
 $$;
-comment on function public.get_unassigned_list(text, text, integer, integer) is
+comment on function public.get_unassigned_list is
 'The rows of get_queue that nobody is assigned to, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
+grant execute on function public.get_unassigned_list to authenticated, service_role;
 
 create or replace function public.get_orders_for_dashboard(
   p_store text default null, p_period text default 'week'
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
@@ -295,276 +277,11 @@ begin
   ) as queue;
 end;
 $$;
-comment on function public.get_orders_for_dashboard(text, text) is
+comment on function public.get_orders_for_dashboard is
 'The rows of get_queue that are due today, within a week or within a month, and those overdue, by due date, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
-
-create or replace function public.get_complete(
-  p_store text default null,
-  p_start_date date default null,
-  p_end_date date default null,
-  p_search text default null,
-  p_offset integer default 0,
-  p_limit integer default 50,
-  p_sort_by text default 'completed_at',
-  p_sort_order text default 'DESC',
-  p_after text default null,
-  p_storage text default null
-)
-returns table (
-  id text, order_number integer, product_title text, size text, customer_name text, storage text,
-  priority text, delivery_method text, due_date date, packing_complete_ts timestamptz,
-  assignee_name text, store text, total_count bigint, total_capped boolean, page_size integer,
-  page_key text
-)
-language plpgsql
-stable
-security definer
-set search_path = ''
-set plan_cache_mode = 'auto'
-as $$
-declare
-  v_caller app.caller := app.require('Staff', p_store, true);
-  v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
-  v_offset integer := coalesce(p_offset, 0);
-  v_size integer := least(coalesce(p_limit, 50), 1000);
-  v_sort text := lower(coalesce(nullif(p_sort_by, ''), 'completed_at'));
-  v_order text := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
-  v_backwards boolean := v_order = 'DESC';
-  v_after text := substr(p_after, length(v_sort) + 2);
-  v_storage text := nullif(p_storage, '');
-  v_pattern text := app.search_pattern(p_search);
-  v_from text;
-  v_to text;
-  v_ids text[];
-  v_total bigint;
-  v_most integer := case when p_after is null then 1001 else v_size end;
-begin
-  perform app.check_page(
-    v_offset, v_size, v_sort, '{completed_at, due_date, customer_name, product_title}', v_order,
-    p_after
-  );
-  -- the widest of the stores' days, for the index; each order by the day of its own store
-  select
-    min(app.moment_key(
-      greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone
-    )),
-    max(app.moment_key(
-      (least(p_end_date, '9999-12-30') + 1)::timestamp at time zone stores.time_zone
-    ))
-  into v_from, v_to
-  from public.stores as stores
-  where stores.code = any(v_stores);
-  if v_pattern is not null then
-    v_ids := app.find_ids(v_pattern, false, 10000);
-    if v_ids is null then
-      v_most := v_size + 1;
-    else
-      v_pattern := null;
-    end if;
-  elsif p_after is null and p_start_date is null and p_end_date is null and v_storage is null then
-    select coalesce(sum(tally.orders), 0) into v_total
-    from app.order_tally as tally
-    where tally.store = any(v_stores) and tally.stage = 'Complete';
-    v_most := v_size;
-  end if;
-
-  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
-  return query
-  with hits as materialized (
-    select
-      keyed.id, keyed.order_number, keyed.product_title, keyed.size, keyed.customer_name,
-      keyed.storage, keyed.priority, keyed.delivery_method, keyed.due_date,
-      keyed.packing_complete_ts, keyed.assignee_id, keyed.store, keyed.sort_key
-    from (
-      select
-        orders.id, orders.shopify_order_number as order_number, orders.product_title, orders.size,
-        orders.customer_name, orders.storage, orders.priority, orders.delivery_method,
-        orders.due_date, orders.packing_complete_ts, orders.assignee_id, orders.store,
-        case v_sort
-          when 'completed_at' then app.moment_key(orders.packing_complete_ts) || ' ' || orders.id
-          when 'due_date' then substr(orders.queue_key, 3)
-          when 'customer_name' then
-            coalesce(lower(orders.customer_name), U&'\+10FFFF') || E'\n' || orders.id
-          when 'product_title' then
-            coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
-        end collate "C" as sort_key
-      from public.orders as orders
-      where orders.store = any(v_stores)
-      and orders.stage = 'Complete' and orders.cancelled_at is null and not orders.is_pos
-      and (v_storage is null or orders.storage = v_storage)
-      and (
-        p_start_date is null
-        or (app.moment_key(orders.packing_complete_ts) || ' ' || orders.id) collate "C" >= v_from
-      )
-      and (
-        p_end_date is null
-        or (app.moment_key(orders.packing_complete_ts) || ' ' || orders.id) collate "C" < v_to
-      )
-      and (
-        p_start_date is null and p_end_date is null
-        or (orders.packing_complete_ts at time zone (
-          select stores.time_zone from public.stores as stores where stores.code = orders.store
-        ))::date between coalesce(p_start_date, '-infinity') and coalesce(p_end_date, 'infinity')
-      )
-      and (v_ids is null or orders.id = any((select v_ids)::text[]))
-      and (v_pattern is null or (
-        select known.words from app.order_words as known
-        where known.store = orders.store and known.id = orders.id and not known.is_open
-      ) like v_pattern)
-    ) as keyed
-    where v_after is null
-    or case when v_backwards then keyed.sort_key < v_after else keyed.sort_key > v_after end
-    order by
-      case when v_backwards then keyed.sort_key end desc,
-      case when not v_backwards then keyed.sort_key end
-    offset v_offset
-    limit v_most
-  )
-  select
-    hits.id, hits.order_number, hits.product_title, hits.size, hits.customer_name, hits.storage,
-    app.priority_label(hits.priority), hits.delivery_method, hits.due_date,
-    hits.packing_complete_ts, staff.full_name, hits.store,
-    case
-      when p_after is null then coalesce(v_total, v_offset + (select count(*) from hits))
-    end,
-    p_after is null and v_total is null and (select count(*) from hits) = v_most,
-    v_size, v_sort || ':' || hits.sort_key
-  from hits
-  left join public.staff_shared as staff on staff.user_id = hits.assignee_id
-  order by
-    case when v_backwards then hits.sort_key end desc,
-    case when not v_backwards then hits.sort_key end
-  limit v_size;
-end;
-$$;
-comment on function public.get_complete(
-  text, date, date, text, integer, integer, text, text, text, text
-) is
-'The orders that are done, latest first. Without the cancelled and those sold over the counter.
-
-The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search and pages are those of get_queue. total_count is exact without filters but the store; with others it looks 1,001 orders ahead, or just beyond the page in a search that fits more than 10,000, and total_capped says that there may be more.
-
-Role: Staff or service_role. Errors: BAD_INPUT.';
-
-create or replace function public.get_queue_stats(p_store text default null)
-returns table (
-  total_orders bigint, completed_orders bigint, in_production bigint, unassigned_orders bigint,
-  filling_count bigint, covering_count bigint, decorating_count bigint, packing_count bigint
-)
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_caller app.caller := app.require('Staff', p_store, true);
-begin
-  return query
-  with places as (
-    select
-      tally.stage, tally.orders, tally.stage <> 'Complete' and tally.assignee_id is null as is_free
-    from app.order_tally as tally
-    where tally.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
-  ),
-  sums as (
-    select places.stage, places.is_free, sum(places.orders)::bigint as orders
-    from places
-    group by places.stage, places.is_free
-  )
-  select
-    coalesce(sum(sums.orders), 0)::bigint,
-    coalesce(max(sums.orders) filter (where sums.stage = 'Complete'), 0),
-    coalesce(sum(sums.orders) filter (where sums.stage <> 'Complete' and not sums.is_free), 0)
-      ::bigint,
-    coalesce(sum(sums.orders) filter (where sums.is_free), 0)::bigint,
-    coalesce(max(sums.orders) filter (where sums.stage = 'Filling' and not sums.is_free), 0),
-    coalesce(max(sums.orders) filter (where sums.stage = 'Covering' and not sums.is_free), 0),
-    coalesce(max(sums.orders) filter (where sums.stage = 'Decorating' and not sums.is_free), 0),
-    coalesce(max(sums.orders) filter (where sums.stage = 'Packing' and not sums.is_free), 0)
-  from sums;
-end;
-$$;
-comment on function public.get_queue_stats(text) is
-'How many orders stand where, one row. total_orders is completed_orders, in_production and unassigned_orders together.
-
-in_production is what somebody is assigned to, and the stages'' counts are its parts. The cancelled and those sold over the counter do not count. No store means every store of the caller.
-
-Role: Staff or service_role.';
-
-create or replace function public.get_unassigned_counts(p_store text default null)
-returns table (stage text, count bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_caller app.caller := app.require('Staff', p_store, true);
-begin
-  return query
-  select stages.stage::text, coalesce(sum(places.orders), 0)::bigint
-  from unnest(enum_range(null::public.stage_type)) as stages (stage)
-  left join app.order_tally as places
-    on places.stage = stages.stage and places.assignee_id is null
-    and places.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
-  where stages.stage <> 'Complete'
-  group by stages.stage
-  order by stages.stage;
-end;
-$$;
-comment on function public.get_unassigned_counts(text) is
-'How many orders at each stage nobody is assigned to, a row for every stage before Complete.
-
-No store means every store of the caller.
-
-Role: Staff or service_role.';
-
-create or replace function public.get_staff_order_counts()
-returns table (user_id uuid, order_count bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  v_caller app.caller := app.require('Staff', null, true);
-begin
-  return query
-  select places.assignee_id, sum(places.orders)::bigint
-  from app.order_tally as places
-  where places.store = any(v_caller.stores) and places.assignee_id is not null
-  group by places.assignee_id
-  having sum(places.orders) > 0
-  order by places.assignee_id;
-end;
-$$;
-comment on function public.get_staff_order_counts() is
-'How many orders each member of staff is at work on, in the stores of the caller. Who has none is not listed.
-
-Role: Staff or service_role.';
-
--- Grants
-revoke all on function
-app.check_page(integer, integer, text, text[], text, text),
-public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-),
-public.get_unassigned_list(text, text, integer, integer),
-public.get_orders_for_dashboard(text, text),
-public.get_complete(text, date, date, text, integer, integer, text, text, text, text),
-public.get_queue_stats(text), public.get_unassigned_counts(text), public.get_staff_order_counts()
-from public, anon, authenticated, service_role;
-grant execute on function
-public.get_queue(
-  text, text, uuid, text, text, text, integer, integer, text, text, text, date, date, boolean
-),
-public.get_unassigned_list(text, text, integer, integer),
-public.get_orders_for_dashboard(text, text),
-public.get_complete(text, date, date, text, integer, integer, text, text, text, text),
-public.get_queue_stats(text), public.get_unassigned_counts(text), public.get_staff_order_counts()
-to authenticated, service_role;
+grant execute on function public.get_orders_for_dashboard to authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,11 +1,6 @@
 -- V101 tables: projects, their rows and what waits for what; the library of tasks; the catalog.
 --
--- Creates: public.translations, public.slug, public.duration_unit, public.entities,
---          public.entity_data, public.project_tasks, public.project_task_dependencies,
---          public.projects, public.project_assignments, public.project_dependencies,
---          public.activities
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 --
 -- What V125 and V127 build on, and what they replace, is listed at the top of V101_core.
 
@@ -340,13 +335,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table
-public.entities, public.entity_data, public.project_tasks, public.project_task_dependencies,
-public.projects, public.project_assignments, public.project_dependencies, public.activities
-from public, anon, authenticated, service_role;
-revoke all on sequence
-public.entities_position_seq, public.project_tasks_position_seq, public.projects_position_seq
-from public, anon, authenticated, service_role;
 grant select on table
 public.entities, public.entity_data, public.project_tasks, public.project_task_dependencies,
 public.projects, public.project_assignments, public.project_dependencies, public.activities

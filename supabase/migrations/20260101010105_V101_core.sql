@@ -1,13 +1,6 @@
 -- V101 core: what every write to projects goes through, and what V125 and V127 build on.
 --
--- Creates: app.translate, app.slugify, app.check_attrs, app.refuse_row, app.record_activity,
---          app.lock_project_trees, app.lock_project, app.lock_row, app.find_project,
---          app.duration_hours, app.row_hours, app.root_projects, app.project_rows,
---          app.project_summaries, app.is_archived, app.project_state, app.has_status,
---          app.settle_projects, app.settle_rows, app.settle_changed_rows, app.forbid_cycles,
---          app.forbid_task_cycles, app.check_order, app.check_strategy, app.take_places
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 --
 -- Every write: the caller's role, then app.lock_project (or lock_row), then the row read again,
 -- checked and written, then app.record_activity. Nobody calls settle_projects: triggers do.
@@ -42,9 +35,7 @@ create or replace function app.translate(
   p_primary text, p_translations jsonb, p_field text, p_language text
 )
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_language is null or p_translations = '{}' then
@@ -69,14 +60,12 @@ begin
   );
 end;
 $$;
-comment on function app.translate(text, jsonb, text, text) is
+comment on function app.translate is
 'What a field says in a language: that language exactly, else its base, else the first sibling by code, else the primary text. Blank counts as missing; null asks for the primary text.';
 
 create or replace function app.slugify(p_text text, p_fallback text)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_roman constant jsonb := '{
@@ -105,15 +94,13 @@ begin
   );
 end;
 $$;
-comment on function app.slugify(text, text) is
+comment on function app.slugify is
 'The slug of a title: lower case, romanised (Latin, Cyrillic, Greek), single hyphens; the fallback where nothing is left, as of an emoji.';
 
 -- Functions, internal: what a caller hands in
 create or replace function app.check_attrs(p_attrs jsonb, variadic p_allowed text[])
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(p_attrs) is distinct from 'object' then
@@ -127,14 +114,12 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_attrs(jsonb, text[]) is
+comment on function app.check_attrs is
 'Refuse what is no object, or has a key that is not allowed: nothing is dropped in silence. Raises BAD_INPUT.';
 
 create or replace function app.refuse_row(p_sqlstate text, p_constraint text, p_message text)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.fail(
@@ -144,7 +129,7 @@ begin
   );
 end;
 $$;
-comment on function app.refuse_row(text, text, text) is
+comment on function app.refuse_row is
 'What a table refuses, as a refusal to the caller: CONFLICT for a duplicate, else BAD_INPUT.';
 
 -- Functions, internal: the record of a write
@@ -153,9 +138,7 @@ create or replace function app.record_activity(
   p_module text default 'projects', p_mode text default 'manual'
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.activities (
@@ -169,15 +152,13 @@ begin
   )));
 end;
 $$;
-comment on function app.record_activity(text, text, uuid, jsonb, text, text) is
+comment on function app.record_activity is
 'Write down what the caller is doing, and tell listeners once it is committed. Listeners get ids alone.';
 
 -- Functions, internal: locks
 create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- later the snapshot would be older than the lock, and a check after it would see the past
@@ -191,14 +172,12 @@ begin
   for no key update;
 end;
 $$;
-comment on function app.lock_project_trees(uuid[]) is
+comment on function app.lock_project_trees is
 'Lock these projects, in id order: one writer at a time. Look at them only after it, in a statement of its own.';
 
 create or replace function app.lock_project(p_project_uuid uuid)
 returns public.projects
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -214,14 +193,12 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.lock_project(uuid) is
+comment on function app.lock_project is
 'Lock a project for writing, and how it is now. Raises NOT_FOUND.';
 
 create or replace function app.lock_row(p_row_uuid uuid)
 returns public.project_assignments
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -236,14 +213,12 @@ begin
   return v_row;
 end;
 $$;
-comment on function app.lock_row(uuid) is
+comment on function app.lock_row is
 'Lock the project of a row for writing, and how the row is now. Raises NOT_FOUND.';
 
 create or replace function app.find_project(p_project_uuid uuid)
 returns public.projects
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -258,16 +233,14 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.find_project(uuid) is 'A project, for reading. Raises NOT_FOUND.';
+comment on function app.find_project is 'A project, for reading. Raises NOT_FOUND.';
 
 -- Functions, internal: what a row and a project amount to
 create or replace function app.duration_hours(
   p_amount numeric, p_unit text, p_counts_weekends boolean
 )
 returns numeric
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(case
@@ -284,16 +257,14 @@ begin
   end, 0);
 end;
 $$;
-comment on function app.duration_hours(numeric, text, boolean) is
+comment on function app.duration_hours is
 'An estimate in hours: of work, or of the calendar where weekends count. Without amount or unit none.';
 
 create or replace function app.row_hours(
   p_amount numeric, p_unit text, p_task_amount numeric, p_task_unit text, p_counts_weekends boolean
 )
 returns numeric
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -303,7 +274,7 @@ begin
   end;
 end;
 $$;
-comment on function app.row_hours(numeric, text, numeric, text, boolean) is
+comment on function app.row_hours is
 'The hours of a row: its own estimate where it has both amount and unit, else that of its task.';
 
 create or replace view app.root_projects
@@ -366,22 +337,18 @@ comment on view app.project_summaries is
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.archived_at is not null;
 end;
 $$;
-comment on function app.is_archived(public.projects) is
+comment on function app.is_archived is
 'Whether a project is out of the lists.';
 
 create or replace function app.project_state(p_project public.projects)
 returns text
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -395,26 +362,22 @@ begin
   end;
 end;
 $$;
-comment on function app.project_state(public.projects) is
+comment on function app.project_state is
 'Archived, template, completed, running, overdue, scheduled or setup: the first that fits.';
 
 create or replace function app.has_status(p_project public.projects, p_status text)
 returns boolean
-language sql
-stable
-set search_path = ''
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select p_status is null;
 $$;
-comment on function app.has_status(public.projects, text) is
+comment on function app.has_status is
 'Whether the project has this status selected; null: none. Here none ever has.';
 
 -- Functions, internal: what follows from a write
 create or replace function app.settle_projects(p_projects uuid[])
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_change record;
@@ -441,26 +404,24 @@ begin
   end loop;
 end;
 $$;
-comment on function app.settle_projects(uuid[]) is
+comment on function app.settle_projects is
 'Complete the projects whose rows are all done, and reopen those with a row that is not. One without rows stays as it is.';
 
 create or replace function app.settle_rows()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.settle_projects(array(select distinct rows.project_uuid from rows));
   return null;
 end;
 $$;
-comment on function app.settle_rows() is
+comment on function app.settle_rows is
 'Trigger: rows added or removed settle their projects, in the same transaction.';
 
 create or replace function app.settle_changed_rows()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_projects uuid[] := array(
@@ -482,13 +443,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.settle_changed_rows() is
+comment on function app.settle_changed_rows is
 'Trigger: rows that are further, or estimated otherwise, settle their projects, in the same transaction.';
 
 create or replace function app.forbid_cycles()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.lock_project_trees(array(select made.project_uuid from made));
@@ -508,13 +468,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.forbid_cycles() is
+comment on function app.forbid_cycles is
 'Trigger: no row waits for itself, however far around. Under the lock of the project.';
 
 create or replace function app.forbid_task_cycles()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -537,15 +496,13 @@ begin
   return null;
 end;
 $$;
-comment on function app.forbid_task_cycles() is
+comment on function app.forbid_task_cycles is
 'Trigger: no task of the library waits for itself, however far around. One writer at a time.';
 
 -- Functions, internal: places in an order
 create or replace function app.check_order(p_uuids uuid[])
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_uuids is null or cardinality(p_uuids) > 1000 then
@@ -556,14 +513,12 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_order(uuid[]) is
+comment on function app.check_order is
 'Refuse no list, and one that is too long, as it was sent: a client gone wrong. Raises BAD_INPUT.';
 
 create or replace function app.check_strategy(p_strategy text)
 returns void
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_strategy is null or p_strategy not in (
@@ -575,14 +530,12 @@ begin
   end if;
 end;
 $$;
-comment on function app.check_strategy(text) is
+comment on function app.check_strategy is
 'Refuse what is no way to sort. Raises BAD_INPUT.';
 
 create or replace function app.take_places(p_wanted uuid[], p_found uuid[], p_positions integer[])
 returns table (uuid uuid, place integer)
-language sql
-immutable
-set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   select ordered.uuid, places.position
   from (
@@ -596,7 +549,7 @@ as $$
     from unnest(p_positions) as slots (position)
   ) as places on places.rank = ordered.rank;
 $$;
-comment on function app.take_places(uuid[], uuid[], integer[]) is
+comment on function app.take_places is
 'Who gets which place when these take each other''s places in the order wanted. Whatever else is in the list keeps its own; of a double the last counts.';
 
 -- Triggers
@@ -627,22 +580,6 @@ for each statement execute function app.append_only();
 create or replace trigger project_task_dependencies_keep
 before update on public.project_task_dependencies
 for each statement execute function app.append_only();
-
--- Grants
-revoke all on table app.root_projects, app.project_rows, app.project_summaries
-from public, anon, authenticated, service_role;
-revoke all on function
-app.translate(text, jsonb, text, text), app.slugify(text, text), app.check_attrs(jsonb, text[]),
-app.refuse_row(text, text, text), app.check_order(uuid[]), app.check_strategy(text),
-app.take_places(uuid[], uuid[], integer[]),
-app.record_activity(text, text, uuid, jsonb, text, text), app.lock_project_trees(uuid[]),
-app.lock_project(uuid), app.lock_row(uuid), app.find_project(uuid),
-app.duration_hours(numeric, text, boolean),
-app.row_hours(numeric, text, numeric, text, boolean), app.is_archived(public.projects),
-app.project_state(public.projects), app.has_status(public.projects, text),
-app.settle_projects(uuid[]), app.settle_rows(), app.settle_changed_rows(), app.forbid_cycles(),
-app.forbid_task_cycles()
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

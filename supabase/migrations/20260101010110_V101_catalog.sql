@@ -1,10 +1,6 @@
 -- V101 catalog: lists of records that an application may offer to choose from.
 --
--- Creates: app.published_records, app.catalog_on, app.require_catalog, app.free_slug,
---          app.lock_entity, app.lock_record, app.set_entity_status, app.set_record_status, and
---          the RPCs that list, create, change, order, trash and restore lists and records
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -31,21 +27,17 @@ comment on view app.published_records is
 -- Functions, internal
 create or replace function app.catalog_on()
 returns boolean
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.setting(null, 'entities_enabled')::boolean;
 end;
 $$;
-comment on function app.catalog_on() is 'Whether the catalog is in use.';
+comment on function app.catalog_on is 'Whether the catalog is in use.';
 
 create or replace function app.require_catalog(p_role text)
 returns app.caller
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require(p_role);
@@ -56,14 +48,12 @@ begin
   return v_caller;
 end;
 $$;
-comment on function app.require_catalog(text) is
+comment on function app.require_catalog is
 'As app.require, and the catalog has to be on. Raises CATALOG_UNAVAILABLE.';
 
 create or replace function app.free_slug(p_slug text, p_taken text[])
 returns text
-language sql
-immutable
-set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   select p_slug || case when numbers.n > 1 then '-' || numbers.n else '' end
   from generate_series(1, cardinality(p_taken) + 1) as numbers (n)
@@ -71,14 +61,12 @@ as $$
   order by numbers.n
   limit 1;
 $$;
-comment on function app.free_slug(text, text[]) is
+comment on function app.free_slug is
 'The slug, or with -2, -3 and so on the first that is not taken.';
 
 create or replace function app.lock_entity(p_entity_uuid uuid)
 returns public.entities
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities;
@@ -94,14 +82,12 @@ begin
   return v_entity;
 end;
 $$;
-comment on function app.lock_entity(uuid) is
+comment on function app.lock_entity is
 'Lock a list for writing it or its records, and how it is now. Raises NOT_FOUND.';
 
 create or replace function app.lock_record(p_record_uuid uuid)
 returns public.entity_data
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_record public.entity_data;
@@ -122,16 +108,14 @@ begin
   return v_record;
 end;
 $$;
-comment on function app.lock_record(uuid) is
+comment on function app.lock_record is
 'Lock the list of a record for writing, and how the record is now. Raises NOT_FOUND.';
 
 create or replace function app.set_entity_status(
   p_entity_uuid uuid, p_from text[], p_to text, p_event text
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities := app.lock_entity(p_entity_uuid);
@@ -148,16 +132,14 @@ begin
   return to_jsonb(v_entity) || jsonb_build_object('already_done', not v_moves);
 end;
 $$;
-comment on function app.set_entity_status(uuid, text[], text, text) is
+comment on function app.set_entity_status is
 'Trash or restore a list. Raises NOT_FOUND.';
 
 create or replace function app.set_record_status(
   p_record_uuid uuid, p_from text[], p_to text, p_event text
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_record public.entity_data := app.lock_record(p_record_uuid);
@@ -181,7 +163,7 @@ exception
     return null;
 end;
 $$;
-comment on function app.set_record_status(uuid, text[], text, text) is
+comment on function app.set_record_status is
 'Trash or restore a record. Raises NOT_FOUND, and CONFLICT when its slug has been taken since.';
 
 -- Functions, public: lists
@@ -189,10 +171,7 @@ create or replace function public.list_entities(
   p_status text default null, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -211,21 +190,19 @@ begin
   order by entities.position;
 end;
 $$;
-comment on function public.list_entities(text, text) is
+comment on function public.list_entities is
 'The lists of the catalog in their order, each with its label in a language and the number of its published records.
 
 Without p_status all but the trashed ones. None while the catalog is off.
 
 Role: Staff.';
+grant execute on function public.list_entities to authenticated;
 
 create or replace function public.create_entity(
   p_name text, p_display_name text, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -264,19 +241,17 @@ exception
     return null;
 end;
 $$;
-comment on function public.create_entity(text, text, jsonb) is
+comment on function public.create_entity is
 'Add a list to the catalog, at the end. Its name is for programs: 2 to 50 of a-z, 0-9 and _.
 
 Attributes: display_name_plural (else the display name), description, icon, status (draft, published, archived), fields_definition, settings, translations.
 
 Role: Supervisor. Errors: BAD_INPUT, CONFLICT (the name is taken), CATALOG_UNAVAILABLE.';
+grant execute on function public.create_entity to authenticated;
 
 create or replace function public.update_entity(p_entity_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.entities;
@@ -314,17 +289,15 @@ exception
     return null;
 end;
 $$;
-comment on function public.update_entity(uuid, jsonb) is
+comment on function public.update_entity is
 'Change a list, its name included. Attributes as create_entity; those left out stay, null clears.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the name is taken), CATALOG_UNAVAILABLE.';
+grant execute on function public.update_entity to authenticated;
 
 create or replace function public.reorder_entities(p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -351,17 +324,15 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function public.reorder_entities(uuid[]) is
+comment on function public.reorder_entities is
 'Put these lists in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing.
 
 Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids), CATALOG_UNAVAILABLE.';
+grant execute on function public.reorder_entities to authenticated;
 
 create or replace function public.trash_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -370,17 +341,15 @@ begin
   );
 end;
 $$;
-comment on function public.trash_entity(uuid) is
+comment on function public.trash_entity is
 'Take a list out of use; restore_entity brings it back with all its records. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
+grant execute on function public.trash_entity to authenticated;
 
 create or replace function public.restore_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -389,17 +358,15 @@ begin
   );
 end;
 $$;
-comment on function public.restore_entity(uuid) is
+comment on function public.restore_entity is
 'Bring a trashed list back, as published. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
+grant execute on function public.restore_entity to authenticated;
 
 create or replace function public.delete_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity public.entities;
@@ -419,20 +386,18 @@ begin
   return to_jsonb(v_entity);
 end;
 $$;
-comment on function public.delete_entity(uuid) is
+comment on function public.delete_entity is
 'Delete a trashed list and its records for good. Returns what it was.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (it is not in the trash), CATALOG_UNAVAILABLE.';
+grant execute on function public.delete_entity to authenticated;
 
 -- Functions, public: records
 create or replace function public.list_entity_data(
   p_entity_uuid uuid, p_status text default null, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -446,21 +411,19 @@ begin
   order by records.position;
 end;
 $$;
-comment on function public.list_entity_data(uuid, text, text) is
+comment on function public.list_entity_data is
 'The records of a list in their order, each with its label in a language.
 
 Without p_status all but the trashed ones; only the published ones are there to choose from. None while the catalog is off.
 
 Role: Staff.';
+grant execute on function public.list_entity_data to authenticated;
 
 create or replace function public.create_entity_data(
   p_entity_uuid uuid, p_title text, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -507,19 +470,17 @@ exception
     return null;
 end;
 $$;
-comment on function public.create_entity_data(uuid, text, jsonb) is
+comment on function public.create_entity_data is
 'Add a record to a list, at the end. Its slug is made from the title, with -2 and so on where that is taken, unless given.
 
 Attributes: slug, status (draft, published, archived), data (an object, such as {"color": "#34d399"}), translations ({"es": {"title": "..."}}).
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken), CATALOG_UNAVAILABLE.';
+grant execute on function public.create_entity_data to authenticated;
 
 create or replace function public.update_entity_data(p_record_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.entity_data;
@@ -553,17 +514,15 @@ exception
     return null;
 end;
 $$;
-comment on function public.update_entity_data(uuid, jsonb) is
+comment on function public.update_entity_data is
 'Change a record. A new title keeps the slug. Attributes: title, and as create_entity_data; those left out stay.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken), CATALOG_UNAVAILABLE.';
+grant execute on function public.update_entity_data to authenticated;
 
 create or replace function public.reorder_entity_data(p_entity_uuid uuid, p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -593,17 +552,15 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function public.reorder_entity_data(uuid, uuid[]) is
+comment on function public.reorder_entity_data is
 'Put these records of a list in this order, in the places they hold together; the others keep theirs.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1000 ids, or a record of another list), CATALOG_UNAVAILABLE.';
+grant execute on function public.reorder_entity_data to authenticated;
 
 create or replace function public.trash_entity_data(p_record_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -612,17 +569,15 @@ begin
   );
 end;
 $$;
-comment on function public.trash_entity_data(uuid) is
+comment on function public.trash_entity_data is
 'Take a record out of use; its slug becomes free. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
+grant execute on function public.trash_entity_data to authenticated;
 
 create or replace function public.restore_entity_data(p_record_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require_catalog('Admin');
@@ -631,33 +586,11 @@ begin
   );
 end;
 $$;
-comment on function public.restore_entity_data(uuid) is
+comment on function public.restore_entity_data is
 'Bring a trashed record back, as published. A repeat answers already_done.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (its slug has been taken since), CATALOG_UNAVAILABLE.';
-
--- Grants
-revoke all on table app.published_records from public, anon, authenticated, service_role;
-revoke all on function
-app.catalog_on(), app.require_catalog(text), app.free_slug(text, text[]), app.lock_entity(uuid),
-app.lock_record(uuid), app.set_entity_status(uuid, text[], text, text),
-app.set_record_status(uuid, text[], text, text), public.list_entities(text, text),
-public.create_entity(text, text, jsonb), public.update_entity(uuid, jsonb),
-public.reorder_entities(uuid[]), public.trash_entity(uuid), public.restore_entity(uuid),
-public.delete_entity(uuid), public.list_entity_data(uuid, text, text),
-public.create_entity_data(uuid, text, jsonb), public.update_entity_data(uuid, jsonb),
-public.reorder_entity_data(uuid, uuid[]), public.trash_entity_data(uuid),
-public.restore_entity_data(uuid)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.list_entities(text, text),
-public.create_entity(text, text, jsonb), public.update_entity(uuid, jsonb),
-public.reorder_entities(uuid[]), public.trash_entity(uuid), public.restore_entity(uuid),
-public.delete_entity(uuid), public.list_entity_data(uuid, text, text),
-public.create_entity_data(uuid, text, jsonb), public.update_entity_data(uuid, jsonb),
-public.reorder_entity_data(uuid, uuid[]), public.trash_entity_data(uuid),
-public.restore_entity_data(uuid)
-to authenticated;
+grant execute on function public.restore_entity_data to authenticated;
 
 select app.assert_grants();
 

@@ -1,12 +1,6 @@
 -- V101 projects: their life from setup to archive, their lists, and their order.
 --
--- Creates: app.describe_project, app.write_attrs, app.insert_project, app.update_project,
---          app.delete_project_tree, app.find_projects, app.place_projects, and the RPCs
---          create_project, update_project, start_project, archive_project, unarchive_project,
---          delete_project, get_project, list_projects, count_projects, project_buckets,
---          reorder_projects, reorder_projects_by
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -17,9 +11,7 @@ create or replace function app.describe_project(
   p_project public.projects, p_language text default null
 )
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sums record;
@@ -37,27 +29,23 @@ begin
   );
 end;
 $$;
-comment on function app.describe_project(public.projects, text) is
+comment on function app.describe_project is
 'A project as reads return it: every column, its state, its label in a language, and what its rows come to.';
 
 create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language sql
-volatile
-set search_path = ''
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
   select p_attrs;
 $$;
-comment on function app.write_attrs(uuid, jsonb) is
+comment on function app.write_attrs is
 'What later layers let a caller set on a project: write it, and return the attributes that are left. Here: all of them.';
 
 create or replace function app.insert_project(
-  p_name text, p_attrs jsonb, p_template public.projects default null
+  p_name text, p_attrs jsonb, p_template public.projects
 )
 returns public.projects
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_attrs jsonb := p_attrs;
@@ -99,14 +87,12 @@ exception
     return null;
 end;
 $$;
-comment on function app.insert_project(text, jsonb, public.projects) is
+comment on function app.insert_project is
 'A project as a caller describes it, with what it has from its template. Raises BAD_INPUT.';
 
 create or replace function app.update_project(p_project_uuid uuid, p_attrs jsonb)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.projects := app.lock_project(p_project_uuid);
@@ -142,14 +128,12 @@ exception
     perform app.refuse_row(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
-comment on function app.update_project(uuid, jsonb) is
+comment on function app.update_project is
 'Change what people may change of a project; one activity, or none where nothing changes. Raises NOT_FOUND and BAD_INPUT.';
 
 create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
@@ -162,16 +146,14 @@ begin
   return 1;
 end;
 $$;
-comment on function app.delete_project_tree(uuid) is
+comment on function app.delete_project_tree is
 'Delete a project and all it owns, one activity for each project removed; how many those were. Raises NOT_FOUND.';
 
 create or replace function app.find_projects(
   p_templates boolean, p_archived text, p_status text, p_search text
 )
 returns setof public.projects
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_search text := lower(btrim(coalesce(p_search, '')));
@@ -197,14 +179,12 @@ begin
   );
 end;
 $$;
-comment on function app.find_projects(boolean, text, text, text) is
+comment on function app.find_projects is
 'The projects that stand in lists and fit the filters; lists and counts ask this alone. Raises BAD_INPUT.';
 
 create or replace function app.place_projects(p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -225,22 +205,19 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_projects(uuid[]) is
+comment on function app.place_projects is
 'Put these projects in this order, in the places they hold together; how many there were.';
 
 -- Functions, public
 create or replace function public.create_project(p_name text, p_attrs jsonb default '{}')
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
 begin
   perform app.require('Supervisor');
-  v_project := app.insert_project(p_name, p_attrs);
+  v_project := app.insert_project(p_name, p_attrs, null);
   perform app.record_activity(
     case when v_project.is_template then 'template_created' else 'project_created' end,
     'project', v_project.uuid, jsonb_build_object('name', v_project.name)
@@ -248,19 +225,17 @@ begin
   return app.describe_project(v_project);
 end;
 $$;
-comment on function public.create_project(text, jsonb) is
+comment on function public.create_project is
 'Make a project, or with is_template a template, at the end of the list. Two may have one name.
 
 Attributes: is_template, description, counts_weekends, start_mode (immediate, scheduled), scheduled_start_date (a must when scheduled), translations ({"es": {"name": "...", "description": "..."}}), assigned_person_uuid; with V125 also status_entity_uuid, external_id and settings. Any other is refused.
 
 Role: Supervisor. Errors: BAD_INPUT.';
+grant execute on function public.create_project to authenticated;
 
 create or replace function public.update_project(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -268,21 +243,19 @@ begin
   return app.describe_project(app.lock_project(p_project_uuid));
 end;
 $$;
-comment on function public.update_project(uuid, jsonb) is
+comment on function public.update_project is
 'Change a project. Attributes: name, and as create_project but is_template; those left out stay, null clears.
 
 What its life writes (started, completed, archived) has functions of its own.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
+grant execute on function public.update_project to authenticated;
 
 create or replace function public.start_project(
   p_project_uuid uuid, p_at timestamptz default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -311,17 +284,15 @@ begin
   return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
 end;
 $$;
-comment on function public.start_project(uuid, timestamptz) is
+comment on function public.start_project is
 'Start a project, now or at the time given. A started one stays as it is and answers already_done.
 
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (a template, or archived).';
+grant execute on function public.start_project to authenticated;
 
 create or replace function public.archive_project(p_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -337,17 +308,15 @@ begin
   return app.describe_project(v_project);
 end;
 $$;
-comment on function public.archive_project(uuid) is
+comment on function public.archive_project is
 'Take a project out of the lists; nothing else changes. Again renews the date.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.archive_project to authenticated;
 
 create or replace function public.unarchive_project(p_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -365,34 +334,30 @@ begin
   return app.describe_project(v_project);
 end;
 $$;
-comment on function public.unarchive_project(uuid) is
+comment on function public.unarchive_project is
 'Bring an archived project back into the lists.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.unarchive_project to authenticated;
 
 create or replace function public.delete_project(p_project_uuid uuid)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
   return app.delete_project_tree(p_project_uuid);
 end;
 $$;
-comment on function public.delete_project(uuid) is
+comment on function public.delete_project is
 'Delete a project with its rows and, with V127, all that lies inside it; tasks of the library stay. Returns how many projects that removed.
 
 Role: Admin. Errors: NOT_FOUND, STILL_A_SUBPROJECT (with V127).';
+grant execute on function public.delete_project to authenticated;
 
 create or replace function public.get_project(p_project_uuid uuid, p_language text default null)
 returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -409,12 +374,13 @@ begin
   end;
 end;
 $$;
-comment on function public.get_project(uuid, text) is
+comment on function public.get_project is
 'A project: its columns, its state, its label in a language, and what its rows come to; a template also how often it was used.
 
 State is the first that fits: archived, template, completed, running, overdue (scheduled, and the time has passed), scheduled, setup. Languages fall back: exact, base, sibling, primary.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.get_project to authenticated;
 
 create or replace function public.list_projects(
   p_templates boolean default false, p_archived text default 'false', p_status text default 'all',
@@ -422,10 +388,7 @@ create or replace function public.list_projects(
   p_limit integer default null, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_desc boolean := lower(p_dir) is not distinct from 'desc';
@@ -444,24 +407,20 @@ begin
   limit case when p_limit > 0 then p_limit end;
 end;
 $$;
-comment on function public.list_projects(
-  boolean, text, text, text, text, text, integer, text
-) is
+comment on function public.list_projects is
 'The projects, or with p_templates the templates, each as get_project returns it; none that is part of another.
 
 p_archived: false, true or all. p_status: all, a slug, or null for none selected. p_search: anywhere in name or description, in any language, taken literally. p_sort: position (p_dir does not matter), name, inserted_at or updated_at.
 
 Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.list_projects to authenticated;
 
 create or replace function public.count_projects(
   p_templates boolean default false, p_archived text default 'false', p_status text default 'all',
   p_search text default null
 )
 returns bigint
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -470,17 +429,15 @@ begin
   );
 end;
 $$;
-comment on function public.count_projects(boolean, text, text, text) is
+comment on function public.count_projects is
 'How many projects list_projects would list.
 
 Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.count_projects to authenticated;
 
 create or replace function public.project_buckets(p_language text default null)
 returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -522,19 +479,17 @@ begin
   );
 end;
 $$;
-comment on function public.project_buckets(text) is
+comment on function public.project_buckets is
 'What a dashboard shows: running (latest start first), completed (the last 5), upcoming (scheduled, earliest first), setup (newest first). At most 100 each; projects in lists only, neither templates nor archived ones.
 
 Role: Staff.';
+grant execute on function public.project_buckets to authenticated;
 
 create or replace function public.reorder_projects(
   p_uuids uuid[], p_templates boolean default false
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -548,19 +503,17 @@ begin
   return app.place_projects(p_uuids);
 end;
 $$;
-comment on function public.reorder_projects(uuid[], boolean) is
+comment on function public.reorder_projects is
 'Put these projects, or templates, in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
 
 Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids, or both kinds at once).';
+grant execute on function public.reorder_projects to authenticated;
 
 create or replace function public.reorder_projects_by(
   p_strategy text, p_uuids uuid[] default null, p_templates boolean default false
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuids uuid[];
@@ -584,35 +537,13 @@ begin
   return app.place_projects(v_uuids);
 end;
 $$;
-comment on function public.reorder_projects_by(text, uuid[], boolean) is
+comment on function public.reorder_projects_by is
 'Sort projects, or templates: all of them, or those given in the places they hold together.
 
 p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
 
 Role: Supervisor. Errors: BAD_INPUT.';
-
--- Grants
-revoke all on function
-app.describe_project(public.projects, text), app.write_attrs(uuid, jsonb),
-app.insert_project(text, jsonb, public.projects), app.update_project(uuid, jsonb),
-app.delete_project_tree(uuid), app.find_projects(boolean, text, text, text),
-app.place_projects(uuid[]), public.create_project(text, jsonb),
-public.update_project(uuid, jsonb), public.start_project(uuid, timestamptz),
-public.archive_project(uuid), public.unarchive_project(uuid), public.delete_project(uuid),
-public.get_project(uuid, text),
-public.list_projects(boolean, text, text, text, text, text, integer, text),
-public.count_projects(boolean, text, text, text), public.project_buckets(text),
-public.reorder_projects(uuid[], boolean), public.reorder_projects_by(text, uuid[], boolean)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.create_project(text, jsonb),
-public.update_project(uuid, jsonb), public.start_project(uuid, timestamptz),
-public.archive_project(uuid), public.unarchive_project(uuid), public.delete_project(uuid),
-public.get_project(uuid, text),
-public.list_projects(boolean, text, text, text, text, text, integer, text),
-public.count_projects(boolean, text, text, text), public.project_buckets(text),
-public.reorder_projects(uuid[], boolean), public.reorder_projects_by(text, uuid[], boolean)
-to authenticated;
+grant execute on function public.reorder_projects_by to authenticated;
 
 select app.assert_grants();
 

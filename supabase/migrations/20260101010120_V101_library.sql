@@ -1,10 +1,6 @@
 -- V101 library: the tasks that rows refer to, and which of them waits for which.
 --
--- Creates: app.lock_task, app.archive_task, app.place_tasks, and the RPCs list_tasks, create_task,
---          update_task, archive_task, unarchive_task, delete_task, reorder_tasks,
---          reorder_tasks_by, add_task_dependency, remove_task_dependency
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -13,9 +9,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.lock_task(p_task_uuid uuid)
 returns public.project_tasks
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_task public.project_tasks;
@@ -29,14 +23,12 @@ begin
   return v_task;
 end;
 $$;
-comment on function app.lock_task(uuid) is
+comment on function app.lock_task is
 'Lock a task of the library for writing, and how it is now. Raises NOT_FOUND.';
 
 create or replace function app.archive_task(p_task_uuid uuid, p_at timestamptz)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_task public.project_tasks := app.lock_task(p_task_uuid);
@@ -53,14 +45,12 @@ begin
   return to_jsonb(v_task);
 end;
 $$;
-comment on function app.archive_task(uuid, timestamptz) is
+comment on function app.archive_task is
 'Archive a task of the library, or with null bring it back. Raises NOT_FOUND.';
 
 create or replace function app.place_tasks(p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -84,7 +74,7 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_tasks(uuid[]) is
+comment on function app.place_tasks is
 'Put these tasks in this order, in the places they hold together; how many there were.';
 
 -- Functions, public
@@ -92,10 +82,7 @@ create or replace function public.list_tasks(
   p_search text default null, p_archived text default 'false', p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_search text := lower(btrim(coalesce(p_search, '')));
@@ -122,19 +109,17 @@ begin
   order by tasks.position;
 end;
 $$;
-comment on function public.list_tasks(text, text, text) is
+comment on function public.list_tasks is
 'The tasks of the library in their order, each with its label in a language and the tasks it waits for.
 
 p_archived: false, true or all. p_search: anywhere in title or description, taken literally.
 
 Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.list_tasks to authenticated;
 
 create or replace function public.create_task(p_title text, p_attrs jsonb default '{}')
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_task public.project_tasks;
@@ -169,19 +154,17 @@ exception
     return null;
 end;
 $$;
-comment on function public.create_task(text, jsonb) is
+comment on function public.create_task is
 'Add a task to the library, at the end. Two may have one title.
 
 Attributes: description, estimated_duration (above 0), estimated_duration_unit (minutes, hours, days, weeks, fortnights, months, years), default_assigned_person_uuid, translations.
 
 Role: Supervisor. Errors: BAD_INPUT.';
+grant execute on function public.create_task to authenticated;
 
 create or replace function public.update_task(p_task_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.project_tasks;
@@ -217,51 +200,45 @@ exception
     return null;
 end;
 $$;
-comment on function public.update_task(uuid, jsonb) is
+comment on function public.update_task is
 'Change a task, and with it every row that has no text or estimate of its own. Attributes: title, and as create_task; those left out stay, null clears.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
+grant execute on function public.update_task to authenticated;
 
 create or replace function public.archive_task(p_task_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
   return app.archive_task(p_task_uuid, app.now());
 end;
 $$;
-comment on function public.archive_task(uuid) is
+comment on function public.archive_task is
 'Stop offering a task; rows that use it keep it.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.archive_task to authenticated;
 
 create or replace function public.unarchive_task(p_task_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
   return app.archive_task(p_task_uuid, null);
 end;
 $$;
-comment on function public.unarchive_task(uuid) is
+comment on function public.unarchive_task is
 'Offer an archived task again.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.unarchive_task to authenticated;
 
 create or replace function public.delete_task(p_task_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_task public.project_tasks;
@@ -287,17 +264,15 @@ begin
   return to_jsonb(v_task);
 end;
 $$;
-comment on function public.delete_task(uuid) is
+comment on function public.delete_task is
 'Delete a task that no row uses. Returns what it was.
 
 Role: Admin. Errors: NOT_FOUND, CONFLICT (it is in use; DETAIL counts the rows).';
+grant execute on function public.delete_task to authenticated;
 
 create or replace function public.reorder_tasks(p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -305,17 +280,15 @@ begin
   return app.place_tasks(p_uuids);
 end;
 $$;
-comment on function public.reorder_tasks(uuid[]) is
+comment on function public.reorder_tasks is
 'Put these tasks in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
 
 Role: Supervisor. Errors: BAD_INPUT (more than 1000 ids).';
+grant execute on function public.reorder_tasks to authenticated;
 
 create or replace function public.reorder_tasks_by(p_strategy text, p_uuids uuid[] default null)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuids uuid[];
@@ -337,21 +310,19 @@ begin
   return app.place_tasks(v_uuids);
 end;
 $$;
-comment on function public.reorder_tasks_by(text, uuid[]) is
+comment on function public.reorder_tasks_by is
 'Sort the library: all of it, or the tasks given in the places they hold together.
 
 p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
 
 Role: Supervisor. Errors: BAD_INPUT.';
+grant execute on function public.reorder_tasks_by to authenticated;
 
 create or replace function public.add_task_dependency(
   p_task_uuid uuid, p_depends_on_task_uuid uuid
 )
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -376,19 +347,17 @@ exception
     return null;
 end;
 $$;
-comment on function public.add_task_dependency(uuid, uuid) is
+comment on function public.add_task_dependency is
 'Let a task of the library wait for another, in every project that gets rows of both from now on.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (a task and itself), CONFLICT (it does already), WOULD_CREATE_CYCLE.';
+grant execute on function public.add_task_dependency to authenticated;
 
 create or replace function public.remove_task_dependency(
   p_task_uuid uuid, p_depends_on_task_uuid uuid
 )
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -404,25 +373,11 @@ begin
   return true;
 end;
 $$;
-comment on function public.remove_task_dependency(uuid, uuid) is
+comment on function public.remove_task_dependency is
 'Let a task of the library no longer wait for another. Projects keep what they have.
 
 Role: Supervisor. Errors: NOT_FOUND.';
-
--- Grants
-revoke all on function
-app.lock_task(uuid), app.archive_task(uuid, timestamptz), app.place_tasks(uuid[]),
-public.list_tasks(text, text, text), public.create_task(text, jsonb),
-public.update_task(uuid, jsonb), public.archive_task(uuid), public.unarchive_task(uuid),
-public.delete_task(uuid), public.reorder_tasks(uuid[]), public.reorder_tasks_by(text, uuid[]),
-public.add_task_dependency(uuid, uuid), public.remove_task_dependency(uuid, uuid)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.list_tasks(text, text, text), public.create_task(text, jsonb),
-public.update_task(uuid, jsonb), public.archive_task(uuid), public.unarchive_task(uuid),
-public.delete_task(uuid), public.reorder_tasks(uuid[]), public.reorder_tasks_by(text, uuid[]),
-public.add_task_dependency(uuid, uuid), public.remove_task_dependency(uuid, uuid)
-to authenticated;
+grant execute on function public.remove_task_dependency to authenticated;
 
 select app.assert_grants();
 

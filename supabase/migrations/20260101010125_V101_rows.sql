@@ -1,12 +1,6 @@
 -- V101 rows: what there is to do in a project, how far it is, and in which order.
 --
--- Creates: app.insert_row, app.wire_rows, app.set_progress, app.place_rows, and the RPCs
---          list_assignments, create_assignment, create_assignment_from_task,
---          create_assignment_with_closure, update_assignment, complete_assignment,
---          reopen_assignment, start_assignment, set_assignment_progress, delete_assignment,
---          move_assignment, reorder_assignments, reorder_assignments_by
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -17,9 +11,7 @@ create or replace function app.insert_row(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb, p_copy boolean
 )
 returns public.project_assignments
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -71,16 +63,14 @@ exception
     return null;
 end;
 $$;
-comment on function app.insert_row(uuid, uuid, jsonb, boolean) is
+comment on function app.insert_row is
 'Add a row at the end of a project that is locked; p_copy fills what the caller leaves blank from the task. Raises NOT_FOUND and BAD_INPUT.';
 
 create or replace function app.wire_rows(
   p_project_uuid uuid, p_rows uuid[], p_tree uuid[] default '{}', p_excluded uuid[] default '{}'
 )
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wired integer;
@@ -102,16 +92,14 @@ begin
   return v_wired;
 end;
 $$;
-comment on function app.wire_rows(uuid, uuid[], uuid[], uuid[]) is
+comment on function app.wire_rows is
 'Let rows wait for one another as their tasks do in the library: whatever touches p_rows, in both directions, and whatever lies within the tasks of p_tree; never an excluded task. How many edges that made. Raises WOULD_CREATE_CYCLE.';
 
 create or replace function app.set_progress(
   p_row_uuid uuid, p_status text, p_progress integer
 )
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require('Staff');
@@ -146,14 +134,12 @@ begin
   return to_jsonb(v_new) || '{"already_done": false}';
 end;
 $$;
-comment on function app.set_progress(uuid, text, integer) is
+comment on function app.set_progress is
 'Move a row to a status, with its slider, for Staff; no slider keeps what there is below 100. Raises NOT_FOUND.';
 
 create or replace function app.place_rows(p_project_uuid uuid, p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_found uuid[];
@@ -174,7 +160,7 @@ begin
   return coalesce(cardinality(v_found), 0);
 end;
 $$;
-comment on function app.place_rows(uuid, uuid[]) is
+comment on function app.place_rows is
 'Put these rows of a project that is locked in this order, in the places they hold together; how many there were.';
 
 -- Functions, public: reading and making rows
@@ -182,10 +168,7 @@ create or replace function public.list_assignments(
   p_project_uuid uuid, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -220,21 +203,19 @@ begin
   order by rows.position;
 end;
 $$;
-comment on function public.list_assignments(uuid, text) is
+comment on function public.list_assignments is
 'The rows of a project in their order, each with its label and text in a language, its hours, what it depends on, and what of that is not done yet.
 
 ready: it waits for nothing. A row that is not ready can be worked on all the same.
 
 Role: Staff.';
+grant execute on function public.list_assignments to authenticated;
 
 create or replace function public.create_assignment(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -246,21 +227,19 @@ begin
   return to_jsonb(v_row);
 end;
 $$;
-comment on function public.create_assignment(uuid, uuid, jsonb) is
+comment on function public.create_assignment is
 'Add a row for a task, at the end. What it says nothing about follows the task from then on. It waits for the rows its task waits for, and theirs for it.
 
 Attributes: description, estimated_duration, estimated_duration_unit, assigned_person_uuid, counts_weekends, track_progress, translations.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
+grant execute on function public.create_assignment to authenticated;
 
 create or replace function public.create_assignment_from_task(
   p_project_uuid uuid, p_task_uuid uuid, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -272,20 +251,18 @@ begin
   return to_jsonb(v_row);
 end;
 $$;
-comment on function public.create_assignment_from_task(uuid, uuid, jsonb) is
+comment on function public.create_assignment_from_task is
 'As create_assignment, but description, estimate and person are copied from the task where the caller leaves them blank. The title is not: it follows the task.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
+grant execute on function public.create_assignment_from_task to authenticated;
 
 create or replace function public.create_assignment_with_closure(
   p_project_uuid uuid, p_task_uuid uuid, p_excluded uuid[] default '{}',
   p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_excluded uuid[] := array_remove(coalesce(p_excluded, '{}'), p_task_uuid);
@@ -326,19 +303,17 @@ begin
   return jsonb_build_object('root', to_jsonb(v_root), 'extras', to_jsonb(v_extras));
 end;
 $$;
-comment on function public.create_assignment_with_closure(uuid, uuid, uuid[], jsonb) is
+comment on function public.create_assignment_with_closure is
 'Add a row for a task and, before it, for the tasks it waits for, directly or not, that the project does not have yet. All are wired as in the library. Returns {root, extras}.
 
 p_excluded names tasks to leave out; what is reached only through them is left out too, and nothing is wired to them. Attributes are for the task itself, as in create_assignment_from_task.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
+grant execute on function public.create_assignment_with_closure to authenticated;
 
 create or replace function public.update_assignment(p_row_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.project_assignments;
@@ -376,66 +351,58 @@ exception
     return null;
 end;
 $$;
-comment on function public.update_assignment(uuid, jsonb) is
+comment on function public.update_assignment is
 'Change a row; how far it is has functions of its own. Attributes as create_assignment; those left out stay, null goes back to the task.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, SUBPROJECT_ROW (with V127: what its own rows decide).';
+grant execute on function public.update_assignment to authenticated;
 
 -- Functions, public: how far it is
 create or replace function public.complete_assignment(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_progress(p_row_uuid, 'done', 100);
 end;
 $$;
-comment on function public.complete_assignment(uuid) is
+comment on function public.complete_assignment is
 'Finish a row; with the last one the project is completed. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.complete_assignment to authenticated;
 
 create or replace function public.reopen_assignment(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_progress(p_row_uuid, 'todo', 0);
 end;
 $$;
-comment on function public.reopen_assignment(uuid) is
+comment on function public.reopen_assignment is
 'Put a row back to the beginning, and with it a completed project to running. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.reopen_assignment to authenticated;
 
 create or replace function public.start_assignment(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return app.set_progress(p_row_uuid, 'in_progress', null);
 end;
 $$;
-comment on function public.start_assignment(uuid) is
+comment on function public.start_assignment is
 'Begin a row. One that was done starts at 0 again. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.start_assignment to authenticated;
 
 create or replace function public.set_assignment_progress(p_row_uuid uuid, p_progress integer)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_progress integer := greatest(0, least(100, coalesce(p_progress, 0)));
@@ -446,17 +413,15 @@ begin
   );
 end;
 $$;
-comment on function public.set_assignment_progress(uuid, integer) is
+comment on function public.set_assignment_progress is
 'Move the slider of a row: 100 completes it, 0 reopens it, between it is in progress. Null is 0, and what lies outside 0 to 100 the nearer end.
 
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW (with V127).';
+grant execute on function public.set_assignment_progress to authenticated;
 
 create or replace function public.delete_assignment(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -471,20 +436,18 @@ begin
   return to_jsonb(v_row);
 end;
 $$;
-comment on function public.delete_assignment(uuid) is
+comment on function public.delete_assignment is
 'Remove a row and what waits for it or it for. Returns what it was. A project that loses its last open row is completed; one that loses its last row stays as it is.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.delete_assignment to authenticated;
 
 -- Functions, public: their order
 create or replace function public.move_assignment(
   p_row_uuid uuid, p_before_uuid uuid default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -510,17 +473,15 @@ begin
   ));
 end;
 $$;
-comment on function public.move_assignment(uuid, uuid) is
+comment on function public.move_assignment is
 'Move a row before another of its project, or to the end. Returns how many rows the project has.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.move_assignment to authenticated;
 
 create or replace function public.reorder_assignments(p_project_uuid uuid, p_uuids uuid[])
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -535,19 +496,17 @@ begin
   return app.place_rows(p_project_uuid, p_uuids);
 end;
 $$;
-comment on function public.reorder_assignments(uuid, uuid[]) is
+comment on function public.reorder_assignments is
 'Put these rows of a project in this order, in the places they hold together; the others keep theirs. Unknown ids count for nothing, of a double the last counts.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (more than 1000 ids, or a row of another project).';
+grant execute on function public.reorder_assignments to authenticated;
 
 create or replace function public.reorder_assignments_by(
   p_project_uuid uuid, p_strategy text, p_uuids uuid[] default null
 )
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuids uuid[];
@@ -572,36 +531,13 @@ begin
   return app.place_rows(p_project_uuid, v_uuids);
 end;
 $$;
-comment on function public.reorder_assignments_by(uuid, text, uuid[]) is
+comment on function public.reorder_assignments_by is
 'Sort the rows of a project: all of them, or those given in the places they hold together.
 
 p_strategy: name_asc, name_desc, created_asc, created_desc or reverse.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
-
--- Grants
-revoke all on function
-app.insert_row(uuid, uuid, jsonb, boolean), app.wire_rows(uuid, uuid[], uuid[], uuid[]),
-app.set_progress(uuid, text, integer), app.place_rows(uuid, uuid[]),
-public.list_assignments(uuid, text), public.create_assignment(uuid, uuid, jsonb),
-public.create_assignment_from_task(uuid, uuid, jsonb),
-public.create_assignment_with_closure(uuid, uuid, uuid[], jsonb),
-public.update_assignment(uuid, jsonb), public.complete_assignment(uuid),
-public.reopen_assignment(uuid), public.start_assignment(uuid),
-public.set_assignment_progress(uuid, integer), public.delete_assignment(uuid),
-public.move_assignment(uuid, uuid), public.reorder_assignments(uuid, uuid[]),
-public.reorder_assignments_by(uuid, text, uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function
-public.list_assignments(uuid, text), public.create_assignment(uuid, uuid, jsonb),
-public.create_assignment_from_task(uuid, uuid, jsonb),
-public.create_assignment_with_closure(uuid, uuid, uuid[], jsonb),
-public.update_assignment(uuid, jsonb), public.complete_assignment(uuid),
-public.reopen_assignment(uuid), public.start_assignment(uuid),
-public.set_assignment_progress(uuid, integer), public.delete_assignment(uuid),
-public.move_assignment(uuid, uuid), public.reorder_assignments(uuid, uuid[]),
-public.reorder_assignments_by(uuid, text, uuid[])
-to authenticated;
+grant execute on function public.reorder_assignments_by to authenticated;
 
 select app.assert_grants();
 

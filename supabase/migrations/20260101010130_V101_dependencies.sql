@@ -1,8 +1,6 @@
 -- V101 dependencies: which row of a project waits for which.
 --
--- Creates: public.add_dependency, public.remove_dependency, public.apply_template_dependencies
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -11,10 +9,7 @@ set local role bakehouse_owner;
 -- Functions, public
 create or replace function public.add_dependency(p_row_uuid uuid, p_depends_on_uuid uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -45,17 +40,15 @@ exception
     return null;
 end;
 $$;
-comment on function public.add_dependency(uuid, uuid) is
+comment on function public.add_dependency is
 'Let a row wait for another of its project. That blocks nothing; reads show it.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (a row and itself, or one of another project), CONFLICT (it does already), WOULD_CREATE_CYCLE.';
+grant execute on function public.add_dependency to authenticated;
 
 create or replace function public.remove_dependency(p_row_uuid uuid, p_depends_on_uuid uuid)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -76,17 +69,15 @@ begin
   return true;
 end;
 $$;
-comment on function public.remove_dependency(uuid, uuid) is
+comment on function public.remove_dependency is
 'Let a row no longer wait for another.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.remove_dependency to authenticated;
 
 create or replace function public.apply_template_dependencies(p_row_uuid uuid)
 returns integer
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -104,20 +95,11 @@ begin
   return v_wired;
 end;
 $$;
-comment on function public.apply_template_dependencies(uuid) is
+comment on function public.apply_template_dependencies is
 'Wire a row as its task is wired in the library by now, in both directions. Returns how many dependencies that added; making a row does it by itself.
 
 Role: Supervisor. Errors: NOT_FOUND, WOULD_CREATE_CYCLE.';
-
--- Grants
-revoke all on function
-public.add_dependency(uuid, uuid), public.remove_dependency(uuid, uuid),
-public.apply_template_dependencies(uuid)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.add_dependency(uuid, uuid), public.remove_dependency(uuid, uuid),
-public.apply_template_dependencies(uuid)
-to authenticated;
+grant execute on function public.apply_template_dependencies to authenticated;
 
 select app.assert_grants();
 

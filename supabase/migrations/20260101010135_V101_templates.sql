@@ -1,8 +1,6 @@
 -- V101 templates: a project made from another that is kept for it.
 --
--- Creates: app.clone_rows, public.create_project_from_template
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -11,9 +9,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
-language sql
-volatile
-set search_path = ''
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
   -- one statement: foreign keys, cycles and completion are seen to once, when all of it is there
   with pairs as materialized (
@@ -40,7 +36,7 @@ as $$
   inner join pairs as needed on needed.old = edges.depends_on_uuid
   where edges.project_uuid = p_source;
 $$;
-comment on function app.clone_rows(uuid, uuid) is
+comment on function app.clone_rows is
 'Copy the rows of a project, and what waits for what, into an empty one. All begin at todo.';
 
 -- Functions, public
@@ -48,10 +44,7 @@ create or replace function public.create_project_from_template(
   p_template_uuid uuid, p_name text, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_template public.projects;
@@ -76,18 +69,13 @@ begin
   return app.describe_project(v_project);
 end;
 $$;
-comment on function public.create_project_from_template(uuid, text, jsonb) is
+comment on function public.create_project_from_template is
 'Make a project with the rows of a template, and what waits for what, all at todo. One activity for all of it.
 
 Attributes: as create_project but is_template. Name, text, schedule and person are the caller''s alone; whether weekends count comes from the template unless given.
 
 Role: Supervisor. Errors: NOT_FOUND (no such template), BAD_INPUT.';
-
--- Grants
-revoke all on function
-app.clone_rows(uuid, uuid), public.create_project_from_template(uuid, text, jsonb)
-from public, anon, authenticated, service_role;
-grant execute on function public.create_project_from_template(uuid, text, jsonb) to authenticated;
+grant execute on function public.create_project_from_template to authenticated;
 
 select app.assert_grants();
 

@@ -1,9 +1,6 @@
 -- V101 schedule: when work will be done, and whether it is late.
 --
--- Creates: app.working_seconds, app.end_of_work, app.work_hours, public.end_of_work,
---          public.get_project_schedule
 -- Needs: M0 M1
--- Re-run: safe, each statement converges
 --
 -- Where weekends do not count, each of the five days carries 8 hours of work, spread evenly over
 -- its 24: three hours on the clock for one of work. UTC, no holidays, no opening hours.
@@ -15,25 +12,21 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.working_seconds(p_at timestamptz)
 returns numeric
-language sql
-immutable
-set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   -- since Monday 1970-01-05; a week has 432000 seconds of working days among its 604800
   select floor(since.seconds / 604800) * 432000
     + least(since.seconds - floor(since.seconds / 604800) * 604800, 432000)
   from (select extract(epoch from p_at) - 345600 as seconds) as since;
 $$;
-comment on function app.working_seconds(timestamptz) is
+comment on function app.working_seconds is
 'The seconds of working days up to a moment, from a fixed one.';
 
 create or replace function app.end_of_work(
   p_start timestamptz, p_hours numeric, p_counts_weekends boolean
 )
 returns timestamptz
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_target numeric;
@@ -50,23 +43,21 @@ begin
   return to_timestamp(345600 + v_weeks * 604800 + v_target - v_weeks * 432000);
 end;
 $$;
-comment on function app.end_of_work(timestamptz, numeric, boolean) is
+comment on function app.end_of_work is
 'When so many hours of work are done. Null for none.';
 
 create or replace function app.work_hours(
   p_from timestamptz, p_to timestamptz, p_counts_weekends boolean
 )
 returns numeric
-language sql
-immutable
-set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_counts_weekends then extract(epoch from p_to - p_from) / 3600
     else (app.working_seconds(p_to) - app.working_seconds(p_from)) / 3 / 3600
   end;
 $$;
-comment on function app.work_hours(timestamptz, timestamptz, boolean) is
+comment on function app.work_hours is
 'The hours of work between two moments: the opposite of app.end_of_work.';
 
 -- Functions, public
@@ -74,29 +65,24 @@ create or replace function public.end_of_work(
   p_start timestamptz, p_hours numeric, p_counts_weekends boolean default false
 )
 returns timestamptz
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return app.end_of_work(p_start, p_hours, coalesce(p_counts_weekends, false));
 end;
 $$;
-comment on function public.end_of_work(timestamptz, numeric, boolean) is
+comment on function public.end_of_work is
 'When so many hours of work are done: on the clock where weekends count, else 8 hours to each weekday of 24. Null for no hours.
 
 Role: Staff.';
+grant execute on function public.end_of_work to authenticated;
 
 create or replace function public.get_project_schedule(
   p_project_uuid uuid, p_language text default null
 )
 returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -173,22 +159,13 @@ begin
   );
 end;
 $$;
-comment on function public.get_project_schedule(uuid, text) is
+comment on function public.get_project_schedule is
 'When a project is planned to end, how far it should be and is, when it will be done, and its rows one after another.
 
 planned_end and expected_pct are null before the start, both percentages where nothing is estimated. overdue: past planned_end with work left. eta: completion, else now plus what is left. Rows follow each other from the start, else the scheduled one, else now; a row without estimate takes no time.
 
 Role: Staff. Errors: NOT_FOUND.';
-
--- Grants
-revoke all on function
-app.working_seconds(timestamptz), app.end_of_work(timestamptz, numeric, boolean),
-app.work_hours(timestamptz, timestamptz, boolean),
-public.end_of_work(timestamptz, numeric, boolean), public.get_project_schedule(uuid, text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.end_of_work(timestamptz, numeric, boolean), public.get_project_schedule(uuid, text)
-to authenticated;
+grant execute on function public.get_project_schedule to authenticated;
 
 select app.assert_grants();
 

@@ -1,10 +1,6 @@
 -- V125 tables: where the statuses of a project come from, which one it has, and its own copies.
 --
--- Creates: public.status_value, public.project_status_value, public.project_statuses,
---          app.project_defaults, and on public.projects status_entity_uuid,
---          current_status_slug, external_id, settings and cemented_status_slug
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -151,8 +147,6 @@ end;
 $$;
 
 -- Grants
-revoke all on table public.project_statuses, app.project_defaults
-from public, anon, authenticated, service_role;
 grant select on table public.project_statuses to authenticated;
 
 select app.assert_grants();

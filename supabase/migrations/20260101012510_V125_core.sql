@@ -1,11 +1,7 @@
 -- V125 core: the statuses of a project on either side of its start, and what keeps them true.
 --
--- Creates: app.safe_color, app.default_list, app.statuses_of,
---          app.copy_statuses, app.recement, app.inherit_statuses, app.cement_project,
---          app.require_started, app.drop_selection, app.move_selection, app.record_selection
 -- Replaces: app.has_status
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 --
 -- An unstarted project reads its list in the catalog, its own or else the default one. At the
 -- start the list is copied: cemented. From then on the copies are the project's own, and a
@@ -23,37 +19,31 @@ set local role bakehouse_owner;
 -- Functions, internal: which statuses there are
 create or replace function app.safe_color(p_data jsonb)
 returns text
-language plpgsql
-immutable
-set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return substring(p_data ->> 'color' from '^#[0-9A-Fa-f]{3,8}$');
 end;
 $$;
-comment on function app.safe_color(jsonb) is
+comment on function app.safe_color is
 'The colour in the data of a status. Only a hash and 3 to 8 hex digits are one, safe in a page.';
 
 create or replace function app.default_list()
 returns uuid
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select defaults.status_entity_uuid from app.project_defaults as defaults);
 end;
 $$;
-comment on function app.default_list() is
+comment on function app.default_list is
 'The list of the projects that name none. Null: there is none.';
 
 create or replace function app.statuses_of(
   p_projects uuid[], p_language text default null, p_selected boolean default false
 )
 returns setof public.project_status_value
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_default uuid := app.default_list();
@@ -95,28 +85,24 @@ begin
   order by found.project_uuid, found.position, found.inserted_at, found.uuid;
 end;
 $$;
-comment on function app.statuses_of(uuid[], text, boolean) is
+comment on function app.statuses_of is
 'The statuses of these projects, or the selected ones: the one place that knows where they are and in which language they read.';
 
 create or replace function app.has_status(p_project public.projects, p_status text)
 returns boolean
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.current_status_slug is not distinct from p_status;
 end;
 $$;
-comment on function app.has_status(public.projects, text) is
+comment on function app.has_status is
 'Whether the project has this status selected, from whatever list; null: none.';
 
 -- Functions, internal: cementing
 create or replace function app.copy_statuses(p_project_uuid uuid)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_copied integer;
@@ -171,14 +157,12 @@ begin
   return v_copied;
 end;
 $$;
-comment on function app.copy_statuses(uuid) is
+comment on function app.copy_statuses is
 'Make the statuses of a project those of its list; how many there are. None in the list: nothing changes.';
 
 create or replace function app.recement(p_project_uuid uuid)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_copied integer;
@@ -196,14 +180,13 @@ begin
   return v_copied;
 end;
 $$;
-comment on function app.recement(uuid) is
+comment on function app.recement is
 'Copy the list of a started project once more, over what it has. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY (an empty list).';
 
 -- Functions, internal: what follows from a write
 create or replace function app.inherit_statuses()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'INSERT' then
@@ -224,13 +207,12 @@ begin
   return new;
 end;
 $$;
-comment on function app.inherit_statuses() is
+comment on function app.inherit_statuses is
 'Trigger: a project made from a template has its source, its settings and its selection, unless it says otherwise. Another source before the start keeps a selection only if it has it too.';
 
 create or replace function app.cement_project()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.started_at is not null then
@@ -254,13 +236,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.cement_project() is
+comment on function app.cement_project is
 'Trigger: a project that starts copies its list, if the catalog is on; a started one with another source copies that. Raises CATALOG_UNAVAILABLE and NO_STATUS_ENTITY for the second.';
 
 create or replace function app.require_started()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if exists (
@@ -275,13 +256,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.require_started() is
+comment on function app.require_started is
 'Trigger: only a started project has statuses of its own. Raises INVALID_STATE.';
 
 create or replace function app.drop_selection()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.projects as projects set current_status_slug = null
@@ -290,13 +270,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.drop_selection() is
+comment on function app.drop_selection is
 'Trigger: a selection goes with its status.';
 
 create or replace function app.move_selection()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.projects as projects set current_status_slug = made.slug
@@ -306,13 +285,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.move_selection() is
+comment on function app.move_selection is
 'Trigger: a selection follows its status to another slug.';
 
 create or replace function app.record_selection()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.record_activity(
@@ -326,7 +304,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.record_selection() is
+comment on function app.record_selection is
 'Trigger: every change of a selection is in activities; auto where it followed from another write.';
 
 -- Triggers
@@ -368,14 +346,6 @@ create or replace trigger project_statuses_drop_selection
 after delete on public.project_statuses
 referencing old table as gone
 for each statement execute function app.drop_selection();
-
--- Grants
-revoke all on function
-app.safe_color(jsonb), app.default_list(), app.statuses_of(uuid[], text, boolean),
-app.copy_statuses(uuid), app.recement(uuid),
-app.inherit_statuses(), app.cement_project(), app.require_started(), app.drop_selection(),
-app.move_selection(), app.record_selection()
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,16 +1,7 @@
 -- V125 sources: the lists that statuses come from: made, chosen, and chosen for everybody.
 --
--- Creates: app.default_vocabulary, app.make_status_list, app.describe_change, app.cement_again,
---          and the RPCs
---          statuses_available, default_entity_base, default_statuses, per_project_entity_name,
---          create_default_status_entity, ensure_project_status_entity,
---          resolve_catalog_entity_uuid, global_default_status_entity_uuid,
---          set_default_status_entity, list_catalog_statuses, shared_catalog_statuses,
---          list_status_source_entities, reverse_reference_count, set_status_entity,
---          update_project_with_statuses, cement_project_statuses, recement_project_statuses
 -- Replaces: app.write_attrs
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -19,9 +10,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.write_attrs(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.projects as projects
@@ -49,28 +38,24 @@ begin
   return p_attrs - array['status_entity_uuid', 'external_id', 'settings'];
 end;
 $$;
-comment on function app.write_attrs(uuid, jsonb) is
+comment on function app.write_attrs is
 'Write status_entity_uuid ("" is null), external_id and settings (merged; a null takes a key out), and return the attributes that are left. For callers that have locked the project.';
 
 create or replace function app.default_vocabulary()
 returns table (title text, slug text, place integer)
-language sql
-immutable
-set search_path = ''
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
   values
   ('Backlog', 'backlog', 1), ('Planned', 'planned', 2), ('In Progress', 'in-progress', 3),
   ('Blocked', 'blocked', 4), ('In Review', 'in-review', 5), ('Done', 'done', 6);
 $$;
-comment on function app.default_vocabulary() is 'The statuses that a list made here begins with.';
+comment on function app.default_vocabulary is 'The statuses that a list made here begins with.';
 
 create or replace function app.make_status_list(
   p_name text, p_display_name text, p_scope text, p_actor uuid
 )
 returns uuid
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity_uuid uuid;
@@ -97,14 +82,12 @@ begin
   return v_entity_uuid;
 end;
 $$;
-comment on function app.make_status_list(text, text, text, uuid) is
+comment on function app.make_status_list is
 'A list of that name with the default statuses, all or nothing. Null: the name is taken.';
 
 create or replace function app.describe_change(p_before public.projects)
 returns jsonb
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after public.projects := app.find_project(p_before.uuid);
@@ -116,14 +99,12 @@ begin
   );
 end;
 $$;
-comment on function app.describe_change(public.projects) is
+comment on function app.describe_change is
 'A project as reads return it, and what a call has done to it: nothing, or to its selection.';
 
 create or replace function app.cement_again(p_project_uuid uuid, p_over boolean)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before public.projects := app.lock_project(p_project_uuid);
@@ -146,50 +127,43 @@ begin
     || jsonb_build_object('cemented', v_cemented, 'already_done', v_cemented = 0);
 end;
 $$;
-comment on function app.cement_again(uuid, boolean) is
+comment on function app.cement_again is
 'Cement a project that has started: over what it has, or only where it has nothing. Raises NOT_FOUND, INVALID_STATE and NO_STATUS_ENTITY.';
 
 -- Functions, public: what there is
 create or replace function public.statuses_available()
 returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return app.catalog_on();
 end;
 $$;
-comment on function public.statuses_available() is
+comment on function public.statuses_available is
 'Whether the catalog is on. While it is off unstarted projects have no statuses; started ones keep theirs.
 
 Role: Staff.';
+grant execute on function public.statuses_available to authenticated;
 
 create or replace function public.default_entity_base()
 returns text
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return 'project_statuses';
 end;
 $$;
-comment on function public.default_entity_base() is
+comment on function public.default_entity_base is
 'What lists made by create_default_status_entity are named after.
 
 Role: Staff.';
+grant execute on function public.default_entity_base to authenticated;
 
 create or replace function public.default_statuses()
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -199,35 +173,31 @@ begin
   order by words.place;
 end;
 $$;
-comment on function public.default_statuses() is
+comment on function public.default_statuses is
 'The six statuses that a list made here begins with, as statuses without an id.
 
 Role: Staff.';
+grant execute on function public.default_statuses to authenticated;
 
 create or replace function public.per_project_entity_name(p_project_uuid uuid)
 returns text
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return 'project_status_' || replace(p_project_uuid::text, '-', '');
 end;
 $$;
-comment on function public.per_project_entity_name(uuid) is
+comment on function public.per_project_entity_name is
 'The name of the list that ensure_project_status_entity makes for a project: 47 characters, of at most 50.
 
 Role: Staff.';
+grant execute on function public.per_project_entity_name to authenticated;
 
 -- Functions, public: lists
 create or replace function public.create_default_status_entity()
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -256,17 +226,15 @@ begin
   );
 end;
 $$;
-comment on function public.create_default_status_entity() is
+comment on function public.create_default_status_entity is
 'Make a list for many projects, with the default statuses: project_statuses, or project_statuses_2 and so on, the first name that is free. Always a new one; it does not become the default.
 
 Role: Supervisor. Errors: CATALOG_UNAVAILABLE.';
+grant execute on function public.create_default_status_entity to authenticated;
 
 create or replace function public.ensure_project_status_entity(p_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_catalog('Supervisor');
@@ -287,19 +255,17 @@ begin
   return app.describe_change(v_before) || jsonb_build_object('list_created', v_made is not null);
 end;
 $$;
-comment on function public.ensure_project_status_entity(uuid) is
+comment on function public.ensure_project_status_entity is
 'Give a project a list of its own, made with the default statuses unless it is there, and make that its source. A started project takes its statuses from it at once.
 
 Role: Supervisor. Errors: NOT_FOUND, CATALOG_UNAVAILABLE, NO_STATUS_ENTITY (started, and the list is empty).';
+grant execute on function public.ensure_project_status_entity to authenticated;
 
 create or replace function public.list_catalog_statuses(
   p_entity_uuid uuid, p_language text default null
 )
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -313,17 +279,15 @@ begin
   order by live.position;
 end;
 $$;
-comment on function public.list_catalog_statuses(uuid, text) is
+comment on function public.list_catalog_statuses is
 'The statuses of a list as they are now, always in the language asked for. None without a list, from one in the trash, and while the catalog is off.
 
 Role: Staff.';
+grant execute on function public.list_catalog_statuses to authenticated;
 
 create or replace function public.shared_catalog_statuses(p_language text default null)
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -332,17 +296,15 @@ begin
   from public.list_catalog_statuses(app.default_list(), p_language) as statuses;
 end;
 $$;
-comment on function public.shared_catalog_statuses(text) is
+comment on function public.shared_catalog_statuses is
 'The statuses of the default list, as list_catalog_statuses. None where there is no default.
 
 Role: Staff.';
+grant execute on function public.shared_catalog_statuses to authenticated;
 
 create or replace function public.list_status_source_entities(p_language text default null)
 returns table (source_group text, label text, uuid uuid)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -361,17 +323,15 @@ begin
   order by tagged.is_list desc, entities.position;
 end;
 $$;
-comment on function public.list_status_source_entities(text) is
+comment on function public.list_status_source_entities is
 'What can be chosen as a source: first the lists made for statuses, then every other list, drafts and archived ones included. None while the catalog is off.
 
 Role: Staff.';
+grant execute on function public.list_status_source_entities to authenticated;
 
 create or replace function public.reverse_reference_count(p_entity_uuid uuid)
 returns table (explicit bigint, implicit bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -385,35 +345,31 @@ begin
   where projects.started_at is null;
 end;
 $$;
-comment on function public.reverse_reference_count(uuid) is
+comment on function public.reverse_reference_count is
 'How many projects and templates that have not started read this list: those that name it, and those that name none while it is the default. For information; it blocks nothing.
 
 Role: Staff.';
+grant execute on function public.reverse_reference_count to authenticated;
 
 -- Functions, public: the default
 create or replace function public.global_default_status_entity_uuid()
 returns uuid
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return app.default_list();
 end;
 $$;
-comment on function public.global_default_status_entity_uuid() is
+comment on function public.global_default_status_entity_uuid is
 'The list of the projects that name none. Null: there is none, or it has been deleted.
 
 Role: Staff.';
+grant execute on function public.global_default_status_entity_uuid to authenticated;
 
 create or replace function public.set_default_status_entity(p_entity_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
@@ -437,18 +393,16 @@ begin
   return jsonb_build_object('status_entity_uuid', p_entity_uuid, 'already_done', not found);
 end;
 $$;
-comment on function public.set_default_status_entity(uuid) is
+comment on function public.set_default_status_entity is
 'Choose the list of the projects that name none; null for none. It counts at once for those that have not started, and for no other.
 
 Role: Admin. Errors: NOT_FOUND.';
+grant execute on function public.set_default_status_entity to authenticated;
 
 -- Functions, public: the source of a project
 create or replace function public.resolve_catalog_entity_uuid(p_project_uuid uuid)
 returns uuid
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_entity_uuid uuid;
@@ -466,17 +420,15 @@ begin
   return v_entity_uuid;
 end;
 $$;
-comment on function public.resolve_catalog_entity_uuid(uuid) is
+comment on function public.resolve_catalog_entity_uuid is
 'The list of a project: its own, else the default. Makes nothing.
 
 Role: Staff. Errors: NOT_FOUND, NO_STATUS_ENTITY.';
+grant execute on function public.resolve_catalog_entity_uuid to authenticated;
 
 create or replace function public.update_project_with_statuses(p_project_uuid uuid, p_attrs jsonb)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before public.projects;
@@ -487,21 +439,19 @@ begin
   return app.describe_change(v_before);
 end;
 $$;
-comment on function public.update_project_with_statuses(uuid, jsonb) is
+comment on function public.update_project_with_statuses is
 'Change a project, its source included, all or nothing. Attributes as update_project, and status_entity_uuid ("" is null), external_id, settings (merged; a null takes a key out).
 
 Before the start another source drops a selection that it does not have. After the start its statuses replace those of the project at once, and the selection stays if it is among them; the same source changes nothing. selection_cleared says what became of it.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (also no such list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
+grant execute on function public.update_project_with_statuses to authenticated;
 
 create or replace function public.set_status_entity(
   p_project_uuid uuid, p_entity_uuid uuid default null
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -510,70 +460,41 @@ begin
   );
 end;
 $$;
-comment on function public.set_status_entity(uuid, uuid) is
+comment on function public.set_status_entity is
 'Choose the list that a project has its statuses from; null: the default one. As update_project_with_statuses.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT (no such list), CATALOG_UNAVAILABLE (started), NO_STATUS_ENTITY (started, and the list is empty).';
+grant execute on function public.set_status_entity to authenticated;
 
 create or replace function public.cement_project_statuses(p_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
   return app.cement_again(p_project_uuid, false);
 end;
 $$;
-comment on function public.cement_project_statuses(uuid) is
+comment on function public.cement_project_statuses is
 'Copy its list into a started project that has no statuses, as when the catalog was off at the start: start_project itself does the rest. Does nothing to one that has some, and nothing while the catalog is off; cemented says how many it copied.
 
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started).';
+grant execute on function public.cement_project_statuses to authenticated;
 
 create or replace function public.recement_project_statuses(p_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
   return app.cement_again(p_project_uuid, true);
 end;
 $$;
-comment on function public.recement_project_statuses(uuid) is
+comment on function public.recement_project_statuses is
 'Copy its list once more over the statuses of a started project; what was changed by hand is lost. The selection stays if it is among them. Changes nothing at all while the catalog is off; cemented says how many it copied.
 
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started), NO_STATUS_ENTITY (the list is empty).';
-
--- Grants
-revoke all on function
-app.write_attrs(uuid, jsonb), app.default_vocabulary(),
-app.make_status_list(text, text, text, uuid), app.describe_change(public.projects),
-app.cement_again(uuid, boolean), public.statuses_available(), public.default_entity_base(),
-public.default_statuses(), public.per_project_entity_name(uuid),
-public.create_default_status_entity(), public.ensure_project_status_entity(uuid),
-public.list_catalog_statuses(uuid, text), public.shared_catalog_statuses(text),
-public.list_status_source_entities(text), public.reverse_reference_count(uuid),
-public.global_default_status_entity_uuid(), public.set_default_status_entity(uuid),
-public.resolve_catalog_entity_uuid(uuid), public.update_project_with_statuses(uuid, jsonb),
-public.set_status_entity(uuid, uuid), public.cement_project_statuses(uuid),
-public.recement_project_statuses(uuid)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.statuses_available(), public.default_entity_base(),
-public.default_statuses(), public.per_project_entity_name(uuid),
-public.create_default_status_entity(), public.ensure_project_status_entity(uuid),
-public.list_catalog_statuses(uuid, text), public.shared_catalog_statuses(text),
-public.list_status_source_entities(text), public.reverse_reference_count(uuid),
-public.global_default_status_entity_uuid(), public.set_default_status_entity(uuid),
-public.resolve_catalog_entity_uuid(uuid), public.update_project_with_statuses(uuid, jsonb),
-public.set_status_entity(uuid, uuid), public.cement_project_statuses(uuid),
-public.recement_project_statuses(uuid)
-to authenticated;
+grant execute on function public.recement_project_statuses to authenticated;
 
 select app.assert_grants();
 

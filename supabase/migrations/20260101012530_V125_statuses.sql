@@ -1,12 +1,6 @@
 -- V125 statuses: read them, select one, and change those of a started project.
 --
--- Creates: app.lock_status, app.status_value, and the RPCs project_started, statuses_for,
---          current_status, list_project_statuses, get_project_status, statuses_for_projects,
---          selected_statuses, set_current_status, add_project_status, update_project_status_row,
---          remove_project_status, use_status_translations, global_use_status_translations,
---          set_use_status_translations, set_global_use_status_translations
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -15,9 +9,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.lock_status(p_status_uuid uuid)
 returns public.project_statuses
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_status public.project_statuses;
@@ -36,14 +28,12 @@ begin
   return v_status;
 end;
 $$;
-comment on function app.lock_status(uuid) is
+comment on function app.lock_status is
 'Lock the project of a status for writing, and how the status is now. Raises NOT_FOUND.';
 
 create or replace function app.status_value(p_status_uuid uuid)
 returns public.status_value
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_status public.status_value;
@@ -57,33 +47,28 @@ begin
   return v_status;
 end;
 $$;
-comment on function app.status_value(uuid) is
+comment on function app.status_value is
 'A status of a started project, in the primary language.';
 
 -- Functions, public: reads
 create or replace function public.project_started(p_project_uuid uuid)
 returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return (app.find_project(p_project_uuid)).started_at is not null;
 end;
 $$;
-comment on function public.project_started(uuid) is
+comment on function public.project_started is
 'Whether a project has been started, even if for a time to come. From then on its statuses are its own.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.project_started to authenticated;
 
 create or replace function public.statuses_for(p_project_uuid uuid, p_language text default null)
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -93,19 +78,17 @@ begin
   from app.statuses_of(array[p_project_uuid], p_language) as statuses;
 end;
 $$;
-comment on function public.statuses_for(uuid, text) is
+comment on function public.statuses_for is
 'The statuses a project can have, in order: its own once it has started, before that those of its list as they are now. None before the start while the catalog is off, or without a list.
 
 Labels are in the language asked for (that exactly, else its base, else a sibling, else the primary one), unless use_status_translations says no.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.statuses_for to authenticated;
 
 create or replace function public.current_status(p_project_uuid uuid, p_language text default null)
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -115,19 +98,17 @@ begin
   from app.statuses_of(array[p_project_uuid], p_language, true) as statuses;
 end;
 $$;
-comment on function public.current_status(uuid, text) is
+comment on function public.current_status is
 'The status a project has; no row when none is selected, or the one selected is not there now: its record in the trash, the catalog off. As statuses_for.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.current_status to authenticated;
 
 create or replace function public.list_project_statuses(
   p_project_uuid uuid, p_language text default null
 )
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -139,19 +120,17 @@ begin
   from app.statuses_of(array[p_project_uuid], p_language) as statuses;
 end;
 $$;
-comment on function public.list_project_statuses(uuid, text) is
+comment on function public.list_project_statuses is
 'The statuses that are a project''s own, by position: none before it starts. As statuses_for.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.list_project_statuses to authenticated;
 
 create or replace function public.get_project_status(
   p_project_uuid uuid, p_status_uuid uuid, p_language text default null
 )
 returns setof public.status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -161,19 +140,17 @@ begin
   where statuses.uuid = p_status_uuid;
 end;
 $$;
-comment on function public.get_project_status(uuid, uuid, text) is
+comment on function public.get_project_status is
 'One of a project''s own statuses; no row when it is not one of them.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.get_project_status to authenticated;
 
 create or replace function public.statuses_for_projects(
   p_project_uuids uuid[], p_language text default null
 )
 returns setof public.project_status_value
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -186,17 +163,15 @@ begin
     on statuses.project_uuid = asked.project_uuid;
 end;
 $$;
-comment on function public.statuses_for_projects(uuid[], text) is
+comment on function public.statuses_for_projects is
 'The status of each of these projects, as current_status: one row for each, its status null where it has none. However many, it is one read.
 
 Role: Staff.';
+grant execute on function public.statuses_for_projects to authenticated;
 
 create or replace function public.selected_statuses(p_language text default null)
 returns table (slug text, label text, projects bigint)
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -216,18 +191,16 @@ begin
   order by listed.slug;
 end;
 $$;
-comment on function public.selected_statuses(text) is
+comment on function public.selected_statuses is
 'The statuses that projects have, whatever list they are from: what to offer where list_projects is filtered by status, and how many projects each one leaves.
 
 Role: Staff.';
+grant execute on function public.selected_statuses to authenticated;
 
 -- Functions, public: the selection
 create or replace function public.set_current_status(p_project_uuid uuid, p_slug text)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before public.projects;
@@ -251,20 +224,18 @@ begin
   ));
 end;
 $$;
-comment on function public.set_current_status(uuid, text) is
+comment on function public.set_current_status is
 'Give a project one of its statuses, by slug; null for none. Its status comes along in status. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, INVALID_STATUS.';
+grant execute on function public.set_current_status to authenticated;
 
 -- Functions, public: a project's own statuses
 create or replace function public.add_project_status(
   p_project_uuid uuid, p_label text, p_attrs jsonb default '{}'
 )
 returns public.status_value
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_status public.project_statuses;
@@ -301,19 +272,17 @@ exception
     return null;
 end;
 $$;
-comment on function public.add_project_status(uuid, text, jsonb) is
+comment on function public.add_project_status is
 'Give a started project one more status of its own, at the end. Its list in the catalog stays as it is.
 
 Attributes: slug (made a slug; else the label is), position, data ({"color": "#34d399"}), translations ({"es-ES": {"label": "..."}}).
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, INVALID_STATE (not started), CONFLICT (the slug is taken).';
+grant execute on function public.add_project_status to authenticated;
 
 create or replace function public.update_project_status_row(p_status_uuid uuid, p_attrs jsonb)
 returns public.status_value
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old public.project_statuses;
@@ -346,17 +315,15 @@ exception
     return null;
 end;
 $$;
-comment on function public.update_project_status_row(uuid, jsonb) is
+comment on function public.update_project_status_row is
 'Change one of a project''s own statuses. A new label keeps the slug; with a new slug the selection goes along. Attributes: label, and as add_project_status; those left out stay.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, CONFLICT (the slug is taken).';
+grant execute on function public.update_project_status_row to authenticated;
 
 create or replace function public.remove_project_status(p_status_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_status public.project_statuses;
@@ -373,37 +340,33 @@ begin
   return app.describe_change(v_before) || '{"already_done": false}';
 end;
 $$;
-comment on function public.remove_project_status(uuid) is
+comment on function public.remove_project_status is
 'Take one of a project''s own statuses away. A project that has it selected then has none: selection_cleared.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.remove_project_status to authenticated;
 
 -- Functions, public: languages
 create or replace function public.global_use_status_translations()
 returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
   return app.setting(null, 'projects_use_status_translations')::boolean;
 end;
 $$;
-comment on function public.global_use_status_translations() is
+comment on function public.global_use_status_translations is
 'Whether statuses are shown in the reader''s language where the project does not say. They are unless it was set otherwise.
 
 Role: Staff.';
+grant execute on function public.global_use_status_translations to authenticated;
 
 create or replace function public.use_status_translations(
   p_project_uuid uuid, p_global boolean default null
 )
 returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -413,17 +376,15 @@ begin
   );
 end;
 $$;
-comment on function public.use_status_translations(uuid, boolean) is
+comment on function public.use_status_translations is
 'Whether the statuses of a project are shown in the reader''s language: as the project says, else the global setting, which who has read it already may hand in.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.use_status_translations to authenticated;
 
 create or replace function public.set_use_status_translations(p_project_uuid uuid, p_use boolean)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
@@ -432,51 +393,26 @@ begin
   ));
 end;
 $$;
-comment on function public.set_use_status_translations(uuid, boolean) is
+comment on function public.set_use_status_translations is
 'Say for one project whether its statuses are shown in the reader''s language; null: as the global setting says. Labels in other languages are kept either way.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.set_use_status_translations to authenticated;
 
 create or replace function public.set_global_use_status_translations(p_use boolean)
 returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
   return public.set_setting('global', 'projects_use_status_translations', to_jsonb(p_use));
 end;
 $$;
-comment on function public.set_global_use_status_translations(boolean) is
+comment on function public.set_global_use_status_translations is
 'Say whether statuses are shown in the reader''s language where the project does not say. The setting projects_use_status_translations; for Admins of every store.
 
 Role: Admin. Errors: BAD_INPUT (null).';
-
--- Grants
-revoke all on function
-app.lock_status(uuid), app.status_value(uuid), public.project_started(uuid),
-public.statuses_for(uuid, text), public.current_status(uuid, text),
-public.list_project_statuses(uuid, text), public.get_project_status(uuid, uuid, text),
-public.statuses_for_projects(uuid[], text), public.selected_statuses(text),
-public.set_current_status(uuid, text), public.add_project_status(uuid, text, jsonb),
-public.update_project_status_row(uuid, jsonb), public.remove_project_status(uuid),
-public.global_use_status_translations(), public.use_status_translations(uuid, boolean),
-public.set_use_status_translations(uuid, boolean),
-public.set_global_use_status_translations(boolean)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.project_started(uuid),
-public.statuses_for(uuid, text), public.current_status(uuid, text),
-public.list_project_statuses(uuid, text), public.get_project_status(uuid, uuid, text),
-public.statuses_for_projects(uuid[], text), public.selected_statuses(text),
-public.set_current_status(uuid, text), public.add_project_status(uuid, text, jsonb),
-public.update_project_status_row(uuid, jsonb), public.remove_project_status(uuid),
-public.global_use_status_translations(), public.use_status_translations(uuid, boolean),
-public.set_use_status_translations(uuid, boolean),
-public.set_global_use_status_translations(boolean)
-to authenticated;
+grant execute on function public.set_global_use_status_translations to authenticated;
 
 select app.assert_grants();
 

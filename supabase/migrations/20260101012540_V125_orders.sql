@@ -1,8 +1,6 @@
 -- V125 orders: a cake that needs more than five stages is a project as well.
 --
--- Creates: app.order_project, public.get_project_for_order, public.create_project_from_order
 -- Needs: M0 V101
--- Re-run: safe, each statement converges
 --
 -- A file of its own: nothing else in the V family knows orders, and this is all it knows of them.
 -- Lock order: the order, then projects.
@@ -14,9 +12,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.order_project(p_order_id text)
 returns public.projects
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -29,7 +25,7 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.order_project(text) is
+comment on function app.order_project is
 'The project of an order: the last one made, archived ones only if there is no other. Null: it has none.';
 
 -- Functions, public
@@ -37,10 +33,7 @@ create or replace function public.get_project_for_order(
   p_order_id text, p_language text default null
 )
 returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -62,19 +55,17 @@ begin
   ));
 end;
 $$;
-comment on function public.get_project_for_order(text, text) is
+comment on function public.get_project_for_order is
 'The project of an order, as get_project, and the status it has: what the page of the order shows, completed_at above all. Null: the order has none.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT (no such store).';
+grant execute on function public.get_project_for_order to authenticated;
 
 create or replace function public.create_project_from_order(
   p_order_id text, p_template_uuid uuid
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order record;
@@ -104,19 +95,11 @@ begin
   ) || '{"already_done": false}';
 end;
 $$;
-comment on function public.create_project_from_order(text, uuid) is
+comment on function public.create_project_from_order is
 'Make a project for an order from a template, named after the cake and the order, which its external_id holds. An order has one: a repeat returns it and answers already_done, unless it has been archived.
 
 Role: Supervisor. Errors: NOT_FOUND (no such order, no such template), BAD_INPUT (no such store), CONFLICT (the order is cancelled).';
-
--- Grants
-revoke all on function
-app.order_project(text), public.get_project_for_order(text, text),
-public.create_project_from_order(text, uuid)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.get_project_for_order(text, text), public.create_project_from_order(text, uuid)
-to authenticated;
+grant execute on function public.create_project_from_order to authenticated;
 
 select app.assert_grants();
 

@@ -1,13 +1,9 @@
 -- V127 tree: projects inside projects, and what the inner ones come to, up to the root.
 --
--- Creates: project_assignments.child_project_uuid, app.project_sums, app.lock_forest,
---          app.project_lineage, app.check_subprojects, app.roll_up, app.add_up,
---          app.recount_projects, app.recount_changed_tasks, app.recount_changed_projects
 -- Replaces: app.lock_project_trees, app.root_projects, app.project_rows,
 --           app.project_summaries, app.is_archived, app.settle_projects, app.settle_rows,
 --           app.settle_changed_rows
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 --
 -- A row is a task or a sub-project. What stands on a sub-project's row is worked out by the
 -- trigger app.roll_up alone; whoever writes something else there is refused. Every write of rows
@@ -99,9 +95,7 @@ comment on column app.project_sums.empty is
 -- Functions, internal: locks
 create or replace function app.lock_forest(p_alone boolean)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_key constant bigint := hashtextextended('public.project_assignments.child_project_uuid', 0);
@@ -118,14 +112,12 @@ begin
   end if;
 end;
 $$;
-comment on function app.lock_forest(boolean) is
+comment on function app.lock_forest is
 'Keep which project lies inside which as it is, and what tasks take. Alone: to change that.';
 
 create or replace function app.lock_project_trees(p_projects uuid[])
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_uuid uuid;
@@ -150,15 +142,13 @@ begin
   for no key update;
 end;
 $$;
-comment on function app.lock_project_trees(uuid[]) is
+comment on function app.lock_project_trees is
 'Lock the trees these projects lie in, by their roots in id order: one writer at a time. Look at them only after it, in a statement of its own.';
 
 -- Functions, internal: who lies inside whom
 create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -173,14 +163,12 @@ begin
   select climbed.project_uuid, climbed.distance from climbed;
 end;
 $$;
-comment on function app.project_lineage(uuid) is
+comment on function app.project_lineage is
 'A project and what it lies inside, up to the root.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
-language plpgsql
-stable
-set search_path = ''
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return p_project.archived_at is not null or exists (
@@ -190,13 +178,12 @@ begin
   );
 end;
 $$;
-comment on function app.is_archived(public.projects) is
+comment on function app.is_archived is
 'Whether a project is out of the lists, by itself or with one that it lies inside.';
 
 create or replace function app.check_subprojects()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cycle boolean;
@@ -254,7 +241,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.check_subprojects() is
+comment on function app.check_subprojects is
 'Trigger: whoever puts a project into another keeps to one kind, no cycle and 32 levels. Raises KIND_MISMATCH, WOULD_CREATE_CYCLE and TOO_DEEP.';
 
 -- Functions, internal: what rows come to
@@ -324,8 +311,7 @@ comment on view app.project_summaries is
 
 create or replace function app.roll_up()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_child record;
@@ -369,14 +355,12 @@ begin
   return new;
 end;
 $$;
-comment on function app.roll_up() is
+comment on function app.roll_up is
 'Trigger: the row of a sub-project says what the sub-project comes to, whoever writes the row. Raises SUBPROJECT_ROW to who would have it say anything else.';
 
 create or replace function app.settle_projects(p_projects uuid[])
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
@@ -403,16 +387,14 @@ begin
   where links.child_project_uuid = any(p_projects);
 end;
 $$;
-comment on function app.settle_projects(uuid[]) is
+comment on function app.settle_projects is
 'Complete the projects whose rows are all done, reopen those with a row that is not, and roll them up into what they lie inside. One without rows stays as it is.';
 
 create or replace function app.add_up(
   p_made public.project_assignments[], p_gone public.project_assignments[]
 )
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update app.project_sums as sums
@@ -470,13 +452,12 @@ begin
   where sums.project_uuid = changes.project_uuid;
 end;
 $$;
-comment on function app.add_up(public.project_assignments[], public.project_assignments[]) is
+comment on function app.add_up is
 'Add rows that are there now to the sums of their projects, and take away those that are there no more.';
 
 create or replace function app.settle_rows()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rows public.project_assignments[] := array(
@@ -497,13 +478,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.settle_rows() is
+comment on function app.settle_rows is
 'Trigger: rows added or removed change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
 create or replace function app.settle_changed_rows()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else each call plans anew, for the length of an array
 as $$
 declare
@@ -539,14 +519,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.settle_changed_rows() is
+comment on function app.settle_changed_rows is
 'Trigger: rows that are further, or estimated otherwise, change the sums of their projects and settle them, in the same transaction and under the lock of the tree.';
 
 create or replace function app.recount_projects(p_projects uuid[])
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into app.project_sums as sums (
@@ -571,13 +549,12 @@ begin
   perform app.settle_projects(p_projects);
 end;
 $$;
-comment on function app.recount_projects(uuid[]) is
+comment on function app.recount_projects is
 'Add the rows of these projects up from scratch: for what changes how rows count, not the rows.';
 
 create or replace function app.recount_changed_tasks()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tasks uuid[] := array(
@@ -600,13 +577,12 @@ begin
   return null;
 end;
 $$;
-comment on function app.recount_changed_tasks() is
+comment on function app.recount_changed_tasks is
 'Trigger: a new estimate in the library reaches every row that has none of its own, up to the roots.';
 
 create or replace function app.recount_changed_projects()
 returns trigger
-language plpgsql
-set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.lock_project_trees(array[new.uuid]);
@@ -614,7 +590,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.recount_changed_projects() is
+comment on function app.recount_changed_projects is
 'Trigger: what counts weekends takes another time, and so does all that it lies inside.';
 
 -- Triggers
@@ -644,18 +620,6 @@ when (old.counts_weekends <> new.counts_weekends)
 execute function app.recount_changed_projects();
 
 select app.recount_projects(array(select projects.uuid from public.projects as projects));
-
--- Grants
-revoke all on table app.project_sums, app.root_projects, app.project_rows, app.project_summaries
-from public, anon, authenticated, service_role;
-revoke all on function
-app.lock_forest(boolean), app.lock_project_trees(uuid[]), app.project_lineage(uuid),
-app.is_archived(public.projects), app.check_subprojects(), app.roll_up(),
-app.settle_projects(uuid[]),
-app.add_up(public.project_assignments[], public.project_assignments[]), app.settle_rows(),
-app.settle_changed_rows(), app.recount_projects(uuid[]), app.recount_changed_tasks(),
-app.recount_changed_projects()
-from public, anon, authenticated, service_role;
 
 select app.assert_grants();
 

@@ -1,10 +1,7 @@
 -- V127 sub-projects: put a project into another, take it out, see the whole, copy and delete it.
 --
--- Creates: app.insert_link, and the RPCs create_subproject, link_subproject,
---          detach_subproject, available_projects_to_link, project_tree, project_breadcrumbs
 -- Replaces: app.clone_rows, app.delete_project_tree, public.delete_assignment
 -- Needs: M0 M1 V101
--- Re-run: safe, each statement converges
 
 begin;
 set local lock_timeout = '5s';
@@ -13,9 +10,7 @@ set local role bakehouse_owner;
 -- Functions, internal
 create or replace function app.insert_link(p_event text, p_parent uuid, p_child uuid)
 returns jsonb
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row_uuid uuid;
@@ -34,14 +29,12 @@ begin
     || jsonb_build_object('parent_project_uuid', p_parent, 'row_uuid', v_row_uuid);
 end;
 $$;
-comment on function app.insert_link(text, uuid, uuid) is
+comment on function app.insert_link is
 'Make a project the last row of another, both locked; the project, with where it lies now.';
 
 create or replace function app.clone_rows(p_source uuid, p_target uuid)
 returns void
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old uuid[];
@@ -105,14 +98,12 @@ begin
   inner join pairs as needed on needed.old = edges.depends_on_uuid;
 end;
 $$;
-comment on function app.clone_rows(uuid, uuid) is
+comment on function app.clone_rows is
 'Copy the rows of a project, what waits for what, and the projects inside it at any depth, into an empty one. All begin at todo, none with a date.';
 
 create or replace function app.delete_project_tree(p_project_uuid uuid)
 returns integer
-language plpgsql
-volatile
-set search_path = ''
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects := app.lock_project(p_project_uuid);
@@ -148,7 +139,7 @@ begin
   return cardinality(v_tree);
 end;
 $$;
-comment on function app.delete_project_tree(uuid) is
+comment on function app.delete_project_tree is
 'Delete a project, all it owns and all that lies inside it, one activity for each project removed, top first; how many those were. Raises NOT_FOUND and STILL_A_SUBPROJECT.';
 
 -- Functions, public
@@ -156,10 +147,7 @@ create or replace function public.create_subproject(
   p_project_uuid uuid, p_name text, p_attrs jsonb default '{}'
 )
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
@@ -179,19 +167,17 @@ begin
   );
 end;
 $$;
-comment on function public.create_subproject(uuid, text, jsonb) is
+comment on function public.create_subproject is
 'Make a project inside another, as its last row; inside a template, a template. Returns it with parent_project_uuid and row_uuid.
 
 Attributes: description, counts_weekends, translations, assigned_person_uuid. While it has no rows it counts for nothing in the progress of the other, but keeps it from completion.
 
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, TOO_DEEP.';
+grant execute on function public.create_subproject to authenticated;
 
 create or replace function public.link_subproject(p_project_uuid uuid, p_child_project_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
@@ -227,19 +213,17 @@ begin
   return app.insert_link('subproject_linked', p_project_uuid, p_child_project_uuid);
 end;
 $$;
-comment on function public.link_subproject(uuid, uuid) is
+comment on function public.link_subproject is
 'Put a project, with all that lies inside it, into another of its kind, as the last row. Returns it with parent_project_uuid and row_uuid.
 
 A completed project that takes in one that is not is reopened.
 
 Role: Supervisor. Errors: NOT_FOUND, SELF_LINK, KIND_MISMATCH, WOULD_CREATE_CYCLE, ALREADY_SUBPROJECT, TOO_DEEP.';
+grant execute on function public.link_subproject to authenticated;
 
 create or replace function public.detach_subproject(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -261,19 +245,17 @@ begin
   return app.describe_project(app.find_project(v_row.child_project_uuid));
 end;
 $$;
-comment on function public.detach_subproject(uuid) is
+comment on function public.detach_subproject is
 'Take a sub-project, named by its row, out of what it lies inside: it stands in lists again, with all it has. What waited for the row waits no more. Returns the project.
 
 The other is completed, if it has rows left and all are done.
 
 Role: Supervisor. Errors: NOT_FOUND (no such row, or the row of a task).';
+grant execute on function public.detach_subproject to authenticated;
 
 create or replace function public.delete_assignment(p_row_uuid uuid)
 returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.project_assignments;
@@ -295,19 +277,17 @@ begin
 end;
 $$;
 
-comment on function public.delete_assignment(uuid) is
+comment on function public.delete_assignment is
 'Remove a row and what waits for it or it for. A sub-project goes with its row, and with all that lies inside it. Returns what the row was. A project that loses its last open row is completed; one that loses its last row stays as it is.
 
 Role: Supervisor. Errors: NOT_FOUND.';
+grant execute on function public.delete_assignment to authenticated;
 
 create or replace function public.available_projects_to_link(
   p_project_uuid uuid, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project public.projects;
@@ -326,17 +306,15 @@ begin
   order by projects.name, projects.uuid;
 end;
 $$;
-comment on function public.available_projects_to_link(uuid, text) is
+comment on function public.available_projects_to_link is
 'What link_subproject would take into this project, by name: of its kind, not archived, not inside another, and not what it lies inside itself.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.available_projects_to_link to authenticated;
 
 create or replace function public.project_tree(p_project_uuid uuid, p_language text default null)
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -359,21 +337,19 @@ begin
   order by tree.path;
 end;
 $$;
-comment on function public.project_tree(uuid, text) is
+comment on function public.project_tree is
 'A project and all that lies inside it, as get_project returns them, each below what it lies inside and in the order of its rows: with level (0 for the first), parent_project_uuid and row_uuid.
 
 empty: how many of its sub-projects have no rows. They count for nothing in progress_pct, but while there is one the project is not completed, even at 100.
 
 Role: Staff. Errors: NOT_FOUND.';
+grant execute on function public.project_tree to authenticated;
 
 create or replace function public.project_breadcrumbs(
   p_project_uuid uuid, p_language text default null
 )
 returns setof jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
@@ -389,25 +365,11 @@ begin
   order by lineage.distance desc;
 end;
 $$;
-comment on function public.project_breadcrumbs(uuid, text) is
+comment on function public.project_breadcrumbs is
 'The way from the root down to a project, itself included: uuid, label, is_template, archived_at.
 
 Role: Staff. Errors: NOT_FOUND.';
-
--- Grants
-revoke all on function
-app.insert_link(text, uuid, uuid), app.clone_rows(uuid, uuid),
-app.delete_project_tree(uuid), public.create_subproject(uuid, text, jsonb),
-public.link_subproject(uuid, uuid), public.detach_subproject(uuid),
-public.delete_assignment(uuid), public.available_projects_to_link(uuid, text),
-public.project_tree(uuid, text), public.project_breadcrumbs(uuid, text)
-from public, anon, authenticated, service_role;
-grant execute on function
-public.create_subproject(uuid, text, jsonb), public.link_subproject(uuid, uuid),
-public.detach_subproject(uuid), public.delete_assignment(uuid),
-public.available_projects_to_link(uuid, text), public.project_tree(uuid, text),
-public.project_breadcrumbs(uuid, text)
-to authenticated;
+grant execute on function public.project_breadcrumbs to authenticated;
 
 select app.assert_grants();
 

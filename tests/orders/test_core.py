@@ -93,10 +93,12 @@ def probe(db: Connection) -> Connection:
         """
         set local role bakehouse_owner;
         create function public.probe_actor()
-        returns app.caller language plpgsql stable security definer set search_path = ''
+        returns app.caller language plpgsql stable security definer
+        set search_path = pg_catalog, pg_temp
         as 'begin return app.actor(); end';
         create function public.probe_require(p_role text, p_store text, p_service boolean)
-        returns app.caller language plpgsql stable security definer set search_path = ''
+        returns app.caller language plpgsql stable security definer
+        set search_path = pg_catalog, pg_temp
         as 'begin return app.require(p_role, p_store, p_service); end';
         grant execute on function public.probe_actor() to authenticated, service_role;
         grant execute on function public.probe_require(text, text, boolean)

@@ -648,7 +648,8 @@ def test_a_later_milestone_refuses_a_move_and_nothing_of_it_is_left(
     db.execute("set local role bakehouse_owner")
     db.execute(
         """
-        create function app.need_photo() returns trigger language plpgsql set search_path = '' as $$
+        create function app.need_photo() returns trigger language plpgsql
+        set search_path = pg_catalog, pg_temp as $$
         begin
           perform app.fail('CONFLICT', 'A photo first.');
           return new;

@@ -361,7 +361,7 @@ def test_a_legacy_claim_wins(migrator: Connection, function: str, claim: str, le
 def test_the_claims_of_the_caller_reach_definer_functions(migrator: Connection) -> None:
     migrator.execute(
         "create function public.who() returns uuid language sql security definer"
-        " set search_path = '' as 'select auth.uid()';"
+        " set search_path = pg_catalog, pg_temp as 'select auth.uid()';"
         " grant execute on function public.who() to authenticated"
     )
     claims = f'{{"sub": "{UID}"}}'

@@ -61,13 +61,13 @@ def anon_can_do_nothing(db: Connection) -> list[str]:
     )
 
 
-def functions_pin_an_empty_search_path(db: Connection) -> list[str]:
+def functions_pin_their_search_path(db: Connection) -> list[str]:
     return values(
         db,
         """
         select oid::regprocedure::text from pg_proc
         where pronamespace::regnamespace::text in ('public', 'app', 'private')
-        and not coalesce('search_path=""' = any(proconfig), false)
+        and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)
         """,
     )
 
@@ -137,12 +137,28 @@ def foreign_keys_have_an_index(db: Connection) -> list[str]:
     )
 
 
-def names_in_public_are_not_overloaded(db: Connection) -> list[str]:
+def names_are_not_overloaded(db: Connection) -> list[str]:
     return values(
         db,
         """
-        select proname::text from pg_proc where pronamespace = 'public'::regnamespace
-        group by proname having count(*) > 1
+        select format('%s.%s', pronamespace::regnamespace, proname) from pg_proc
+        where pronamespace::regnamespace::text in ('public', 'app', 'private')
+        group by pronamespace, proname having count(*) > 1
+        """,
+    )
+
+
+def row_types_have_no_default(db: Connection) -> list[str]:
+    """A default of a table's row type blocks ALTER TABLE on that table since Postgres 15.20."""
+    return values(
+        db,
+        """
+        select fun.oid::regprocedure::text from pg_proc as fun
+        cross join unnest(fun.proargtypes[fun.pronargs - fun.pronargdefaults:]) as defaults (type)
+        inner join pg_type as typ on typ.oid = defaults.type
+        inner join pg_class as rel on rel.oid = typ.typrelid and rel.relkind <> 'c'
+        where fun.pronamespace::regnamespace::text in ('public', 'app', 'private')
+        and fun.pronargdefaults > 0
         """,
     )
 
@@ -303,11 +319,12 @@ RULES: tuple[Rule, ...] = (
     tables_have_row_security,
     api_roles_write_nothing,
     anon_can_do_nothing,
-    functions_pin_an_empty_search_path,
+    functions_pin_their_search_path,
     one_role_owns_everything,
     everything_has_a_comment,
     foreign_keys_have_an_index,
-    names_in_public_are_not_overloaded,
+    names_are_not_overloaded,
+    row_types_have_no_default,
     refusals_are_listed,
     writes_have_a_where,
     roles_are_as_the_comment_says,

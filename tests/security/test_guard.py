@@ -22,12 +22,13 @@ from support import value
         ("grant usage on sequence public.audit_log_id_seq to authenticated", "may usage"),
         ("grant select on public.stores to anon", "anon may select public.stores"),
         ("grant execute on function app.uid() to public", "public may execute app.uid()"),
+        ("grant execute on function app.now() to authenticated", "may execute app.now()"),
         ("grant select on private.staff_pay to authenticated", "may select private.staff_pay"),
         ("create table app.bad (id int)", "app.bad has no row level security"),
         ("create view public.bad as select 1 as one", "public.bad reads with the rights"),
         (
             "create function app.bad() returns int language sql as 'select 1'",
-            "app.bad() has no empty search_path",
+            "app.bad() has another search_path than pg_catalog, pg_temp",
         ),
         (
             "reset role; create table public.bad (id int)",
@@ -35,7 +36,8 @@ from support import value
         ),
         (
             "alter default privileges grant execute on functions to public;"
-            "create function app.bad() returns int language sql set search_path = '' as 'select 1'",
+            "create function app.bad() returns int language sql"
+            " set search_path = pg_catalog, pg_temp as 'select 1'",
             "public may execute app.bad()",
         ),
     ],

@@ -12,7 +12,7 @@ from security import rules
 from servers import Server
 
 HEAD = "create function public.bad(p_store text default null) returns int language plpgsql "
-SAFE = HEAD + "security definer set search_path = '' "
+SAFE = HEAD + "security definer set search_path = pg_catalog, pg_temp "
 ASK = "as $$ begin perform app.require(%s); return 1; end $$"
 LET_IN = "; grant execute on function public.bad(text) to authenticated"
 ROLE = "; comment on function public.bad(text) is e'Good.\\n\\nRole: %s.'"
@@ -34,7 +34,7 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
         (rules.anon_can_do_nothing, "grant execute on function app.uid() to public"),
         (rules.anon_can_do_nothing, "grant select (name) on public.stores to anon"),
         (
-            rules.functions_pin_an_empty_search_path,
+            rules.functions_pin_their_search_path,
             HEAD + "set search_path = public as 'begin return 1; end'",
         ),
         (rules.one_role_owns_everything, "reset role; create table public.bad (id int)"),
@@ -50,9 +50,18 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             "create index on public.bad (store) where id > 0",
         ),
         (
-            rules.names_in_public_are_not_overloaded,
+            rules.names_are_not_overloaded,
             "create function public.bad() returns int language sql as 'select 1';"
             "create function public.bad(int) returns int language sql as 'select 1'",
+        ),
+        (
+            rules.names_are_not_overloaded,
+            "create function app.now(int) returns int language sql as 'select 1'",
+        ),
+        (
+            rules.row_types_have_no_default,
+            "create function public.bad(p_store public.stores, p_row public.stores default null)"
+            " returns int language sql as 'select 1'",
         ),
         (
             rules.refusals_are_listed,
@@ -115,7 +124,7 @@ def test_everything_obeys(db: Connection, rule: rules.Rule) -> None:
             + ROLE % "Staff"
             + "; grant execute on function public.bad(text) to anon; "
             "create or replace function public.bad(p_store text default null) returns int "
-            "language sql set search_path = '' as 'select 1'",
+            "language sql set search_path = pg_catalog, pg_temp as 'select 1'",
         ),
         (  # asks for a role, but not for the store
             rules.stores_are_kept_apart,

@@ -60,7 +60,7 @@ create or replace function supabase_migrations.bakehouse_identity()
 returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as {body};
 revoke all on function supabase_migrations.bakehouse_identity() from public;
 """

@@ -6,7 +6,7 @@
 create or replace function supabase_migrations.bakehouse_guard()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if coalesce(current_setting('bakehouse.guard', true), '') <> 'off' then

@@ -1,9 +1,0 @@
--- Takes away what the migration of this name creates.
-
-begin;
-set local lock_timeout = '5s';
-set local role bakehouse_owner;
-
-drop function if exists app.assert_grants();
-
-commit;

@@ -1,0 +1,11 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop trigger if exists orders_tally on public.orders;
+drop trigger if exists orders_tally_change on public.orders;
+drop function if exists app.fold_tally;
+drop table if exists app.order_tally;
+drop function if exists app.tally_order;
+
+commit;

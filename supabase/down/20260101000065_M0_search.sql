@@ -1,0 +1,11 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop trigger if exists orders_words on public.orders;
+drop trigger if exists orders_words_change on public.orders;
+drop function if exists app.find_ids, app.search_pattern;
+drop table if exists app.order_words;
+drop function if exists app.keep_words;
+
+commit;

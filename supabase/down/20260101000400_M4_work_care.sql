@@ -1,0 +1,10 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+drop function if exists
+public.get_work_queue_stats, public.get_dead_work, public.requeue_dead_work, public.reap_work,
+app.purge_work, app.reap_work;
+drop view if exists app.work_status;
+
+commit;

@@ -1,0 +1,59 @@
+-- M0 staff: the people who work here, and their pay.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+do $$
+begin
+  if to_regtype('public.staff_role') is null then
+    create type public.staff_role as enum ('Staff', 'Supervisor', 'Admin');
+  end if;
+end;
+$$;
+comment on type public.staff_role is
+'What a member of staff may do. Declared in ascending order, so that roles compare.';
+
+create table if not exists public.staff_shared (
+  user_id uuid primary key,
+  full_name text not null check (full_name <> ''),
+  role public.staff_role not null default 'Staff',
+  store text references public.stores (code),
+  phone text,
+  email text,
+  is_active boolean not null default true,
+  approved boolean not null default false,
+  last_login timestamptz,
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now()
+);
+create unique index if not exists staff_shared_email_key on public.staff_shared (lower(email));
+create index if not exists staff_shared_store_idx on public.staff_shared (store);
+alter table public.staff_shared enable row level security;
+comment on table public.staff_shared is
+'Staff of all stores. Somebody counts as staff only while active and approved.';
+comment on column public.staff_shared.user_id is
+'The account, as auth.users knows it. No foreign key: the person outlives the account, as do their events and hours.';
+comment on column public.staff_shared.store is 'The store they work in. Null: every store.';
+comment on column public.staff_shared.approved is 'An Admin has let them in. Signing up is not enough.';
+grant select on table public.staff_shared to authenticated;
+
+create table if not exists private.staff_pay (
+  user_id uuid primary key references public.staff_shared (user_id) on delete cascade,
+  hourly_rate numeric(10, 2) not null check (hourly_rate >= 0),
+  updated_at timestamptz not null default app.now()
+);
+alter table private.staff_pay enable row level security;
+comment on table private.staff_pay is
+'What somebody earns an hour. Apart from staff_shared, because a row policy hides no column.';
+
+create or replace trigger staff_shared_set_updated_at
+before update on public.staff_shared
+for each row execute function app.set_updated_at();
+create or replace trigger staff_pay_set_updated_at
+before update on private.staff_pay
+for each row execute function app.set_updated_at();
+
+select app.assert_grants();
+
+commit;

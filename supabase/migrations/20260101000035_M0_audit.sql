@@ -1,0 +1,127 @@
+-- M0 audit: the audit log, and messages to listeners.
+
+begin;
+set local lock_timeout = '5s';
+
+-- Supabase's realtime.send works only for the migration role, and that right cannot be granted:
+-- there app.broadcast belongs to the migration role and lends it. Elsewhere nobody listens.
+do $$
+begin
+  if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
+    create or replace function app.broadcast(p_topic text, p_payload jsonb)
+    returns void
+    language sql volatile security definer set search_path = pg_catalog, pg_temp
+    as $body$
+      select realtime.send(p_payload, p_topic, 'bakehouse', true);
+    $body$;
+    alter function app.broadcast(text, jsonb) owner to current_user;
+  else
+    create or replace function app.broadcast(p_topic text, p_payload jsonb)
+    returns void
+    language sql volatile set search_path = pg_catalog, pg_temp
+    as $body$
+      select;
+    $body$;
+    alter function app.broadcast(text, jsonb) owner to bakehouse_owner;
+  end if;
+end;
+$$;
+comment on function app.broadcast is
+'Send to the private channel bakehouse of Supabase Realtime; nothing where there is none.';
+revoke all on function app.broadcast(text, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;
+
+set local role bakehouse_owner;
+
+create table if not exists public.audit_log (
+  id bigint generated always as identity primary key,
+  at_ts timestamptz not null default app.now(),
+  actor_id uuid,
+  actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
+  action text not null,
+  store text references public.stores (code),
+  subject text,
+  meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object')
+);
+create index if not exists audit_log_store_idx on public.audit_log (store, at_ts desc);
+create index if not exists audit_log_subject_idx on public.audit_log (subject, at_ts desc);
+alter table public.audit_log enable row level security;
+comment on table public.audit_log is
+'Who changed what, outside the stages of an order: staff, settings, stock. Append-only.';
+comment on column public.audit_log.actor_kind is 'staff, service, or system: scheduled work.';
+comment on column public.audit_log.actor_id is
+'The account. No foreign key: the log keeps what it saw.';
+comment on column public.audit_log.store is 'Null: the change concerns every store.';
+comment on column public.audit_log.subject is 'What was changed, as an id.';
+grant select on table public.audit_log to authenticated;
+
+create or replace function app.append_only()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.fail(
+    'APPEND_ONLY', format('%s keeps what was recorded.', tg_table_name),
+    jsonb_build_object('table', tg_table_name, 'operation', tg_op)
+  );
+  return null;
+end;
+$$;
+comment on function app.append_only is
+'Trigger: a table that nobody, its owner included, can update, delete from or truncate. Raises APPEND_ONLY.';
+
+create or replace function app.emit(p_topic text, p_payload jsonb)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_notify(
+    'bakehouse', jsonb_build_object('topic', p_topic, 'payload', p_payload)::text
+  );
+  perform app.broadcast(p_topic, p_payload);
+end;
+$$;
+comment on function app.emit is
+'Tell listeners, once this transaction commits: NOTIFY on channel bakehouse, and Supabase Realtime where present.
+
+The payload carries ids, never personal data: anyone who can listen reads it.';
+
+create or replace function app.audit(
+  p_action text, p_store text, p_subject text, p_meta jsonb default '{}'
+)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.actor();
+begin
+  insert into public.audit_log (actor_id, actor_kind, action, store, subject, meta)
+  values (
+    v_caller.user_id, coalesce(v_caller.kind, 'system'), p_action, p_store, p_subject, p_meta
+  );
+end;
+$$;
+comment on function app.audit is
+'Write down who is doing what, in the transaction that does it. The system: no caller, as in scheduled work.';
+
+create or replace trigger audit_log_append_only
+before update or delete or truncate on public.audit_log
+for each statement execute function app.append_only();
+
+do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+begin
+  if not exists (select from pg_policies where policyname = 'audit_log_select_authenticated') then
+    create policy audit_log_select_authenticated on public.audit_log
+    for select to authenticated
+    using (
+      (select app.is_staff('Admin'))
+      and (store is null or store = any ((select app.my_stores())::text[]))
+    );
+  end if;
+end;
+$$;
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,102 @@
+-- M0 order access: the way to one order: ask for the caller's right, lock it, record, answer.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.require_order(
+  p_role text, p_order_id text, p_store text default null, p_performed_by uuid default null
+)
+returns app.caller
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := split_part(p_order_id, '-', 1);
+  v_caller app.caller;
+begin
+  if v_store is distinct from coalesce(p_store, v_store) or v_store = '' then
+    v_store := null;
+  end if;
+  v_caller := case
+    when p_performed_by is null then app.require(p_role, v_store)
+    else app.performer(p_role, v_store, p_performed_by)
+  end;
+  if v_store is null then
+    perform app.fail(
+      'BAD_INPUT', 'That is not the id of an order of this store.',
+      jsonb_build_object('order_id', p_order_id, 'store', p_store)
+    );
+  end if;
+  return v_caller;
+end;
+$$;
+comment on function app.require_order is
+'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
+
+Whether there is such an order is not asked here. With p_performed_by it is app.performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
+
+create or replace function app.lock_order(p_order_id text, p_live boolean default true)
+returns public.orders
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_order public.orders;
+begin
+  select orders.* into v_order
+  from public.orders as orders
+  where orders.store = split_part(p_order_id, '-', 1) and orders.id = p_order_id
+  for no key update;
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
+    );
+  end if;
+  if p_live and v_order.cancelled_at is not null then
+    perform app.fail(
+      'CANCELLED', format('Order %s is cancelled.', p_order_id),
+      jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage)
+    );
+  end if;
+  return v_order;
+end;
+$$;
+comment on function app.lock_order is
+'An order as it is now and stays until this transaction ends. Errors: NOT_FOUND, CANCELLED (unless p_live is false).';
+
+create or replace function app.order_answer(p_order public.orders, p_already_done boolean)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'order_id', p_order.id, 'store', p_order.store, 'stage', p_order.stage,
+    'already_done', p_already_done
+  );
+end;
+$$;
+comment on function app.order_answer is
+'What an RPC that writes to an order answers.';
+
+create or replace function app.record_change(
+  p_caller app.caller, p_order public.orders, p_event public.event_type, p_meta jsonb
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
+  values (p_order.store, p_order.id, p_order.stage, p_event, p_caller.user_id, p_meta);
+  perform app.emit(
+    'orders', jsonb_build_object(
+      'store', p_order.store, 'order_id', p_order.id, 'event', p_event, 'stage', p_order.stage
+    )
+  );
+  return app.order_answer(p_order, false);
+end;
+$$;
+comment on function app.record_change is
+'Write down and announce what the caller has just done to an order, and answer them.';
+
+select app.assert_grants();
+
+commit;

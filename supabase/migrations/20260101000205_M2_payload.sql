@@ -1,0 +1,179 @@
+-- M2 payload: texts, numbers, ids, lists and pairs of a Shopify payload.
+-- Needs: M0 M1
+--
+-- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. An absent
+-- value is null. A number that is no number and a list that is no list are BAD_INPUT, which names
+-- the field and never its content.
+-- Every order passes here, so the bodies are loops: on a few elements a query costs five times as
+-- much. They use few regular expressions, because a session remembers only 32 of them.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.read_json(p_body text)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_body::jsonb;
+exception
+  -- cut off, \u0000, a number too large, nested too deeply; Postgres would quote it in the error
+  when data_exception or program_limit_exceeded then
+    perform app.fail('BAD_INPUT', 'Not JSON that can be stored.');
+    return null;
+end;
+$$;
+comment on function app.read_json is
+'The body of a webhook as JSON. Raises BAD_INPUT, without quoting it, when it is none.';
+
+create or replace function app.shopify_text(p_text text)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(btrim(
+    regexp_replace(p_text, '[\u0001-\u0008\u000b-\u001f\u007f\u00a0]', ' ', 'g'), E' \t\n'
+  ), '');
+end;
+$$;
+comment on function app.shopify_text is
+'Text without control characters (tabs and line breaks may stay) and outer blanks; null when nothing is left.';
+
+create or replace function app.shopify_number(
+  p_field text, p_text text, p_most numeric, p_places integer default 0
+)
+returns numeric
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := nullif(btrim(p_text), '');
+  v_number numeric := case when v_text ~ '^\d{1,20}(\.\d{1,20})?$' then v_text::numeric end;
+begin
+  if v_text is null then
+    return null;
+  end if;
+  if v_number <= p_most and (p_places > 0 or v_number = trunc(v_number)) then
+    return round(v_number, p_places);
+  end if;
+  perform app.fail(
+    'BAD_INPUT', format('%s is not a number from 0 to %s.', p_field, p_most),
+    jsonb_build_object('field', p_field)
+  );
+  return null;
+end;
+$$;
+comment on function app.shopify_number is
+'A number from 0 on as Shopify writes it, in JSON or in text; null when absent.
+
+Rounded to the places asked for, but a whole number has to be whole. Raises BAD_INPUT for anything else.';
+
+create or replace function app.shopify_id(p_text text, p_kind text)
+returns bigint
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_prefix text := 'gid://shopify/' || p_kind || '/';
+  v_digits text := case
+    when starts_with(p_text, v_prefix) then substr(p_text, length(v_prefix) + 1) else p_text
+  end;
+begin
+  return case
+    when v_digits ~ '^[1-9]\d{0,18}$' and v_digits::numeric <= 9223372036854775807
+    then v_digits::bigint
+  end;
+end;
+$$;
+comment on function app.shopify_id is
+'The number in an id, plain or as gid://shopify/<kind>/<number>; null for anything else, as the id of another kind.';
+
+create or replace function app.shopify_list(p_field text, p_value jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_list jsonb := coalesce(p_value -> 'edges', p_value -> 'nodes', p_value);
+  v_nodes jsonb[] := '{}'::jsonb[];
+begin
+  if p_value is null or p_value = 'null' then
+    return '[]'::jsonb;
+  end if;
+  if jsonb_typeof(v_list) <> 'array' or jsonb_array_length(v_list) > 1000
+  or p_value #>> '{pageInfo,hasNextPage}' = 'true' then
+    perform app.fail(
+      'BAD_INPUT', format('%s is not a whole list of at most 1000.', p_field),
+      jsonb_build_object('field', p_field)
+    );
+  end if;
+  if p_value -> 'edges' is not null then
+    for v_at in 0..jsonb_array_length(v_list) - 1 loop
+      v_nodes := v_nodes || (v_list -> v_at -> 'node');
+    end loop;
+    return to_jsonb(v_nodes);
+  end if;
+  return v_list;
+end;
+$$;
+comment on function app.shopify_list is
+'A list, plain (REST) or in edges or nodes (GraphQL); empty when absent.
+
+Raises BAD_INPUT for anything else, and for a page that is not the last one: half an order is none.';
+
+create or replace function app.shopify_pairs(p_field text, p_value jsonb)
+returns jsonb[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_list jsonb := p_value;
+  v_pair jsonb;
+  v_name text;
+  v_value text;
+  v_pairs jsonb[] := '{}'::jsonb[];
+begin
+  if jsonb_typeof(p_value) = 'object' then
+    v_list := (
+      select jsonb_agg(jsonb_build_array(entry.key, entry.value))
+      from jsonb_each(p_value) as entry
+    );
+  end if;
+  v_list := app.shopify_list(p_field, v_list);
+  for v_at in 0..jsonb_array_length(v_list) - 1 loop
+    v_pair := v_list -> v_at;
+    v_name := lower(app.shopify_text(
+      coalesce(v_pair ->> 'name', v_pair ->> 'key', v_pair ->> 'first', v_pair ->> 0)
+    ));
+    v_value := app.shopify_text(coalesce(v_pair ->> 'value', v_pair ->> 'last', v_pair ->> 1));
+    if v_value is not null and v_name !~ '^_|_origin|_raw|gwp|_localdeliveryid' then
+      v_pairs := v_pairs || jsonb_build_array(v_name, v_value);
+    end if;
+  end loop;
+  return v_pairs;
+end;
+$$;
+comment on function app.shopify_pairs is
+'Properties or attributes in their order, as [name in lower case, value]; blank ones and those that plugins keep for themselves left out.
+
+Reads name/value (REST), key/value (GraphQL), first/last and pairs (Liquid), and an object. Raises BAD_INPUT for anything else.';
+
+create or replace function app.shopify_values(p_pairs jsonb[], p_name text)
+returns text[]
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pair jsonb;
+  v_values text[] := '{}'::text[];
+begin
+  foreach v_pair in array p_pairs loop
+    if v_pair ->> 0 like p_name then
+      v_values := v_values || (v_pair ->> 1);
+    end if;
+  end loop;
+  return v_values;
+end;
+$$;
+comment on function app.shopify_values is
+'The values of those app.shopify_pairs whose name is like p_name, in order.';
+
+select app.assert_grants();
+
+commit;

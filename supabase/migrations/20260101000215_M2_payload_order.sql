@@ -1,0 +1,350 @@
+-- M2 payload order: from a Shopify payload to our order: lines, cakes, units, the whole.
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.shopify_suffix(p_unit integer)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rest integer := p_unit;
+  v_suffix text := '';
+begin
+  while v_rest > 0 loop
+    v_suffix := chr(65 + (v_rest - 1) % 26) || v_suffix;
+    v_rest := (v_rest - 1) / 26;
+  end loop;
+  return nullif(v_suffix, '');
+end;
+$$;
+comment on function app.shopify_suffix is
+'What tells the units of a split order apart: 1 is A, 26 is Z, 27 is AA.';
+
+create or replace function app.shopify_title(p_item jsonb)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name'));
+end;
+$$;
+comment on function app.shopify_title is 'What a line item is called.';
+
+create or replace function app.shopify_variant(p_item jsonb)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(app.shopify_text(coalesce(
+    p_item ->> 'variant_title', p_item ->> 'variantTitle', p_item #>> '{variant,title}'
+  )), 'Default Title');
+end;
+$$;
+comment on function app.shopify_variant is
+'The variant of a line item; null for a product that has only one.';
+
+create or replace function app.shopify_kind(p_title text)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_title text := lower(p_title);
+begin
+  return case
+    when v_title ~ 'candle|balloon|topper|decoration|picks?\M' then 'accessory'
+    when v_title like '%cake%' then 'cake'
+    else 'other'
+  end;
+end;
+$$;
+comment on function app.shopify_kind is
+'What a title sells: a cake, an accessory (a cake topper is one), or something other.';
+
+create or replace function app.shopify_line(p_item jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_title text := app.shopify_title(p_item);
+  v_quantity numeric := app.shopify_number(
+    'quantity',
+    coalesce(p_item ->> 'current_quantity', p_item ->> 'currentQuantity', p_item ->> 'quantity'),
+    10000
+  );
+begin
+  if v_quantity is null then
+    perform app.fail(
+      'BAD_INPUT', 'A line item has no quantity.', jsonb_build_object('field', 'quantity')
+    );
+  end if;
+  return jsonb_build_object(
+    'line_id', app.shopify_id(p_item ->> 'id', 'LineItem'),
+    'title', v_title,
+    'variant_title', app.shopify_variant(p_item),
+    'sku', app.shopify_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
+    'variant_id', app.shopify_id(
+      coalesce(p_item ->> 'variant_id', p_item #>> '{variant,id}'), 'ProductVariant'
+    ),
+    'product_id', app.shopify_id(
+      coalesce(p_item ->> 'product_id', p_item #>> '{product,id}'), 'Product'
+    ),
+    'quantity', v_quantity,
+    'price', app.shopify_number(
+      'price',
+      coalesce(
+        p_item ->> 'price', p_item #>> '{price_set,shop_money,amount}',
+        p_item #>> '{originalUnitPriceSet,shopMoney,amount}'
+      ),
+      9999999999.99, 2
+    ),
+    'kind', case
+      when coalesce(p_item ->> 'gift_card', p_item ->> 'isGiftCard') = 'true' then 'other'
+      else app.shopify_kind(v_title)
+    end
+  );
+end;
+$$;
+comment on function app.shopify_line is
+'A line item: what was bought, how many are left after edits, for how much in the currency of the shop.
+
+Raises BAD_INPUT, without a quantity too: nobody guesses how many cakes to bake.';
+
+create or replace function app.shopify_lines(p_payload jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_items jsonb := app.shopify_list(
+    'line_items', coalesce(p_payload -> 'line_items', p_payload -> 'lineItems')
+  );
+  v_lines jsonb[] := '{}'::jsonb[];
+begin
+  for v_at in 0..jsonb_array_length(v_items) - 1 loop
+    v_lines := v_lines || app.shopify_line(v_items -> v_at);
+  end loop;
+  return to_jsonb(v_lines);
+end;
+$$;
+comment on function app.shopify_lines is
+'Every line item of a payload as app.shopify_line has it, in order. Raises BAD_INPUT.';
+
+create or replace function app.shopify_cake(p_item jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pairs jsonb[] := app.shopify_pairs(
+    'properties', coalesce(p_item -> 'properties', p_item -> 'customAttributes')
+  );
+  v_variant text[] := string_to_array( -- over the counter it is a plus
+    replace(app.shopify_variant(p_item), ' + ', ' / '), ' / '
+  );
+  v_piece text;
+  v_flavours text[] := '{}'::text[];
+begin
+  foreach v_piece in array string_to_array(translate(
+    array_to_string(app.shopify_values(v_pairs, '%gelato flavour%'), ','), E'\n/', ',,'
+  ), ',') loop
+    v_flavours := v_flavours || app.shopify_text(v_piece);
+  end loop;
+  return jsonb_build_object(
+    'product_title', app.shopify_title(p_item),
+    'size', app.shopify_text(v_variant[1]),
+    'flavour', coalesce(
+      nullif(array_to_string(v_flavours, ', '), ''), app.shopify_text(v_variant[2])
+    ),
+    'cake_writing',
+    nullif(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), '')
+  );
+end;
+$$;
+comment on function app.shopify_cake is
+'What to bake for a line item.
+
+Size and flavour are the first two parts of a variant like "Medium / Vanilla", but properties about gelato flavours go first. Raises BAD_INPUT.';
+
+create or replace function app.shopify_units(p_items jsonb, p_lines jsonb, p_total numeric)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_line jsonb;
+  v_cakes integer := 0;
+  v_bytes bigint := 0;
+  v_accessories jsonb[] := '{}'::jsonb[];
+  v_cake jsonb;
+  v_unit integer := 0;
+  v_units jsonb[] := '{}'::jsonb[];
+begin
+  for v_at in 0..jsonb_array_length(p_lines) - 1 loop
+    v_line := p_lines -> v_at;
+    if v_line ->> 'kind' = 'cake' then
+      v_cakes := v_cakes + (v_line -> 'quantity')::integer;
+      v_bytes := v_bytes
+        + (v_line -> 'quantity')::bigint * pg_column_size(p_items -> v_at);
+    elsif v_line ->> 'kind' = 'accessory' and v_line -> 'quantity' <> '0' then
+      v_accessories := v_accessories || jsonb_build_object(
+        'title', v_line -> 'title', 'quantity', v_line -> 'quantity',
+        'price', v_line -> 'price', 'variant_title', v_line -> 'variant_title'
+      );
+    end if;
+  end loop;
+  if v_cakes > 200 or v_bytes > 64 * 1024 * 1024 then
+    perform app.fail(
+      'BAD_INPUT', 'More cakes than one order can have.',
+      jsonb_build_object('field', 'quantity', 'most', 200)
+    );
+  end if;
+
+  for v_at in 0..jsonb_array_length(p_lines) - 1 loop
+    continue when p_lines -> v_at ->> 'kind' <> 'cake';
+    v_cake := app.shopify_cake(p_items -> v_at);
+    for v_copy in 1..(p_lines -> v_at -> 'quantity')::integer loop
+      v_unit := v_unit + 1;
+      v_units := v_units || (v_cake || jsonb_build_object(
+        'suffix', case when v_cakes > 1 then app.shopify_suffix(v_unit) end,
+        'accessories', case when v_unit = 1 then to_jsonb(v_accessories) else '[]' end,
+        'total_amount', case when v_unit = 1 then p_total else 0 end,
+        'item', p_items -> v_at
+      ));
+    end loop;
+  end loop;
+  return to_jsonb(v_units);
+end;
+$$;
+comment on function app.shopify_units is
+'A unit per cake, in the order of the lines; none for an order without cakes.
+
+Accessories and the whole total are on the first, so that sums stay right. Raises BAD_INPUT beyond 200 units, or 64 MB of them.';
+
+create or replace function app.shopify_order(p_payload jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint := coalesce(
+    app.shopify_id(p_payload ->> 'admin_graphql_api_id', 'Order'),
+    app.shopify_id(p_payload ->> 'id', 'Order'),
+    app.shopify_id(p_payload ->> 'legacyResourceId', 'Order')
+  );
+  v_number integer := nullif(app.shopify_number(
+    'order_number',
+    coalesce(
+      p_payload ->> 'order_number', p_payload ->> 'orderNumber',
+      substring(p_payload ->> 'name' from '^\D{0,20}(\d{1,9})$') -- #B24517
+    ),
+    2147483647
+  ), 0);
+  v_items jsonb := app.shopify_list(
+    'line_items', coalesce(p_payload -> 'line_items', p_payload -> 'lineItems')
+  );
+  v_lines jsonb := app.shopify_lines(p_payload);
+  v_attributes jsonb[] := app.shopify_pairs('note_attributes', p_payload -> 'note_attributes')
+    || app.shopify_pairs('attributes', p_payload -> 'attributes')
+    || app.shopify_pairs('customAttributes', p_payload -> 'customAttributes');
+  v_address jsonb := coalesce(p_payload -> 'shipping_address', p_payload -> 'shippingAddress');
+  v_customer jsonb := p_payload -> 'customer';
+  v_currency text := upper(coalesce(
+    app.shopify_text(coalesce(
+      p_payload ->> 'currency', p_payload ->> 'currencyCode',
+      p_payload #>> '{currentTotalPriceSet,shopMoney,currencyCode}',
+      p_payload #>> '{totalPriceSet,shopMoney,currencyCode}'
+    )),
+    'AUD'
+  ));
+  v_total numeric := app.shopify_number(
+    'total_price',
+    coalesce(
+      p_payload ->> 'current_total_price',
+      p_payload #>> '{currentTotalPriceSet,shopMoney,amount}',
+      p_payload ->> 'total_price',
+      p_payload #>> '{totalPriceSet,shopMoney,amount}'
+    ),
+    9999999999.99, 2
+  );
+  v_method text := lower(
+    array_to_string(app.shopify_values(v_attributes, 'delivery method'), ' ')
+  );
+  v_is_pos boolean := lower(
+    coalesce(p_payload ->> 'source_name', p_payload ->> 'sourceName', '')
+  ) = 'pos';
+  v_units jsonb;
+  v_due record;
+begin
+  if v_id is null then
+    perform app.fail(
+      'BAD_INPUT', 'The payload has no order id.', jsonb_build_object('field', 'id')
+    );
+  end if;
+  if v_currency !~ '^[A-Z]{3}$' then
+    perform app.fail(
+      'BAD_INPUT', 'currency is not a currency.', jsonb_build_object('field', 'currency')
+    );
+  end if;
+  v_units := app.shopify_units(v_items, v_lines, v_total);
+  v_due := app.shopify_due(v_attributes, p_payload -> 'tags');
+
+  return jsonb_build_object(
+    'gid', 'gid://shopify/Order/' || v_id,
+    'shopify_order_id', v_id,
+    'order_number', v_number,
+    'customer_name', coalesce(
+      app.shopify_text(v_address ->> 'name'),
+      app.shopify_text(v_customer ->> 'name'),
+      app.shopify_text(concat_ws(
+        ' ',
+        app.shopify_text(coalesce(v_customer ->> 'first_name', v_customer ->> 'firstName')),
+        app.shopify_text(coalesce(v_customer ->> 'last_name', v_customer ->> 'lastName'))
+      )),
+      'Customer'
+    ),
+    'currency', v_currency,
+    'total_amount', v_total,
+    'due_date', v_due.due_date,
+    'due_date_text', v_due.due_date_text,
+    'delivery_method', case
+      when translate(v_method, ' -', '') like '%pickup%' then 'pickup'
+      when v_method like '%delivery%' or jsonb_typeof(v_address) = 'object' then 'delivery'
+      else 'pickup'
+    end,
+    'notes', nullif(array_to_string(
+      app.shopify_text(p_payload ->> 'note')
+      || app.shopify_values(v_attributes, 'delivery instructions'),
+      ' • '
+    ), ''),
+    'is_pos', v_is_pos,
+    'cancelled',
+    app.shopify_text(coalesce(p_payload ->> 'cancelled_at', p_payload ->> 'cancelledAt'))
+    is not null,
+    'updated_at',
+    app.shopify_moment(coalesce(p_payload ->> 'updated_at', p_payload ->> 'updatedAt')),
+    'needs_attention', to_jsonb(array_remove(
+      array[
+        case
+          when v_is_pos or v_due.due_date is not null then null
+          when v_due.due_date_text is null then 'No due date'
+          else 'Due date unclear'
+        end,
+        case
+          when not v_is_pos and jsonb_path_exists(v_units, '$[*] ? (@.flavour == null)')
+          then 'No flavour'
+        end
+      ],
+      null
+    )),
+    'units', v_units,
+    'lines', v_lines
+  );
+end;
+$$;
+comment on function app.shopify_order is
+'An order as Shopify sends it, in our words: the header, a unit per cake, every line.
+
+Pure: the same payload gives the same answer, and everything in it fits public.orders. Money is in the currency of the shop, never in the customer''s. needs_attention lists what a person has to look at. Raises BAD_INPUT without an order id, and where the payload is not what Shopify sends.';
+
+select app.assert_grants();
+
+commit;

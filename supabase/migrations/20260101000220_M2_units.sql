@@ -1,0 +1,361 @@
+-- M2 units: the cakes of a Shopify order: added, changed, cancelled.
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.attention(p_order jsonb)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select string_agg(reasons.reason, '; ' order by reasons.position)
+    from jsonb_array_elements_text(p_order -> 'needs_attention')
+      with ordinality as reasons (reason, position)
+  );
+end;
+$$;
+comment on function app.attention is
+'What a person has to look at in a normalised order, as orders.needs_attention has it; else null.';
+
+create or replace function app.reconsider(p_attention text, p_gone text[], p_come text[])
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select string_agg(reasons.reason, '; ' order by reasons.position)
+    from (
+      select said.reason, min(said.position) as position
+      from unnest(string_to_array(p_attention, '; ') || p_come)
+        with ordinality as said (reason, position)
+      where said.reason <> all(p_gone)
+      group by said.reason
+    ) as reasons
+  );
+end;
+$$;
+comment on function app.reconsider is
+'orders.needs_attention without the reasons that are gone and with those that have come; null when none is left.';
+
+create or replace function app.line_id(p_item jsonb)
+returns bigint
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(app.shopify_id(p_item ->> 'id', 'LineItem'), 0);
+end;
+$$;
+comment on function app.line_id is
+'Which line of its Shopify order a cake was made from; 0 when that cannot be told.';
+
+create or replace function app.add_units(p_store text, p_order jsonb, p_units jsonb)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.actor();
+  v_number text := coalesce(p_order ->> 'order_number', p_order ->> 'shopify_order_id');
+  v_letter text := (
+    select stores.scan_letter from public.stores as stores where stores.code = p_store
+  );
+  v_attention text := app.attention(p_order);
+  v_added integer;
+begin
+  with added as (
+    insert into public.orders (
+      store, id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
+      customer_name, product_title, flavour, size, notes, cake_writing, delivery_method, currency,
+      total_amount, order_json, accessories, due_date, due_date_text, needs_attention, is_pos,
+      created_by
+    )
+    select
+      p_store, concat_ws('-', p_store, v_number, unit.suffix), head.shopify_order_id, head.gid,
+      head.order_number, unit.suffix, concat_ws('-', v_letter || v_number, unit.suffix),
+      head.customer_name, unit.product_title, unit.flavour, unit.size, head.notes,
+      unit.cake_writing, head.delivery_method, head.currency, unit.total_amount, unit.item,
+      coalesce(unit.accessories, '[]'), head.due_date, head.due_date_text,
+      v_attention, head.is_pos, v_caller.user_id
+    from jsonb_to_record(p_order) as head (
+      gid text, shopify_order_id bigint, order_number integer, customer_name text, notes text,
+      delivery_method text, currency text, due_date date, due_date_text text, is_pos boolean
+    )
+    cross join jsonb_to_recordset(p_units) as unit (
+      suffix text, product_title text, flavour text, size text, cake_writing text,
+      total_amount numeric, item jsonb, accessories jsonb
+    )
+    on conflict (store, id) do nothing
+    returning orders.store, orders.id, orders.stage
+  )
+  insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
+  select added.store, added.id, added.stage, 'create', v_caller.user_id, '{"source": "shopify"}'
+  from added;
+  get diagnostics v_added = row_count;
+  if v_added <> jsonb_array_length(p_units) then
+    perform app.fail(
+      'CONFLICT', format('Another order of %s has the number %s.', p_store, v_number),
+      jsonb_build_object('store', p_store, 'number', v_number)
+    );
+  end if;
+end;
+$$;
+comment on function app.add_units is
+'Put units of a normalised order (app.shopify_order) into the kitchen, an event each. Raises CONFLICT when another order has the number.';
+
+create or replace function app.cancel_units(
+  p_store text, p_ids text[], p_reason text, p_source text
+)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.actor();
+begin
+  with doomed as (
+    select orders.id, orders.assignee_id
+    from public.orders as orders
+    where orders.store = p_store and orders.id = any(p_ids)
+    and orders.stage <> 'Complete' and orders.cancelled_at is null
+    order by orders.id
+    for no key update
+  ),
+  gone as (
+    update public.orders as orders
+    set cancelled_at = app.now(), cancelled_by = v_caller.user_id, cancel_reason = p_reason,
+      assignee_id = null, updated_by = v_caller.user_id
+    from doomed
+    where orders.store = p_store and orders.id = doomed.id
+    returning orders.store, orders.id, orders.stage, doomed.assignee_id
+  )
+  insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
+  select
+    gone.store, gone.id, gone.stage, 'cancel', v_caller.user_id,
+    jsonb_build_object('source', p_source, 'reason', p_reason, 'assignee_id', gone.assignee_id)
+  from gone;
+end;
+$$;
+comment on function app.cancel_units is
+'Cancel these units, an event each: unassigned, their stage as it was. What is complete or cancelled stays.';
+
+create or replace function app.move_lead(p_store text, p_gid text)
+returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lead text := (
+    select units.id
+    from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = p_gid
+    and units.cancelled_at is null
+    order by units.stage = 'Complete', length(units.suffix) nulls first, units.suffix
+    limit 1
+  );
+begin
+  update public.orders as units
+  set
+    accessories = case when units.id = v_lead then former.accessories else '[]' end,
+    total_amount = case when units.id = v_lead then former.total_amount else 0 end
+  from public.orders as former
+  where former.store = p_store and former.shopify_order_gid = p_gid
+  and former.cancelled_at is not null
+  and (former.accessories <> '[]' or former.total_amount > 0)
+  and units.store = p_store and units.id in (v_lead, former.id) and v_lead is not null;
+  return v_lead;
+end;
+$$;
+comment on function app.move_lead is
+'Let the first unit of a Shopify order that still lives carry its accessories and total, if the one that did was cancelled. The unit, or null when none lives.
+
+For whatever cancels a unit, with the row of public.shopify_orders locked.';
+
+create or replace function app.unit_view(p_order jsonb, p_line bigint, p_lead boolean)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_order
+    || coalesce((
+      select unit.value
+      from jsonb_array_elements(p_order -> 'units') with ordinality as unit (value, position)
+      where app.line_id(unit.value -> 'item') = p_line
+      order by unit.position
+      limit 1
+    ), '{}')
+    || jsonb_build_object(
+      'accessories', coalesce(case when p_lead then p_order #> '{units,0,accessories}' end, '[]'),
+      'total_amount', case when p_lead then p_order -> 'total_amount' else '0' end
+    );
+end;
+$$;
+comment on function app.unit_view is
+'What a normalised order says of a cake of this line, by the columns of orders.';
+
+create or replace function app.edit_units(p_store text, p_old jsonb, p_new jsonb)
+returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- what an order may change: nothing of stage, times, assignee, storage and urgency
+  v_fields constant text[] := array[
+    'customer_name', 'notes', 'delivery_method', 'currency', 'due_date', 'due_date_text',
+    'product_title', 'flavour', 'size', 'cake_writing', 'accessories', 'total_amount'
+  ];
+  v_gid text := p_new ->> 'gid';
+  v_caller app.caller := app.actor();
+  v_had integer := (
+    select count(*) from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+  );
+  v_gone text[];
+  v_more jsonb;
+  v_lead text;
+  v_settled text[] := array(
+    select jsonb_array_elements_text(p_old -> 'needs_attention')
+    except select jsonb_array_elements_text(p_new -> 'needs_attention')
+  );
+  v_doubts text[] := array(
+    select jsonb_array_elements_text(p_new -> 'needs_attention')
+    except select jsonb_array_elements_text(p_old -> 'needs_attention')
+    order by 1
+  );
+  v_now public.orders;
+  v_next public.orders;
+  v_was jsonb;
+  v_is jsonb;
+  v_to jsonb;
+  v_changes jsonb;
+  v_kept text[];
+  v_news text;
+  v_attention text;
+  v_edited boolean := false;
+begin
+  -- lines with fewer cakes than live here lose those furthest from done
+  select array_agg(live.id) into v_gone
+  from (
+    select
+      units.id, units.stage, app.line_id(units.order_json) as line,
+      row_number() over (
+        partition by app.line_id(units.order_json)
+        order by units.stage desc, length(units.suffix) nulls first, units.suffix
+      ) as nth
+    from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+    and units.cancelled_at is null
+  ) as live
+  where live.stage <> 'Complete' and live.nth > (
+    select count(*) from jsonb_array_elements(p_new -> 'units') as unit (value)
+    where app.line_id(unit.value -> 'item') = live.line
+  );
+  perform app.cancel_units(p_store, v_gone, 'Taken off the order in Shopify', 'shopify');
+
+  -- lines with more cakes than before gain them; a unit that staff cancelled does not come back
+  select jsonb_agg(
+    case
+      when v_had = 0 then wanted.unit
+      else wanted.unit || jsonb_build_object(
+        'suffix', app.shopify_suffix(v_had + wanted.ordinal), 'accessories', '[]'::jsonb,
+        'total_amount', 0
+      )
+    end
+    order by wanted.ordinal
+  ) into v_more
+  from (
+    select every.unit, row_number() over (order by every.position)::integer as ordinal
+    from (
+      select
+        unit.value as unit, unit.position,
+        row_number() over (
+          partition by app.line_id(unit.value -> 'item') order by unit.position
+        ) as nth
+      from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
+    ) as every
+    where every.nth > (
+      select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
+      where app.line_id(former.value -> 'item') = app.line_id(every.unit -> 'item')
+    )
+  ) as wanted;
+  if v_more is not null then
+    perform app.add_units(p_store, p_new, v_more);
+  end if;
+  v_lead := app.move_lead(p_store, v_gid);
+
+  for v_now in
+    select units.*
+    from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+    and units.cancelled_at is null and units.stage <> 'Complete'
+    order by units.id
+    for update
+  loop
+    v_was := app.unit_view(p_old, app.line_id(v_now.order_json), v_now.id = v_lead);
+    v_to := app.unit_view(p_new, app.line_id(v_now.order_json), v_now.id = v_lead);
+    v_is := to_jsonb(v_now);
+    -- only what changed in Shopify; and where staff have written something else, theirs stays
+    select
+      coalesce(jsonb_object_agg(diff.field, diff.is_to) filter (where diff.untouched), '{}'),
+      array_agg(diff.field) filter (where not diff.untouched)
+    into v_changes, v_kept
+    from (
+      select
+        field, v_to -> field as is_to,
+        nullif(v_is -> field, 'null') is not distinct from nullif(v_was -> field, 'null')
+          as untouched
+      from unnest(v_fields) as field
+      where nullif(v_to -> field, 'null') is distinct from nullif(v_was -> field, 'null')
+      and nullif(v_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
+    ) as diff;
+
+    -- a cake that is begun, or a text that was kept, needs somebody to look
+    v_attention := app.reconsider(v_now.needs_attention, v_settled, v_doubts);
+    select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
+    into v_news
+    from unnest(
+      v_kept || case
+        when v_now.stage <> 'Filling' or v_now.filling_start_ts is not null
+          then array(select jsonb_object_keys(v_changes))
+      end
+    ) as field;
+    if strpos(v_attention, v_news) > 0 is not true then
+      v_attention := nullif(concat_ws('; ', v_attention, v_news), '');
+    end if;
+    if v_attention is distinct from v_now.needs_attention then
+      v_changes := v_changes || jsonb_build_object('needs_attention', v_attention);
+    end if;
+    continue when v_changes = '{}';
+
+    v_next := jsonb_populate_record(v_now, v_changes);
+    update public.orders as units
+    set
+      customer_name = v_next.customer_name, notes = v_next.notes,
+      delivery_method = v_next.delivery_method, currency = v_next.currency,
+      due_date = v_next.due_date, due_date_text = v_next.due_date_text,
+      product_title = v_next.product_title, flavour = v_next.flavour, size = v_next.size,
+      cake_writing = v_next.cake_writing, accessories = v_next.accessories,
+      total_amount = v_next.total_amount, needs_attention = v_next.needs_attention,
+      updated_by = v_caller.user_id
+    where units.store = p_store and units.id = v_now.id;
+    insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
+    values (
+      p_store, v_now.id, v_now.stage, 'edit', v_caller.user_id, jsonb_build_object(
+        'source', 'shopify',
+        'old', (
+          select jsonb_object_agg(field, v_is -> field) from jsonb_object_keys(v_changes) as field
+        ),
+        'new', v_changes, 'kept', coalesce(v_kept, '{}')
+      )
+    );
+    v_edited := true;
+  end loop;
+  return v_edited or v_gone is not null or v_more is not null;
+end;
+$$;
+comment on function app.edit_units is
+'Bring the open units of an order from one normalised payload to the next, an event each; whether anything changed.
+
+Compared is what Shopify said with what it says: what it did not change stays as staff have it, and so does what both changed (needs_attention says so). Cakes taken off are cancelled, new ones get the next suffix, ids stay.';
+
+select app.assert_grants();
+
+commit;

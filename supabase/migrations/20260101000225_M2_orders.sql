@@ -1,0 +1,125 @@
+-- M2 orders: an order that Shopify sends, taken in.
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create table if not exists public.shopify_orders (
+  store text not null references public.stores (code),
+  gid text not null,
+  payload jsonb not null,
+  remote_updated_at timestamptz,
+  cancelled_at timestamptz,
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now(),
+  primary key (store, gid)
+);
+alter table public.shopify_orders enable row level security;
+comment on table public.shopify_orders is
+'One row per Shopify order, whatever the number of its cakes. Holds customers'' addresses: granted to nobody.';
+comment on column public.shopify_orders.payload is
+'The order as Shopify last sent it; what the next update is compared with.';
+comment on column public.shopify_orders.remote_updated_at is
+'When Shopify changed it last, by Shopify''s clock. What is older comes late and is ignored.';
+comment on column public.shopify_orders.cancelled_at is
+'Cancelled in Shopify since, perhaps before it was heard of: then it gets no cakes.';
+
+do $$
+begin
+  if not exists (select from pg_constraint where conname = 'orders_shopify_order_fkey') then
+    -- checked at commit: a load may bring the cakes before their orders
+    alter table public.orders add constraint orders_shopify_order_fkey
+    foreign key (store, shopify_order_gid) references public.shopify_orders (store, gid)
+    deferrable initially deferred;
+  end if;
+end;
+$$;
+
+create or replace function app.ingest_order(p_store text, p_topic text, p_payload jsonb)
+returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_order jsonb := app.shopify_order(p_payload);
+  v_gid text := v_order ->> 'gid';
+  v_cancelled boolean := p_topic = 'orders/cancelled' or (v_order ->> 'cancelled')::boolean;
+  v_at timestamptz := (v_order ->> 'updated_at')::timestamptz;
+  v_known record;
+  v_old jsonb;
+  v_reason text;
+  v_outcome text := 'unchanged';
+begin
+  if p_topic not in ('orders/create', 'orders/updated', 'orders/cancelled') then
+    perform app.fail('BAD_INPUT', 'Not a topic that is handled here.');
+  end if;
+  insert into public.shopify_orders (store, gid, payload, remote_updated_at, cancelled_at)
+  values (p_store, v_gid, p_payload, v_at, case when v_cancelled then app.now() end)
+  on conflict (store, gid) do nothing;
+  if found then
+    v_outcome := 'cancelled';
+    if not v_cancelled then
+      perform app.add_units(p_store, v_order, v_order -> 'units');
+      perform app.deduct_order(p_store, v_gid, v_order -> 'lines');
+      v_outcome := 'created';
+    end if;
+  elsif p_topic <> 'orders/create' then
+    select heads.payload, heads.remote_updated_at, heads.cancelled_at into strict v_known
+    from public.shopify_orders as heads
+    where heads.store = p_store and heads.gid = v_gid
+    for update;
+    if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
+      return v_outcome;
+    end if;
+    -- all its cakes by id, as whoever locks several of them does, and only then some of them
+    perform from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = v_gid
+    order by units.id
+    for no key update;
+    update public.shopify_orders as heads
+    set
+      payload = p_payload, remote_updated_at = greatest(v_at, v_known.remote_updated_at),
+      cancelled_at = case when v_cancelled then app.now() end
+    where heads.store = p_store and heads.gid = v_gid;
+    if v_cancelled then
+      v_outcome := 'cancelled';
+      v_reason := coalesce(p_payload ->> 'cancel_reason', p_payload ->> 'cancelReason');
+      perform app.cancel_units(
+        p_store,
+        array(
+          select units.id from public.orders as units
+          where units.store = p_store and units.shopify_order_gid = v_gid
+        ),
+        concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
+      );
+      perform app.restock_order(p_store, v_gid);
+    else
+      v_old := app.shopify_order(v_known.payload);
+      if app.edit_units(p_store, v_old, v_order) then
+        v_outcome := 'updated';
+      end if;
+      if v_old -> 'lines' is distinct from v_order -> 'lines' then
+        perform app.deduct_order(p_store, v_gid, v_order -> 'lines');
+      end if;
+    end if;
+  end if;
+  if v_outcome <> 'unchanged' then
+    perform app.emit(
+      'orders', jsonb_build_object('store', p_store, 'gid', v_gid, 'outcome', v_outcome)
+    );
+  end if;
+  return v_outcome;
+end;
+$$;
+comment on function app.ingest_order is
+'Take in what Shopify says of an order: created, updated, cancelled, or unchanged.
+
+orders/create only ever adds an order. An update of one that is not known adds it; one older than what is known, or of a cancelled order, changes nothing. A cancellation leaves complete cakes, gives stock back once if none is complete, and holds when the order itself comes later. Errors: BAD_INPUT, CONFLICT.';
+
+create or replace trigger shopify_orders_set_updated_at
+before update on public.shopify_orders
+for each row execute function app.set_updated_at();
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,233 @@
+-- M2 webhooks: signed deliveries of Shopify, dead letters and their replay.
+-- Needs: M0 M1
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+insert into app.error_codes (code, sqlstate, meaning)
+values
+('BAD_SIGNATURE', 'PT401', 'Not a webhook of a shop we know, signed with its secret.')
+on conflict (code) do update
+  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
+
+create table if not exists public.webhook_deliveries (
+  id bigint generated always as identity primary key,
+  store text not null references public.stores (code),
+  webhook_id text not null,
+  topic text not null,
+  status text not null default 'ok' check (status in ('ok', 'dead')),
+  attempts integer not null default 1,
+  last_error text,
+  reason text,
+  body text,
+  received_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now(),
+  unique (store, webhook_id),
+  check ((status = 'dead') = (last_error is not null))
+);
+create index if not exists webhook_deliveries_dead_idx
+on public.webhook_deliveries (id) where status = 'dead';
+alter table public.webhook_deliveries enable row level security;
+comment on table public.webhook_deliveries is
+'Every authentic webhook, once. One that failed for now left nothing: Shopify sends it again.';
+comment on column public.webhook_deliveries.webhook_id is
+'Shopify''s name for the delivery, the same when it is repeated.';
+comment on column public.webhook_deliveries.status is
+'ok, or dead: it can never be applied as it is. A person looks, and may replay it.';
+comment on column public.webhook_deliveries.attempts is 'How often it came or was replayed.';
+comment on column public.webhook_deliveries.last_error is
+'Why it is dead, as a symbol of app.error_codes; reason is the sentence.';
+comment on column public.webhook_deliveries.body is
+'Of a dead one, for its replay; forgotten after 30 days (app.purge_deliveries), as it has personal data.';
+
+create or replace function app.process_delivery(
+  p_delivery bigint, p_store text, p_topic text, p_body text
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_outcome text;
+  v_code text;
+  v_reason text;
+begin
+  begin
+    v_outcome := app.ingest_order(p_store, p_topic, app.read_json(p_body));
+  exception
+    -- refused by app.fail: sending it again does not help. Anything else is for the caller to retry
+    when sqlstate 'PT400' or sqlstate 'PT409' then
+      get stacked diagnostics v_code = pg_exception_hint, v_reason = message_text;
+  end;
+  update public.webhook_deliveries as deliveries
+  set
+    status = case when v_code is null then 'ok' else 'dead' end,
+    last_error = v_code, reason = v_reason, body = case when v_code is not null then p_body end
+  where deliveries.id = p_delivery
+  and (v_code is not null or deliveries.status = 'dead'); -- it begins as ok
+  return jsonb_build_object(
+    'status', case when v_code is null then 'ok' else 'dead_letter' end, 'delivery_id', p_delivery,
+    'outcome', v_outcome, 'error', v_code
+  );
+end;
+$$;
+comment on function app.process_delivery is
+'Apply a delivery, or make it a dead letter with nothing else left of it. Failures that may pass are raised.';
+
+create or replace function app.purge_deliveries()
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_purged integer;
+begin
+  update public.webhook_deliveries as deliveries
+  set body = null
+  where deliveries.status = 'dead' and deliveries.body is not null
+  and deliveries.received_at < app.now() - interval '30 days';
+  delete from public.webhook_deliveries as deliveries
+  where deliveries.received_at < app.now() - interval '90 days';
+  get diagnostics v_purged = row_count;
+  return v_purged;
+end;
+$$;
+comment on function app.purge_deliveries is
+'Forget the bodies of dead letters after 30 days and every delivery after 90; how many of these went.
+
+Shopify repeats a delivery for two days at most; an older one still finds its order taken.';
+
+create or replace function public.ingest_shopify_webhook(
+  p_shop_domain text, p_topic text, p_webhook_id text, p_hmac text, p_body text
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+set jit = off -- it takes longer to compile these short statements than to run them
+as $$
+declare
+  v_store text;
+  v_signature text;
+  v_delivery record;
+begin
+  perform app.require('service_role');
+  if app.ingest_paused() then
+    perform app.fail('PAUSED', 'Webhooks are held back for now.');
+  end if;
+  select stores.code into v_store
+  from public.stores as stores
+  where stores.shop_domain = lower(p_shop_domain);
+  v_signature := encode(
+    extensions.hmac(
+      convert_to(p_body, 'UTF8'), convert_to(app.shop_secret(v_store, 'webhook'), 'UTF8'), 'sha256'
+    ),
+    'base64'
+  );
+  -- hashes are compared, so that the time this takes tells nothing about the signature
+  if (
+    length(p_hmac) = length(v_signature)
+    and sha256(convert_to(p_hmac, 'UTF8')) = sha256(convert_to(v_signature, 'UTF8'))
+    and p_topic <> '' and p_webhook_id <> ''
+  ) is not true then
+    perform app.fail('BAD_SIGNATURE', 'Not a webhook of a shop that is known here.');
+  end if;
+
+  insert into public.webhook_deliveries as deliveries (store, webhook_id, topic)
+  values (v_store, p_webhook_id, p_topic)
+  on conflict (store, webhook_id) do update
+    set attempts = deliveries.attempts + 1
+  returning deliveries.id, deliveries.attempts, deliveries.status into v_delivery;
+  if v_delivery.attempts > 1 and v_delivery.status = 'ok' then
+    return jsonb_build_object('status', 'duplicate', 'delivery_id', v_delivery.id);
+  end if;
+  return app.process_delivery(v_delivery.id, v_store, p_topic, p_body);
+end;
+$$;
+comment on function public.ingest_shopify_webhook is
+'Take in a Shopify webhook: four headers and the raw body, as text since PostgREST carries JSON; its UTF-8 bytes are what Shopify signed.
+
+Nothing is written before the HMAC-SHA256 of the body matches the secret of the shop. Then all of it in one transaction; answers {status, delivery_id, outcome, error}, status being ok, duplicate (came before) or dead_letter (can never be applied; an Admin may replay it). Whatever else fails is raised and leaves nothing, for Shopify to send again.
+
+Role: service_role. Errors: PAUSED, BAD_SIGNATURE.';
+grant execute on function public.ingest_shopify_webhook to service_role;
+
+create or replace function public.get_webhook_deliveries(
+  p_store text default null, p_status text default null, p_limit integer default 50,
+  p_before bigint default null
+)
+returns table (
+  id bigint, store text, topic text, webhook_id text, status text, attempts integer,
+  last_error text, reason text, can_replay boolean, received_at timestamptz,
+  updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Admin', p_store, true);
+begin
+  return query
+  select
+    deliveries.id, deliveries.store, deliveries.topic, deliveries.webhook_id, deliveries.status,
+    deliveries.attempts, deliveries.last_error, deliveries.reason, deliveries.body is not null,
+    deliveries.received_at, deliveries.updated_at
+  from public.webhook_deliveries as deliveries
+  where deliveries.store = any(v_caller.stores)
+  and deliveries.store = coalesce(p_store, deliveries.store)
+  and deliveries.status = coalesce(p_status, deliveries.status)
+  and deliveries.id < coalesce(p_before, 9223372036854775807)
+  order by deliveries.id desc
+  limit least(greatest(p_limit, 1), 500);
+end;
+$$;
+comment on function public.get_webhook_deliveries is
+'Webhooks that came, newest first, at most 500 at once; the next page is p_before the last id.
+
+p_status: ok, dead.
+
+Role: Admin or service_role. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_webhook_deliveries to authenticated, service_role;
+
+create or replace function public.replay_webhook_delivery(p_id bigint)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Admin', null, true);
+  v_delivery record;
+begin
+  select deliveries.store, deliveries.topic, deliveries.status, deliveries.body into v_delivery
+  from public.webhook_deliveries as deliveries
+  where deliveries.id = p_id and deliveries.store = any(v_caller.stores)
+  for update;
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', format('No delivery %s.', p_id), jsonb_build_object('delivery_id', p_id)
+    );
+  end if;
+  if v_delivery.status = 'ok' then
+    return jsonb_build_object('status', 'duplicate', 'delivery_id', p_id);
+  end if;
+  if v_delivery.body is null then
+    perform app.fail(
+      'CONFLICT', 'The body of this delivery is no longer kept.',
+      jsonb_build_object('delivery_id', p_id)
+    );
+  end if;
+  update public.webhook_deliveries as deliveries
+  set attempts = deliveries.attempts + 1
+  where deliveries.id = p_id;
+  perform app.audit('replay_webhook_delivery', v_delivery.store, p_id::text);
+  return app.process_delivery(p_id, v_delivery.store, v_delivery.topic, v_delivery.body);
+end;
+$$;
+comment on function public.replay_webhook_delivery is
+'Try a dead letter again, once its cause is gone. Answers as ingest_shopify_webhook; duplicate when it is not dead.
+
+Role: Admin or service_role. Errors: NOT_FOUND, CONFLICT (its body is no longer kept).';
+grant execute on function public.replay_webhook_delivery to authenticated, service_role;
+
+create or replace trigger webhook_deliveries_set_updated_at
+before update on public.webhook_deliveries
+for each row execute function app.set_updated_at();
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,286 @@
+-- M3 items: what is in stock, and the one ledger of how it got there.
+-- Needs: M2
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+do $$
+begin
+  if to_regtype('public.stock_quantity') is null then
+    create domain public.stock_quantity as numeric(12, 3)
+    constraint stock_quantity_check check (value between 0 and 999999999.999);
+  end if;
+end;
+$$;
+comment on domain public.stock_quantity is
+'How much of something: to the thousandth, never negative, never NaN.';
+
+create table if not exists public.inventory_items (
+  id uuid primary key default gen_random_uuid(),
+  kind text not null check (kind in ('component', 'accessory', 'topper')),
+  sku text not null unique check (length(sku) between 1 and 200 and sku = btrim(sku)),
+  title text not null check (title <> '' and title = btrim(title)),
+  alt_title text,
+  description text,
+  category text not null default 'other',
+  uom text not null default 'each' check (uom <> ''),
+  product_match text check (btrim(product_match) <> ''),
+  shopify_variant_id text,
+  shopify_product_id_1 text,
+  shopify_product_id_2 text,
+  on_hand public.stock_quantity not null default 0,
+  reserved public.stock_quantity not null default 0,
+  buffer public.stock_quantity not null default 0,
+  ats numeric(14, 3) not null generated always as (on_hand - reserved - buffer) stored,
+  min_stock public.stock_quantity not null default 0,
+  is_active boolean not null default true,
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now(),
+  constraint inventory_items_category_check check (
+    kind <> 'accessory' or category in ('topper', 'balloon', 'candle', 'other')
+  )
+) with (fillfactor = 70); -- stock changes often, and no index holds it: room for the next version
+create index if not exists inventory_items_variant_idx
+on public.inventory_items (shopify_variant_id)
+where shopify_variant_id is not null;
+alter table public.inventory_items enable row level security;
+comment on table public.inventory_items is
+'Everything counted: components of cakes, accessories sold with them, cake toppers. One stock for all stores.';
+comment on column public.inventory_items.sku is
+'What Shopify and the shelf call it. A topper that sells under no SKU of its own has a made-up one.';
+comment on column public.inventory_items.alt_title is 'The second name of a topper (name_2).';
+comment on column public.inventory_items.product_match is
+'Words by which a line of an order is known to be this, when neither SKU nor variant tells.';
+comment on column public.inventory_items.on_hand is
+'What is on the shelf and promised to nobody yet. Always the sum of the ledger; app.move_stock alone writes it.';
+comment on column public.inventory_items.reserved is
+'What orders still wait for: the sum of the open reservation_holds.';
+comment on column public.inventory_items.buffer is 'Kept back from the shops.';
+comment on column public.inventory_items.ats is
+'Available to sell. Below zero: so much is missing. The shops are told 0 then.';
+grant select on table public.inventory_items to authenticated;
+
+create table if not exists public.inventory_txn (
+  id bigint generated always as identity primary key,
+  item_id uuid not null references public.inventory_items (id),
+  kind text not null check (kind in ('adjust', 'deduct', 'restock', 'reconcile')),
+  change_amount numeric(12, 3) not null,
+  stock_before public.stock_quantity not null,
+  stock_after public.stock_quantity not null,
+  reason text,
+  reference text,
+  store text references public.stores (code),
+  order_gid text,
+  matched_by text,
+  actor_id uuid,
+  actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
+  at_ts timestamptz not null default app.now(),
+  constraint inventory_txn_sum_check check (
+    change_amount <> 0 and stock_after = stock_before + change_amount
+  ),
+  constraint inventory_txn_order_check check (
+    (kind <> 'deduct' or change_amount < 0) and (kind <> 'restock' or change_amount > 0)
+    and num_nonnulls(store, order_gid) = case when kind in ('deduct', 'restock') then 2 else 0 end
+  )
+);
+create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
+-- an order takes an item once and gives it back once, whoever asks how often
+create unique index if not exists inventory_txn_order_key
+on public.inventory_txn (store, order_gid, item_id, kind)
+where store is not null;
+alter table public.inventory_txn enable row level security;
+comment on table public.inventory_txn is
+'The ledger: each change of stock, in order. Append-only; the changes of an item add up to its on_hand.';
+comment on column public.inventory_txn.kind is
+'adjust: by hand. deduct, restock: taken by an order, given back when it was cancelled. reconcile: to what a shop counts.';
+comment on column public.inventory_txn.matched_by is
+'How the order was known to need it: sku, variant, product, name, keyword or recipe.';
+comment on column public.inventory_txn.actor_id is
+'The account. Null: the service or scheduled work.';
+
+create or replace function app.checked_quantity(p_quantity numeric)
+returns numeric
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_quantity is not null
+    and (p_quantity between 0 and 999999999.999 and p_quantity = round(p_quantity, 3)) is not true
+  then
+    perform app.fail(
+      'BAD_INPUT', 'A quantity is a number from 0 up, to the thousandth.',
+      jsonb_build_object('quantity', p_quantity::text)
+    );
+  end if;
+  return p_quantity;
+end;
+$$;
+comment on function app.checked_quantity is
+'The quantity, or null. Raises BAD_INPUT when it is none that public.stock_quantity could hold.';
+
+create or replace function app.move_stock(
+  p_item_id uuid, p_change numeric, p_kind text, p_reason text default null,
+  p_reference text default null, p_store text default null, p_order_gid text default null,
+  p_matched_by text default null
+)
+returns numeric
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.actor();
+  v_after numeric;
+  v_reserved numeric;
+begin
+  if p_change is null or p_change = 0 or p_change <> round(p_change, 3)
+    or abs(p_change) > 999999999.999 -- NaN and infinity too
+  then
+    perform app.fail(
+      'BAD_INPUT', 'A change of stock is a number other than 0, to the thousandth.',
+      jsonb_build_object('change', p_change::text)
+    );
+  end if;
+
+  update public.inventory_items as items
+  set on_hand = items.on_hand + p_change
+  where items.id = p_item_id and items.on_hand + p_change between 0 and 999999999.999
+  returning items.on_hand, items.reserved into v_after, v_reserved;
+  if not found then
+    select items.on_hand into v_after
+    from public.inventory_items as items where items.id = p_item_id;
+    if not found then
+      perform app.fail('NOT_FOUND', 'No such item.', jsonb_build_object('item_id', p_item_id));
+    end if;
+    perform app.fail(
+      'CONFLICT', format('There are %s of it: %s more cannot be.', v_after, p_change),
+      jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
+    );
+  end if;
+
+  insert into public.inventory_txn (
+    item_id, kind, change_amount, stock_before, stock_after, reason, reference, store, order_gid,
+    matched_by, actor_id, actor_kind
+  )
+  values (
+    p_item_id, p_kind, p_change, v_after - p_change, v_after, nullif(p_reason, ''),
+    nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
+    coalesce(v_caller.kind, 'system')
+  );
+  if p_change > 0 and v_reserved > 0 then
+    perform app.fill_holds(p_item_id);
+    select items.on_hand into v_after
+    from public.inventory_items as items where items.id = p_item_id;
+  end if;
+  return v_after;
+end;
+$$;
+comment on function app.move_stock is
+'The one writer of stock: changes an item and writes the ledger row; answers with the stock there is then.
+
+Never below zero, never clamped. What comes in goes first to orders that wait for it. To move several items, go in the order of their SKUs, which is the order of the jobs too. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+
+create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
+returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new public.inventory_items := jsonb_populate_record(null::public.inventory_items, p_fields);
+  v_id uuid := coalesce(p_id, gen_random_uuid());
+  v_constraint text;
+begin
+  begin
+    if p_id is null then
+      insert into public.inventory_items (
+        id, kind, sku, title, alt_title, description, category, uom, product_match,
+        shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
+      )
+      values (
+        v_id, p_kind,
+        coalesce(btrim(v_new.sku), case when p_kind = 'topper' then 'topper-' || v_id end),
+        btrim(v_new.title), nullif(btrim(v_new.alt_title), ''), nullif(v_new.description, ''),
+        coalesce(v_new.category, case when p_kind = 'topper' then 'topper' else 'other' end),
+        coalesce(v_new.uom, 'each'), nullif(btrim(v_new.product_match), ''),
+        nullif(v_new.shopify_variant_id, ''), nullif(v_new.shopify_product_id_1, ''),
+        nullif(v_new.shopify_product_id_2, ''),
+        coalesce(v_new.min_stock, case when p_kind = 'component' then 0 else 5 end),
+        coalesce(v_new.is_active, true)
+      );
+    else
+      update public.inventory_items as items
+      set
+        sku = coalesce(btrim(v_new.sku), items.sku),
+        title = coalesce(btrim(v_new.title), items.title),
+        alt_title = nullif(btrim(coalesce(v_new.alt_title, items.alt_title)), ''),
+        description = nullif(coalesce(v_new.description, items.description), ''),
+        category = coalesce(v_new.category, items.category),
+        uom = coalesce(v_new.uom, items.uom),
+        product_match = nullif(btrim(coalesce(v_new.product_match, items.product_match)), ''),
+        shopify_variant_id
+        = nullif(coalesce(v_new.shopify_variant_id, items.shopify_variant_id), ''),
+        shopify_product_id_1
+        = nullif(coalesce(v_new.shopify_product_id_1, items.shopify_product_id_1), ''),
+        shopify_product_id_2
+        = nullif(coalesce(v_new.shopify_product_id_2, items.shopify_product_id_2), ''),
+        min_stock = coalesce(v_new.min_stock, items.min_stock),
+        is_active = coalesce(v_new.is_active, items.is_active)
+      where items.id = p_id and items.kind = p_kind;
+      if not found then
+        perform app.fail('NOT_FOUND', format('No such %s.', p_kind), jsonb_build_object('id', p_id));
+      end if;
+    end if;
+  exception
+    when unique_violation then
+      perform app.fail(
+        'CONFLICT', 'Another item has this SKU.', jsonb_build_object('sku', v_new.sku)
+      );
+    when integrity_constraint_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      perform app.fail(
+        'BAD_INPUT', format('That makes no %s.', p_kind),
+        jsonb_build_object('constraint', v_constraint)
+      );
+  end;
+  if v_new.is_active = false and exists (
+    select from public.bom_items as parts
+    inner join public.boms as boms on boms.id = parts.bom_id
+    where parts.component_id = v_id and boms.is_active
+  ) then
+    perform app.fail(
+      'CONFLICT', 'A recipe needs it.', jsonb_build_object('id', v_id, 'recipes', (
+        select jsonb_agg(distinct boms.product_title)
+        from public.bom_items as parts
+        inner join public.boms as boms on boms.id = parts.bom_id
+        where parts.component_id = v_id and boms.is_active
+      ))
+    );
+  end if;
+  perform app.audit('save_' || p_kind, null, v_id::text, jsonb_strip_nulls(p_fields));
+  return v_id;
+end;
+$$;
+comment on function app.save_item is
+'Make an item, or change the one of this id: fields that are null stay, an empty text clears. Never touches stock.
+
+Errors: NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs what is being retired), BAD_INPUT.';
+
+create or replace trigger inventory_items_set_updated_at
+before update on public.inventory_items
+for each row execute function app.set_updated_at();
+create or replace trigger inventory_txn_append_only
+before update or delete or truncate on public.inventory_txn
+for each statement execute function app.append_only();
+
+do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+begin
+  if not exists (
+    select from pg_policies where policyname = 'inventory_items_select_authenticated'
+  ) then
+    create policy inventory_items_select_authenticated on public.inventory_items
+    for select to authenticated
+    using ((select app.is_staff()));
+  end if;
+end;
+$$;
+
+select app.assert_grants();
+
+commit;

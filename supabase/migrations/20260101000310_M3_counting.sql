@@ -1,0 +1,215 @@
+-- M3 counting: stock changed by hand, what there is, and what moved.
+-- Needs: M2
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.adjust_stock(
+  p_kind text, p_item_id uuid, p_change numeric, p_reason text, p_reference text, p_created_by text
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before numeric;
+  v_title text;
+  v_alt_title text;
+begin
+  if nullif(p_created_by, '') <> (app.actor()).user_id::text then
+    perform app.fail('PERMISSION_DENIED', 'Nobody changes stock in the name of somebody else.');
+  end if;
+  select items.on_hand, items.title, items.alt_title into v_before, v_title, v_alt_title
+  from public.inventory_items as items
+  where items.id = p_item_id and items.kind = p_kind
+  for no key update;
+  if not found then
+    perform app.fail(
+      'NOT_FOUND', format('No such %s.', p_kind), jsonb_build_object('item_id', p_item_id)
+    );
+  end if;
+  perform app.move_stock(p_item_id, p_change, 'adjust', p_reason, p_reference);
+  return jsonb_build_object(
+    'success', true, 'title', v_title, 'alt_title', v_alt_title,
+    'before', v_before, 'after', v_before + p_change, 'change', p_change
+  );
+end;
+$$;
+comment on function app.adjust_stock is
+'Change the stock of an item of this kind by hand; after is the stock before orders that wait took theirs.
+
+Errors: PERMISSION_DENIED (p_created_by is not the caller), NOT_FOUND, BAD_INPUT, CONFLICT (below zero).';
+
+create or replace function public.adjust_component_stock(
+  p_component_id uuid, p_change numeric, p_reason text default null,
+  p_reference text default null, p_created_by text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_done jsonb;
+begin
+  perform app.require('Supervisor');
+  v_done := app.adjust_stock(
+    'component', p_component_id, p_change, p_reason, p_reference, p_created_by
+  );
+  return v_done - '{title,alt_title}'::text[]
+    || jsonb_build_object('component', v_done -> 'title');
+end;
+$$;
+comment on function public.adjust_component_stock is
+'Count a component up or down: {success, component, before, after, change}.
+
+p_created_by may only name the caller.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_component_stock to authenticated;
+
+create or replace function public.adjust_accessory_stock(
+  p_accessory_id uuid, p_change numeric, p_reason text default null,
+  p_reference text default null, p_created_by text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_done jsonb;
+begin
+  perform app.require('Supervisor');
+  v_done := app.adjust_stock(
+    'accessory', p_accessory_id, p_change, p_reason, p_reference, p_created_by
+  );
+  return v_done - '{title,alt_title}'::text[] || jsonb_build_object(
+    'accessory', v_done -> 'title',
+    'needs_sync', ((v_done ->> 'before')::numeric > 0) <> ((v_done ->> 'after')::numeric > 0)
+  );
+end;
+$$;
+comment on function public.adjust_accessory_stock is
+'Count an accessory up or down: {success, accessory, before, after, change, needs_sync}.
+
+needs_sync: it ran out or came back; the push to the shops is on its way in any case.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_accessory_stock to authenticated;
+
+create or replace function public.adjust_cake_topper_stock(
+  p_topper_id uuid, p_change numeric, p_reason text default null,
+  p_reference text default null, p_created_by text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_done jsonb;
+begin
+  perform app.require('Supervisor');
+  v_done := app.adjust_stock('topper', p_topper_id, p_change, p_reason, p_reference, p_created_by);
+  return jsonb_build_object(
+    'success', true, 'old_stock', v_done -> 'before', 'new_stock', v_done -> 'after',
+    'name_1', v_done -> 'title', 'name_2', v_done -> 'alt_title'
+  );
+end;
+$$;
+comment on function public.adjust_cake_topper_stock is
+'Count a cake topper up or down: {success, old_stock, new_stock, name_1, name_2}.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (it would go below zero).';
+grant execute on function public.adjust_cake_topper_stock to authenticated;
+
+create or replace function public.set_stock_buffer(p_item_id uuid, p_buffer numeric)
+returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  update public.inventory_items as items
+  set buffer = coalesce(app.checked_quantity(p_buffer), 0)
+  where items.id = p_item_id;
+  if not found then
+    perform app.fail('NOT_FOUND', 'No such item.', jsonb_build_object('item_id', p_item_id));
+  end if;
+  perform app.audit(
+    'set_stock_buffer', null, p_item_id::text, jsonb_build_object('buffer', p_buffer)
+  );
+end;
+$$;
+comment on function public.set_stock_buffer is
+'Keep so much of an item back from the shops; null: nothing. Audited.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.set_stock_buffer to authenticated;
+
+create or replace function public.get_inventory_status(p_search text default null)
+returns table (
+  item_id uuid, sku text, title text, kind text, stock numeric, reserved numeric, buffer numeric,
+  ats numeric, min_stock numeric, is_low_stock boolean
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    items.id, items.sku, items.title, items.kind, items.on_hand::numeric, items.reserved::numeric,
+    items.buffer::numeric, items.ats::numeric, items.min_stock::numeric,
+    items.on_hand < items.min_stock
+  from public.inventory_items as items
+  where items.is_active
+  and strpos(
+    lower(concat_ws(' ', items.sku, items.title, items.alt_title)), lower(coalesce(p_search, ''))
+  ) > 0
+  order by items.title, items.id;
+end;
+$$;
+comment on function public.get_inventory_status is
+'Stock, what orders wait for, the buffer and what is available to sell, of every active item.
+
+Role: Staff.';
+grant execute on function public.get_inventory_status to authenticated;
+
+create or replace function public.get_stock_transactions(
+  p_table_name text default null, p_item_id uuid default null, p_limit integer default 100
+)
+returns table (
+  id bigint, table_name text, item_id uuid, item_name text, change_amount numeric,
+  stock_before numeric, stock_after numeric, reason text, reference text, created_by text,
+  created_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  if p_table_name not in ('components', 'accessories', 'cake_toppers') then
+    perform app.fail(
+      'BAD_INPUT', 'Stock is of components, accessories or cake_toppers.',
+      jsonb_build_object('table_name', p_table_name)
+    );
+  end if;
+  return query
+  select
+    txn.id, names.table_name, txn.item_id, items.title, txn.change_amount,
+    txn.stock_before::numeric, txn.stock_after::numeric, coalesce(txn.reason, txn.kind),
+    coalesce(txn.reference, txn.order_gid), coalesce(staff.full_name, txn.actor_kind), txn.at_ts
+  from public.inventory_txn as txn
+  inner join public.inventory_items as items on items.id = txn.item_id
+  inner join (
+    values ('component', 'components'), ('accessory', 'accessories'), ('topper', 'cake_toppers')
+  ) as names (kind, table_name) on names.kind = items.kind
+  left join public.staff_shared as staff on staff.user_id = txn.actor_id
+  where (p_item_id is null or txn.item_id = p_item_id)
+  and (p_table_name is null or names.table_name = p_table_name)
+  order by txn.id desc
+  limit least(greatest(coalesce(p_limit, 100), 1), 1000);
+end;
+$$;
+comment on function public.get_stock_transactions is
+'The ledger, newest first: of one item, of one kind, or of all; at most 1000 rows.
+
+Role: Staff. Errors: BAD_INPUT.';
+grant execute on function public.get_stock_transactions to authenticated;
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,273 @@
+-- M3 parts: components, accessories and cake toppers.
+-- Needs: M2
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function public.upsert_component(
+  p_id uuid default null, p_sku text default null, p_name text default null,
+  p_description text default null, p_category text default null, p_min_stock numeric default null,
+  p_unit text default null, p_is_active boolean default null
+)
+returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  return app.save_item('component', p_id, jsonb_build_object(
+    'sku', p_sku, 'title', p_name, 'description', p_description, 'category', p_category,
+    'min_stock', app.checked_quantity(p_min_stock), 'uom', p_unit, 'is_active', p_is_active
+  ));
+end;
+$$;
+comment on function public.upsert_component is
+'Make a component, or change the one of this id; its id. Never touches stock.
+
+Audited. Null leaves a field as it is, an empty description clears it. New ones: category other, unit each, min_stock 0.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_component to authenticated;
+
+create or replace function public.upsert_accessory(
+  p_id uuid default null, p_sku text default null, p_name text default null,
+  p_category text default null, p_product_match text default null,
+  p_min_stock numeric default null, p_is_active boolean default null,
+  p_shopify_variant_id text default null
+)
+returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  return app.save_item('accessory', p_id, jsonb_build_object(
+    'sku', p_sku, 'title', p_name, 'category', p_category, 'product_match', p_product_match,
+    'min_stock', app.checked_quantity(p_min_stock), 'is_active', p_is_active,
+    'shopify_variant_id', p_shopify_variant_id
+  ));
+end;
+$$;
+comment on function public.upsert_accessory is
+'Make an accessory, or change the one of this id; its id. Never touches stock.
+
+Audited. Null leaves a field as it is, an empty product_match or variant clears it. New ones: min_stock 5.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_accessory to authenticated;
+
+create or replace function public.upsert_cake_topper(
+  p_id uuid default null, p_name_1 text default null, p_name_2 text default null,
+  p_min_stock numeric default null, p_shopify_product_id_1 text default null,
+  p_shopify_product_id_2 text default null, p_is_active boolean default null,
+  p_sku text default null
+)
+returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  return app.save_item('topper', p_id, jsonb_build_object(
+    'title', p_name_1, 'alt_title', p_name_2, 'min_stock', app.checked_quantity(p_min_stock),
+    'shopify_product_id_1', p_shopify_product_id_1,
+    'shopify_product_id_2', p_shopify_product_id_2, 'is_active', p_is_active, 'sku', p_sku
+  ));
+end;
+$$;
+comment on function public.upsert_cake_topper is
+'Make a cake topper, or change the one of this id; its id. Never touches stock.
+
+Audited. Its names are the titles of the cakes it comes with. Null leaves a field as it is, an empty name_2 or product clears it. New ones: min_stock 5, a SKU of their own unless p_sku gives one.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the SKU is taken; or a recipe needs what is being retired).';
+grant execute on function public.upsert_cake_topper to authenticated;
+
+create or replace function public.delete_component(p_id uuid)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  perform app.save_item('component', p_id, '{"is_active": false}');
+  return true;
+end;
+$$;
+comment on function public.delete_component is
+'Retire a component: it stays in the ledger and leaves the lists. Audited.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.delete_component to authenticated;
+
+create or replace function public.soft_delete_accessory(p_id uuid)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  perform app.save_item('accessory', p_id, '{"is_active": false}');
+  return true;
+end;
+$$;
+comment on function public.soft_delete_accessory is
+'Retire an accessory: it stays in the ledger, and orders no longer match it. Audited.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.soft_delete_accessory to authenticated;
+
+create or replace function public.soft_delete_cake_topper(p_id uuid)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  perform app.save_item('topper', p_id, '{"is_active": false}');
+  return true;
+end;
+$$;
+comment on function public.soft_delete_cake_topper is
+'Retire a cake topper: it stays in the ledger, and orders no longer match it. Audited.
+
+Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs it).';
+grant execute on function public.soft_delete_cake_topper to authenticated;
+
+create or replace function public.get_components(
+  p_category text default null, p_active_only boolean default true, p_search text default null
+)
+returns table (
+  id uuid, sku text, name text, description text, category text, unit text, current_stock numeric,
+  min_stock numeric, is_active boolean, is_low_stock boolean, created_at timestamptz,
+  updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    items.id, items.sku, items.title, items.description, items.category, items.uom,
+    items.on_hand::numeric, items.min_stock::numeric, items.is_active,
+    items.on_hand < items.min_stock, items.created_at, items.updated_at
+  from public.inventory_items as items
+  where items.kind = 'component'
+  and (p_category is null or items.category = p_category)
+  and (items.is_active or p_active_only is false)
+  and strpos(lower(items.title || ' ' || items.sku), lower(coalesce(p_search, ''))) > 0
+  order by items.title, items.id;
+end;
+$$;
+comment on function public.get_components is
+'Components by name; p_search looks into name and SKU.
+
+Role: Staff.';
+grant execute on function public.get_components to authenticated;
+
+create or replace function public.get_low_stock_components()
+returns table (
+  id uuid, sku text, name text, category text, unit text, current_stock numeric,
+  min_stock numeric, shortage numeric
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    items.id, items.sku, items.title, items.category, items.uom, items.on_hand::numeric,
+    items.min_stock::numeric, items.min_stock - items.on_hand
+  from public.inventory_items as items
+  where items.kind = 'component' and items.is_active and items.on_hand < items.min_stock
+  order by items.min_stock - items.on_hand desc, items.title, items.id;
+end;
+$$;
+comment on function public.get_low_stock_components is
+'Active components below their minimum, the biggest shortage first.
+
+Role: Staff.';
+grant execute on function public.get_low_stock_components to authenticated;
+
+create or replace function public.get_accessories(
+  p_category text default null, p_active_only boolean default true
+)
+returns table (
+  id uuid, sku text, name text, category text, product_match text, shopify_variant_id text,
+  current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    items.id, items.sku, items.title, items.category, items.product_match,
+    items.shopify_variant_id, items.on_hand::numeric, items.min_stock::numeric, items.is_active,
+    items.on_hand > 0 and items.on_hand < items.min_stock, items.on_hand = 0, items.created_at,
+    items.updated_at
+  from public.inventory_items as items
+  where items.kind = 'accessory'
+  and (p_category is null or items.category = p_category)
+  and (items.is_active or p_active_only is false)
+  order by items.title, items.id;
+end;
+$$;
+comment on function public.get_accessories is
+'Accessories by name. Low is above none and below the minimum.
+
+Role: Staff.';
+grant execute on function public.get_accessories to authenticated;
+
+create or replace function public.get_accessories_needing_sync()
+returns table (
+  id uuid, sku text, name text, category text, product_match text, shopify_variant_id text,
+  current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    listed.id, listed.sku, listed.name, listed.category, listed.product_match,
+    listed.shopify_variant_id, listed.current_stock, listed.min_stock, listed.is_active,
+    listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at
+  from public.get_accessories() as listed
+  where listed.is_out_of_stock
+  order by listed.name, listed.id;
+end;
+$$;
+comment on function public.get_accessories_needing_sync is
+'Active accessories that are out of stock. The push to the shops is queued when stock moves.
+
+Role: Staff.';
+grant execute on function public.get_accessories_needing_sync to authenticated;
+
+create or replace function public.get_cake_toppers(p_active_only boolean default true)
+returns table (
+  id uuid, name_1 text, name_2 text, sku text, current_stock numeric, min_stock numeric,
+  shopify_product_id_1 text, shopify_product_id_2 text, is_active boolean, is_low_stock boolean,
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Staff');
+  return query
+  select
+    items.id, items.title, items.alt_title, items.sku, items.on_hand::numeric,
+    items.min_stock::numeric, items.shopify_product_id_1, items.shopify_product_id_2,
+    items.is_active, items.on_hand > 0 and items.on_hand < items.min_stock, items.on_hand = 0,
+    items.created_at, items.updated_at
+  from public.inventory_items as items
+  where items.kind = 'topper' and (items.is_active or p_active_only is false)
+  order by items.title, items.id;
+end;
+$$;
+comment on function public.get_cake_toppers is
+'Cake toppers by name. Low is above none and below the minimum.
+
+Role: Staff.';
+grant execute on function public.get_cake_toppers to authenticated;
+
+select app.assert_grants();
+
+commit;

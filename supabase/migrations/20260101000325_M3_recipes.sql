@@ -1,0 +1,253 @@
+-- M3 recipes: what one piece of a product takes from the stock.
+-- Needs: M2
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create table if not exists public.boms (
+  id uuid primary key default gen_random_uuid(),
+  product_title text not null check (product_title <> '' and product_title = btrim(product_title)),
+  sku text check (sku <> '' and sku = btrim(sku)),
+  shopify_product_id text,
+  store text references public.stores (code),
+  description text,
+  is_active boolean not null default true,
+  created_at timestamptz not null default app.now(),
+  updated_at timestamptz not null default app.now()
+);
+create unique index if not exists boms_title_key
+on public.boms (store, lower(product_title)) nulls not distinct
+where is_active;
+create unique index if not exists boms_sku_key
+on public.boms (store, sku) nulls not distinct
+where is_active and sku is not null;
+create index if not exists boms_store_idx on public.boms (store);
+alter table public.boms enable row level security;
+comment on table public.boms is
+'Recipes (bills of material): what one piece of a product takes from the stock. Found by SKU, product or exact title.';
+comment on column public.boms.store is 'Null: for every store; a recipe of the store itself goes first.';
+grant select on table public.boms to authenticated;
+
+create table if not exists public.bom_items (
+  id uuid primary key default gen_random_uuid(),
+  bom_id uuid not null references public.boms (id) on delete cascade,
+  component_id uuid not null references public.inventory_items (id),
+  quantity_required public.stock_quantity not null check (quantity_required > 0),
+  stage public.stage_type,
+  is_optional boolean not null default false,
+  unique nulls not distinct (bom_id, component_id, stage)
+);
+create index if not exists bom_items_component_idx on public.bom_items (component_id);
+alter table public.bom_items enable row level security;
+comment on table public.bom_items is 'What a recipe takes, and at which stage it is used.';
+comment on column public.bom_items.is_optional is 'When there is none, the cake is made without.';
+grant select on table public.bom_items to authenticated;
+
+create or replace function app.lock_bom(p_id uuid)
+returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text;
+begin
+  select boms.store into v_store from public.boms as boms where boms.id = p_id for no key update;
+  if not found then
+    perform app.fail('NOT_FOUND', 'No such recipe.', jsonb_build_object('id', p_id));
+  end if;
+  perform app.require('Admin', v_store);
+  return v_store;
+end;
+$$;
+comment on function app.lock_bom is
+'Lock a recipe for an Admin of its store, and say which that is. Errors: NOT_FOUND, PERMISSION_DENIED.';
+
+create or replace function public.get_boms(
+  p_store text default null, p_active_only boolean default true, p_search text default null
+)
+returns table (
+  id uuid, product_title text, store text, description text, shopify_product_id text, sku text,
+  is_active boolean, items jsonb, created_at timestamptz, updated_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := nullif(p_store, 'both');
+  v_caller app.caller := app.require('Staff', v_store);
+begin
+  return query
+  select
+    boms.id, boms.product_title, coalesce(boms.store, 'both'), boms.description,
+    boms.shopify_product_id, boms.sku, boms.is_active,
+    coalesce(
+      (
+        select jsonb_agg(
+          jsonb_build_object(
+            'id', parts.id, 'component_id', parts.component_id, 'component_name', items.title,
+            'component_sku', items.sku, 'quantity_required', parts.quantity_required,
+            'stage', parts.stage, 'is_optional', parts.is_optional
+          ) order by parts.stage, items.title, parts.id
+        )
+        from public.bom_items as parts
+        inner join public.inventory_items as items on items.id = parts.component_id
+        where parts.bom_id = boms.id
+      ), '[]'
+    ),
+    boms.created_at, boms.updated_at
+  from public.boms as boms
+  where (boms.store is null or boms.store = any(v_caller.stores))
+  and (boms.store is null or v_store is null or boms.store = v_store)
+  and (boms.is_active or p_active_only is false)
+  and strpos(lower(boms.product_title), lower(coalesce(p_search, ''))) > 0
+  order by lower(boms.product_title), boms.store nulls last, boms.id;
+end;
+$$;
+comment on function public.get_boms is
+'Recipes with their items: of a store and those for both, or of every store the caller works in.
+
+Role: Staff. Errors: BAD_INPUT (no such store).';
+grant execute on function public.get_boms to authenticated;
+
+create or replace function public.upsert_bom(
+  p_id uuid default null, p_product_title text default null, p_store text default null,
+  p_description text default null, p_is_active boolean default null,
+  p_shopify_product_id text default null, p_sku text default null
+)
+returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := nullif(p_store, 'both');
+  v_id uuid := coalesce(p_id, gen_random_uuid());
+begin
+  perform app.require('Admin', v_store);
+  if p_id is not null then
+    perform app.lock_bom(p_id);
+  end if;
+  begin
+    insert into public.boms as boms (
+      id, product_title, store, description, is_active, shopify_product_id, sku
+    )
+    select
+      v_id,
+      coalesce(btrim(p_product_title), was.product_title),
+      case when p_store is null then was.store else v_store end,
+      nullif(coalesce(p_description, was.description), ''),
+      coalesce(p_is_active, was.is_active, true),
+      nullif(coalesce(p_shopify_product_id, was.shopify_product_id), ''),
+      nullif(btrim(coalesce(p_sku, was.sku)), '')
+    from (values (v_id)) as given (id)
+    left join public.boms as was on was.id = given.id
+    on conflict (id) do update set
+      product_title = excluded.product_title, store = excluded.store,
+      description = excluded.description, is_active = excluded.is_active,
+      shopify_product_id = excluded.shopify_product_id, sku = excluded.sku;
+  exception
+    when unique_violation then
+      perform app.fail('CONFLICT', 'Another active recipe has this title or SKU.');
+    when integrity_constraint_violation then
+      perform app.fail('BAD_INPUT', 'That makes no recipe.');
+  end;
+  perform app.audit('save_bom', v_store, v_id::text, jsonb_strip_nulls(jsonb_build_object(
+    'product_title', p_product_title, 'store', p_store, 'description', p_description,
+    'is_active', p_is_active, 'shopify_product_id', p_shopify_product_id, 'sku', p_sku
+  )));
+  return v_id;
+end;
+$$;
+comment on function public.upsert_bom is
+'Make the header of a recipe, or change the one of this id; its id.
+
+Audited. Null leaves a field as it is, an empty text clears it. Store both: every store.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (another active one has this title or SKU).';
+grant execute on function public.upsert_bom to authenticated;
+
+create or replace function public.save_bom_items(p_bom_id uuid, p_items jsonb)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count integer;
+  v_store text;
+begin
+  perform app.require('Admin');
+  v_store := app.lock_bom(p_bom_id);
+  if jsonb_typeof(p_items) is distinct from 'array' then
+    perform app.fail('BAD_INPUT', 'The items of a recipe are a list.');
+  end if;
+  delete from public.bom_items as parts where parts.bom_id = p_bom_id;
+  begin
+    insert into public.bom_items (bom_id, component_id, quantity_required, stage, is_optional)
+    select
+      p_bom_id, parts.component_id, parts.quantity_required, nullif(parts.stage, '')::public.stage_type,
+      coalesce(parts.is_optional, false)
+    from jsonb_to_recordset(p_items) as parts (
+      component_id uuid, quantity_required public.stock_quantity, stage text, is_optional boolean
+    );
+    get diagnostics v_count = row_count;
+  exception
+    when foreign_key_violation then
+      perform app.fail('NOT_FOUND', 'The recipe names an item that is not there.');
+    when integrity_constraint_violation or data_exception then
+      perform app.fail(
+        'BAD_INPUT',
+        'Each item has a component, a quantity above 0 and perhaps a stage, and appears once a stage.'
+      );
+  end;
+  perform app.audit(
+    'save_bom_items', v_store, p_bom_id::text, jsonb_build_object('items', p_items)
+  );
+  return v_count;
+end;
+$$;
+comment on function public.save_bom_items is
+'Replace the items of a recipe by [{component_id, quantity_required, stage, is_optional}]; how many there are.
+
+Audited. All or nothing. Orders that have taken their stock keep it.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.save_bom_items to authenticated;
+
+create or replace function public.delete_bom(p_id uuid)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin');
+  perform app.audit('delete_bom', app.lock_bom(p_id), p_id::text);
+  update public.boms as boms set is_active = false where boms.id = p_id;
+  return true;
+end;
+$$;
+comment on function public.delete_bom is
+'Retire a recipe: new orders no longer follow it. Audited.
+
+Role: Admin. Errors: NOT_FOUND.';
+grant execute on function public.delete_bom to authenticated;
+
+create or replace trigger boms_set_updated_at
+before update on public.boms
+for each row execute function app.set_updated_at();
+
+do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+begin
+  if not exists (select from pg_policies where policyname = 'boms_select_authenticated') then
+    create policy boms_select_authenticated on public.boms
+    for select to authenticated
+    using (
+      (select app.is_staff())
+      and (store is null or store = any ((select app.my_stores())::text[]))
+    );
+  end if;
+  if not exists (select from pg_policies where policyname = 'bom_items_select_authenticated') then
+    create policy bom_items_select_authenticated on public.bom_items
+    for select to authenticated
+    using (exists (select from public.boms as boms where boms.id = bom_id));
+  end if;
+end;
+$$;
+
+select app.assert_grants();
+
+commit;

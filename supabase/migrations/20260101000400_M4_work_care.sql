@@ -1,0 +1,229 @@
+-- M4 work care: the care of the queue: dead letters, statistics, reaping, purging.
+-- Needs: M3
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace view app.work_status with (security_invoker = true) as
+select
+  job.id,
+  job.topic,
+  case
+    when job.next_retry_at is not null then 'scheduled'
+    when job.token is null then 'ready'
+    when job.lease_until > (select app.now()) then 'running'
+    when job.retries < job.max_retries then 'ready'
+    else 'exhausted'
+  end as status,
+  job.priority,
+  job.payload,
+  job.dedupe_key,
+  job.retries,
+  job.max_retries,
+  job.next_retry_at,
+  nullif(job.lease_until, '-infinity') as lease_until,
+  job.locked_by,
+  job.last_error,
+  job.created_at
+from public.work_queue as job
+union all
+select
+  dead.id,
+  dead.topic,
+  'dead' as status,
+  dead.priority,
+  dead.payload,
+  dead.dedupe_key,
+  dead.retries,
+  dead.max_retries,
+  null as next_retry_at,
+  null as lease_until,
+  dead.locked_by,
+  dead.last_error,
+  dead.created_at
+from public.work_dead as dead;
+comment on view app.work_status is
+'How each unfinished or dead job stands: ready, running, scheduled (delayed, or waiting to be tried again), exhausted (its worker died once too often: the next reap_work buries it), dead.';
+
+create or replace function app.reap_work(p_limit integer default 1000)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[] := array(
+    select job.id from public.work_queue as job
+    where job.token is not null and job.lease_until <= app.now()
+    and job.retries >= job.max_retries
+    limit p_limit
+    for no key update skip locked
+  );
+begin
+  perform app.give_up_work(v_ids, 'The worker that had this job did not come back.', null);
+  return cardinality(v_ids);
+end;
+$$;
+comment on function app.reap_work is
+'Give up jobs whose lease ran out after their last retry, so many at a time; how many.';
+
+create or replace function app.purge_work(
+  p_keep interval default '30 days', p_limit integer default 10000
+)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count integer;
+begin
+  delete from public.work_archive as done
+  where done.ctid = any(
+    array(
+      select old.ctid from public.work_archive as old
+      where old.finished_at < app.now() - p_keep
+      order by old.finished_at
+      limit p_limit
+      for update skip locked
+    )
+  );
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+comment on function app.purge_work is
+'Forget finished jobs that are older than this, the oldest first and so many at a time; how many.';
+
+create or replace function public.reap_work(p_limit integer default 1000)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('service_role');
+  return app.reap_work(p_limit);
+end;
+$$;
+comment on function public.reap_work is
+'Bury jobs whose workers died as often as a job may be tried; how many.
+
+Other jobs of dead workers need no help: claim_work hands them out again.
+
+Role: service_role.';
+grant execute on function public.reap_work to service_role;
+
+create or replace function public.requeue_dead_work(p_ids bigint[])
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[];
+  v_topics text[];
+begin
+  perform app.require('Admin', p_service => true);
+  with risen as (
+    delete from public.work_dead as dead
+    where dead.id = any(p_ids)
+    returning dead.*
+  ),
+  made as (
+    insert into public.work_queue (
+      id, topic, priority, payload, dedupe_key, max_retries, last_error, created_at
+    )
+    overriding system value
+    select
+      risen.id, risen.topic, risen.priority, risen.payload, risen.dedupe_key, risen.max_retries,
+      risen.last_error, risen.created_at
+    from risen
+    order by risen.topic, risen.dedupe_key, risen.id
+    on conflict (topic, dedupe_key) where dedupe_key is not null do nothing
+  )
+  select array_agg(risen.id), array_agg(distinct risen.topic) into v_ids, v_topics from risen;
+  if v_ids is null then
+    return 0;
+  end if;
+
+  perform app.audit('requeue_dead_work', null, null, jsonb_build_object('ids', v_ids));
+  perform pg_notify('bakehouse_work', raised.topic) from unnest(v_topics) as raised (topic);
+  return cardinality(v_ids);
+end;
+$$;
+comment on function public.requeue_dead_work is
+'Give dead jobs another life, with all their retries; how many there were.
+
+A dead job whose key is in the queue again has nothing left to do and goes.
+
+Role: Admin or service_role.';
+grant execute on function public.requeue_dead_work to authenticated, service_role;
+
+create or replace function public.get_dead_work(
+  p_topic text default null, p_before bigint default null, p_limit integer default 50
+)
+returns table (
+  id bigint, topic text, payload jsonb, dedupe_key text, retries smallint, last_error text,
+  created_at timestamptz, died_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin', p_service => true);
+  return query
+  select
+    dead.id, dead.topic, dead.payload, dead.dedupe_key, dead.retries, dead.last_error,
+    dead.created_at, dead.died_at
+  from public.work_dead as dead
+  where (p_topic is null or dead.topic = p_topic) and (p_before is null or dead.id < p_before)
+  order by dead.id desc
+  limit least(p_limit, 500);
+end;
+$$;
+comment on function public.get_dead_work is
+'Dead jobs, the newest first; the next page begins before the last id of this one.
+
+Role: Admin or service_role.';
+grant execute on function public.get_dead_work to authenticated, service_role;
+
+create or replace function public.get_work_queue_stats(p_topic text default null)
+returns table (
+  topic text, ready bigint, running bigint, scheduled bigint, dead bigint, done_last_hour bigint,
+  oldest_ready_at timestamptz
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.require('Admin', p_service => true);
+  return query
+  with counts as (
+    select
+      job.topic,
+      count(*) filter (where job.status = 'ready') as ready,
+      count(*) filter (where job.status in ('running', 'exhausted')) as running,
+      count(*) filter (where job.status = 'scheduled') as scheduled,
+      count(*) filter (where job.status = 'dead') as dead,
+      min(job.created_at) filter (where job.status = 'ready') as oldest_ready_at
+    from app.work_status as job
+    where p_topic is null or job.topic = p_topic
+    group by job.topic
+  ),
+  done as (
+    select finished.topic, count(*) as jobs
+    from public.work_archive as finished
+    where finished.finished_at > app.now() - interval '1 hour'
+    and (p_topic is null or finished.topic = p_topic)
+    group by finished.topic
+  )
+  select
+    coalesce(counts.topic, done.topic), coalesce(counts.ready, 0), coalesce(counts.running, 0),
+    coalesce(counts.scheduled, 0), coalesce(counts.dead, 0), coalesce(done.jobs, 0),
+    counts.oldest_ready_at
+  from counts
+  full join done on done.topic = counts.topic
+  order by 1;
+end;
+$$;
+comment on function public.get_work_queue_stats is
+'The backlog of each topic: jobs by status, how many were done in the last hour, since when the oldest one waits.
+
+Role: Admin or service_role.';
+grant execute on function public.get_work_queue_stats to authenticated, service_role;
+
+select app.assert_grants();
+
+commit;

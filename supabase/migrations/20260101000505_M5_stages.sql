@@ -1,0 +1,282 @@
+-- M5 stages: how an order moves. A table lists the moves, one function executes them.
+-- Needs: M4
+--
+-- A stage move locks one row of orders and nothing else.
+-- Listeners hear of it through Supabase Realtime, elsewhere from stage_events. Not by NOTIFY, which
+-- commits one at a time in the whole database: eight scanners get half as far (bench/stages.py).
+-- A later milestone that can refuse a move (no photo, no shift) adds a trigger before update of
+-- stage on public.orders, and raises. The action then leaves nothing behind.
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create table if not exists app.stage_transitions (
+  action text not null,
+  from_stage public.stage_type not null,
+  to_stage public.stage_type not null,
+  stamps text[] not null,
+  clears text[] not null default '{}',
+  frees boolean not null default false,
+  event public.event_type not null,
+  role public.staff_role not null default 'Staff',
+  primary key (action, from_stage),
+  constraint stage_transitions_columns_check check (
+    stamps || clears <@ '{
+      filling_start_ts, filling_complete_ts, covering_start_ts, covering_complete_ts,
+      decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts
+    }'
+  )
+);
+alter table app.stage_transitions enable row level security;
+comment on table app.stage_transitions is
+'Every way an order can move or be marked, executed by app.advance_order. A new action is a row here and an RPC of two lines.';
+comment on column app.stage_transitions.to_stage is
+'Where the order is afterwards. The same as before: the action only marks the stage as begun.';
+comment on column app.stage_transitions.stamps is
+'The timestamps of orders that become now, where they are null.';
+comment on column app.stage_transitions.clears is 'The timestamps of orders that become null.';
+comment on column app.stage_transitions.frees is 'Whether the order loses its assignee.';
+comment on column app.stage_transitions.role is 'The least role that may.';
+
+insert into app.stage_transitions (
+  action, from_stage, to_stage, stamps, clears, frees, event, role
+)
+values
+('print', 'Filling', 'Filling', '{filling_start_ts}', '{}', false, 'print', 'Staff'),
+(
+  'complete_filling', 'Filling', 'Covering', '{filling_complete_ts}', '{}', true, 'complete',
+  'Staff'
+),
+('start_covering', 'Covering', 'Covering', '{covering_start_ts}', '{}', false, 'start', 'Staff'),
+(
+  'complete_covering', 'Covering', 'Decorating', '{covering_complete_ts}', '{}', true, 'complete',
+  'Staff'
+),
+(
+  'start_decorating', 'Decorating', 'Decorating', '{decorating_start_ts}', '{}', false, 'start',
+  'Staff'
+),
+(
+  'complete_decorating', 'Decorating', 'Packing', '{decorating_complete_ts}', '{}', true,
+  'complete', 'Staff'
+),
+('start_packing', 'Packing', 'Packing', '{packing_start_ts}', '{}', false, 'start', 'Staff'),
+(
+  'complete_packing', 'Packing', 'Complete', '{packing_start_ts, packing_complete_ts}', '{}',
+  false, 'complete', 'Staff'
+),
+(
+  'qc_return_to_decorating', 'Packing', 'Decorating', '{}',
+  '{decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts}', true,
+  'qc_return', 'Staff'
+),
+(
+  'qc_return_to_decorating', 'Complete', 'Decorating', '{}',
+  '{decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts}', true,
+  'qc_return', 'Admin'
+),
+(
+  'mark_order_complete', 'Filling', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+),
+(
+  'mark_order_complete', 'Covering', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+),
+(
+  'mark_order_complete', 'Decorating', 'Complete', '{packing_complete_ts}', '{}', false,
+  'complete', 'Admin'
+),
+(
+  'mark_order_complete', 'Packing', 'Complete', '{packing_complete_ts}', '{}', false, 'complete',
+  'Admin'
+)
+on conflict (action, from_stage) do update
+  set
+    to_stage = excluded.to_stage, stamps = excluded.stamps, clears = excluded.clears,
+    frees = excluded.frees, event = excluded.event, role = excluded.role;
+
+create or replace function app.advance_order(
+  p_action text,
+  p_caller app.caller,
+  p_order_id text,
+  p_notes text default null,
+  p_context jsonb default null
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
+as $$
+declare
+  v_store text := split_part(p_order_id, '-', 1);
+  v_now timestamptz := app.now();
+  v_meta jsonb := jsonb_strip_nulls(
+    jsonb_build_object('notes', nullif(btrim(p_notes), ''), 'context', p_context)
+  );
+  v_stage public.stage_type;
+  v_event public.event_type;
+  v_order record;
+  v_moves record;
+begin
+  if length(v_meta::text) > 4000 then
+    perform app.fail('BAD_INPUT', 'That is more than an event keeps: 4,000 letters.');
+  end if;
+  for v_try in 1..3 loop
+    with moved as (
+      update public.orders as orders
+      set
+        stage = move.to_stage,
+        assignee_id = case when not move.frees then orders.assignee_id end,
+        filling_start_ts = case
+          when 'filling_start_ts' = any(move.stamps)
+            then coalesce(orders.filling_start_ts, v_now)
+          when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts
+        end,
+        filling_complete_ts = case
+          when 'filling_complete_ts' = any(move.stamps)
+            then coalesce(orders.filling_complete_ts, v_now)
+          when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts
+        end,
+        covering_start_ts = case
+          when 'covering_start_ts' = any(move.stamps)
+            then coalesce(orders.covering_start_ts, v_now)
+          when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts
+        end,
+        covering_complete_ts = case
+          when 'covering_complete_ts' = any(move.stamps)
+            then coalesce(orders.covering_complete_ts, v_now)
+          when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts
+        end,
+        decorating_start_ts = case
+          when 'decorating_start_ts' = any(move.stamps)
+            then coalesce(orders.decorating_start_ts, v_now)
+          when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts
+        end,
+        decorating_complete_ts = case
+          when 'decorating_complete_ts' = any(move.stamps)
+            then coalesce(orders.decorating_complete_ts, v_now)
+          when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
+        end,
+        packing_start_ts = case
+          when 'packing_start_ts' = any(move.stamps)
+            then coalesce(orders.packing_start_ts, v_now)
+          when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts
+        end,
+        packing_complete_ts = case
+          when 'packing_complete_ts' = any(move.stamps)
+            then coalesce(orders.packing_complete_ts, v_now)
+          when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts
+        end,
+        updated_by = p_caller.user_id
+      from app.stage_transitions as move
+      where orders.store = v_store and orders.id = p_order_id
+      and orders.cancelled_at is null and not orders.is_pos
+      and move.action = p_action and move.from_stage = orders.stage
+      and move.role <= p_caller.role
+      and (
+        move.to_stage <> move.from_stage
+        or case orders.stage
+          when 'Filling' then orders.filling_start_ts
+          when 'Covering' then orders.covering_start_ts
+          when 'Decorating' then orders.decorating_start_ts
+          when 'Packing' then orders.packing_start_ts
+        end is null
+      )
+      returning move.from_stage, move.to_stage, move.event
+    ),
+    noted as (
+      insert into public.stage_events (store, order_id, stage, event_type, at_ts, staff_id, meta)
+      select v_store, p_order_id, moved.from_stage, moved.event, v_now, p_caller.user_id, v_meta
+      from moved
+    )
+    select moved.to_stage, moved.event into v_stage, v_event from moved;
+    if found then
+      perform app.broadcast(
+        'orders', jsonb_build_object(
+          'store', v_store, 'order_id', p_order_id, 'event', v_event, 'stage', v_stage
+        )
+      );
+      return jsonb_build_object(
+        'order_id', p_order_id, 'store', v_store, 'stage', v_stage, 'already_done', false
+      );
+    end if;
+
+    -- nothing moved: it had already, it may not, or it came here since
+    select
+      orders.stage, orders.cancelled_at, orders.is_pos,
+      case orders.stage
+        when 'Filling' then orders.filling_start_ts
+        when 'Covering' then orders.covering_start_ts
+        when 'Decorating' then orders.decorating_start_ts
+        when 'Packing' then orders.packing_start_ts
+      end as begun_ts
+    into v_order
+    from public.orders as orders
+    where orders.store = v_store and orders.id = p_order_id;
+    if not found then
+      perform app.fail(
+        'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
+      );
+    end if;
+    if v_order.cancelled_at is not null then
+      perform app.fail(
+        'CANCELLED', format('Order %s is cancelled.', p_order_id),
+        jsonb_build_object('order_id', p_order_id, 'cancelled_at', v_order.cancelled_at)
+      );
+    end if;
+    select
+      min(move.from_stage) as needs,
+      bool_and(move.from_stage < v_order.stage) as is_past,
+      bool_or(move.to_stage < move.from_stage and move.to_stage = v_order.stage) as is_returned,
+      bool_or(move.from_stage = v_order.stage) as fits,
+      bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
+      bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
+    into v_moves
+    from app.stage_transitions as move
+    where move.action = p_action;
+    if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
+      or v_moves.is_returned and exists (
+        select from public.stage_events as events
+        where events.store = v_store and events.order_id = p_order_id
+        and events.event_type = 'qc_return'
+      )
+    then
+      return jsonb_build_object(
+        'order_id', p_order_id, 'store', v_store, 'stage', v_order.stage, 'already_done', true
+      );
+    end if;
+    if v_moves.is_denied then
+      perform app.fail(
+        'PERMISSION_DENIED', format('Order %s is beyond what your role may do.', p_order_id),
+        jsonb_build_object('order_id', p_order_id, 'role', p_caller.role)
+      );
+    end if;
+    if v_order.is_pos or not v_moves.fits then
+      perform app.fail(
+        'INVALID_STAGE',
+        case
+          when v_order.is_pos then format('Order %s was sold over the counter.', p_order_id)
+          else format('Order %s is in %s.', p_order_id, v_order.stage)
+        end,
+        jsonb_build_object(
+          'order_id', p_order_id, 'stage', v_order.stage, 'needs', v_moves.needs
+        )
+      );
+    end if;
+  end loop;
+  perform app.fail(
+    'CONFLICT', format('Order %s does not hold still: try again.', p_order_id),
+    jsonb_build_object('order_id', p_order_id)
+  );
+  return null;
+end;
+$$;
+comment on function app.advance_order is
+'Execute a row of app.stage_transitions on an order: one guarded update and one event, or a refusal.
+
+For callers that have asked app.require_order. Answers {order_id, store, stage, already_done}. A repeat writes nothing and answers already_done: the order is past the action, still there and begun, or back through a recorded return. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE, CONFLICT.';
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,272 @@
+-- M5 editing: what an order says: its texts, date, priority and storage.
+-- Needs: M4
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.checked_fields(p_fields jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fields jsonb := (
+    select jsonb_object_agg(
+      given.field, case
+        when jsonb_typeof(given.content) = 'string'
+          then to_jsonb(app.shopify_text(given.content #>> '{}'))
+        else given.content
+      end
+    )
+    from jsonb_each(p_fields) as given (field, content)
+  );
+  v_wrong record;
+begin
+  select rules.field, rules.needs into v_wrong
+  from (
+    values
+    ('customer_name', true, '1 to 200 characters', length(v_fields ->> 'customer_name') <= 200),
+    ('product_title', true, '1 to 200 characters', length(v_fields ->> 'product_title') <= 200),
+    ('flavour', false, 'at most 200 characters', length(v_fields ->> 'flavour') <= 200),
+    ('size', false, 'at most 100 characters', length(v_fields ->> 'size') <= 100),
+    ('notes', false, 'at most 5000 characters', length(v_fields ->> 'notes') <= 5000),
+    ('cake_writing', false, 'at most 500 characters', length(v_fields ->> 'cake_writing') <= 500),
+    ('note', false, 'at most 500 characters', length(v_fields ->> 'note') <= 500),
+    ('reason', false, 'at most 500 characters', length(v_fields ->> 'reason') <= 500),
+    ('item_qty', true, '1 to 1000', (v_fields ->> 'item_qty')::integer between 1 and 1000),
+    (
+      'delivery_method', true, 'pickup, delivery or manual',
+      v_fields ->> 'delivery_method' in ('pickup', 'delivery', 'manual')
+    ),
+    (
+      'due_date', false, 'a date from 2000 to 2099',
+      (v_fields ->> 'due_date')::date between '2000-01-01' and '2099-12-31'
+    ),
+    (
+      'product_image', false, 'an https address of at most 2000 characters',
+      v_fields ->> 'product_image' ~ '^https:/{2}[^\s"<>\\]+$'
+      and length(v_fields ->> 'product_image') <= 2000
+    )
+  ) as rules (field, is_required, needs, fits)
+  where v_fields ? rules.field and not coalesce(rules.fits, not rules.is_required)
+  limit 1;
+  if found then
+    perform app.fail(
+      'BAD_INPUT', format('%s has to be %s.', replace(v_wrong.field, '_', ' '), v_wrong.needs),
+      jsonb_build_object('field', v_wrong.field)
+    );
+  end if;
+  return v_fields;
+end;
+$$;
+comment on function app.checked_fields is
+'What people type into an order, by the columns of orders, as it may be stored: text without control characters and outer blanks, blank text as null.
+
+A null clears. Errors: BAD_INPUT (too long, out of range, or nothing where something has to be).';
+
+create or replace function app.edit_order(
+  p_caller app.caller, p_order_id text, p_fields jsonb
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fields jsonb := app.checked_fields(p_fields);
+  v_order public.orders := app.lock_order(p_order_id);
+  v_was jsonb := to_jsonb(v_order);
+  v_next public.orders;
+  v_gone text[] := array[]::text[];
+  v_come text[] := array[]::text[];
+begin
+  v_next := jsonb_populate_record(v_order, v_fields);
+  if v_next.storage is distinct from v_order.storage and v_next.storage is not null
+    and not app.setting(v_order.store, 'storage_locations') ? v_next.storage
+  then
+    perform app.fail(
+      'BAD_INPUT', format('%s has no such storage location.', v_order.store),
+      jsonb_build_object(
+        'field', 'storage', 'locations', app.setting(v_order.store, 'storage_locations')
+      )
+    );
+  end if;
+
+  -- what ingest was in doubt about is settled by a value, and comes back when that is taken away
+  if v_next.due_date is not null then
+    v_gone := v_gone || array['No due date', 'Due date unclear'];
+  elsif v_order.due_date is not null then
+    v_come := array_append(v_come, 'No due date');
+  end if;
+  if v_next.flavour is not null then
+    v_gone := array_append(v_gone, 'No flavour');
+  elsif v_order.flavour is not null then
+    v_come := array_append(v_come, 'No flavour');
+  end if;
+  v_next.needs_attention := app.reconsider(v_next.needs_attention, v_gone, v_come);
+
+  select jsonb_object_agg(field.key, field.value) into v_fields
+  from jsonb_each(to_jsonb(v_next)) as field
+  where field.value is distinct from v_was -> field.key;
+  if v_fields is null then
+    return app.order_answer(v_order, true);
+  end if;
+  update public.orders as orders
+  set
+    customer_name = v_next.customer_name, product_title = v_next.product_title,
+    flavour = v_next.flavour, size = v_next.size, notes = v_next.notes,
+    cake_writing = v_next.cake_writing, item_qty = v_next.item_qty, storage = v_next.storage,
+    delivery_method = v_next.delivery_method, due_date = v_next.due_date,
+    priority_override = v_next.priority_override, needs_attention = v_next.needs_attention,
+    updated_by = p_caller.user_id
+  where orders.store = v_order.store and orders.id = v_order.id;
+  return app.record_change(
+    p_caller, v_order, 'edit', jsonb_build_object(
+      'source', 'staff',
+      'old', (
+        select jsonb_object_agg(field, v_was -> field) from jsonb_object_keys(v_fields) as field
+      ),
+      'new', v_fields
+    )
+  );
+end;
+$$;
+comment on function app.edit_order is
+'Give an order these fields, by the columns of orders, with one event that has the old and the new of what changed; null clears. Nothing changed: already_done, no event.
+
+A due date or a flavour settles what ingest was in doubt about (needs_attention); taking it away brings the doubt back. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+
+create or replace function public.set_storage(
+  p_store text default null, p_order_id text default null, p_storage text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.edit_order(
+    app.require_order('Staff', p_order_id, p_store), p_order_id,
+    jsonb_build_object('storage', p_storage)
+  );
+end;
+$$;
+comment on function public.set_storage is
+'Say where an order stands, complete or not: one of the storage locations of its store. Blank: nowhere.
+
+Role: Staff. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.set_storage to authenticated;
+
+create or replace function public.update_order_notes(
+  p_order_id text, p_store text default null, p_notes text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.edit_order(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id,
+    jsonb_build_object('notes', p_notes)
+  );
+end;
+$$;
+comment on function public.update_order_notes is
+'Replace the notes of an order. Blank: none.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_notes to authenticated;
+
+create or replace function public.update_order_priority(
+  p_order_id text, p_store text default null, p_priority text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
+  v_rank smallint := (
+    select ranks.rank from unnest('{1,2,3}'::smallint[]) as ranks (rank)
+    where lower(app.priority_label(ranks.rank)) = lower(btrim(p_priority))
+  );
+begin
+  if v_rank is null and btrim(p_priority) <> '' then
+    perform app.fail(
+      'BAD_INPUT', 'A priority is High, Medium or Low.', '{"field": "priority"}'
+    );
+  end if;
+  return app.edit_order(
+    v_caller, p_order_id, jsonb_build_object('priority_override', v_rank)
+  );
+end;
+$$;
+comment on function public.update_order_priority is
+'Fix the priority of an order: High, Medium or Low. Blank: it follows the due date again.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_priority to authenticated;
+
+create or replace function public.update_order_due_date(
+  p_order_id text, p_store text default null, p_due_date date default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.edit_order(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id,
+    jsonb_build_object('due_date', p_due_date)
+  );
+end;
+$$;
+comment on function public.update_order_due_date is
+'Set the day an order is due. Null: unknown, so that it needs attention.
+
+Its priority follows, unless it was fixed by hand.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_due_date to authenticated;
+
+create or replace function public.update_order_core(
+  p_order_id text, p_store text default null, p_customer_name text default null,
+  p_product_title text default null, p_flavour text default null, p_notes text default null,
+  p_due_date date default null, p_delivery_method text default null, p_size text default null,
+  p_item_qty integer default null, p_storage text default null, p_cake_writing text default null,
+  p_clear text[] default '{}'
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
+  v_given jsonb := jsonb_build_object(
+    'customer_name', p_customer_name, 'product_title', p_product_title, 'flavour', p_flavour,
+    'notes', p_notes, 'due_date', p_due_date, 'delivery_method', lower(p_delivery_method),
+    'size', p_size, 'item_qty', p_item_qty, 'storage', p_storage, 'cake_writing', p_cake_writing,
+    'needs_attention', null
+  );
+begin
+  if exists (
+    select from unnest(p_clear) as cleared (field)
+    where v_given -> cleared.field is distinct from 'null'
+  ) then
+    perform app.fail(
+      'BAD_INPUT', 'p_clear lists fields of this call that are not set by it as well.',
+      jsonb_build_object('clear', p_clear)
+    );
+  end if;
+  return app.edit_order(
+    v_caller, p_order_id, (
+      select coalesce(jsonb_object_agg(field.key, field.value), '{}')
+      from jsonb_each(v_given) as field
+      where field.value <> 'null' or field.key = any(p_clear)
+    )
+  );
+end;
+$$;
+comment on function public.update_order_core is
+'Change what an order says, several fields at once.
+
+A field that is null stays as it is. p_clear empties fields by name, as in {notes, due_date}: flavour, notes, due_date, size, storage, cake_writing, and needs_attention for an order that somebody has looked at. Blank text empties too. Customer, product, quantity and delivery method are never empty.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+grant execute on function public.update_order_core to authenticated;
+
+select app.assert_grants();
+
+commit;

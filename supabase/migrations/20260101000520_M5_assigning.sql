@@ -1,0 +1,146 @@
+-- M5 assigning: the member of staff who makes an order.
+-- Needs: M4
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function app.set_assignee(
+  p_caller app.caller, p_order_id text, p_event public.event_type, p_staff_id uuid, p_note text
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_note text := app.checked_fields(jsonb_build_object('note', p_note)) ->> 'note';
+  v_order public.orders := app.lock_order(p_order_id);
+begin
+  if p_event = 'assign' and not exists (
+    select from public.staff_shared as staff
+    where staff.user_id = p_staff_id and staff.is_active and staff.approved
+    and coalesce(staff.store, v_order.store) = v_order.store
+  ) then
+    perform app.fail(
+      case when p_staff_id is null then 'BAD_INPUT' else 'NOT_FOUND' end,
+      format('Not the account of active, approved staff of %s.', v_order.store),
+      jsonb_build_object('staff_id', p_staff_id, 'store', v_order.store)
+    );
+  end if;
+  if not v_order.is_open then
+    perform app.fail(
+      'INVALID_STAGE', format('There is nothing left to make of order %s.', p_order_id),
+      jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
+    );
+  end if;
+  if v_order.assignee_id is not distinct from p_staff_id then
+    return app.order_answer(v_order, true);
+  end if;
+  update public.orders as orders
+  set assignee_id = p_staff_id, updated_by = p_caller.user_id
+  where orders.store = v_order.store and orders.id = v_order.id;
+  return app.record_change(
+    p_caller, v_order, p_event, jsonb_build_object(
+      'assigned_to', p_staff_id, 'assigned_from', v_order.assignee_id, 'note', v_note
+    )
+  );
+end;
+$$;
+comment on function app.set_assignee is
+'Give an open order to somebody (assign) or to nobody (unassign, staff null), an event each; whose it is already: already_done.
+
+Errors: NOT_FOUND (order or staff), BAD_INPUT, CANCELLED, INVALID_STAGE.';
+
+create or replace function public.assign_staff(
+  p_order_id text, p_store text default null, p_staff_id uuid default null,
+  p_note text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.set_assignee(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id, 'assign', p_staff_id, p_note
+  );
+end;
+$$;
+comment on function public.assign_staff is
+'Give an open order to a member of staff: active, approved and of its store.
+
+The stage stays; whoever had the order has it no more. Theirs already: already_done.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
+grant execute on function public.assign_staff to authenticated;
+
+create or replace function public.unassign_staff(p_order_id text, p_store text default null)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.set_assignee(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id, 'unassign', null, null
+  );
+end;
+$$;
+comment on function public.unassign_staff is
+'Take an open order away from whoever has it. Nobody has it: already_done.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
+grant execute on function public.unassign_staff to authenticated;
+
+create or replace function public.assign_staff_bulk(
+  p_order_ids text[], p_store text default null, p_staff_id uuid default null
+)
+returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Supervisor', p_store);
+  v_order_id text;
+  v_assigned integer := 0;
+begin
+  if cardinality(p_order_ids) between 1 and 100 is not true or p_staff_id is null then
+    perform app.fail(
+      'BAD_INPUT', 'Name 1 to 100 orders and whom they are for.',
+      jsonb_build_object('orders', cardinality(p_order_ids), 'staff_id', p_staff_id)
+    );
+  end if;
+  for v_order_id in
+    select orders.id
+    from public.orders as orders
+    where orders.store = any(v_caller.stores) and orders.store = coalesce(p_store, orders.store)
+    and orders.id = any(p_order_ids) and orders.is_open
+    and orders.assignee_id is distinct from p_staff_id
+    order by orders.id
+    for no key update
+  loop
+    perform app.set_assignee(v_caller, v_order_id, 'assign', p_staff_id, null);
+    v_assigned := v_assigned + 1;
+  end loop;
+  return v_assigned;
+end;
+$$;
+comment on function public.assign_staff_bulk is
+'Give 1 to 100 orders to a member of staff; how many were given.
+
+Left out are ids that are not orders of the store, or without one of a store of the caller, orders that are complete or cancelled, and those that are theirs already. Somebody who does not work in the store of one of the others gets none.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.assign_staff_bulk to authenticated;
+
+create or replace function public.bulk_assign(
+  p_store text default null, p_order_ids text[] default null, p_staff_id uuid default null
+)
+returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  select public.assign_staff_bulk(p_order_ids, p_store, p_staff_id);
+$$;
+comment on function public.bulk_assign is
+'The older name of assign_staff_bulk.
+
+Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
+grant execute on function public.bulk_assign to authenticated;
+
+select app.assert_grants();
+
+commit;

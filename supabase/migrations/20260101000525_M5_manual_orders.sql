@@ -1,0 +1,180 @@
+-- M5 manual orders: orders taken in by hand, and orders cancelled.
+-- Needs: M4
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function public.create_manual_order(
+  p_store text, p_order_number text, p_customer_name text, p_product_title text,
+  p_size text default null, p_flavour text default null, p_due_date date default null,
+  p_writing_on_cake text default null, p_image_url text default null, p_notes text default null
+)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Supervisor', p_store);
+  v_shop public.stores;
+  v_number text := upper(btrim(p_order_number));
+  v_order public.orders;
+begin
+  select stores.code, stores.scan_letter, stores.currency
+  into v_shop.code, v_shop.scan_letter, v_shop.currency
+  from public.stores as stores where stores.code = p_store;
+  if (v_number ~ '^[A-Z][1-9][0-9]{0,8}$' and left(v_number, 1) = v_shop.scan_letter) is not true
+  then
+    perform app.fail(
+      'BAD_INPUT', 'An order number is the letter of its store and 1 to 9 digits.',
+      jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
+    );
+  end if;
+  v_order := jsonb_populate_record(null::public.orders, app.checked_fields(jsonb_build_object(
+    'customer_name', p_customer_name, 'product_title', p_product_title, 'size', p_size,
+    'flavour', p_flavour, 'due_date', p_due_date, 'cake_writing', p_writing_on_cake,
+    'product_image', p_image_url, 'notes', p_notes
+  )));
+
+  insert into public.orders as orders (
+    store, id, shopify_order_number, human_id, customer_name, product_title, size, flavour,
+    due_date, cake_writing, product_image, notes, delivery_method, currency, needs_attention,
+    created_by, updated_by
+  )
+  select
+    v_shop.code, v_shop.code || '-' || v_number, substr(v_number, 2)::integer, v_number,
+    v_order.customer_name, v_order.product_title, v_order.size, v_order.flavour,
+    v_order.due_date, v_order.cake_writing, v_order.product_image, v_order.notes, 'manual',
+    v_shop.currency, nullif(concat_ws(
+      '; ', case when v_order.due_date is null then 'No due date' end,
+      case when v_order.flavour is null then 'No flavour' end
+    ), ''),
+    v_caller.user_id, v_caller.user_id
+  where not exists (
+    select from public.orders as others
+    where others.store = v_shop.code and others.shopify_order_number = substr(v_number, 2)::integer
+  )
+  on conflict (store, id) do nothing
+  returning orders.* into v_order;
+  if not found then
+    perform app.fail(
+      'CONFLICT', format('An order of %s has the number %s.', v_shop.code, v_number),
+      jsonb_build_object('store', v_shop.code, 'number', v_number)
+    );
+  end if;
+  perform app.record_change(v_caller, v_order, 'create', '{"source": "manual"}');
+  return v_order.id;
+end;
+$$;
+comment on function public.create_manual_order is
+'Take in an order that did not come through Shopify; its id.
+
+The number is the letter of the store and digits, in either case: B55555 becomes bannos-B55555. Without a due date or a flavour it needs attention. No other order of the store may have the number; should one come from Shopify later, a scan of the number alone is ambiguous.
+
+Role: Supervisor. Errors: BAD_INPUT, CONFLICT.';
+grant execute on function public.create_manual_order to authenticated;
+
+create or replace function public.cancel_order(
+  p_order_id text, p_store text default null, p_reason text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := split_part(p_order_id, '-', 1);
+  v_reason text;
+  v_gid text;
+  v_order public.orders;
+begin
+  perform app.require_order('Admin', p_order_id, p_store);
+  v_reason := app.checked_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
+  select orders.shopify_order_gid into v_gid
+  from public.orders as orders
+  where orders.store = v_store and orders.id = p_order_id;
+
+  -- its siblings too: one of them may have to carry what this one does
+  perform from public.shopify_orders as heads
+  where heads.store = v_store and heads.gid = v_gid
+  for update;
+  perform from public.orders as units
+  where units.store = v_store and units.shopify_order_gid = v_gid
+  order by units.id
+  for no key update;
+  v_order := app.lock_order(p_order_id, false);
+  if v_order.cancelled_at is not null then
+    return app.order_answer(v_order, true);
+  end if;
+  if v_order.stage = 'Complete' then
+    perform app.fail(
+      'INVALID_STAGE', format('Order %s is complete.', p_order_id),
+      jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
+    );
+  end if;
+
+  perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
+  perform app.move_lead(v_store, v_gid);
+  if v_gid is not null and not exists (
+    select from public.orders as units
+    where units.store = v_store and units.shopify_order_gid = v_gid
+    and units.cancelled_at is null and units.stage <> 'Complete'
+  ) then
+    perform app.restock_order(v_store, v_gid);
+  end if;
+  perform app.emit(
+    'orders', jsonb_build_object(
+      'store', v_store, 'order_id', p_order_id, 'event', 'cancel', 'stage', v_order.stage
+    )
+  );
+  return app.order_answer(v_order, false);
+end;
+$$;
+comment on function public.cancel_order is
+'Cancel an order that is not complete. It keeps its stage, nobody has it any more, and a repeat answers already_done.
+
+Of a split order this one cake: the next takes over its accessories and total. With the last one the stock goes back, unless a cake of the order is complete, and what the order waited for is released.
+
+Role: Admin. Errors: BAD_INPUT, NOT_FOUND, INVALID_STAGE.';
+grant execute on function public.cancel_order to authenticated;
+
+create or replace function public.deduct_on_order_create(p_order_gid text, p_payload jsonb)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_order jsonb;
+  v_stores text[];
+begin
+  perform app.require('service_role');
+  v_order := app.shopify_order(p_payload);
+  if v_order ->> 'gid' is distinct from p_order_gid then
+    perform app.fail(
+      'BAD_INPUT', 'The payload is of another order.', jsonb_build_object('order_gid', p_order_gid)
+    );
+  end if;
+  v_stores := array(
+    select heads.store from public.shopify_orders as heads where heads.gid = p_order_gid
+  );
+  if cardinality(v_stores) <> 1 then
+    perform app.fail(
+      case cardinality(v_stores) when 0 then 'NOT_FOUND' else 'CONFLICT' end,
+      'Not the order of exactly one store.',
+      jsonb_build_object('order_gid', p_order_gid, 'stores', v_stores)
+    );
+  end if;
+  perform from public.shopify_orders as heads
+  where heads.store = v_stores[1] and heads.gid = p_order_gid and heads.cancelled_at is null
+  for update;
+  if not found then -- cancelled
+    return '{"deducted": [], "shortages": [], "already_done": true}'::jsonb;
+  end if;
+  return app.deduct_order(v_stores[1], p_order_gid, v_order -> 'lines');
+end;
+$$;
+comment on function public.deduct_on_order_create is
+'Take from the stock what a Shopify order needs (app.deduct_order). Ingest has done so already: a repeat takes nothing, and a cancelled order neither.
+
+Role: service_role. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND, CONFLICT (two stores know it).';
+grant execute on function public.deduct_on_order_create to service_role;
+
+select app.assert_grants();
+
+commit;

@@ -1,0 +1,101 @@
+-- M5 counts: how many orders stand where.
+-- Needs: M4
+
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+
+create or replace function public.get_queue_stats(p_store text default null)
+returns table (
+  total_orders bigint, completed_orders bigint, in_production bigint, unassigned_orders bigint,
+  filling_count bigint, covering_count bigint, decorating_count bigint, packing_count bigint
+)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Staff', p_store, true);
+begin
+  return query
+  with places as (
+    select
+      tally.stage, tally.orders, tally.stage <> 'Complete' and tally.assignee_id is null as is_free
+    from app.order_tally as tally
+    where tally.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
+  ),
+  sums as (
+    select places.stage, places.is_free, sum(places.orders)::bigint as orders
+    from places
+    group by places.stage, places.is_free
+  )
+  select
+    coalesce(sum(sums.orders), 0)::bigint,
+    coalesce(max(sums.orders) filter (where sums.stage = 'Complete'), 0),
+    coalesce(sum(sums.orders) filter (where sums.stage <> 'Complete' and not sums.is_free), 0)
+      ::bigint,
+    coalesce(sum(sums.orders) filter (where sums.is_free), 0)::bigint,
+    coalesce(max(sums.orders) filter (where sums.stage = 'Filling' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Covering' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Decorating' and not sums.is_free), 0),
+    coalesce(max(sums.orders) filter (where sums.stage = 'Packing' and not sums.is_free), 0)
+  from sums;
+end;
+$$;
+comment on function public.get_queue_stats is
+'How many orders stand where, one row. total_orders is completed_orders, in_production and unassigned_orders together.
+
+in_production is what somebody is assigned to, and the stages'' counts are its parts. The cancelled and those sold over the counter do not count. No store means every store of the caller.
+
+Role: Staff or service_role.';
+grant execute on function public.get_queue_stats to authenticated, service_role;
+
+create or replace function public.get_unassigned_counts(p_store text default null)
+returns table (stage text, count bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Staff', p_store, true);
+begin
+  return query
+  select stages.stage::text, coalesce(sum(places.orders), 0)::bigint
+  from unnest(enum_range(null::public.stage_type)) as stages (stage)
+  left join app.order_tally as places
+    on places.stage = stages.stage and places.assignee_id is null
+    and places.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
+  where stages.stage <> 'Complete'
+  group by stages.stage
+  order by stages.stage;
+end;
+$$;
+comment on function public.get_unassigned_counts is
+'How many orders at each stage nobody is assigned to, a row for every stage before Complete.
+
+No store means every store of the caller.
+
+Role: Staff or service_role.';
+grant execute on function public.get_unassigned_counts to authenticated, service_role;
+
+create or replace function public.get_staff_order_counts()
+returns table (user_id uuid, order_count bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require('Staff', null, true);
+begin
+  return query
+  select places.assignee_id, sum(places.orders)::bigint
+  from app.order_tally as places
+  where places.store = any(v_caller.stores) and places.assignee_id is not null
+  group by places.assignee_id
+  having sum(places.orders) > 0
+  order by places.assignee_id;
+end;
+$$;
+comment on function public.get_staff_order_counts is
+'How many orders each member of staff is at work on, in the stores of the caller. Who has none is not listed.
+
+Role: Staff or service_role.';
+grant execute on function public.get_staff_order_counts to authenticated, service_role;
+
+select app.assert_grants();
+
+commit;
