@@ -2,9 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+import support
 from bakehouse import environment
 from bakehouse.database import Connection, connect
 from docs import pages
@@ -37,3 +40,12 @@ def test_the_statement_runs_twice(db: Connection, code: str) -> None:
 
     for _ in range(2):
         db.execute(code.encode())
+
+
+def test_the_example_of_a_test_passes(db: Connection) -> None:
+    (code,) = pages.blocks(pages.read("docs/conventions.md"), "python")
+    names: dict[str, Any] = {**vars(support), "Connection": Connection, "UUID": UUID}
+
+    exec(code, names)  # noqa: S102  # the page is ours
+
+    names["test_an_order_cannot_be_packed_before_its_decorating"](db, support.make_staff(db))
