@@ -72,3 +72,11 @@ def test_every_make_target_exists() -> None:
 
     assert named
     assert named <= targets
+
+
+def test_every_quoted_message_is_one_of_the_tool() -> None:
+    code = "".join(path.read_text() for path in ROOT.glob("tooling/bakehouse/**/*.py"))
+    quoted = re.findall(r'"([^"]+)"', pages.read("docs/troubleshooting.md"))
+
+    assert quoted
+    assert [text for text in quoted if text.removesuffix(" ...") not in code] == []
