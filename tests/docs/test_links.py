@@ -62,6 +62,10 @@ def test_every_command_and_option_exists(path: Path) -> None:
     assert wrong == []
 
 
+def test_the_readme_stays_short() -> None:
+    assert len(pages.read("README.md").splitlines()) <= 150
+
+
 def test_every_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", pages.read("Makefile"), re.MULTILINE))
     named = {
