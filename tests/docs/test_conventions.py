@@ -18,7 +18,7 @@ SQL = pages.blocks(pages.read("docs/conventions.md"), "sql")
 FILES = [code for code in SQL if code.startswith("-- M")]
 
 
-def test_the_files_apply_and_roll_back(tmp_path: Path, clone: str) -> None:
+def test_the_files_apply(tmp_path: Path, clone: str) -> None:
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     project = Project(tmp_path)
     with connect(clone, "tests") as conn:
