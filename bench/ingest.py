@@ -44,7 +44,7 @@ def prepared(dsn: str) -> psycopg.Connection:
     conn = psycopg.connect(dsn, autocommit=True)
     conn.execute("create table public.plain (id bigint generated always as identity, body jsonb)")
     conn.execute("grant insert on public.plain to service_role")
-    conn.execute("select app.keep_shop_secret('bannos', 'webhook', %s)", (SECRET,))
+    conn.execute("select app.store_shop_secret('bannos', 'webhook', %s)", (SECRET,))
     conn.execute(
         "insert into public.inventory_items (kind, sku, title, category) "
         "values ('accessory', 'CANDLE', 'Candle', 'candle')"

@@ -120,7 +120,7 @@ def shuffled(made: list[Delivery]) -> list[Delivery]:
 
 def prepare() -> None:
     with psycopg.connect(dsn(), autocommit=True) as conn:
-        conn.execute("select app.keep_shop_secret('bannos', 'webhook', %s)", (SECRET,))
+        conn.execute("select app.store_shop_secret('bannos', 'webhook', %s)", (SECRET,))
         conn.execute(
             "insert into public.inventory_items (kind, sku, title, category) "
             "select 'accessory', sku, sku, 'candle' from unnest(%s::text[]) as sku",

@@ -47,7 +47,7 @@ values
 ('00000000-0000-4000-8000-000000000004', 30)
 on conflict do nothing;
 
-select app.keep_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret') as done
+select app.store_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret') as done
 where app.shop_secret('bannos', 'webhook') is null;
 
 with made as (

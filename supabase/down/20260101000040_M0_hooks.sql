@@ -12,7 +12,9 @@ $$;
 
 set local role bakehouse_owner;
 
-drop function if exists app.tick;
-drop table if exists app.schedule;
+drop function if exists
+app.tick, app.order_changed, app.call_registered, app.register_hook, app.register_task,
+app.check_registered;
+drop table if exists app.hooks, app.task_runs, app.tasks;
 
 commit;

@@ -17,7 +17,8 @@ set local role bakehouse_owner;
 
 drop function if exists
 public.set_webhook_secret, public.set_shop_token, app.resume_ingest, app.pause_ingest,
-app.ingest_paused, app.set_shop_secret, app.is_secret, app.keep_shop_secret, app.shop_secret;
+app.is_ingest_paused, app.set_shop_secret, app.is_plausible_secret, app.store_shop_secret,
+app.shop_secret;
 drop table if exists app.ingest_pause, private.shop_tokens;
 
 commit;

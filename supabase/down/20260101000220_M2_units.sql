@@ -3,7 +3,7 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 drop function if exists
-app.edit_units, app.unit_view, app.move_lead, app.cancel_units, app.add_units, app.line_id,
-app.reconsider, app.attention;
+app.apply_order_changes, app.expected_unit, app.move_order_extras, app.cancel_units, app.add_units,
+app.line_item_id, app.merge_attention, app.attention_text;
 
 commit;

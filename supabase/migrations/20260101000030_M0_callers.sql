@@ -106,7 +106,7 @@ comment on function app.require is
 
 A null store asks for no store in particular. p_service lets the service role in as well; the role service_role lets in nobody else. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
-create or replace function app.require_for(p_role text, p_store text)
+create or replace function app.require_every_store(p_role text, p_store text)
 returns app.caller
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -124,10 +124,10 @@ begin
   return v_caller;
 end;
 $$;
-comment on function app.require_for is
+comment on function app.require_every_store is
 'As app.require, where no store means all of them: whoever belongs to one store cannot decide for every store.';
 
-create or replace function app.performer(p_role text, p_store text, p_performed_by uuid)
+create or replace function app.require_performer(p_role text, p_store text, p_performed_by uuid)
 returns app.caller
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -153,7 +153,7 @@ begin
   return v_caller;
 end;
 $$;
-comment on function app.performer is
+comment on function app.require_performer is
 'app.require for who does the work: the caller, who may be named as well; for the service the member of staff that it names, and it has to.
 
 Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';

@@ -1,20 +1,129 @@
--- M0 hooks: work that runs by itself, and listeners that a change calls.
+-- M0 hooks: work that runs by itself, and what follows a change, as rows.
+--
+-- A file registers its own task or listener. So an earlier file never names a later one: orders
+-- know nothing of stock, and app.tick knows no task.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create table if not exists app.schedule (
-  task text not null,
+create table if not exists app.tasks (
+  name text primary key,
+  period text not null check (period in ('tick', 'day')),
+  function text not null
+);
+alter table app.tasks enable row level security;
+comment on table app.tasks is 'The work that app.tick runs. Each file registers its own.';
+comment on column app.tasks.period is
+'tick: at every call of app.tick. day: once for each store and day, with the store as argument.';
+comment on column app.tasks.function is
+'A function of schema app, by name: a reg* type would stop pg_upgrade.';
+
+create table if not exists app.task_runs (
+  task text not null references app.tasks (name) on delete cascade,
   store text not null references public.stores (code),
   day date not null,
   ran_at timestamptz not null,
   primary key (task, store)
 );
-create index if not exists schedule_store_idx on app.schedule (store);
-alter table app.schedule enable row level security;
-comment on table app.schedule is 'When each daily task last ran for each store.';
-comment on column app.schedule.day is 'The day it ran for, by the calendar of the store.';
+create index if not exists task_runs_store_idx on app.task_runs (store);
+alter table app.task_runs enable row level security;
+comment on table app.task_runs is 'When each daily task last ran for each store.';
+comment on column app.task_runs.day is 'The day it ran for, by the calendar of the store.';
+
+create table if not exists app.hooks (
+  event text not null,
+  position integer not null,
+  function text not null,
+  primary key (event, position)
+);
+alter table app.hooks enable row level security;
+comment on table app.hooks is
+'The functions that a change calls, in order of position, in the transaction of the change.';
+comment on column app.hooks.function is 'A function of schema app, by name.';
+
+create or replace function app.check_registered(p_function text)
+returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regproc(format('app.%I', p_function)) is null then
+    raise exception 'Cannot register app.%: there is no such function.', p_function;
+  end if;
+end;
+$$;
+comment on function app.check_registered is
+'Raises an error unless schema app has a function of this name.';
+
+create or replace function app.register_task(p_name text, p_period text, p_function text)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.check_registered(p_function);
+  insert into app.tasks (name, period, function) values (p_name, p_period, p_function)
+  on conflict (name) do update set period = excluded.period, function = excluded.function;
+end;
+$$;
+comment on function app.register_task is
+'Registers a function for app.tick. A daily one takes the store; each returns a number.';
+
+create or replace function app.register_hook(p_event text, p_position integer, p_function text)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.check_registered(p_function);
+  insert into app.hooks (event, position, function) values (p_event, p_position, p_function)
+  on conflict (event, position) do update set function = excluded.function;
+end;
+$$;
+comment on function app.register_hook is
+'Registers a function that an event calls with a store and an order. It returns a number.';
+
+create or replace function app.call_registered(
+  p_function text, p_store text default null, p_order text default null
+)
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_answer bigint;
+begin
+  execute format(
+    case
+      when p_store is null then 'select app.%I()'
+      when p_order is null then 'select app.%I($1)'
+      else 'select app.%I($1, $2)'
+    end,
+    p_function
+  ) into v_answer using p_store, p_order;
+  return v_answer;
+end;
+$$;
+comment on function app.call_registered is
+'Calls a registered task or listener. Returns its number.';
+
+create or replace function app.order_changed(p_store text, p_order text)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function text;
+begin
+  for v_function in
+    select hooks.function from app.hooks as hooks
+    where hooks.event = 'order_changed'
+    order by hooks.position
+  loop
+    perform app.call_registered(v_function, p_store, p_order);
+  end loop;
+end;
+$$;
+comment on function app.order_changed is
+'Tells every listener that an order changed. A writer calls it once an order, at the end of its write.
+
+p_order is the gid of a Shopify order, all its units together, or the id of a manual order.';
 
 create or replace function app.tick()
 returns jsonb
@@ -22,49 +131,40 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_due record;
-  v_done jsonb := jsonb_build_object();
+  v_done jsonb := '{}';
 begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
   end if;
-
-  -- a new day in a store makes its daily tasks due, however late this comes
+  -- a new day in a store makes its daily tasks due, even when the tick comes late
   for v_due in
-    insert into app.schedule as last (task, store, day, ran_at)
-    select daily.task, stores.code, app.today(stores.code), app.now()
-    from public.stores as stores
-    cross join (values ('refresh_priorities'), ('reconcile')) as daily (task)
-    where daily.task <> 'reconcile' or stores.shop_domain is not null
-    order by stores.code, daily.task
-    on conflict (task, store) do update
-      set day = excluded.day, ran_at = excluded.ran_at
-      where last.day < excluded.day
-    returning last.task, last.store
+    with due as (
+      insert into app.task_runs as last (task, store, day, ran_at)
+      select tasks.name, stores.code, app.today(stores.code), app.now()
+      from app.tasks as tasks cross join public.stores as stores
+      where tasks.period = 'day'
+      order by stores.code, tasks.name
+      on conflict (task, store) do update
+        set day = excluded.day, ran_at = excluded.ran_at
+        where last.day < excluded.day
+      returning last.task, last.store
+    )
+    select due.task || ' ' || due.store as name, tasks.function, due.store
+    from due inner join app.tasks as tasks on tasks.name = due.task
+    union all
+    select tasks.name, tasks.function, null from app.tasks as tasks where tasks.period = 'tick'
   loop
     v_done := v_done || jsonb_build_object(
-      v_due.task || ' ' || v_due.store,
-      case v_due.task
-        when 'refresh_priorities' then app.refresh_priorities(v_due.store)
-        when 'reconcile' then app.enqueue(
-          'reconcile', jsonb_build_object('store', v_due.store), v_due.store
-        )
-      end
+      v_due.name, app.call_registered(v_due.function, v_due.store)
     );
   end loop;
-
-  return v_done || jsonb_build_object(
-    'fill_holds', app.fill_holds(), -- of orders that were locked when the stock came
-    'reap_work', app.reap_work(),
-    'purge_work', app.purge_work(),
-    'purge_deliveries', app.purge_deliveries(),
-    'fold_tally', app.fold_tally()
-  );
+  return jsonb_strip_nulls(v_done);
 end;
 $$;
 comment on function app.tick is
-'Do whatever is due: each store''s new day, jobs of dead workers, what has been kept long enough. Answers with what each task returned.
+'Runs every task that is due. Returns the number that each task returned.
 
-Meant to be called every minute, by pg_cron or bakehouse tick. As often as one likes is fine, and so is twice at once: the second finds the first at work and does nothing.';
+pg_cron or `bakehouse tick` calls it every minute. More often does no harm: a second call finds the first at work and does nothing.';
 
 select app.assert_grants();
 

@@ -179,7 +179,7 @@ comment on column public.stage_events.staff_id is 'Who did it. Null: the service
 comment on column public.stage_events.ok is 'The outcome, where an event has one.';
 grant select on table public.stage_events to authenticated;
 
-create or replace function app.keep_identity()
+create or replace function app.forbid_identity_change()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -191,7 +191,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.keep_identity is
+comment on function app.forbid_identity_change is
 'Trigger: barcodes in the kitchen carry the id, so it never changes. Raises BAD_INPUT.';
 
 create or replace function app.refresh_priorities(p_store text)
@@ -225,11 +225,11 @@ $$;
 comment on function app.refresh_priorities is
 'Rank the open orders of a store by its own today; how many changed. An override stays. Raises BAD_INPUT when there is no such store.';
 
-create or replace trigger orders_keep_identity
+create or replace trigger orders_forbid_identity_change
 before update of store, id, row_id on public.orders
 for each row
 when ((old.store, old.id, old.row_id) is distinct from (new.store, new.id, new.row_id))
-execute function app.keep_identity();
+execute function app.forbid_identity_change();
 create or replace trigger orders_set_priority
 before insert or update of due_date, priority_override on public.orders
 for each row execute function app.set_priority();
@@ -260,6 +260,8 @@ begin
   end if;
 end;
 $$;
+
+select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
 
 select app.assert_grants();
 

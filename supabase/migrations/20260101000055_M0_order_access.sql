@@ -19,7 +19,7 @@ begin
   end if;
   v_caller := case
     when p_performed_by is null then app.require(p_role, v_store)
-    else app.performer(p_role, v_store, p_performed_by)
+    else app.require_performer(p_role, v_store, p_performed_by)
   end;
   if v_store is null then
     perform app.fail(
@@ -33,7 +33,7 @@ $$;
 comment on function app.require_order is
 'The first line of every RPC on one order: the caller, if they have at least this role and work in the store that its id begins with.
 
-Whether there is such an order is not asked here. With p_performed_by it is app.performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
+Whether there is such an order is not asked here. With p_performed_by it is app.require_performer who is asked. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no id, no such store, or not this store).';
 
 create or replace function app.lock_order(p_order_id text, p_live boolean default true)
 returns public.orders
@@ -63,7 +63,7 @@ $$;
 comment on function app.lock_order is
 'An order as it is now and stays until this transaction ends. Errors: NOT_FOUND, CANCELLED (unless p_live is false).';
 
-create or replace function app.order_answer(p_order public.orders, p_already_done boolean)
+create or replace function app.order_result(p_order public.orders, p_already_done boolean)
 returns jsonb
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -74,10 +74,10 @@ begin
   );
 end;
 $$;
-comment on function app.order_answer is
+comment on function app.order_result is
 'What an RPC that writes to an order answers.';
 
-create or replace function app.record_change(
+create or replace function app.record_order_event(
   p_caller app.caller, p_order public.orders, p_event public.event_type, p_meta jsonb
 )
 returns jsonb
@@ -91,10 +91,10 @@ begin
       'store', p_order.store, 'order_id', p_order.id, 'event', p_event, 'stage', p_order.stage
     )
   );
-  return app.order_answer(p_order, false);
+  return app.order_result(p_order, false);
 end;
 $$;
-comment on function app.record_change is
+comment on function app.record_order_event is
 'Write down and announce what the caller has just done to an order, and answer them.';
 
 select app.assert_grants();

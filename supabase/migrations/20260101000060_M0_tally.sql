@@ -109,6 +109,8 @@ where
   and not exists (select from app.order_tally)
 group by 1, 2, 3, 4, 5;
 
+select app.register_task('fold_tally', 'tick', 'fold_tally');
+
 select app.assert_grants();
 
 commit;

@@ -28,7 +28,7 @@ comment on table app.order_words_open is 'Partition of order_words: orders in wo
 comment on table app.order_words_done is
 'Partition of order_words: complete, cancelled, or over the counter.';
 
-create or replace function app.keep_words()
+create or replace function app.sync_order_words()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -48,7 +48,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.keep_words is
+comment on function app.sync_order_words is
 'Trigger: order_words follows orders. A line each, so that nothing is found across two of them.';
 
 create or replace function app.search_pattern(p_search text)
@@ -64,7 +64,7 @@ $$;
 comment on function app.search_pattern is
 'For LIKE on order_words: contains this, whatever letters it is made of. A docket''s # does not count; null when nothing is left.';
 
-create or replace function app.find_ids(p_pattern text, p_is_open boolean, p_most integer)
+create or replace function app.search_order_ids(p_pattern text, p_is_open boolean, p_most integer)
 returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
@@ -80,14 +80,14 @@ begin
   return case when cardinality(v_ids) <= p_most then v_ids end;
 end;
 $$;
-comment on function app.find_ids is
+comment on function app.search_order_ids is
 'The orders that a pattern fits, of those in work or of the others. Null when they are more than so many: then read the list in its order, and it will not take long to find enough.
 
 Planned for the pattern at hand: the trigram index is for rare ones.';
 
 create or replace trigger orders_words
 after insert or delete on public.orders
-for each row execute function app.keep_words();
+for each row execute function app.sync_order_words();
 create or replace trigger orders_words_change
 after update on public.orders
 for each row
@@ -95,7 +95,7 @@ when (
   (old.is_open, old.customer_name, old.product_title, old.human_id)
   is distinct from (new.is_open, new.customer_name, new.product_title, new.human_id)
 )
-execute function app.keep_words();
+execute function app.sync_order_words();
 
 -- what was there before: nobody writes orders until the triggers are committed
 insert into app.order_words (store, id, is_open, words)

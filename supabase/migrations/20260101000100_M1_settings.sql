@@ -272,7 +272,7 @@ declare
   v_value jsonb;
   v_old jsonb;
 begin
-  perform app.require_for('Admin', v_store);
+  perform app.require_every_store('Admin', v_store);
   if p_store is null then
     perform app.fail('BAD_INPUT', 'Say which store, or global.');
   end if;
@@ -309,7 +309,7 @@ declare
   v_store text := nullif(p_store, 'global');
   v_old jsonb;
 begin
-  perform app.require_for('Admin', v_store);
+  perform app.require_every_store('Admin', v_store);
   perform public.get_setting(p_store, p_key); -- refuses a key that does not exist
   perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
   delete from public.settings as settings

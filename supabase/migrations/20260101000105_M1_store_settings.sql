@@ -121,7 +121,7 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform app.require_for('Admin', nullif(p_store, 'global'));
+  perform app.require_every_store('Admin', nullif(p_store, 'global'));
   if jsonb_typeof(p_settings) is distinct from 'object' then
     perform app.fail('BAD_INPUT', 'Due date settings have to be an object.');
   end if;

@@ -92,7 +92,7 @@ begin
         'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
       );
     end if;
-    perform app.require_for('Admin', nullif(v_old ->> 'store', 'both'));
+    perform app.require_every_store('Admin', nullif(v_old ->> 'store', 'both'));
   end if;
 
   begin
@@ -117,7 +117,7 @@ begin
 
   v_new := app.staff_facts(p_user_id);
   -- from where they were, above, and to where they are now
-  perform app.require_for('Admin', nullif(v_new ->> 'store', 'both'));
+  perform app.require_every_store('Admin', nullif(v_new ->> 'store', 'both'));
   if p_user_id = app.uid() and exists (
     select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)
     where v_new -> power.name <> v_old -> power.name

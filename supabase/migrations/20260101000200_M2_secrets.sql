@@ -56,7 +56,7 @@ begin
     end;
     $body$;
 
-    create or replace function app.keep_shop_secret(p_store text, p_kind text, p_secret text)
+    create or replace function app.store_shop_secret(p_store text, p_kind text, p_secret text)
     returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp
     as $body$
@@ -86,7 +86,7 @@ begin
     end;
     $body$;
 
-    create or replace function app.keep_shop_secret(p_store text, p_kind text, p_secret text)
+    create or replace function app.store_shop_secret(p_store text, p_kind text, p_secret text)
     returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp
     as $body$
@@ -102,10 +102,10 @@ end;
 $$;
 comment on function app.shop_secret is
 'A store''s secret of a kind (webhook, token), null when none is set: from Vault under bakehouse_<store>_<kind>, else from private.shop_tokens.';
-comment on function app.keep_shop_secret is
+comment on function app.store_shop_secret is
 'Keep a store''s secret in place of the one before, where app.shop_secret finds it.';
 
-create or replace function app.is_secret(p_text text)
+create or replace function app.is_plausible_secret(p_text text)
 returns boolean
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -113,7 +113,7 @@ begin
   return length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
 end;
 $$;
-comment on function app.is_secret is
+comment on function app.is_plausible_secret is
 'Whether this could be a secret of Shopify: 20 to 500 visible characters, no spaces.';
 
 create or replace function app.set_shop_secret(p_store text, p_kind text, p_secret text)
@@ -122,19 +122,19 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin', p_store);
-  if p_store is null or app.is_secret(p_secret) is not true then
+  if p_store is null or app.is_plausible_secret(p_secret) is not true then
     perform app.fail(
       'BAD_INPUT', 'A store, and a secret of 20 to 500 visible characters without spaces.'
     );
   end if;
-  perform app.keep_shop_secret(p_store, p_kind, p_secret);
+  perform app.store_shop_secret(p_store, p_kind, p_secret);
   perform app.audit('set_shop_secret', p_store, p_kind);
 end;
 $$;
 comment on function app.set_shop_secret is
 'The body of the two public setters: an Admin of the store, a plausible secret, and an audit row without it.';
 
-create or replace function app.ingest_paused()
+create or replace function app.is_ingest_paused()
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -145,7 +145,7 @@ begin
   );
 end;
 $$;
-comment on function app.ingest_paused is
+comment on function app.is_ingest_paused is
 'Whether webhooks are held back. Who asks is waited for by pause_ingest until their transaction ends.';
 
 create or replace function app.pause_ingest(p_until timestamptz, p_reason text)

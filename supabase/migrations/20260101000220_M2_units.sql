@@ -5,7 +5,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.attention(p_order jsonb)
+create or replace function app.attention_text(p_order jsonb)
 returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -17,10 +17,10 @@ begin
   );
 end;
 $$;
-comment on function app.attention is
+comment on function app.attention_text is
 'What a person has to look at in a normalised order, as orders.needs_attention has it; else null.';
 
-create or replace function app.reconsider(p_attention text, p_gone text[], p_come text[])
+create or replace function app.merge_attention(p_attention text, p_gone text[], p_come text[])
 returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -37,10 +37,10 @@ begin
   );
 end;
 $$;
-comment on function app.reconsider is
+comment on function app.merge_attention is
 'orders.needs_attention without the reasons that are gone and with those that have come; null when none is left.';
 
-create or replace function app.line_id(p_item jsonb)
+create or replace function app.line_item_id(p_item jsonb)
 returns bigint
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -48,7 +48,7 @@ begin
   return coalesce(app.shopify_id(p_item ->> 'id', 'LineItem'), 0);
 end;
 $$;
-comment on function app.line_id is
+comment on function app.line_item_id is
 'Which line of its Shopify order a cake was made from; 0 when that cannot be told.';
 
 create or replace function app.add_units(p_store text, p_order jsonb, p_units jsonb)
@@ -61,7 +61,7 @@ declare
   v_letter text := (
     select stores.scan_letter from public.stores as stores where stores.code = p_store
   );
-  v_attention text := app.attention(p_order);
+  v_attention text := app.attention_text(p_order);
   v_added integer;
 begin
   with added as (
@@ -139,7 +139,7 @@ $$;
 comment on function app.cancel_units is
 'Cancel these units, an event each: unassigned, their stage as it was. What is complete or cancelled stays.';
 
-create or replace function app.move_lead(p_store text, p_gid text)
+create or replace function app.move_order_extras(p_store text, p_gid text)
 returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -165,12 +165,12 @@ begin
   return v_lead;
 end;
 $$;
-comment on function app.move_lead is
+comment on function app.move_order_extras is
 'Let the first unit of a Shopify order that still lives carry its accessories and total, if the one that did was cancelled. The unit, or null when none lives.
 
 For whatever cancels a unit, with the row of public.shopify_orders locked.';
 
-create or replace function app.unit_view(p_order jsonb, p_line bigint, p_lead boolean)
+create or replace function app.expected_unit(p_order jsonb, p_line bigint, p_lead boolean)
 returns jsonb
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
@@ -179,7 +179,7 @@ begin
     || coalesce((
       select unit.value
       from jsonb_array_elements(p_order -> 'units') with ordinality as unit (value, position)
-      where app.line_id(unit.value -> 'item') = p_line
+      where app.line_item_id(unit.value -> 'item') = p_line
       order by unit.position
       limit 1
     ), '{}')
@@ -189,10 +189,10 @@ begin
     );
 end;
 $$;
-comment on function app.unit_view is
+comment on function app.expected_unit is
 'What a normalised order says of a cake of this line, by the columns of orders.';
 
-create or replace function app.edit_units(p_store text, p_old jsonb, p_new jsonb)
+create or replace function app.apply_order_changes(p_store text, p_old jsonb, p_new jsonb)
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -235,9 +235,9 @@ begin
   select array_agg(live.id) into v_gone
   from (
     select
-      units.id, units.stage, app.line_id(units.order_json) as line,
+      units.id, units.stage, app.line_item_id(units.order_json) as line,
       row_number() over (
-        partition by app.line_id(units.order_json)
+        partition by app.line_item_id(units.order_json)
         order by units.stage desc, length(units.suffix) nulls first, units.suffix
       ) as nth
     from public.orders as units
@@ -246,7 +246,7 @@ begin
   ) as live
   where live.stage <> 'Complete' and live.nth > (
     select count(*) from jsonb_array_elements(p_new -> 'units') as unit (value)
-    where app.line_id(unit.value -> 'item') = live.line
+    where app.line_item_id(unit.value -> 'item') = live.line
   );
   perform app.cancel_units(p_store, v_gone, 'Taken off the order in Shopify', 'shopify');
 
@@ -267,19 +267,19 @@ begin
       select
         unit.value as unit, unit.position,
         row_number() over (
-          partition by app.line_id(unit.value -> 'item') order by unit.position
+          partition by app.line_item_id(unit.value -> 'item') order by unit.position
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
     where every.nth > (
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
-      where app.line_id(former.value -> 'item') = app.line_id(every.unit -> 'item')
+      where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
   ) as wanted;
   if v_more is not null then
     perform app.add_units(p_store, p_new, v_more);
   end if;
-  v_lead := app.move_lead(p_store, v_gid);
+  v_lead := app.move_order_extras(p_store, v_gid);
 
   for v_now in
     select units.*
@@ -289,8 +289,8 @@ begin
     order by units.id
     for update
   loop
-    v_was := app.unit_view(p_old, app.line_id(v_now.order_json), v_now.id = v_lead);
-    v_to := app.unit_view(p_new, app.line_id(v_now.order_json), v_now.id = v_lead);
+    v_was := app.expected_unit(p_old, app.line_item_id(v_now.order_json), v_now.id = v_lead);
+    v_to := app.expected_unit(p_new, app.line_item_id(v_now.order_json), v_now.id = v_lead);
     v_is := to_jsonb(v_now);
     -- only what changed in Shopify; and where staff have written something else, theirs stays
     select
@@ -308,7 +308,7 @@ begin
     ) as diff;
 
     -- a cake that is begun, or a text that was kept, needs somebody to look
-    v_attention := app.reconsider(v_now.needs_attention, v_settled, v_doubts);
+    v_attention := app.merge_attention(v_now.needs_attention, v_settled, v_doubts);
     select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
     into v_news
     from unnest(
@@ -351,7 +351,7 @@ begin
   return v_edited or v_gone is not null or v_more is not null;
 end;
 $$;
-comment on function app.edit_units is
+comment on function app.apply_order_changes is
 'Bring the open units of an order from one normalised payload to the next, an event each; whether anything changed.
 
 Compared is what Shopify said with what it says: what it did not change stays as staff have it, and so does what both changed (needs_attention says so). Cakes taken off are cancelled, new ones get the next suffix, ids stay.';

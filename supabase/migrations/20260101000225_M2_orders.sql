@@ -9,6 +9,7 @@ create table if not exists public.shopify_orders (
   store text not null references public.stores (code),
   gid text not null,
   payload jsonb not null,
+  lines jsonb not null default '[]',
   remote_updated_at timestamptz,
   cancelled_at timestamptz,
   created_at timestamptz not null default app.now(),
@@ -20,6 +21,8 @@ comment on table public.shopify_orders is
 'One row per Shopify order, whatever the number of its cakes. Holds customers'' addresses: granted to nobody.';
 comment on column public.shopify_orders.payload is
 'The order as Shopify last sent it; what the next update is compared with.';
+comment on column public.shopify_orders.lines is
+'The lines of the payload as app.shopify_lines reads them. They hold nothing personal.';
 comment on column public.shopify_orders.remote_updated_at is
 'When Shopify changed it last, by Shopify''s clock. What is older comes late and is ignored.';
 comment on column public.shopify_orders.cancelled_at is
@@ -49,18 +52,20 @@ declare
   v_old jsonb;
   v_reason text;
   v_outcome text := 'unchanged';
+  v_relined boolean := false;
 begin
   if p_topic not in ('orders/create', 'orders/updated', 'orders/cancelled') then
     perform app.fail('BAD_INPUT', 'Not a topic that is handled here.');
   end if;
-  insert into public.shopify_orders (store, gid, payload, remote_updated_at, cancelled_at)
-  values (p_store, v_gid, p_payload, v_at, case when v_cancelled then app.now() end)
+  insert into public.shopify_orders (store, gid, payload, lines, remote_updated_at, cancelled_at)
+  values (
+    p_store, v_gid, p_payload, v_order -> 'lines', v_at, case when v_cancelled then app.now() end
+  )
   on conflict (store, gid) do nothing;
   if found then
     v_outcome := 'cancelled';
     if not v_cancelled then
       perform app.add_units(p_store, v_order, v_order -> 'units');
-      perform app.deduct_order(p_store, v_gid, v_order -> 'lines');
       v_outcome := 'created';
     end if;
   elsif p_topic <> 'orders/create' then
@@ -78,7 +83,8 @@ begin
     for no key update;
     update public.shopify_orders as heads
     set
-      payload = p_payload, remote_updated_at = greatest(v_at, v_known.remote_updated_at),
+      payload = p_payload, lines = v_order -> 'lines',
+      remote_updated_at = greatest(v_at, v_known.remote_updated_at),
       cancelled_at = case when v_cancelled then app.now() end
     where heads.store = p_store and heads.gid = v_gid;
     if v_cancelled then
@@ -92,16 +98,16 @@ begin
         ),
         concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
       );
-      perform app.restock_order(p_store, v_gid);
     else
       v_old := app.shopify_order(v_known.payload);
-      if app.edit_units(p_store, v_old, v_order) then
+      if app.apply_order_changes(p_store, v_old, v_order) then
         v_outcome := 'updated';
       end if;
-      if v_old -> 'lines' is distinct from v_order -> 'lines' then
-        perform app.deduct_order(p_store, v_gid, v_order -> 'lines');
-      end if;
+      v_relined := v_old -> 'lines' is distinct from v_order -> 'lines';
     end if;
+  end if;
+  if v_outcome <> 'unchanged' or v_relined then
+    perform app.order_changed(p_store, v_gid);
   end if;
   if v_outcome <> 'unchanged' then
     perform app.emit(

@@ -102,6 +102,7 @@ create or replace function public.ingest_shopify_webhook(
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set jit = off -- it takes longer to compile these short statements than to run them
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_store text;
@@ -109,7 +110,7 @@ declare
   v_delivery record;
 begin
   perform app.require('service_role');
-  if app.ingest_paused() then
+  if app.is_ingest_paused() then
     perform app.fail('PAUSED', 'Webhooks are held back for now.');
   end if;
   select stores.code into v_store
@@ -227,6 +228,8 @@ grant execute on function public.replay_webhook_delivery to authenticated, servi
 create or replace trigger webhook_deliveries_set_updated_at
 before update on public.webhook_deliveries
 for each row execute function app.set_updated_at();
+
+select app.register_task('purge_deliveries', 'tick', 'purge_deliveries');
 
 select app.assert_grants();
 

@@ -142,7 +142,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_valid boolean := coalesce(app.is_secret(p_token), false);
+  v_valid boolean := coalesce(app.is_plausible_secret(p_token), false);
   v_message text := case
     when v_valid then 'The token is well formed. Shopify has not been asked, and nothing is saved.'
     else 'A token has 20 to 500 visible characters and no spaces. Nothing is saved.'

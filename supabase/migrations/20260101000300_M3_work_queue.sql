@@ -179,7 +179,7 @@ comment on function app.enqueue is
 
 See app.enqueue_many. Raises BAD_INPUT.';
 
-create or replace function app.give_up_work(p_ids bigint[], p_error text, p_delay interval)
+create or replace function app.retry_or_bury_work(p_ids bigint[], p_error text, p_delay interval)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -214,7 +214,7 @@ begin
   where job.id = any(p_ids);
 end;
 $$;
-comment on function app.give_up_work is
+comment on function app.retry_or_bury_work is
 'What failed waits to be tried again: half a minute, 2, 8, up to an hour, half more or less at random; or p_delay. What was tried often enough is dead, unless it was asked for again meanwhile.';
 
 create or replace function public.enqueue_work(
@@ -422,7 +422,7 @@ begin
     order by job.topic, job.dedupe_key
     for update
   );
-  perform app.give_up_work(v_ids, left(p_error, 1000), p_delay);
+  perform app.retry_or_bury_work(v_ids, left(p_error, 1000), p_delay);
   return cardinality(v_ids);
 end;
 $$;

@@ -99,7 +99,7 @@ comment on column public.inventory_txn.matched_by is
 comment on column public.inventory_txn.actor_id is
 'The account. Null: the service or scheduled work.';
 
-create or replace function app.checked_quantity(p_quantity numeric)
+create or replace function app.check_quantity(p_quantity numeric)
 returns numeric
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -115,7 +115,7 @@ begin
   return p_quantity;
 end;
 $$;
-comment on function app.checked_quantity is
+comment on function app.check_quantity is
 'The quantity, or null. Raises BAD_INPUT when it is none that public.stock_quantity could hold.';
 
 create or replace function app.move_stock(
@@ -129,7 +129,6 @@ as $$
 declare
   v_caller app.caller := app.actor();
   v_after numeric;
-  v_reserved numeric;
 begin
   if p_change is null or p_change = 0 or p_change <> round(p_change, 3)
     or abs(p_change) > 999999999.999 -- NaN and infinity too
@@ -143,7 +142,7 @@ begin
   update public.inventory_items as items
   set on_hand = items.on_hand + p_change
   where items.id = p_item_id and items.on_hand + p_change between 0 and 999999999.999
-  returning items.on_hand, items.reserved into v_after, v_reserved;
+  returning items.on_hand into v_after;
   if not found then
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
@@ -165,8 +164,7 @@ begin
     nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
     coalesce(v_caller.kind, 'system')
   );
-  if p_change > 0 and v_reserved > 0 then
-    perform app.fill_holds(p_item_id);
+  if p_change > 0 then -- a listener of the ledger may have given it to orders that wait
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
   end if;
@@ -239,20 +237,6 @@ begin
         jsonb_build_object('constraint', v_constraint)
       );
   end;
-  if v_new.is_active = false and exists (
-    select from public.bom_items as parts
-    inner join public.boms as boms on boms.id = parts.bom_id
-    where parts.component_id = v_id and boms.is_active
-  ) then
-    perform app.fail(
-      'CONFLICT', 'A recipe needs it.', jsonb_build_object('id', v_id, 'recipes', (
-        select jsonb_agg(distinct boms.product_title)
-        from public.bom_items as parts
-        inner join public.boms as boms on boms.id = parts.bom_id
-        where parts.component_id = v_id and boms.is_active
-      ))
-    );
-  end if;
   perform app.audit('save_' || p_kind, null, v_id::text, jsonb_strip_nulls(p_fields));
   return v_id;
 end;

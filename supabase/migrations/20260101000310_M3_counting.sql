@@ -125,7 +125,7 @@ as $$
 begin
   perform app.require('Admin');
   update public.inventory_items as items
-  set buffer = coalesce(app.checked_quantity(p_buffer), 0)
+  set buffer = coalesce(app.check_quantity(p_buffer), 0)
   where items.id = p_item_id;
   if not found then
     perform app.fail('NOT_FOUND', 'No such item.', jsonb_build_object('item_id', p_item_id));

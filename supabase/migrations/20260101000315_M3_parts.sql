@@ -17,7 +17,7 @@ begin
   perform app.require('Admin');
   return app.save_item('component', p_id, jsonb_build_object(
     'sku', p_sku, 'title', p_name, 'description', p_description, 'category', p_category,
-    'min_stock', app.checked_quantity(p_min_stock), 'uom', p_unit, 'is_active', p_is_active
+    'min_stock', app.check_quantity(p_min_stock), 'uom', p_unit, 'is_active', p_is_active
   ));
 end;
 $$;
@@ -42,7 +42,7 @@ begin
   perform app.require('Admin');
   return app.save_item('accessory', p_id, jsonb_build_object(
     'sku', p_sku, 'title', p_name, 'category', p_category, 'product_match', p_product_match,
-    'min_stock', app.checked_quantity(p_min_stock), 'is_active', p_is_active,
+    'min_stock', app.check_quantity(p_min_stock), 'is_active', p_is_active,
     'shopify_variant_id', p_shopify_variant_id
   ));
 end;
@@ -67,7 +67,7 @@ as $$
 begin
   perform app.require('Admin');
   return app.save_item('topper', p_id, jsonb_build_object(
-    'title', p_name_1, 'alt_title', p_name_2, 'min_stock', app.checked_quantity(p_min_stock),
+    'title', p_name_1, 'alt_title', p_name_2, 'min_stock', app.check_quantity(p_min_stock),
     'shopify_product_id_1', p_shopify_product_id_1,
     'shopify_product_id_2', p_shopify_product_id_2, 'is_active', p_is_active, 'sku', p_sku
   ));

@@ -44,7 +44,7 @@ comment on table public.bom_items is 'What a recipe takes, and at which stage it
 comment on column public.bom_items.is_optional is 'When there is none, the cake is made without.';
 grant select on table public.bom_items to authenticated;
 
-create or replace function app.lock_bom(p_id uuid)
+create or replace function app.lock_recipe(p_id uuid)
 returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -59,7 +59,7 @@ begin
   return v_store;
 end;
 $$;
-comment on function app.lock_bom is
+comment on function app.lock_recipe is
 'Lock a recipe for an Admin of its store, and say which that is. Errors: NOT_FOUND, PERMISSION_DENIED.';
 
 create or replace function public.get_boms(
@@ -122,7 +122,7 @@ declare
 begin
   perform app.require('Admin', v_store);
   if p_id is not null then
-    perform app.lock_bom(p_id);
+    perform app.lock_recipe(p_id);
   end if;
   begin
     insert into public.boms as boms (
@@ -172,7 +172,7 @@ declare
   v_store text;
 begin
   perform app.require('Admin');
-  v_store := app.lock_bom(p_bom_id);
+  v_store := app.lock_recipe(p_bom_id);
   if jsonb_typeof(p_items) is distinct from 'array' then
     perform app.fail('BAD_INPUT', 'The items of a recipe are a list.');
   end if;
@@ -215,7 +215,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
-  perform app.audit('delete_bom', app.lock_bom(p_id), p_id::text);
+  perform app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
   update public.boms as boms set is_active = false where boms.id = p_id;
   return true;
 end;
@@ -226,6 +226,34 @@ comment on function public.delete_bom is
 Role: Admin. Errors: NOT_FOUND.';
 grant execute on function public.delete_bom to authenticated;
 
+create or replace function app.forbid_retiring_part()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_recipes jsonb := (
+    select jsonb_agg(distinct boms.product_title)
+    from public.bom_items as parts
+    inner join public.boms as boms on boms.id = parts.bom_id
+    where parts.component_id = new.id and boms.is_active
+  );
+begin
+  if v_recipes is not null then
+    perform app.fail(
+      'CONFLICT', format('A recipe needs %s. Change or retire the recipe first.', new.title),
+      jsonb_build_object('id', new.id, 'recipes', v_recipes)
+    );
+  end if;
+  return null;
+end;
+$$;
+comment on function app.forbid_retiring_part is
+'Trigger: an item that an active recipe needs stays active. Raises CONFLICT.';
+
+create or replace trigger inventory_items_forbid_retiring_part
+after update of is_active on public.inventory_items
+for each row when (old.is_active and not new.is_active)
+execute function app.forbid_retiring_part();
 create or replace trigger boms_set_updated_at
 before update on public.boms
 for each row execute function app.set_updated_at();

@@ -110,7 +110,7 @@ comment on function app.match_item is
 
 Keywords are the last resort and not for cakes: highest priority, then longest, then SKU. Words are compared as text, so that % and _ are just letters.';
 
-create or replace function app.find_bom(p_store text, p_line jsonb)
+create or replace function app.find_recipe(p_store text, p_line jsonb)
 returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -132,10 +132,10 @@ begin
   );
 end;
 $$;
-comment on function app.find_bom is
+comment on function app.find_recipe is
 'The recipe of a line of an order: by SKU, else product, else its exact title; that of the store before the shared one.';
 
-create or replace function app.mark_blocked(
+create or replace function app.update_inventory_blocked(
   p_store text, p_order_gid text, p_shortages jsonb default '[]'
 )
 returns boolean
@@ -168,7 +168,7 @@ begin
   return v_blocked;
 end;
 $$;
-comment on function app.mark_blocked is
+comment on function app.update_inventory_blocked is
 'Flag the units of an order as long as it waits for stock, with an event on the first of them: ok says whether it has all it needs now.
 
 Lock the units before: their rows are written.';
@@ -228,7 +228,7 @@ begin
       v_hold.item_id, -v_hold.quantity, 'deduct', 'order_create', null, v_hold.store,
       v_hold.order_gid, v_hold.matched_by
     );
-    perform app.mark_blocked(v_hold.store, v_hold.order_gid);
+    perform app.update_inventory_blocked(v_hold.store, v_hold.order_gid);
     v_filled := v_filled + 1;
   end loop;
   return v_filled;
@@ -269,7 +269,7 @@ begin
     with lines as (
       select
         lines.line, (lines.line ->> 'quantity')::numeric as quantity,
-        case when v_recipes then app.find_bom(p_store, lines.line) end as bom_id
+        case when v_recipes then app.find_recipe(p_store, lines.line) end as bom_id
       from jsonb_array_elements(p_lines) as lines (line)
       where (lines.line ->> 'quantity')::numeric > 0
     ),
@@ -326,7 +326,7 @@ begin
     end if;
   end loop;
   if v_shortages <> '[]' then
-    perform app.mark_blocked(p_store, p_order_gid, v_shortages);
+    perform app.update_inventory_blocked(p_store, p_order_gid, v_shortages);
   end if;
   return jsonb_build_object(
     'deducted', v_deducted, 'shortages', v_shortages, 'already_done', v_already
@@ -417,6 +417,56 @@ comment on function app.restock_order is
 
 For the whole order: call it with its last unit cancelled, the units locked in the order of their ids.';
 
+create or replace function app.settle_stock(p_store text, p_order text)
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- else the partitions are planned anew for each call
+as $$
+declare
+  v_lines jsonb;
+  v_is_over boolean;
+begin
+  select
+    heads.lines,
+    heads.cancelled_at is not null or units.has_cancelled and not units.has_open
+  into v_lines, v_is_over
+  from public.shopify_orders as heads
+  cross join lateral (
+    select
+      bool_or(orders.cancelled_at is not null) as has_cancelled,
+      bool_or(orders.cancelled_at is null and orders.stage <> 'Complete') as has_open
+    from public.orders as orders
+    where orders.store = p_store and orders.shopify_order_gid = p_order
+  ) as units
+  where heads.store = p_store and heads.gid = p_order;
+  if not found then -- a manual order takes nothing
+    return 0;
+  end if;
+  if v_is_over then
+    return app.restock_order(p_store, p_order);
+  end if;
+  return jsonb_array_length(app.deduct_order(p_store, p_order, v_lines) -> 'deducted');
+end;
+$$;
+comment on function app.settle_stock is
+'Listener of app.order_changed: takes what a Shopify order needs, or gives it back once no unit is left to make. Returns the number of items moved.';
+
+create or replace function app.fill_waiting()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from public.inventory_items as items where items.id = new.item_id and items.reserved > 0
+  ) then
+    perform app.fill_holds(new.item_id);
+  end if;
+  return null;
+end;
+$$;
+comment on function app.fill_waiting is
+'Trigger: stock that comes in goes first to the orders that wait for it.';
+
 create or replace function public.get_shortages(p_store text default null)
 returns table (
   store text, order_gid text, order_id text, item_id uuid, sku text, title text, quantity numeric,
@@ -451,6 +501,14 @@ comment on function public.get_shortages is
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_shortages to authenticated;
 grant select (inventory_blocked) on table public.orders to authenticated;
+
+create or replace trigger inventory_txn_fill_waiting
+after insert on public.inventory_txn
+for each row when (new.change_amount > 0)
+execute function app.fill_waiting();
+
+select app.register_task('fill_holds', 'tick', 'fill_holds'); -- of orders locked when stock came
+select app.register_hook('order_changed', 1, 'settle_stock');
 
 select app.assert_grants();
 

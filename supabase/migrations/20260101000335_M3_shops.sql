@@ -5,7 +5,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.push_stock()
+create or replace function app.enqueue_stock_push()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -14,8 +14,27 @@ begin
   return null;
 end;
 $$;
-comment on function app.push_stock is
+comment on function app.enqueue_stock_push is
 'Trigger: the shops have to hear how much of an item there is to sell. One waiting job per SKU; the worker reads the quantity when it runs.';
+
+create or replace function app.enqueue_reconcile(p_store text)
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select from public.stores as stores
+    where stores.code = p_store and stores.shop_domain is not null
+  ) then
+    return null;
+  end if;
+  return coalesce(
+    app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0
+  );
+end;
+$$;
+comment on function app.enqueue_reconcile is
+'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the job, 0 when one waits already, or null for a store without a shop.';
 
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
@@ -104,11 +123,13 @@ A negative count is 0. An item that moved within the hour, or whose push has not
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.apply_reconcile to service_role;
 
-create or replace trigger inventory_items_push_stock
+create or replace trigger inventory_items_enqueue_stock_push
 after update of on_hand, reserved, buffer on public.inventory_items
 for each row
 when (old.ats is distinct from new.ats and new.kind <> 'component' and new.is_active)
-execute function app.push_stock();
+execute function app.enqueue_stock_push();
+
+select app.register_task('reconcile', 'day', 'enqueue_reconcile');
 
 select app.assert_grants();
 

@@ -59,7 +59,7 @@ declare
     for no key update skip locked
   );
 begin
-  perform app.give_up_work(v_ids, 'The worker that had this job did not come back.', null);
+  perform app.retry_or_bury_work(v_ids, 'The worker that had this job did not come back.', null);
   return cardinality(v_ids);
 end;
 $$;
@@ -223,6 +223,9 @@ comment on function public.get_work_queue_stats is
 
 Role: Admin or service_role.';
 grant execute on function public.get_work_queue_stats to authenticated, service_role;
+
+select app.register_task('reap_work', 'tick', 'reap_work');
+select app.register_task('purge_work', 'tick', 'purge_work');
 
 select app.assert_grants();
 

@@ -50,7 +50,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_caller app.caller := app.performer('Staff', null, p_performed_by);
+  v_caller app.caller := app.require_performer('Staff', null, p_performed_by);
   v_order_id text := app.resolve_scan(v_caller, p_barcode);
 begin
   if p_order_id <> v_order_id then

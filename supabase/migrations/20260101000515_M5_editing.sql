@@ -5,7 +5,7 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.checked_fields(p_fields jsonb)
+create or replace function app.clean_order_fields(p_fields jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -59,7 +59,7 @@ begin
   return v_fields;
 end;
 $$;
-comment on function app.checked_fields is
+comment on function app.clean_order_fields is
 'What people type into an order, by the columns of orders, as it may be stored: text without control characters and outer blanks, blank text as null.
 
 A null clears. Errors: BAD_INPUT (too long, out of range, or nothing where something has to be).';
@@ -71,7 +71,7 @@ returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fields jsonb := app.checked_fields(p_fields);
+  v_fields jsonb := app.clean_order_fields(p_fields);
   v_order public.orders := app.lock_order(p_order_id);
   v_was jsonb := to_jsonb(v_order);
   v_next public.orders;
@@ -101,13 +101,13 @@ begin
   elsif v_order.flavour is not null then
     v_come := array_append(v_come, 'No flavour');
   end if;
-  v_next.needs_attention := app.reconsider(v_next.needs_attention, v_gone, v_come);
+  v_next.needs_attention := app.merge_attention(v_next.needs_attention, v_gone, v_come);
 
   select jsonb_object_agg(field.key, field.value) into v_fields
   from jsonb_each(to_jsonb(v_next)) as field
   where field.value is distinct from v_was -> field.key;
   if v_fields is null then
-    return app.order_answer(v_order, true);
+    return app.order_result(v_order, true);
   end if;
   update public.orders as orders
   set
@@ -118,7 +118,7 @@ begin
     priority_override = v_next.priority_override, needs_attention = v_next.needs_attention,
     updated_by = p_caller.user_id
   where orders.store = v_order.store and orders.id = v_order.id;
-  return app.record_change(
+  return app.record_order_event(
     p_caller, v_order, 'edit', jsonb_build_object(
       'source', 'staff',
       'old', (

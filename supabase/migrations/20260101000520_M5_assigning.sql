@@ -12,7 +12,7 @@ returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_note text := app.checked_fields(jsonb_build_object('note', p_note)) ->> 'note';
+  v_note text := app.clean_order_fields(jsonb_build_object('note', p_note)) ->> 'note';
   v_order public.orders := app.lock_order(p_order_id);
 begin
   if p_event = 'assign' and not exists (
@@ -33,12 +33,12 @@ begin
     );
   end if;
   if v_order.assignee_id is not distinct from p_staff_id then
-    return app.order_answer(v_order, true);
+    return app.order_result(v_order, true);
   end if;
   update public.orders as orders
   set assignee_id = p_staff_id, updated_by = p_caller.user_id
   where orders.store = v_order.store and orders.id = v_order.id;
-  return app.record_change(
+  return app.record_order_event(
     p_caller, v_order, p_event, jsonb_build_object(
       'assigned_to', p_staff_id, 'assigned_from', v_order.assignee_id, 'note', v_note
     )

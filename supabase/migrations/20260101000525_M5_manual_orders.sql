@@ -29,7 +29,7 @@ begin
       jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
     );
   end if;
-  v_order := jsonb_populate_record(null::public.orders, app.checked_fields(jsonb_build_object(
+  v_order := jsonb_populate_record(null::public.orders, app.clean_order_fields(jsonb_build_object(
     'customer_name', p_customer_name, 'product_title', p_product_title, 'size', p_size,
     'flavour', p_flavour, 'due_date', p_due_date, 'cake_writing', p_writing_on_cake,
     'product_image', p_image_url, 'notes', p_notes
@@ -61,7 +61,8 @@ begin
       jsonb_build_object('store', v_shop.code, 'number', v_number)
     );
   end if;
-  perform app.record_change(v_caller, v_order, 'create', '{"source": "manual"}');
+  perform app.record_order_event(v_caller, v_order, 'create', '{"source": "manual"}');
+  perform app.order_changed(v_order.store, v_order.id);
   return v_order.id;
 end;
 $$;
@@ -86,7 +87,7 @@ declare
   v_order public.orders;
 begin
   perform app.require_order('Admin', p_order_id, p_store);
-  v_reason := app.checked_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
+  v_reason := app.clean_order_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
   select orders.shopify_order_gid into v_gid
   from public.orders as orders
   where orders.store = v_store and orders.id = p_order_id;
@@ -101,7 +102,7 @@ begin
   for no key update;
   v_order := app.lock_order(p_order_id, false);
   if v_order.cancelled_at is not null then
-    return app.order_answer(v_order, true);
+    return app.order_result(v_order, true);
   end if;
   if v_order.stage = 'Complete' then
     perform app.fail(
@@ -111,20 +112,14 @@ begin
   end if;
 
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
-  perform app.move_lead(v_store, v_gid);
-  if v_gid is not null and not exists (
-    select from public.orders as units
-    where units.store = v_store and units.shopify_order_gid = v_gid
-    and units.cancelled_at is null and units.stage <> 'Complete'
-  ) then
-    perform app.restock_order(v_store, v_gid);
-  end if;
+  perform app.move_order_extras(v_store, v_gid);
+  perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
   perform app.emit(
     'orders', jsonb_build_object(
       'store', v_store, 'order_id', p_order_id, 'event', 'cancel', 'stage', v_order.stage
     )
   );
-  return app.order_answer(v_order, false);
+  return app.order_result(v_order, false);
 end;
 $$;
 comment on function public.cancel_order is

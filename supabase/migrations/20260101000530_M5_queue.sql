@@ -118,7 +118,7 @@ begin
   end if;
 
   if v_pattern is not null then
-    v_ids := app.find_ids(v_pattern, true, 1000);
+    v_ids := app.search_order_ids(v_pattern, true, 1000);
     if v_ids is not null then
       v_pattern := null;
       v_most := 1000;

@@ -59,7 +59,7 @@ begin
   from public.stores as stores
   where stores.code = any(v_stores);
   if v_pattern is not null then
-    v_ids := app.find_ids(v_pattern, false, 10000);
+    v_ids := app.search_order_ids(v_pattern, false, 10000);
     if v_ids is null then
       v_most := v_size + 1;
     else

@@ -17,8 +17,8 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', null, true);
   v_pattern text := app.search_pattern(p_search);
-  v_open text[] := app.find_ids(v_pattern, true, 1000);
-  v_done text[] := app.find_ids(v_pattern, false, 10000);
+  v_open text[] := app.search_order_ids(v_pattern, true, 1000);
+  v_done text[] := app.search_order_ids(v_pattern, false, 10000);
   v_ids text[] := case
     when v_open is not null and v_done is not null then v_open || v_done
   end;

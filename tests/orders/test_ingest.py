@@ -938,10 +938,10 @@ def test_while_paused_shopify_is_told_to_come_back(shop: Connection) -> None:
 def test_a_pause_ends_by_itself(shop: Connection) -> None:
     set_clock(shop, "2025-11-01 10:00Z")
     shop.execute("select app.pause_ingest('2025-11-01 10:05Z', 'a release')")
-    during = value(shop, "select app.ingest_paused()")
+    during = value(shop, "select app.is_ingest_paused()")
     set_clock(shop, "2025-11-01 10:05Z")
 
-    assert (during, value(shop, "select app.ingest_paused()")) == (True, False)
+    assert (during, value(shop, "select app.is_ingest_paused()")) == (True, False)
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])

@@ -280,7 +280,7 @@ def test_a_failed_smoke_walk_keeps_webhooks_out_until_somebody_lets_them_in(
     accept = ("--accept-secrets", "no shop yet", "--env", "prod")
 
     failed = alone.project.run("migrate", "up", *accept)  # with staging's evidence in files
-    paused = estate.query("prod", "select app.ingest_paused()")
+    paused = estate.query("prod", "select app.is_ingest_paused()")
     again = alone.project.run("migrate", "up", *accept)
     resumed = alone.run("resume", env="prod")
     taken = alone.project.run("migrate", "up", *accept, "--accept-smoke", "anon may look")

@@ -57,7 +57,7 @@ def test_the_whole_promotion(estate: Estate) -> None:
     assert accepted.code == 0, accepted.err
     assert "accepted: secrets: missing" in accepted.err
     estate.query(
-        "prod", "select app.keep_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
+        "prod", "select app.store_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
     )
     estate = estate.knowing("PAGER_KEY")
 

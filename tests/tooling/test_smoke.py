@@ -54,7 +54,7 @@ def test_it_walks_while_webhooks_are_held_back(clone: str) -> None:
 
     assert failures(outcomes) == []
     with psycopg.connect(clone) as conn:
-        assert value(conn, "select app.ingest_paused()") is True
+        assert value(conn, "select app.is_ingest_paused()") is True
 
 
 def test_it_walks_beside_shops_with_nearly_every_letter(clone: str) -> None:

@@ -164,7 +164,7 @@ def db(clone: str) -> Iterator[Connection]:
     """Of the test's own; the shops are connected, and the queue is empty."""
     with psycopg.connect(clone, autocommit=True) as db:
         for store, token in TOKENS.items():
-            db.execute("select app.keep_shop_secret(%s, 'token', %s)", (store, token))
+            db.execute("select app.store_shop_secret(%s, 'token', %s)", (store, token))
         db.execute("delete from public.work_queue where true")
         yield db
 
@@ -312,7 +312,7 @@ def test_p38_nothing_is_done_before_the_shop_has_said_so(
 def test_a_wrong_token_is_a_failure_and_in_no_log(db: Connection, clone: str, shops: Shops) -> None:
     stock(db, shops, candle=7)
     secret = "wrong-token-0123456789"
-    db.execute("select app.keep_shop_secret('bannos', 'token', %s)", (secret,))
+    db.execute("select app.store_shop_secret('bannos', 'token', %s)", (secret,))
 
     ran = run(clone, shops)
 
@@ -505,7 +505,7 @@ def test_a_fetch_that_the_shop_refuses_ends_as_an_error_in_the_log(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     sync(db, make_staff(db, role="Admin"))
-    db.execute("select app.keep_shop_secret('bannos', 'token', 'wrong-token-0123456789')")
+    db.execute("select app.store_shop_secret('bannos', 'token', 'wrong-token-0123456789')")
 
     ran = run(clone, shops, "--topic", "shopify_sync")
 
