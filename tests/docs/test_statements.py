@@ -34,4 +34,4 @@ def test_an_admin_calls_rpcs_and_the_migration_role_does_the_rest(
             assert value(seeded, "select app.setting('bannos', 'inventory_tracking_enabled')")
         else:
             assert value(seeded, "select approved from staff_shared where full_name = 'New Baker'")
-            assert value(seeded, "select app.ingest_paused()")
+            assert value(seeded, "select reason from app.ingest_pause") == "moving to a new server"
