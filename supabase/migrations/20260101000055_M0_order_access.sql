@@ -63,19 +63,46 @@ $$;
 comment on function app.lock_order is
 'An order as it is now and stays until this transaction ends. Errors: NOT_FOUND, CANCELLED (unless p_live is false).';
 
-create or replace function app.order_result(p_order public.orders, p_already_done boolean)
+create or replace function app.order_result(
+  p_store text, p_order_id text, p_stage public.stage_type, p_already_done boolean
+)
 returns jsonb
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object(
-    'order_id', p_order.id, 'store', p_order.store, 'stage', p_order.stage,
-    'already_done', p_already_done
+    'order_id', p_order_id, 'store', p_store, 'stage', p_stage, 'already_done', p_already_done
   );
 end;
 $$;
-comment on function app.order_result is
-'What an RPC that writes to an order answers.';
+comment on function app.order_result is 'Returns the answer of an RPC that writes to an order.';
+
+create or replace function app.order_message(
+  p_store text, p_order_id text, p_event public.event_type, p_stage public.stage_type
+)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'store', p_store, 'order_id', p_order_id, 'event', p_event, 'stage', p_stage
+  );
+end;
+$$;
+comment on function app.order_message is
+'Returns the message that listeners of the topic orders get.';
+
+create or replace function app.announce_order(p_order public.orders, p_event public.event_type)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.emit(
+    'orders', app.order_message(p_order.store, p_order.id, p_event, p_order.stage)
+  );
+end;
+$$;
+comment on function app.announce_order is 'Tells listeners that something happened to an order.';
 
 create or replace function app.record_order_event(
   p_caller app.caller, p_order public.orders, p_event public.event_type, p_meta jsonb
@@ -86,16 +113,12 @@ as $$
 begin
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
   values (p_order.store, p_order.id, p_order.stage, p_event, p_caller.user_id, p_meta);
-  perform app.emit(
-    'orders', jsonb_build_object(
-      'store', p_order.store, 'order_id', p_order.id, 'event', p_event, 'stage', p_order.stage
-    )
-  );
-  return app.order_result(p_order, false);
+  perform app.announce_order(p_order, p_event);
+  return app.order_result(p_order.store, p_order.id, p_order.stage, false);
 end;
 $$;
 comment on function app.record_order_event is
-'Write down and announce what the caller has just done to an order, and answer them.';
+'Records and announces what the caller has just done to an order. Returns the answer for the caller.';
 
 select app.assert_grants();
 

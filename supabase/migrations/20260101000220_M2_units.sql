@@ -192,46 +192,13 @@ $$;
 comment on function app.expected_unit is
 'What a normalised order says of a cake of this line, by the columns of orders.';
 
-create or replace function app.apply_order_changes(p_store text, p_old jsonb, p_new jsonb)
+create or replace function app.cancel_missing_units(p_store text, p_order jsonb)
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- what an order may change: nothing of stage, times, assignee, storage and urgency
-  v_fields constant text[] := array[
-    'customer_name', 'notes', 'delivery_method', 'currency', 'due_date', 'due_date_text',
-    'product_title', 'flavour', 'size', 'cake_writing', 'accessories', 'total_amount'
-  ];
-  v_gid text := p_new ->> 'gid';
-  v_caller app.caller := app.actor();
-  v_had integer := (
-    select count(*) from public.orders as units
-    where units.store = p_store and units.shopify_order_gid = v_gid
-  );
   v_gone text[];
-  v_more jsonb;
-  v_lead text;
-  v_settled text[] := array(
-    select jsonb_array_elements_text(p_old -> 'needs_attention')
-    except select jsonb_array_elements_text(p_new -> 'needs_attention')
-  );
-  v_doubts text[] := array(
-    select jsonb_array_elements_text(p_new -> 'needs_attention')
-    except select jsonb_array_elements_text(p_old -> 'needs_attention')
-    order by 1
-  );
-  v_now public.orders;
-  v_next public.orders;
-  v_was jsonb;
-  v_is jsonb;
-  v_to jsonb;
-  v_changes jsonb;
-  v_kept text[];
-  v_news text;
-  v_attention text;
-  v_edited boolean := false;
 begin
-  -- lines with fewer cakes than live here lose those furthest from done
   select array_agg(live.id) into v_gone
   from (
     select
@@ -241,16 +208,31 @@ begin
         order by units.stage desc, length(units.suffix) nulls first, units.suffix
       ) as nth
     from public.orders as units
-    where units.store = p_store and units.shopify_order_gid = v_gid
+    where units.store = p_store and units.shopify_order_gid = p_order ->> 'gid'
     and units.cancelled_at is null
   ) as live
   where live.stage <> 'Complete' and live.nth > (
-    select count(*) from jsonb_array_elements(p_new -> 'units') as unit (value)
+    select count(*) from jsonb_array_elements(p_order -> 'units') as unit (value)
     where app.line_item_id(unit.value -> 'item') = live.line
   );
   perform app.cancel_units(p_store, v_gone, 'Taken off the order in Shopify', 'shopify');
+  return v_gone is not null;
+end;
+$$;
+comment on function app.cancel_missing_units is
+'Cancels units of lines that have fewer cakes than units, those furthest from done first. Returns whether there were any.';
 
-  -- lines with more cakes than before gain them; a unit that staff cancelled does not come back
+create or replace function app.add_missing_units(p_store text, p_old jsonb, p_new jsonb)
+returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_had integer := (
+    select count(*) from public.orders as units
+    where units.store = p_store and units.shopify_order_gid = p_new ->> 'gid'
+  );
+  v_more jsonb;
+begin
   select jsonb_agg(
     case
       when v_had = 0 then wanted.unit
@@ -271,7 +253,7 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > (
+    where every.nth > ( -- compared with the old order, so a unit that staff cancelled stays away
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
       where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
@@ -279,9 +261,116 @@ begin
   if v_more is not null then
     perform app.add_units(p_store, p_new, v_more);
   end if;
-  v_lead := app.move_order_extras(p_store, v_gid);
+  return v_more is not null;
+end;
+$$;
+comment on function app.add_missing_units is
+'Adds units for lines that have more cakes than before. They get the next suffixes. Returns whether there were any.';
 
-  for v_now in
+create or replace function app.edit_unit(
+  p_unit public.orders, p_was jsonb, p_to jsonb, p_gone text[], p_come text[]
+)
+returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- what Shopify may change: not the stage, times, assignee, storage or priority
+  c_fields constant text[] := array[
+    'customer_name', 'notes', 'delivery_method', 'currency', 'due_date', 'due_date_text',
+    'product_title', 'flavour', 'size', 'cake_writing', 'accessories', 'total_amount'
+  ];
+  v_caller app.caller := app.actor();
+  v_is jsonb := to_jsonb(p_unit);
+  v_next public.orders;
+  v_changes jsonb;
+  v_kept text[];
+  v_news text;
+  v_attention text := app.merge_attention(p_unit.needs_attention, p_gone, p_come);
+begin
+  select
+    coalesce(jsonb_object_agg(diff.field, diff.is_to) filter (where diff.untouched), '{}'),
+    array_agg(diff.field) filter (where not diff.untouched)
+  into v_changes, v_kept
+  from (
+    select
+      field, p_to -> field as is_to,
+      nullif(v_is -> field, 'null') is not distinct from nullif(p_was -> field, 'null')
+        as untouched
+    from unnest(c_fields) as field
+    where nullif(p_to -> field, 'null') is distinct from nullif(p_was -> field, 'null')
+    and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
+  ) as diff;
+
+  -- somebody must look at a change of a cake that is begun, and at a text of staff that was kept
+  select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
+  into v_news
+  from unnest(
+    v_kept || case
+      when p_unit.stage <> 'Filling' or p_unit.filling_start_ts is not null
+        then array(select jsonb_object_keys(v_changes))
+    end
+  ) as field;
+  if strpos(v_attention, v_news) > 0 is not true then
+    v_attention := nullif(concat_ws('; ', v_attention, v_news), '');
+  end if;
+  if v_attention is distinct from p_unit.needs_attention then
+    v_changes := v_changes || jsonb_build_object('needs_attention', v_attention);
+  end if;
+  if v_changes = '{}' then
+    return false;
+  end if;
+
+  v_next := jsonb_populate_record(p_unit, v_changes);
+  update public.orders as units
+  set
+    customer_name = v_next.customer_name, notes = v_next.notes,
+    delivery_method = v_next.delivery_method, currency = v_next.currency,
+    due_date = v_next.due_date, due_date_text = v_next.due_date_text,
+    product_title = v_next.product_title, flavour = v_next.flavour, size = v_next.size,
+    cake_writing = v_next.cake_writing, accessories = v_next.accessories,
+    total_amount = v_next.total_amount, needs_attention = v_next.needs_attention,
+    updated_by = v_caller.user_id
+  where units.store = p_unit.store and units.id = p_unit.id;
+  insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
+  values (
+    p_unit.store, p_unit.id, p_unit.stage, 'edit', v_caller.user_id, jsonb_build_object(
+      'source', 'shopify',
+      'old', (
+        select jsonb_object_agg(field, v_is -> field) from jsonb_object_keys(v_changes) as field
+      ),
+      'new', v_changes, 'kept', coalesce(v_kept, '{}')
+    )
+  );
+  return true;
+end;
+$$;
+comment on function app.edit_unit is
+'Brings one open unit from the old payload to the new one, with an event. Returns whether anything changed.
+
+A field that Shopify did not change stays as staff have it. A field that both changed stays as well, and needs_attention says so.';
+
+create or replace function app.apply_order_changes(p_store text, p_old jsonb, p_new jsonb)
+returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_gid text := p_new ->> 'gid';
+  v_changed boolean := app.cancel_missing_units(p_store, p_new);
+  v_lead text;
+  v_gone text[] := array(
+    select jsonb_array_elements_text(p_old -> 'needs_attention')
+    except select jsonb_array_elements_text(p_new -> 'needs_attention')
+  );
+  v_come text[] := array(
+    select jsonb_array_elements_text(p_new -> 'needs_attention')
+    except select jsonb_array_elements_text(p_old -> 'needs_attention')
+    order by 1
+  );
+  v_unit public.orders;
+begin
+  v_changed := app.add_missing_units(p_store, p_old, p_new) or v_changed;
+  v_lead := app.move_order_extras(p_store, v_gid);
+  for v_unit in
     select units.*
     from public.orders as units
     where units.store = p_store and units.shopify_order_gid = v_gid
@@ -289,72 +378,20 @@ begin
     order by units.id
     for update
   loop
-    v_was := app.expected_unit(p_old, app.line_item_id(v_now.order_json), v_now.id = v_lead);
-    v_to := app.expected_unit(p_new, app.line_item_id(v_now.order_json), v_now.id = v_lead);
-    v_is := to_jsonb(v_now);
-    -- only what changed in Shopify; and where staff have written something else, theirs stays
-    select
-      coalesce(jsonb_object_agg(diff.field, diff.is_to) filter (where diff.untouched), '{}'),
-      array_agg(diff.field) filter (where not diff.untouched)
-    into v_changes, v_kept
-    from (
-      select
-        field, v_to -> field as is_to,
-        nullif(v_is -> field, 'null') is not distinct from nullif(v_was -> field, 'null')
-          as untouched
-      from unnest(v_fields) as field
-      where nullif(v_to -> field, 'null') is distinct from nullif(v_was -> field, 'null')
-      and nullif(v_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
-    ) as diff;
-
-    -- a cake that is begun, or a text that was kept, needs somebody to look
-    v_attention := app.merge_attention(v_now.needs_attention, v_settled, v_doubts);
-    select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
-    into v_news
-    from unnest(
-      v_kept || case
-        when v_now.stage <> 'Filling' or v_now.filling_start_ts is not null
-          then array(select jsonb_object_keys(v_changes))
-      end
-    ) as field;
-    if strpos(v_attention, v_news) > 0 is not true then
-      v_attention := nullif(concat_ws('; ', v_attention, v_news), '');
-    end if;
-    if v_attention is distinct from v_now.needs_attention then
-      v_changes := v_changes || jsonb_build_object('needs_attention', v_attention);
-    end if;
-    continue when v_changes = '{}';
-
-    v_next := jsonb_populate_record(v_now, v_changes);
-    update public.orders as units
-    set
-      customer_name = v_next.customer_name, notes = v_next.notes,
-      delivery_method = v_next.delivery_method, currency = v_next.currency,
-      due_date = v_next.due_date, due_date_text = v_next.due_date_text,
-      product_title = v_next.product_title, flavour = v_next.flavour, size = v_next.size,
-      cake_writing = v_next.cake_writing, accessories = v_next.accessories,
-      total_amount = v_next.total_amount, needs_attention = v_next.needs_attention,
-      updated_by = v_caller.user_id
-    where units.store = p_store and units.id = v_now.id;
-    insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
-    values (
-      p_store, v_now.id, v_now.stage, 'edit', v_caller.user_id, jsonb_build_object(
-        'source', 'shopify',
-        'old', (
-          select jsonb_object_agg(field, v_is -> field) from jsonb_object_keys(v_changes) as field
-        ),
-        'new', v_changes, 'kept', coalesce(v_kept, '{}')
-      )
-    );
-    v_edited := true;
+    v_changed := app.edit_unit(
+      v_unit,
+      app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
+      app.expected_unit(p_new, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
+      v_gone, v_come
+    ) or v_changed;
   end loop;
-  return v_edited or v_gone is not null or v_more is not null;
+  return v_changed;
 end;
 $$;
 comment on function app.apply_order_changes is
-'Bring the open units of an order from one normalised payload to the next, an event each; whether anything changed.
+'Brings the open units of an order from one normalised payload to the next. Returns whether anything changed.
 
-Compared is what Shopify said with what it says: what it did not change stays as staff have it, and so does what both changed (needs_attention says so). Cakes taken off are cancelled, new ones get the next suffix, ids stay.';
+Cancels cakes that were taken off, adds new ones, and edits the rest. Ids stay.';
 
 select app.assert_grants();
 

@@ -97,6 +97,83 @@ on conflict (action, from_stage) do update
     to_stage = excluded.to_stage, stamps = excluded.stamps, clears = excluded.clears,
     frees = excluded.frees, event = excluded.event, role = excluded.role;
 
+create or replace function app.explain_refusal(
+  p_action text, p_caller app.caller, p_order_id text
+)
+returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_order record;
+  v_moves record;
+begin
+  select
+    orders.store, orders.stage, orders.cancelled_at, orders.is_pos,
+    case orders.stage
+      when 'Filling' then orders.filling_start_ts
+      when 'Covering' then orders.covering_start_ts
+      when 'Decorating' then orders.decorating_start_ts
+      when 'Packing' then orders.packing_start_ts
+    end as begun_ts
+  into v_order
+  from public.orders as orders
+  where orders.store = app.store_of(p_order_id) and orders.id = p_order_id;
+  if not found then
+    perform app.not_found('order', 'order_id', p_order_id);
+  end if;
+  if v_order.cancelled_at is not null then
+    perform app.fail(
+      'CANCELLED', format('Order %s is cancelled.', p_order_id),
+      jsonb_build_object('order_id', p_order_id, 'cancelled_at', v_order.cancelled_at)
+    );
+  end if;
+  select
+    min(move.from_stage) as needs,
+    bool_and(move.from_stage < v_order.stage) as is_past,
+    bool_or(move.to_stage < move.from_stage and move.to_stage = v_order.stage) as is_returned,
+    bool_or(move.from_stage = v_order.stage) as fits,
+    bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
+    bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
+  into v_moves
+  from app.stage_transitions as move
+  where move.action = p_action;
+  if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
+    or v_moves.is_returned and exists (
+      select from public.stage_events as events
+      where events.store = v_order.store and events.order_id = p_order_id
+      and events.event_type = 'qc_return'
+    )
+  then
+    return true;
+  end if;
+  if v_moves.is_denied then
+    perform app.fail(
+      'PERMISSION_DENIED',
+      format('Your role may not move order %s out of %s.', p_order_id, v_order.stage),
+      jsonb_build_object('order_id', p_order_id, 'role', p_caller.role)
+    );
+  end if;
+  if v_order.is_pos or not v_moves.fits then
+    perform app.fail(
+      'INVALID_STAGE',
+      case
+        when v_order.is_pos then
+          format('Order %s was sold over the counter; there is nothing to make.', p_order_id)
+        else format(
+          'Order %s is in %s; this action needs %s.', p_order_id, v_order.stage, v_moves.needs
+        )
+      end,
+      jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', v_moves.needs)
+    );
+  end if;
+  return false;
+end;
+$$;
+comment on function app.explain_refusal is
+'Says why an action moved nothing. Returns true if the order has already done it, false if the order fits by now.
+
+An order has already done an action when it is past the action, still there and begun, or back through a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
+
 create or replace function app.advance_order(
   p_action text,
   p_caller app.caller,
@@ -109,18 +186,16 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
 as $$
 declare
-  v_store text := split_part(p_order_id, '-', 1);
+  v_store text := app.store_of(p_order_id);
   v_now timestamptz := app.now();
   v_meta jsonb := jsonb_strip_nulls(
     jsonb_build_object('notes', nullif(btrim(p_notes), ''), 'context', p_context)
   );
   v_stage public.stage_type;
   v_event public.event_type;
-  v_order record;
-  v_moves record;
 begin
   if length(v_meta::text) > 4000 then
-    perform app.fail('BAD_INPUT', 'That is more than an event keeps: 4,000 letters.');
+    perform app.fail('BAD_INPUT', 'Notes and context may have at most 4,000 characters together.');
   end if;
   for v_try in 1..3 loop
     with moved as (
@@ -193,89 +268,51 @@ begin
     select moved.to_stage, moved.event into v_stage, v_event from moved;
     if found then
       perform app.broadcast(
-        'orders', jsonb_build_object(
-          'store', v_store, 'order_id', p_order_id, 'event', v_event, 'stage', v_stage
-        )
+        'orders', app.order_message(v_store, p_order_id, v_event, v_stage)
       );
-      return jsonb_build_object(
-        'order_id', p_order_id, 'store', v_store, 'stage', v_stage, 'already_done', false
-      );
+      return app.order_result(v_store, p_order_id, v_stage, false);
     end if;
-
-    -- nothing moved: it had already, it may not, or it came here since
-    select
-      orders.stage, orders.cancelled_at, orders.is_pos,
-      case orders.stage
-        when 'Filling' then orders.filling_start_ts
-        when 'Covering' then orders.covering_start_ts
-        when 'Decorating' then orders.decorating_start_ts
-        when 'Packing' then orders.packing_start_ts
-      end as begun_ts
-    into v_order
-    from public.orders as orders
-    where orders.store = v_store and orders.id = p_order_id;
-    if not found then
-      perform app.fail(
-        'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
+    if app.explain_refusal(p_action, p_caller, p_order_id) then
+      return (
+        select app.order_result(orders.store, orders.id, orders.stage, true)
+        from public.orders as orders
+        where orders.store = v_store and orders.id = p_order_id
       );
-    end if;
-    if v_order.cancelled_at is not null then
-      perform app.fail(
-        'CANCELLED', format('Order %s is cancelled.', p_order_id),
-        jsonb_build_object('order_id', p_order_id, 'cancelled_at', v_order.cancelled_at)
-      );
-    end if;
-    select
-      min(move.from_stage) as needs,
-      bool_and(move.from_stage < v_order.stage) as is_past,
-      bool_or(move.to_stage < move.from_stage and move.to_stage = v_order.stage) as is_returned,
-      bool_or(move.from_stage = v_order.stage) as fits,
-      bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
-      bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
-    into v_moves
-    from app.stage_transitions as move
-    where move.action = p_action;
-    if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
-      or v_moves.is_returned and exists (
-        select from public.stage_events as events
-        where events.store = v_store and events.order_id = p_order_id
-        and events.event_type = 'qc_return'
-      )
-    then
-      return jsonb_build_object(
-        'order_id', p_order_id, 'store', v_store, 'stage', v_order.stage, 'already_done', true
-      );
-    end if;
-    if v_moves.is_denied then
-      perform app.fail(
-        'PERMISSION_DENIED', format('Order %s is beyond what your role may do.', p_order_id),
-        jsonb_build_object('order_id', p_order_id, 'role', p_caller.role)
-      );
-    end if;
-    if v_order.is_pos or not v_moves.fits then
-      perform app.fail(
-        'INVALID_STAGE',
-        case
-          when v_order.is_pos then format('Order %s was sold over the counter.', p_order_id)
-          else format('Order %s is in %s.', p_order_id, v_order.stage)
-        end,
-        jsonb_build_object(
-          'order_id', p_order_id, 'stage', v_order.stage, 'needs', v_moves.needs
-        )
-      );
-    end if;
+    end if; -- the order came to the right stage since: try again
   end loop;
   perform app.fail(
-    'CONFLICT', format('Order %s does not hold still: try again.', p_order_id),
+    'CONFLICT',
+    format('Order %s was changed by somebody else at the same time. Try again.', p_order_id),
     jsonb_build_object('order_id', p_order_id)
   );
   return null;
 end;
 $$;
 comment on function app.advance_order is
-'Execute a row of app.stage_transitions on an order: one guarded update and one event, or a refusal.
+'Executes a row of app.stage_transitions on an order: one guarded update and one event. Returns {order_id, store, stage, already_done}.
 
-For callers that have asked app.require_order. Answers {order_id, store, stage, already_done}. A repeat writes nothing and answers already_done: the order is past the action, still there and begun, or back through a recorded return. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE, CONFLICT.';
+The caller must have passed app.require_order. A repeat writes nothing and returns already_done. Errors: BAD_INPUT, CONFLICT, and those of app.explain_refusal.';
+
+create or replace function app.act(
+  p_action text, p_order_id text, p_store text, p_notes text default null,
+  p_performed_by uuid default null, p_context jsonb default null
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role text := (
+    select min(moves.role) from app.stage_transitions as moves where moves.action = p_action
+  );
+begin
+  return app.advance_order(
+    p_action, app.require_order(v_role, p_order_id, p_store, p_performed_by), p_order_id, p_notes,
+    p_context
+  );
+end;
+$$;
+comment on function app.act is
+'The body of a stage RPC: asks for the least role of the action, then executes it.';
 
 select app.assert_grants();
 

@@ -77,9 +77,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'complete_filling', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
-  );
+  return app.act('complete_filling', p_order_id, p_store, p_notes);
 end;
 $$;
 comment on function public.complete_filling is
@@ -95,9 +93,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'start_covering', app.require_order('Staff', p_order_id, p_store), p_order_id
-  );
+  return app.act('start_covering', p_order_id, p_store);
 end;
 $$;
 comment on function public.start_covering is
@@ -115,9 +111,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'complete_covering', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
-  );
+  return app.act('complete_covering', p_order_id, p_store, p_notes);
 end;
 $$;
 comment on function public.complete_covering is
@@ -133,9 +127,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'start_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id
-  );
+  return app.act('start_decorating', p_order_id, p_store);
 end;
 $$;
 comment on function public.start_decorating is
@@ -153,9 +145,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'complete_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
-  );
+  return app.act('complete_decorating', p_order_id, p_store, p_notes);
 end;
 $$;
 comment on function public.complete_decorating is
@@ -173,9 +163,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'start_packing', app.require_order('Staff', p_order_id, p_store, p_performed_by), p_order_id
-  );
+  return app.act('start_packing', p_order_id, p_store, p_performed_by => p_performed_by);
 end;
 $$;
 comment on function public.start_packing is
@@ -193,9 +181,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'complete_packing', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
-  );
+  return app.act('complete_packing', p_order_id, p_store, p_notes);
 end;
 $$;
 comment on function public.complete_packing is
@@ -213,9 +199,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'qc_return_to_decorating', app.require_order('Staff', p_order_id, p_store), p_order_id, p_notes
-  );
+  return app.act('qc_return_to_decorating', p_order_id, p_store, p_notes);
 end;
 $$;
 comment on function public.qc_return_to_decorating is
@@ -231,10 +215,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.advance_order(
-    'mark_order_complete', app.require_order('Admin', p_order_id, p_store), p_order_id, null,
-    '{"forced": true}'
-  );
+  return app.act('mark_order_complete', p_order_id, p_store, p_context => '{"forced": true}');
 end;
 $$;
 comment on function public.mark_order_complete is

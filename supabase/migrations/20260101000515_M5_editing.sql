@@ -107,7 +107,7 @@ begin
   from jsonb_each(to_jsonb(v_next)) as field
   where field.value is distinct from v_was -> field.key;
   if v_fields is null then
-    return app.order_result(v_order, true);
+    return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
   update public.orders as orders
   set

@@ -33,7 +33,7 @@ begin
     );
   end if;
   if v_order.assignee_id is not distinct from p_staff_id then
-    return app.order_result(v_order, true);
+    return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
   update public.orders as orders
   set assignee_id = p_staff_id, updated_by = p_caller.user_id

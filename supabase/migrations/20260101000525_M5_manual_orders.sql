@@ -102,7 +102,7 @@ begin
   for no key update;
   v_order := app.lock_order(p_order_id, false);
   if v_order.cancelled_at is not null then
-    return app.order_result(v_order, true);
+    return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
   if v_order.stage = 'Complete' then
     perform app.fail(
@@ -114,12 +114,8 @@ begin
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
   perform app.move_order_extras(v_store, v_gid);
   perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
-  perform app.emit(
-    'orders', jsonb_build_object(
-      'store', v_store, 'order_id', p_order_id, 'event', 'cancel', 'stage', v_order.stage
-    )
-  );
-  return app.order_result(v_order, false);
+  perform app.announce_order(v_order, 'cancel');
+  return app.order_result(v_order.store, v_order.id, v_order.stage, false);
 end;
 $$;
 comment on function public.cancel_order is
