@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
+FOLDERS = (".", "docs", "docs/rpc", "bench")
+PAGES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.md"))
 WRITTEN = [path for path in PAGES if path.name != "commands.md" and path.parent.name != "rpc"]
 
 
