@@ -84,12 +84,21 @@ as $$
 declare
   v_purged integer;
 begin
+  -- the tick holds orders by now, and deliveries are locked before orders: wait for none of them
   update public.webhook_deliveries as deliveries
   set body = null
-  where deliveries.status = 'dead' and deliveries.body is not null
-  and deliveries.received_at < app.now() - interval '30 days';
+  where deliveries.id = any(array(
+    select old.id from public.webhook_deliveries as old
+    where old.status = 'dead' and old.body is not null
+    and old.received_at < app.now() - interval '30 days'
+    for no key update skip locked
+  ));
   delete from public.webhook_deliveries as deliveries
-  where deliveries.received_at < app.now() - interval '90 days';
+  where deliveries.id = any(array(
+    select old.id from public.webhook_deliveries as old
+    where old.received_at < app.now() - interval '90 days'
+    for update skip locked
+  ));
   get diagnostics v_purged = row_count;
   return v_purged;
 end;
