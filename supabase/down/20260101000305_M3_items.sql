@@ -1,9 +1,7 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 drop function if exists app.save_item, app.move_stock, app.check_quantity;
 drop table if exists public.inventory_txn, public.inventory_items;
 drop domain if exists public.stock_quantity;
-
 commit;

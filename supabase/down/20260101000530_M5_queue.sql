@@ -1,9 +1,7 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 drop function if exists
 public.get_orders_for_dashboard, public.get_unassigned_list, public.get_queue, app.count_queue,
 app.queue_stage, app.check_page;
-
 commit;

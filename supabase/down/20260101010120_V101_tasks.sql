@@ -1,7 +1,6 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 drop trigger if exists project_task_dependencies_forbid_cycles on public.project_task_dependencies;
 drop function if exists
 public.remove_task_dependency, public.add_task_dependency, public.reorder_tasks_by,
@@ -10,14 +9,7 @@ public.create_task, public.list_tasks, app.forbid_task_cycles, app.reorder_tasks
 app.set_task_archived, app.lock_task;
 drop table if exists public.project_task_dependencies, public.project_tasks;
 drop domain if exists public.duration_unit;
-
-do $$
-begin
-  if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes
-    where codes.code in ('WOULD_CREATE_CYCLE');
-  end if;
-end;
-$$;
-
+do $$ begin if to_regclass('app.error_codes') is not null then
+  delete from app.error_codes as codes where codes.code in ('WOULD_CREATE_CYCLE');
+end if; end $$;
 commit;

@@ -1,9 +1,7 @@
 -- The columns stay, because V101 owns them.
-
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 drop function if exists
 public.use_status_translations, public.global_use_status_translations, public.selected_statuses,
 public.statuses_for_projects, public.get_project_status, public.list_project_statuses,
@@ -12,7 +10,6 @@ app.default_status_list, app.css_color;
 alter table if exists public.projects drop column if exists cemented_status_slug;
 drop table if exists app.project_defaults, public.project_statuses;
 drop type if exists public.project_status_value, public.status_value;
-
 do $$
 begin
   if to_regclass('public.projects') is not null then -- a selection without statuses bars the way up
@@ -26,5 +23,4 @@ begin
   end if;
 end;
 $$;
-
 commit;

@@ -1,7 +1,6 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 drop trigger if exists project_statuses_drop_selection on public.project_statuses;
 drop trigger if exists project_statuses_move_selection on public.project_statuses;
 drop trigger if exists project_statuses_require_started on public.project_statuses;
@@ -14,14 +13,7 @@ public.recement_project_statuses, public.cement_project_statuses, app.record_sel
 app.move_selection, app.drop_selection, app.require_started, app.cement_changed_project,
 app.inherit_statuses, app.lock_started_project, app.recement, app.copy_statuses,
 app.describe_change;
-
-do $$
-begin
-  if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes
-    where codes.code in ('NO_STATUS_ENTITY');
-  end if;
-end;
-$$;
-
+do $$ begin if to_regclass('app.error_codes') is not null then
+  delete from app.error_codes as codes where codes.code in ('NO_STATUS_ENTITY');
+end if; end $$;
 commit;

@@ -1,9 +1,7 @@
 -- The columns stay, because V101 owns them.
-
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-
 do $$
 declare
   v_row record;
@@ -24,14 +22,7 @@ $$;
 drop function if exists
 public.project_breadcrumbs, public.project_tree, public.available_projects_to_link,
 public.detach_subproject, public.link_subproject, public.create_subproject, app.insert_link;
-
-do $$
-begin
-  if to_regclass('app.error_codes') is not null then
-    delete from app.error_codes as codes
-    where codes.code in ('ALREADY_SUBPROJECT', 'SELF_LINK');
-  end if;
-end;
-$$;
-
+do $$ begin if to_regclass('app.error_codes') is not null then
+  delete from app.error_codes as codes where codes.code in ('ALREADY_SUBPROJECT', 'SELF_LINK');
+end if; end $$;
 commit;

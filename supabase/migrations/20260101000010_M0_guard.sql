@@ -114,5 +114,4 @@ comment on function app.assert_grants is
 anon and PUBLIC may do nothing. No API role may write a table, use a sequence or read schema private. Outside schema public, API roles may execute only functions that a policy calls. Every table must have row level security. Every view must read with the rights of its caller. Every function must have the search path pg_catalog, pg_temp. Everything must belong to bakehouse_owner, except app.broadcast where Supabase Realtime exists.';
 
 select app.assert_grants();
-
 commit;

@@ -33,5 +33,4 @@ comment on function app.now is
 'Returns the current time of this transaction: its start, unless the transaction has set app.clock.';
 
 select app.assert_grants();
-
 commit;

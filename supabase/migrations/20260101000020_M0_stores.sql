@@ -79,5 +79,4 @@ before update on public.stores
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();
-
 commit;

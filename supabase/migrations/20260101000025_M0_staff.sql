@@ -57,5 +57,4 @@ before update on private.staff_pay
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();
-
 commit;

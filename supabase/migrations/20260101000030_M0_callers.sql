@@ -207,5 +207,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -123,5 +123,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

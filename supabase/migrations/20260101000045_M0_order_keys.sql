@@ -128,5 +128,4 @@ comment on function app.set_queue_key is
 Runs after orders_set_priority, because triggers run in order of their names.';
 
 select app.assert_grants();
-
 commit;

@@ -276,5 +276,4 @@ $$;
 select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
 
 select app.assert_grants();
-
 commit;

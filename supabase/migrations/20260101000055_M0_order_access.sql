@@ -123,5 +123,4 @@ comment on function app.record_order_event is
 'Records an event of the caller on an order and notifies listeners. Returns app.order_result.';
 
 select app.assert_grants();
-
 commit;

@@ -115,5 +115,4 @@ group by 1, 2, 3, 4, 5;
 select app.register_task('fold_tally', 'tick', 'fold_tally');
 
 select app.assert_grants();
-
 commit;

@@ -114,5 +114,4 @@ create index if not exists order_words_words_idx -- after the rows: four times a
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
 
 select app.assert_grants();
-
 commit;

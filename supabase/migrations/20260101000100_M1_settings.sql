@@ -351,5 +351,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

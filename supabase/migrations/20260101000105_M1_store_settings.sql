@@ -144,5 +144,4 @@ Role: Admin. Errors: BAD_INPUT (no such store, wrong shape).';
 grant execute on function public.set_due_date_settings to authenticated;
 
 select app.assert_grants();
-
 commit;

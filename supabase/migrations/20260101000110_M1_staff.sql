@@ -310,5 +310,4 @@ Role: Admin. Errors: BAD_INPUT, CONFLICT (the email is taken).';
 grant execute on function public.upsert_staff_member to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -217,5 +217,4 @@ Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters)
 grant execute on function public.set_webhook_secret to authenticated;
 
 select app.assert_grants();
-
 commit;

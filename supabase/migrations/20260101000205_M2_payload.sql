@@ -177,5 +177,4 @@ comment on function app.shopify_values is
 'Returns the values of the pairs (app.shopify_pairs) with a name like p_name, in order.';
 
 select app.assert_grants();
-
 commit;

@@ -130,5 +130,4 @@ comment on function app.shopify_moment is
 'Returns a timestamp in UTC as text in one format, so that texts sort by time. Returns null for anything else.';
 
 select app.assert_grants();
-
 commit;

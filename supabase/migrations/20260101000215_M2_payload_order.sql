@@ -366,5 +366,4 @@ comment on function app.shopify_order is
 Pure: the same payload gives the same answer, and everything in it fits public.orders. Money is in the currency of the shop, never in the customer''s. needs_attention lists what a person has to look at. Raises BAD_INPUT without an order id, and where the payload is not what Shopify sends.';
 
 select app.assert_grants();
-
 commit;

@@ -394,5 +394,4 @@ comment on function app.apply_order_changes is
 Cancels cakes that were taken off, adds new ones, and edits the rest. Ids stay.';
 
 select app.assert_grants();
-
 commit;

@@ -127,5 +127,4 @@ before update on public.shopify_orders
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();
-
 commit;

@@ -248,5 +248,4 @@ for each row execute function app.set_updated_at();
 select app.register_task('purge_deliveries', 'tick', 'purge_deliveries');
 
 select app.assert_grants();
-
 commit;

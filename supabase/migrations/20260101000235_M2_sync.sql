@@ -196,5 +196,4 @@ Role: service_role. Errors: BAD_INPUT, CONFLICT (another order has its number).'
 grant execute on function public.import_shopify_order to service_role;
 
 select app.assert_grants();
-
 commit;

@@ -495,5 +495,4 @@ Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.complete_and_claim_work to service_role;
 
 select app.assert_grants();
-
 commit;

@@ -274,5 +274,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

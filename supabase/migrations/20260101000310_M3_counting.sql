@@ -219,5 +219,4 @@ Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.get_stock_transactions to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -269,5 +269,4 @@ Role: Staff.';
 grant execute on function public.get_cake_toppers to authenticated;
 
 select app.assert_grants();
-
 commit;

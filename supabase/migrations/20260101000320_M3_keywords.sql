@@ -138,5 +138,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

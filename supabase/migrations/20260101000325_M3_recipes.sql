@@ -284,5 +284,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -495,5 +495,4 @@ select app.register_task('fill_holds', 'tick', 'fill_holds'); -- of orders locke
 select app.register_hook('order_changed', 1, 'settle_stock');
 
 select app.assert_grants();
-
 commit;

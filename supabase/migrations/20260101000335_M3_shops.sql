@@ -132,5 +132,4 @@ execute function app.enqueue_stock_push();
 select app.register_task('reconcile', 'day', 'enqueue_reconcile');
 
 select app.assert_grants();
-
 commit;

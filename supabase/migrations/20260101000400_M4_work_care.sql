@@ -228,5 +228,4 @@ select app.register_task('reap_work', 'tick', 'reap_work');
 select app.register_task('purge_work', 'tick', 'purge_work');
 
 select app.assert_grants();
-
 commit;

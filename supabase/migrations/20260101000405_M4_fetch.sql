@@ -37,5 +37,4 @@ Role: Admin. Errors: BAD_INPUT (no such store), CONFLICT (no token; one is runni
 grant execute on function public.sync_shopify_orders to authenticated;
 
 select app.assert_grants();
-
 commit;

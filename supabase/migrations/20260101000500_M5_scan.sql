@@ -166,5 +166,4 @@ Role: Staff. Errors: BAD_INPUT, NOT_FOUND, AMBIGUOUS_SCAN.';
 grant execute on function public.get_order_for_scan to authenticated;
 
 select app.assert_grants();
-
 commit;

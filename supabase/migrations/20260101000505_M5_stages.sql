@@ -313,5 +313,4 @@ comment on function app.act is
 'The body of a stage RPC: asks for the least role of the action, then executes it.';
 
 select app.assert_grants();
-
 commit;

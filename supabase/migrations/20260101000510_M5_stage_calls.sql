@@ -227,5 +227,4 @@ Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.mark_order_complete to authenticated;
 
 select app.assert_grants();
-
 commit;

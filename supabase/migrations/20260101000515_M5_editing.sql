@@ -259,5 +259,4 @@ Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_core to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -142,5 +142,4 @@ Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.bulk_assign to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -167,5 +167,4 @@ Role: service_role. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND,
 grant execute on function public.deduct_on_order_create to service_role;
 
 select app.assert_grants();
-
 commit;

@@ -297,5 +297,4 @@ Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_orders_for_dashboard to authenticated, service_role;
 
 select app.assert_grants();
-
 commit;

@@ -163,5 +163,4 @@ Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_complete to authenticated, service_role;
 
 select app.assert_grants();
-
 commit;

@@ -97,5 +97,4 @@ Role: Staff or service_role.';
 grant execute on function public.get_staff_order_counts to authenticated, service_role;
 
 select app.assert_grants();
-
 commit;

@@ -236,5 +236,4 @@ Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.get_order_history to authenticated;
 
 select app.assert_grants();
-
 commit;

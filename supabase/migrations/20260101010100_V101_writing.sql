@@ -195,5 +195,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

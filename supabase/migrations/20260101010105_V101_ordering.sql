@@ -97,5 +97,4 @@ comment on function app.assign_positions is
 'Assigns the positions that these rows hold now to the same rows, in the requested sequence. If an id is given twice, the last one counts.';
 
 select app.assert_grants();
-
 commit;

@@ -313,5 +313,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

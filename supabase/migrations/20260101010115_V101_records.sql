@@ -378,5 +378,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -444,5 +444,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -411,5 +411,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -443,5 +443,4 @@ when (old.counts_weekends <> new.counts_weekends)
 execute function app.recount_changed_projects();
 
 select app.assert_grants();
-
 commit;

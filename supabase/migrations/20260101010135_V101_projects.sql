@@ -438,5 +438,4 @@ Role: Admin. Errors: NOT_FOUND, CONFLICT (the list is not in the trash), CATALOG
 grant execute on function public.delete_entity to authenticated;
 
 select app.assert_grants();
-
 commit;

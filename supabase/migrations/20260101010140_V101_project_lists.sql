@@ -225,5 +225,4 @@ Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.reorder_projects_by to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -196,5 +196,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

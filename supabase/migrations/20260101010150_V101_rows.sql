@@ -335,5 +335,4 @@ Role: Admin. Errors: NOT_FOUND, CONFLICT (the task is in use; DETAIL counts the 
 grant execute on function public.delete_task to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -238,5 +238,4 @@ Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.reorder_assignments_by to authenticated;
 
 select app.assert_grants();
-
 commit;

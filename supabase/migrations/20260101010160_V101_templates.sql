@@ -111,5 +111,4 @@ Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.create_project_from_template to authenticated;
 
 select app.assert_grants();
-
 commit;

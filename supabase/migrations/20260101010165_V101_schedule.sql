@@ -183,5 +183,4 @@ Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.get_project_schedule to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -400,5 +400,4 @@ end;
 $$;
 
 select app.assert_grants();
-
 commit;

@@ -351,5 +351,4 @@ referencing old table as gone
 for each statement execute function app.drop_selection();
 
 select app.assert_grants();
-
 commit;

@@ -360,5 +360,4 @@ Role: Staff. Errors: NOT_FOUND, NO_STATUS_ENTITY.';
 grant execute on function public.resolve_catalog_entity_uuid to authenticated;
 
 select app.assert_grants();
-
 commit;

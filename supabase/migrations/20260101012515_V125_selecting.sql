@@ -285,5 +285,4 @@ Role: Admin. Errors: BAD_INPUT (null).';
 grant execute on function public.set_global_use_status_translations to authenticated;
 
 select app.assert_grants();
-
 commit;

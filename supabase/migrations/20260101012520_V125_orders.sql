@@ -97,5 +97,4 @@ Role: Supervisor. Errors: NOT_FOUND (no such order, no such template), BAD_INPUT
 grant execute on function public.create_project_from_order to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -265,5 +265,4 @@ Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.project_breadcrumbs to authenticated;
 
 select app.assert_grants();
-
 commit;

@@ -1,4 +1,4 @@
-"""Stock: one ledger, one writer, and a catalogue whose edits never change it."""
+"""Stock: one ledger, one writer, and a catalog whose edits never change it."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -578,7 +578,7 @@ def test_invalid_counts_are_refused(db: Connection, counts: str | None) -> None:
         db.execute("select public.apply_reconcile(%s)", (counts,))
 
 
-# The catalogue
+# The catalog
 
 
 def columns(db: Connection, item_id: UUID) -> dict[str, Any]:

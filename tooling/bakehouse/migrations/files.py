@@ -230,6 +230,6 @@ def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path
     paths = folder / name, down / name
     down.mkdir(exist_ok=True)
     frame = "begin;\nset local lock_timeout = '5s';\nset local role bakehouse_owner;\n\n"
-    paths[0].write_text(f"{title}\n-- Needs: M0\n\n{frame}select app.assert_grants();\n\ncommit;\n")
+    paths[0].write_text(f"{title}\n-- Needs: M0\n\n{frame}select app.assert_grants();\ncommit;\n")
     paths[1].write_text(f"{title}, rolled back\n\n{frame}commit;\n")
     return paths
