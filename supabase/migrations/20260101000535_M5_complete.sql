@@ -104,28 +104,24 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
   v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
-  v_offset integer := coalesce(p_offset, 0);
-  v_size integer := least(coalesce(p_limit, 50), 1000);
-  v_sort text := lower(coalesce(nullif(p_sort_by, ''), 'completed_at'));
-  v_order text := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
+  v_page app.page := app.read_page(
+    p_offset, p_limit, p_sort_by, p_sort_order, p_after,
+    '{completed_at, due_date, customer_name, product_title}'
+  );
   v_pattern text := app.search_pattern(p_search);
   v_ids text[];
   v_total bigint;
-  v_most integer := case when p_after is null then 1001 else v_size end;
+  v_most integer := case when p_after is null then 1001 else v_page.size end;
 begin
-  perform app.check_page(
-    v_offset, v_size, v_sort, '{completed_at, due_date, customer_name, product_title}', v_order,
-    p_after
-  );
   if v_pattern is not null then
     v_ids := app.search_order_ids(v_pattern, false, 10000);
     if v_ids is null then
-      v_most := v_size + 1;
+      v_most := v_page.size + 1;
     else
       v_pattern := null;
     end if;
   elsif p_after is null and num_nonnulls(p_start_date, p_end_date, nullif(p_storage, '')) = 0 then
-    v_most := v_size;
+    v_most := v_page.size;
     v_total := (
       select coalesce(sum(tally.orders), 0) from app.order_tally as tally
       where tally.store = any(v_stores) and tally.stage = 'Complete'
@@ -137,17 +133,17 @@ begin
     orders.id, orders.shopify_order_number, orders.product_title, orders.size,
     orders.customer_name, orders.storage, app.priority_label(orders.priority),
     orders.delivery_method, orders.due_date, orders.packing_complete_ts, staff.full_name,
-    orders.store, case when p_after is null then coalesce(v_total, v_offset + page.found) end,
+    orders.store, case when p_after is null then coalesce(v_total, v_page.first + page.found) end,
     p_after is null and v_total is null and page.found = v_most,
-    v_size, v_sort || ':' || page.sort_key
+    v_page.size, v_page.sort || ':' || page.sort_key
   from (
     select hits.store, hits.id, hits.sort_key, hits.place, count(*) over () as found
     from app.complete_page(
-      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_sort,
-      v_order = 'DESC', substr(p_after, length(v_sort) + 2), v_offset, v_most
+      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_page.sort,
+      v_page.direction = 'DESC', v_page.after, v_page.first, v_most
     ) with ordinality as hits (store, id, sort_key, place)
     order by hits.place
-    limit v_size
+    limit v_page.size
   ) as page
   inner join public.orders as orders on orders.store = page.store and orders.id = page.id
   left join public.staff_shared as staff on staff.user_id = orders.assignee_id
