@@ -94,8 +94,8 @@ begin
       v_old := '{}';
     end if;
   end if;
-  -- locks the caller's row too: of two Admins who demote each other, the second waits here.
-  -- The check below then rejects the second, so one Admin always remains.
+  -- locks the caller's row too, in the order of ids: of two Admins who demote each other, the
+  -- second waits here. The check below then rejects the second, so one Admin always remains.
   perform from public.staff_shared as staff
   where staff.user_id in (p_user_id, app.uid())
   order by staff.user_id

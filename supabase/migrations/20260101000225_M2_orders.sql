@@ -18,7 +18,7 @@ create table if not exists public.shopify_orders (
 );
 alter table public.shopify_orders enable row level security;
 comment on table public.shopify_orders is
-'One row per Shopify order, for any number of cakes. No role may read the table, because it holds addresses of customers.';
+'One row per Shopify order, for any number of cakes. No API role may read the table, because it holds addresses of customers.';
 comment on column public.shopify_orders.payload is
 'The order as Shopify last sent it. The next update is compared with this payload.';
 comment on column public.shopify_orders.lines is
