@@ -1,4 +1,4 @@
--- M5 queue: the orders that are still to be made.
+-- M5 queue: list the orders that are still to be made.
 -- Needs: M4
 --
 -- Every list is sorted by one text that ends with the id: orders.queue_key, or a similar key.
@@ -76,7 +76,7 @@ begin
 end;
 $$;
 comment on function app.queue_stage is
-'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for a name that is no stage.';
+'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for an unknown stage.';
 
 create or replace function app.count_queue(
   p_stores text[], p_stage public.stage_type, p_priority integer, p_assignee_id uuid,
@@ -99,7 +99,7 @@ begin
 end;
 $$;
 comment on function app.count_queue is
-'Returns the number of open orders that these filters fit, from the tally. Null filters nothing.';
+'Returns the number of open orders that match these filters, from app.order_tally. A null filter matches every order.';
 
 create or replace function public.get_queue(
   p_store text default null,
@@ -233,11 +233,11 @@ begin
 end;
 $$;
 comment on function public.get_queue is
-'The orders there is work on, most urgent first: by priority, due date, size, number and id.
+'Returns the orders that are still to be made, most urgent first: by priority, due date, size, number and id.
 
-Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date; an order without one is not between them. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
+Leaves out complete orders (see get_complete), cancelled orders, and orders sold over the counter. Without p_store, lists all stores of the caller together. p_search finds part of a customer, product, number or id, in any case. p_date_from and p_date_to are the first and last due date. With p_date_from or p_date_to, orders without a due date are left out. p_sort_by must be priority, due_date, created_at, customer_name, product_title or size. Orders with equal values are sorted by id or queue position. p_sort_order must be ASC or DESC. For priority, DESC lists the most urgent orders first.
 
-A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
+A page has page_size rows: p_limit, but at most 1,000. For the next page, add page_size to p_offset, or pass the page_key of the last row as p_after. With p_after, page 100 is as fast as page 1, and no order is skipped or repeated when others move. total_count is exact, except with dates or in a search that matches more than 1,000 open orders. There, the count ends just after the page, and total_capped is true if more orders may follow. With p_after, total_count is null, because the first page has it.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_queue to authenticated, service_role;
@@ -261,7 +261,7 @@ begin
 end;
 $$;
 comment on function public.get_unassigned_list is
-'The rows of get_queue that nobody is assigned to, as JSON.
+'Returns the rows of get_queue that have no assignee, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_unassigned_list to authenticated, service_role;
@@ -297,7 +297,9 @@ begin
 end;
 $$;
 comment on function public.get_orders_for_dashboard is
-'The rows of get_queue that are due today, within a week or within a month, and those overdue, by due date, as JSON.
+'Returns the rows of get_queue that are overdue or due within a period, by due date, as JSON.
+
+p_period must be today, week or month: 1, 7 or 30 days including today. Returns at most 1,000 rows.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_orders_for_dashboard to authenticated, service_role;

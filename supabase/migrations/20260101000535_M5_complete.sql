@@ -1,4 +1,4 @@
--- M5 complete: the orders that are complete.
+-- M5 complete: list the complete orders.
 -- Needs: M4
 
 begin;
@@ -11,13 +11,14 @@ create or replace function app.complete_page(
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- for the filters at hand
+set plan_cache_mode = force_custom_plan -- plans for the filters of the call
 as $$
 declare
   v_from text;
   v_to text;
 begin
-  -- the widest of the stores' days, for the index; each order by the day of its own store
+  -- bounds for the index, from the earliest start to the latest end of these days in the stores
+  -- the query then checks each order in the time zone of its own store
   select
     min(app.moment_key(
       greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone
@@ -78,7 +79,7 @@ begin
 end;
 $$;
 comment on function app.complete_page is
-'Returns complete orders that the filters fit, in the order asked for, from behind p_after or p_offset. Null filters nothing.';
+'Returns complete orders that match the filters, in the requested sort order, after p_after or p_offset. A null filter matches every order.';
 
 create or replace function public.get_complete(
   p_store text default null,
@@ -151,9 +152,9 @@ begin
 end;
 $$;
 comment on function public.get_complete is
-'The orders that are done, latest first. Without the cancelled and those sold over the counter.
+'Returns the complete orders, latest first. Leaves out cancelled orders and orders sold over the counter.
 
-The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search and pages are those of get_queue. total_count is exact without filters but the store; with others it looks 1,001 orders ahead, or just beyond the page in a search that fits more than 10,000, and total_capped says that there may be more.
+p_start_date and p_end_date are the first and last day of completion, in the time zone of the store of each order. p_sort_by must be completed_at, due_date, customer_name or product_title. Every sort except completed_at reads all orders between the dates. Search and pages work as in get_queue. total_count is exact if only p_store is given. With other filters, the count ends 1,001 orders after p_offset. In a search that matches more than 10,000 orders, the count ends just after the page. total_capped is true if more orders may follow.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_complete to authenticated, service_role;
