@@ -49,14 +49,14 @@ begin
   ], null);
   if cardinality(v_wrong) > 0 then
     perform app.fail(
-      'BAD_INPUT', format('That cannot be a %s.', array_to_string(v_wrong, ', ')),
+      'BAD_INPUT', format('Missing or invalid: %s.', array_to_string(v_wrong, ', ')),
       jsonb_build_object('fields', v_wrong)
     );
   end if;
 end;
 $$;
 comment on function app.check_staff_fields is
-'Raises BAD_INPUT with the names of the fields that no member of staff could have. Null means not given.';
+'Raises BAD_INPUT if a field is invalid, with the names of all invalid fields. p_user_id is required. Null in any other field means not given.';
 
 create or replace function app.save_staff(
   p_user_id uuid,
@@ -94,8 +94,8 @@ begin
       v_old := '{}';
     end if;
   end if;
-  -- the caller's row too, in one order: of two Admins who demote each other, the second waits
-  -- here, is asked for their role again, and is an Admin no more. So one always remains.
+  -- locks the caller's row too, in the order of ids: of two Admins who demote each other, the
+  -- second waits here. The check below then rejects the second, so one Admin always remains.
   perform from public.staff_shared as staff
   where staff.user_id in (p_user_id, app.uid())
   order by staff.user_id
@@ -103,9 +103,7 @@ begin
   if v_old is null then
     v_old := app.staff_facts(p_user_id);
     if v_old is null then
-      perform app.fail(
-        'NOT_FOUND', 'No such member of staff.', jsonb_build_object('user_id', p_user_id)
-      );
+      perform app.not_found('member of staff', 'user_id', p_user_id);
     end if;
     perform app.require_every_store('Admin', nullif(v_old ->> 'store', 'both'));
   end if;
@@ -123,7 +121,7 @@ begin
     where staff.user_id = p_user_id;
   exception
     when unique_violation then -- its own message would show the email
-      perform app.fail('CONFLICT', 'Another member of staff has this email.');
+      perform app.fail('CONFLICT', 'Another member of staff already has this email.');
   end;
   if p_hourly_rate is not null then
     insert into private.staff_pay (user_id, hourly_rate) values (p_user_id, p_hourly_rate)
@@ -131,14 +129,15 @@ begin
   end if;
 
   v_new := app.staff_facts(p_user_id);
-  -- from where they were, above, and to where they are now
+  -- an Admin of the old store was needed above, one of the new store is needed here
   perform app.require_every_store('Admin', nullif(v_new ->> 'store', 'both'));
   if p_user_id = app.uid() and exists (
     select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)
     where v_new -> power.name <> v_old -> power.name
   ) then
     perform app.fail(
-      'PERMISSION_DENIED', 'Nobody changes their own role, store, activity or approval.'
+      'PERMISSION_DENIED',
+      'You may not change your own role, store, activity or approval. Ask another Admin.'
     );
   end if;
   v_changes := (

@@ -1,4 +1,4 @@
--- M2 payload order: from a Shopify payload to our order: lines, cakes, units, the whole.
+-- M2 payload order: read the lines, cakes, units and header of an order from a Shopify payload.
 -- Needs: M0 M1
 
 begin;
@@ -21,7 +21,7 @@ begin
 end;
 $$;
 comment on function app.shopify_suffix is
-'What tells the units of a split order apart: 1 is A, 26 is Z, 27 is AA.';
+'Returns the suffix of a unit in a split order: A for 1, Z for 26, AA for 27. Returns null for 0.';
 
 create or replace function app.shopify_title(p_item jsonb)
 returns text
@@ -31,7 +31,7 @@ begin
   return app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name'));
 end;
 $$;
-comment on function app.shopify_title is 'What a line item is called.';
+comment on function app.shopify_title is 'Returns the title of a line item.';
 
 create or replace function app.shopify_variant(p_item jsonb)
 returns text
@@ -44,7 +44,7 @@ begin
 end;
 $$;
 comment on function app.shopify_variant is
-'The variant of a line item; null for a product that has only one.';
+'Returns the variant of a line item. Returns null for a product without variants.';
 
 create or replace function app.shopify_kind(p_title text)
 returns text
@@ -61,7 +61,7 @@ begin
 end;
 $$;
 comment on function app.shopify_kind is
-'What a title sells: a cake, an accessory (a cake topper is one), or something other.';
+'Returns the kind of product that a title names: cake, accessory or other. A cake topper is an accessory.';
 
 create or replace function app.shopify_line(p_item jsonb)
 returns jsonb
@@ -77,7 +77,7 @@ declare
 begin
   if v_quantity is null then
     perform app.fail(
-      'BAD_INPUT', 'A line item has no quantity.', jsonb_build_object('field', 'quantity')
+      'BAD_INPUT', 'A line item must have a quantity.', jsonb_build_object('field', 'quantity')
     );
   end if;
   return jsonb_build_object(
@@ -108,9 +108,9 @@ begin
 end;
 $$;
 comment on function app.shopify_line is
-'A line item: what was bought, how many are left after edits, for how much in the currency of the shop.
+'Returns a line item: its product, its price in the currency of the shop, and the quantity left after edits.
 
-Raises BAD_INPUT, without a quantity too: nobody guesses how many cakes to bake.';
+Raises BAD_INPUT for an invalid value. A missing quantity is invalid too, because the number of cakes is never guessed.';
 
 create or replace function app.shopify_lines(p_payload jsonb)
 returns jsonb
@@ -129,7 +129,7 @@ begin
 end;
 $$;
 comment on function app.shopify_lines is
-'Every line item of a payload as app.shopify_line has it, in order. Raises BAD_INPUT.';
+'Returns all line items of a payload in order, each as app.shopify_line returns it. Raises BAD_INPUT.';
 
 create or replace function app.shopify_cake(p_item jsonb)
 returns jsonb
@@ -139,7 +139,7 @@ declare
   v_pairs jsonb[] := app.shopify_pairs(
     'properties', coalesce(p_item -> 'properties', p_item -> 'customAttributes')
   );
-  v_variant text[] := string_to_array( -- over the counter it is a plus
+  v_variant text[] := string_to_array( -- the till writes a plus
     replace(app.shopify_variant(p_item), ' + ', ' / '), ' / '
   );
   v_piece text;
@@ -162,9 +162,9 @@ begin
 end;
 $$;
 comment on function app.shopify_cake is
-'What to bake for a line item.
+'Returns the cake of a line item: product, size, flavour and writing.
 
-Size and flavour are the first two parts of a variant like "Medium / Vanilla", but properties about gelato flavours go first. Raises BAD_INPUT.';
+Size and flavour are the first two parts of a variant like "Medium / Vanilla". Properties about gelato flavours replace that flavour. Raises BAD_INPUT.';
 
 create or replace function app.shopify_units(p_items jsonb, p_lines jsonb, p_total numeric)
 returns jsonb
@@ -194,7 +194,7 @@ begin
   end loop;
   if v_cakes > 200 or v_bytes > 64 * 1024 * 1024 then
     perform app.fail(
-      'BAD_INPUT', 'More cakes than one order can have.',
+      'BAD_INPUT', 'An order may have at most 200 cakes and 64 MB of line items.',
       jsonb_build_object('field', 'quantity', 'most', 200)
     );
   end if;
@@ -216,9 +216,9 @@ begin
 end;
 $$;
 comment on function app.shopify_units is
-'A unit per cake, in the order of the lines; none for an order without cakes.
+'Returns one unit per cake, in the order of the lines. An order without cakes has no units.
 
-Accessories and the whole total are on the first, so that sums stay right. Raises BAD_INPUT beyond 200 units, or 64 MB of them.';
+The first unit carries all accessories and the whole total, so that sums are right. Raises BAD_INPUT for more than 200 units or 64 MB.';
 
 create or replace function app.shopify_customer(p_address jsonb, p_customer jsonb)
 returns text
@@ -316,12 +316,13 @@ declare
 begin
   if v_id is null then
     perform app.fail(
-      'BAD_INPUT', 'The payload has no order id.', jsonb_build_object('field', 'id')
+      'BAD_INPUT', 'The payload must have the id of an order.', jsonb_build_object('field', 'id')
     );
   end if;
   if v_currency !~ '^[A-Z]{3}$' then
     perform app.fail(
-      'BAD_INPUT', 'currency is not a currency.', jsonb_build_object('field', 'currency')
+      'BAD_INPUT', 'currency must be a code of three letters.',
+      jsonb_build_object('field', 'currency')
     );
   end if;
   v_units := app.shopify_units(v_items, v_lines, v_total);
@@ -361,9 +362,9 @@ begin
 end;
 $$;
 comment on function app.shopify_order is
-'An order as Shopify sends it, in our words: the header, a unit per cake, every line.
+'Returns a Shopify order in our form: the header, one unit per cake, and every line.
 
-Pure: the same payload gives the same answer, and everything in it fits public.orders. Money is in the currency of the shop, never in the customer''s. needs_attention lists what a person has to look at. Raises BAD_INPUT without an order id, and where the payload is not what Shopify sends.';
+The same payload always gives the same result. Every value fits its column in public.orders. Money is in the currency of the shop, never in the currency of the customer. needs_attention lists the reasons for which a person must look at the order. Raises BAD_INPUT for a payload without an order id or with an invalid value.';
 
 select app.assert_grants();
 commit;

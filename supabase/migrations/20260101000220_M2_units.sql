@@ -1,4 +1,4 @@
--- M2 units: the cakes of a Shopify order: added, changed, cancelled.
+-- M2 units: add, change and cancel the cakes of a Shopify order.
 -- Needs: M0 M1
 
 begin;
@@ -18,7 +18,7 @@ begin
 end;
 $$;
 comment on function app.attention_text is
-'What a person has to look at in a normalised order, as orders.needs_attention has it; else null.';
+'Returns the reasons for which a person must look at a normalised order, as text for orders.needs_attention. Returns null without a reason.';
 
 create or replace function app.merge_attention(p_attention text, p_gone text[], p_come text[])
 returns text
@@ -38,7 +38,7 @@ begin
 end;
 $$;
 comment on function app.merge_attention is
-'orders.needs_attention without the reasons that are gone and with those that have come; null when none is left.';
+'Returns needs_attention of an order without the reasons p_gone and with the reasons p_come. Returns null if no reason is left.';
 
 create or replace function app.line_item_id(p_item jsonb)
 returns bigint
@@ -49,7 +49,7 @@ begin
 end;
 $$;
 comment on function app.line_item_id is
-'Which line of its Shopify order a cake was made from; 0 when that cannot be told.';
+'Returns the id of the line item that a cake was made from. Returns 0 if the id is unknown.';
 
 create or replace function app.add_units(p_store text, p_order jsonb, p_units jsonb)
 returns void
@@ -95,14 +95,14 @@ begin
   get diagnostics v_added = row_count;
   if v_added <> jsonb_array_length(p_units) then
     perform app.fail(
-      'CONFLICT', format('Another order of %s has the number %s.', p_store, v_number),
+      'CONFLICT', format('Store %s has another order with the number %s.', p_store, v_number),
       jsonb_build_object('store', p_store, 'number', v_number)
     );
   end if;
 end;
 $$;
 comment on function app.add_units is
-'Put units of a normalised order (app.shopify_order) into the kitchen, an event each. Raises CONFLICT when another order has the number.';
+'Adds units of a normalised order (app.shopify_order) to the orders, with one event each. Raises CONFLICT if another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text
@@ -137,7 +137,7 @@ begin
 end;
 $$;
 comment on function app.cancel_units is
-'Cancel these units, an event each: unassigned, their stage as it was. What is complete or cancelled stays.';
+'Cancels these units, with one event each, and removes their assignees. The stage stays. Complete and cancelled units stay unchanged.';
 
 create or replace function app.move_order_extras(p_store text, p_gid text)
 returns text
@@ -166,9 +166,9 @@ begin
 end;
 $$;
 comment on function app.move_order_extras is
-'Let the first unit of a Shopify order that still lives carry its accessories and total, if the one that did was cancelled. The unit, or null when none lives.
+'Moves accessories and total of a Shopify order from a cancelled unit to the first unit not cancelled. Returns that unit, or null if every unit is cancelled.
 
-For whatever cancels a unit, with the row of public.shopify_orders locked.';
+Call this after each cancellation of a unit, with the row of public.shopify_orders locked.';
 
 create or replace function app.expected_unit(p_order jsonb, p_line bigint, p_lead boolean)
 returns jsonb
@@ -190,7 +190,7 @@ begin
 end;
 $$;
 comment on function app.expected_unit is
-'What a normalised order says of a cake of this line, by the columns of orders.';
+'Returns the values that a normalised order gives a cake of this line, named like the columns of orders. Only the lead unit gets the accessories and the total.';
 
 create or replace function app.cancel_missing_units(p_store text, p_order jsonb)
 returns boolean
@@ -220,7 +220,7 @@ begin
 end;
 $$;
 comment on function app.cancel_missing_units is
-'Cancels units of lines that have fewer cakes than units, those furthest from done first. Returns whether there were any.';
+'Cancels units of lines that now have fewer cakes, and starts with the unit furthest from complete. Returns whether any unit was cancelled.';
 
 create or replace function app.add_missing_units(p_store text, p_old jsonb, p_new jsonb)
 returns boolean
@@ -253,7 +253,7 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > ( -- compared with the old order, so a unit that staff cancelled stays away
+    where every.nth > ( -- compares payloads, so units cancelled by staff do not return
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
       where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
@@ -265,7 +265,7 @@ begin
 end;
 $$;
 comment on function app.add_missing_units is
-'Adds units for lines that have more cakes than before. They get the next suffixes. Returns whether there were any.';
+'Adds units for lines that have more cakes than before. New units get the next suffixes. Returns whether any unit was added.';
 
 create or replace function app.edit_unit(
   p_unit public.orders, p_was jsonb, p_to jsonb, p_gone text[], p_come text[]
@@ -274,7 +274,7 @@ returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- what Shopify may change: not the stage, times, assignee, storage or priority
+  -- Shopify may change these fields, but not the stage, times, assignee, storage or priority
   c_fields constant text[] := array[
     'customer_name', 'notes', 'delivery_method', 'currency', 'due_date', 'due_date_text',
     'product_title', 'flavour', 'size', 'cake_writing', 'accessories', 'total_amount'
@@ -301,7 +301,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- somebody must look at a change of a cake that is begun, and at a text of staff that was kept
+  -- a person must look at a change to a cake already begun, and at a change that was not applied
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(
@@ -345,9 +345,9 @@ begin
 end;
 $$;
 comment on function app.edit_unit is
-'Brings one open unit from the old payload to the new one, with an event. Returns whether anything changed.
+'Changes one open unit from the old payload to the new one, with an event. Returns whether anything changed.
 
-A field that Shopify did not change stays as staff have it. A field that both changed stays as well, and needs_attention says so.';
+A field that Shopify did not change keeps the value from staff. A field that both changed also keeps that value, and needs_attention says so.';
 
 create or replace function app.apply_order_changes(p_store text, p_old jsonb, p_new jsonb)
 returns boolean
@@ -389,9 +389,9 @@ begin
 end;
 $$;
 comment on function app.apply_order_changes is
-'Brings the open units of an order from one normalised payload to the next. Returns whether anything changed.
+'Changes the open units of an order from one normalised payload to the next. Returns whether anything changed.
 
-Cancels cakes that were taken off, adds new ones, and edits the rest. Ids stay.';
+Cancels cakes that were removed, adds new ones, and edits the rest. Ids never change.';
 
 select app.assert_grants();
 commit;

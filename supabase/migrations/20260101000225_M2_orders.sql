@@ -1,4 +1,4 @@
--- M2 orders: an order that Shopify sends, taken in.
+-- M2 orders: take in the orders that Shopify sends.
 -- Needs: M0 M1
 
 begin;
@@ -18,20 +18,20 @@ create table if not exists public.shopify_orders (
 );
 alter table public.shopify_orders enable row level security;
 comment on table public.shopify_orders is
-'One row per Shopify order, whatever the number of its cakes. Holds customers'' addresses: granted to nobody.';
+'One row per Shopify order, for any number of cakes. No API role may read the table, because it holds addresses of customers.';
 comment on column public.shopify_orders.payload is
-'The order as Shopify last sent it; what the next update is compared with.';
+'The order as Shopify last sent it. The next update is compared with this payload.';
 comment on column public.shopify_orders.lines is
-'The lines of the payload as app.shopify_lines reads them. They hold nothing personal.';
+'The lines of the payload, read by app.shopify_lines. They hold no personal data.';
 comment on column public.shopify_orders.remote_updated_at is
-'When Shopify changed it last, by Shopify''s clock. What is older comes late and is ignored.';
+'The time of the last change, by the clock of Shopify. An older payload is late and is ignored.';
 comment on column public.shopify_orders.cancelled_at is
-'Cancelled in Shopify since, perhaps before it was heard of: then it gets no cakes.';
+'The time when the cancellation in Shopify arrived. If it arrived before the order, the order gets no cakes.';
 
 do $$
 begin
   if not exists (select from pg_constraint where conname = 'orders_shopify_order_fkey') then
-    -- checked at commit: a load may bring the cakes before their orders
+    -- checked at commit, because a restore may load the cakes before their orders
     alter table public.orders add constraint orders_shopify_order_fkey
     foreign key (store, shopify_order_gid) references public.shopify_orders (store, gid)
     deferrable initially deferred;
@@ -55,7 +55,9 @@ declare
   v_relined boolean := false;
 begin
   if p_topic not in ('orders/create', 'orders/updated', 'orders/cancelled') then
-    perform app.fail('BAD_INPUT', 'Not a topic that is handled here.');
+    perform app.fail(
+      'BAD_INPUT', 'The topic must be orders/create, orders/updated or orders/cancelled.'
+    );
   end if;
   insert into public.shopify_orders (store, gid, payload, lines, remote_updated_at, cancelled_at)
   values (
@@ -76,7 +78,7 @@ begin
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
       return v_outcome;
     end if;
-    -- all its cakes by id, as whoever locks several of them does, and only then some of them
+    -- locks all cakes in the order of their ids, as every caller does: this prevents deadlocks
     perform from public.orders as units
     where units.store = p_store and units.shopify_order_gid = v_gid
     order by units.id
@@ -118,9 +120,9 @@ begin
 end;
 $$;
 comment on function app.ingest_order is
-'Take in what Shopify says of an order: created, updated, cancelled, or unchanged.
+'Takes in an order from Shopify. Returns created, updated, cancelled or unchanged.
 
-orders/create only ever adds an order. An update of one that is not known adds it; one older than what is known, or of a cancelled order, changes nothing. A cancellation leaves complete cakes, gives stock back once if none is complete, and holds when the order itself comes later. Errors: BAD_INPUT, CONFLICT.';
+orders/create adds an order and never changes one. An update of an unknown order adds the order. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
 create or replace trigger shopify_orders_set_updated_at
 before update on public.shopify_orders

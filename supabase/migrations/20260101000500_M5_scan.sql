@@ -1,4 +1,4 @@
--- M5 scan: from whatever a scanner reads to one order.
+-- M5 scan: find the one order that a scan means.
 -- Needs: M4
 
 begin;
@@ -7,14 +7,14 @@ set local role bakehouse_owner;
 
 insert into app.error_codes (code, sqlstate, meaning)
 values
-('CANCELLED', 'PT409', 'The order is cancelled: nothing more is done to it.')
+('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.')
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- to plan for each call takes ten times as long
+set plan_cache_mode = force_generic_plan -- a plan per call takes ten times as long
 as $$
 declare
   v_scan text := btrim(p_scan, E' \t\r\n*'); -- Code 39 begins and ends with an asterisk
@@ -46,13 +46,13 @@ begin
   and upper(v_part[2]) in ('', stores.scan_letter);
   if v_stores is null then
     perform app.fail(
-      'BAD_INPUT', 'That is not a barcode of an order.',
+      'BAD_INPUT', 'The scan is not a barcode of an order. Scan the label of an order.',
       jsonb_build_object('scan', left(p_scan, 100))
     );
   end if;
   if (v_part[1] <> '' or v_part[2] <> '') and not v_stores <@ p_caller.stores then
     perform app.fail(
-      'PERMISSION_DENIED', 'Your account does not belong to the store of this barcode.',
+      'PERMISSION_DENIED', 'Your account may not act in the store of this barcode.',
       jsonb_build_object('scan', v_scan, 'stores', p_caller.stores)
     );
   end if;
@@ -64,7 +64,7 @@ begin
     )
     from unnest(v_stores) as named (store)
   );
-  if v_part[1] <> '' then -- an id: that very order, whatever else has its number
+  if v_part[1] <> '' then -- an id means that order, even if others have its number
     select orders.id into v_id
     from public.orders as orders
     where orders.store = any(v_stores) and orders.id = any(v_ids);
@@ -90,13 +90,11 @@ begin
   ) as fits
   where fits.lives = fits.one_lives;
   if v_fits is null then
-    perform app.fail(
-      'NOT_FOUND', format('No order %s.', v_scan), jsonb_build_object('scan', v_scan)
-    );
+    perform app.not_found('order', 'scan', v_scan);
   end if;
   if jsonb_array_length(v_fits) > 1 then
     perform app.fail(
-      'AMBIGUOUS_SCAN', format('%s fits more than one order: scan its own label.', v_scan),
+      'AMBIGUOUS_SCAN', format('%s matches several orders. Scan the label of one.', v_scan),
       jsonb_build_object('scan', v_scan, 'candidates', v_fits)
     );
   end if;
@@ -104,9 +102,9 @@ begin
 end;
 $$;
 comment on function app.resolve_scan is
-'The id of the one order that a scanner means, among the stores of the caller.
+'Returns the id of the one order that a scan means, in the stores of the caller.
 
-Read are ids (bannos-18617-A, also with the shop domain''s spelling of the store), what dockets say (#B18617-A, *B18617*), bare numbers, and JSON or a URL with one of these; case and blanks around do not count. An id is that very order; a number is every unit that has it, cancelled ones only when no other is left. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
+Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id means exactly that order. A number means every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
 create or replace function public.get_order_for_scan(
   p_scan text,
@@ -140,6 +138,7 @@ as $$
 declare
   v_caller app.caller := app.require('Staff');
   v_id text := app.resolve_scan(v_caller, p_scan);
+  v_store text := app.store_of(v_id);
 begin
   select
     orders.id, orders.shopify_order_number, orders.human_id, orders.suffix, orders.customer_name,
@@ -154,13 +153,13 @@ begin
     filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
     decorating_complete_ts, packing_start_ts, packing_complete_ts, cancelled_at
   from public.orders as orders
-  where orders.store = split_part(v_id, '-', 1) and orders.id = v_id;
+  where orders.store = v_store and orders.id = v_id;
 end;
 $$;
 comment on function public.get_order_for_scan is
-'The one order that a scanner has read: an id, a docket''s #B18617, a bare number, or a QR code with one of these.
+'Returns the one order that a scan means. A scan is an id, a docket number like #B18617, a plain number, or a QR code with one of these.
 
-One object. A number that fits several orders is refused with AMBIGUOUS_SCAN, and DETAIL has them as candidates: id, product_title, size, stage. A cancelled order is found by its id, or when no other has its number.
+Returns one object, not a list. Raises AMBIGUOUS_SCAN for a number of several orders. DETAIL then lists the candidates with id, product_title, size and stage. Finds a cancelled order by its id, or if no other order has its number.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND, AMBIGUOUS_SCAN.';
 grant execute on function public.get_order_for_scan to authenticated;

@@ -1,11 +1,12 @@
--- M5 stages: how an order moves. A table lists the moves, one function executes them.
+-- M5 stages: the moves of an order. A table lists the moves, one function executes them.
 -- Needs: M4
 --
 -- A stage move locks one row of orders and nothing else.
--- Listeners hear of it through Supabase Realtime, elsewhere from stage_events. Not by NOTIFY, which
--- commits one at a time in the whole database: eight scanners get half as far (bench/stages.py).
--- A later milestone that can refuse a move (no photo, no shift) adds a trigger before update of
--- stage on public.orders, and raises. The action then leaves nothing behind.
+-- Supabase Realtime tells listeners about a move. Elsewhere, listeners read stage_events.
+-- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. Eight
+-- scanners would do half the moves (bench/stages.py).
+-- A later milestone that refuses a move (no photo, no shift) adds a trigger before update of stage
+-- on public.orders, and raises there. The whole action then rolls back.
 
 begin;
 set local lock_timeout = '5s';
@@ -30,14 +31,14 @@ create table if not exists app.stage_transitions (
 );
 alter table app.stage_transitions enable row level security;
 comment on table app.stage_transitions is
-'Every way an order can move or be marked, executed by app.advance_order. A new action is a row here and an RPC of two lines.';
+'The moves and marks of an order. app.advance_order executes them. A new action needs a row here and an RPC of two lines.';
 comment on column app.stage_transitions.to_stage is
-'Where the order is afterwards. The same as before: the action only marks the stage as begun.';
+'The stage after the action. If to_stage equals from_stage, the action only marks the stage as started.';
 comment on column app.stage_transitions.stamps is
-'The timestamps of orders that become now, where they are null.';
-comment on column app.stage_transitions.clears is 'The timestamps of orders that become null.';
-comment on column app.stage_transitions.frees is 'Whether the order loses its assignee.';
-comment on column app.stage_transitions.role is 'The least role that may.';
+'The timestamps of orders that are set to the current time, where they are null.';
+comment on column app.stage_transitions.clears is 'The timestamps of orders that are set to null.';
+comment on column app.stage_transitions.frees is 'True if the action removes the assignee.';
+comment on column app.stage_transitions.role is 'The lowest role that may do the action.';
 
 insert into app.stage_transitions (
   action, from_stage, to_stage, stamps, clears, frees, event, role
@@ -104,6 +105,7 @@ returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_store text := app.store_of(p_order_id);
   v_order record;
   v_moves record;
 begin
@@ -117,7 +119,7 @@ begin
     end as begun_ts
   into v_order
   from public.orders as orders
-  where orders.store = app.store_of(p_order_id) and orders.id = p_order_id;
+  where orders.store = v_store and orders.id = p_order_id;
   if not found then
     perform app.not_found('order', 'order_id', p_order_id);
   end if;
@@ -158,9 +160,9 @@ begin
       'INVALID_STAGE',
       case
         when v_order.is_pos then
-          format('Order %s was sold over the counter; there is nothing to make.', p_order_id)
+          format('Order %s was sold over the counter, so it has no stages.', p_order_id)
         else format(
-          'Order %s is in %s; this action needs %s.', p_order_id, v_order.stage, v_moves.needs
+          'Order %s is in %s. This action needs %s.', p_order_id, v_order.stage, v_moves.needs
         )
       end,
       jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', v_moves.needs)
@@ -170,9 +172,9 @@ begin
 end;
 $$;
 comment on function app.explain_refusal is
-'Says why an action moved nothing. Returns true if the order has already done it, false if the order fits by now.
+'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order fits by now.
 
-An order has already done an action when it is past the action, still there and begun, or back through a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
+The action is already done in three cases. The order is past the stage, or still there and started, or sent back by a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
 
 create or replace function app.advance_order(
   p_action text,
@@ -183,7 +185,7 @@ create or replace function app.advance_order(
 )
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else the foreign keys plan anew for each call
+set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign keys again
 as $$
 declare
   v_store text := app.store_of(p_order_id);
@@ -276,11 +278,11 @@ begin
         from public.orders as orders
         where orders.store = v_store and orders.id = p_order_id
       );
-    end if; -- the order came to the right stage since: try again
+    end if; -- the order has come to the right stage meanwhile: try again
   end loop;
   perform app.fail(
     'CONFLICT',
-    format('Order %s was changed by somebody else at the same time. Try again.', p_order_id),
+    format('Order %s was changed by someone else at the same time. Try again.', p_order_id),
     jsonb_build_object('order_id', p_order_id)
   );
   return null;
@@ -289,7 +291,7 @@ $$;
 comment on function app.advance_order is
 'Executes a row of app.stage_transitions on an order: one guarded update and one event. Returns {order_id, store, stage, already_done}.
 
-The caller must have passed app.require_order. A repeat writes nothing and returns already_done. Errors: BAD_INPUT, CONFLICT, and those of app.explain_refusal.';
+The caller must have passed app.require_order. A repeat writes nothing and returns already_done. Errors: BAD_INPUT, CONFLICT, and the errors of app.explain_refusal.';
 
 create or replace function app.act(
   p_action text, p_order_id text, p_store text, p_notes text default null,
@@ -310,7 +312,7 @@ begin
 end;
 $$;
 comment on function app.act is
-'The body of a stage RPC: asks for the least role of the action, then executes it.';
+'Executes an action on an order, as the body of a stage RPC. Checks that the caller has the lowest role of the action. Returns app.order_result. Raises the errors of app.require_order and app.advance_order.';
 
 select app.assert_grants();
 commit;

@@ -1,4 +1,4 @@
--- M5 stage calls: the RPCs that name a move.
+-- M5 stage calls: the RPCs that execute a move of an order.
 -- Needs: M4
 
 begin;
@@ -33,9 +33,9 @@ begin
 end;
 $$;
 comment on function public.print_barcode is
-'What the label of an order says, for printing. barcode_content is the id: scanning it finds this very cake.
+'Returns the label of an order for printing. barcode_content is the id of the order, so a scan finds exactly this order.
 
-The first print begins Filling and is an event; a reprint, at any stage, writes nothing and answers already_done. priority is HIGH, MEDIUM or LOW.
+The first print starts Filling and records an event. A reprint is possible at any stage, writes nothing and returns already_done. priority is HIGH, MEDIUM or LOW.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.print_barcode to authenticated;
@@ -55,7 +55,7 @@ declare
 begin
   if p_order_id <> v_order_id then
     perform app.fail(
-      'CONFLICT', format('The barcode is of order %s, not of %s.', v_order_id, p_order_id),
+      'CONFLICT', format('The scan means order %s, not order %s.', v_order_id, p_order_id),
       jsonb_build_object('scanned', v_order_id, 'order_id', p_order_id)
     );
   end if;
@@ -63,9 +63,9 @@ begin
 end;
 $$;
 comment on function public.handle_print_barcode is
-'Begin Filling by scanning the printed barcode. Any form of scan will do (get_order_for_scan).
+'Starts Filling when the printed barcode is scanned. p_barcode may have any form that get_order_for_scan reads.
 
-A repeat answers already_done, as does an order that was printed before. p_order_id, where given, has to be the order scanned. p_performed_by is the caller; the service names the member of staff whose scanner it speaks for. p_context is kept with the event.
+A repeat, or an order that was printed before, returns already_done. If p_order_id is given, it must be the scanned order. Staff leave p_performed_by null or pass their own id. The service must name a member of staff. p_context is stored with the event.
 
 Role: Staff. Errors: AMBIGUOUS_SCAN, NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.handle_print_barcode to authenticated, service_role;
@@ -81,9 +81,9 @@ begin
 end;
 $$;
 comment on function public.complete_filling is
-'Finish filling an order.
+'Finishes filling an order.
 
-Moves it to Covering and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+Moves the order to Covering and removes its assignee. A repeat returns already_done. p_notes are stored with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.complete_filling to authenticated;
@@ -97,9 +97,9 @@ begin
 end;
 $$;
 comment on function public.start_covering is
-'Begin covering an order.
+'Starts covering an order.
 
-It stays where it is. A repeat answers already_done.
+The order stays in Covering. A repeat returns already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.start_covering to authenticated;
@@ -115,9 +115,9 @@ begin
 end;
 $$;
 comment on function public.complete_covering is
-'Finish covering an order.
+'Finishes covering an order.
 
-Moves it to Decorating and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+Moves the order to Decorating and removes its assignee. A repeat returns already_done. p_notes are stored with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.complete_covering to authenticated;
@@ -131,9 +131,9 @@ begin
 end;
 $$;
 comment on function public.start_decorating is
-'Begin decorating an order.
+'Starts decorating an order.
 
-It stays where it is. A repeat answers already_done.
+The order stays in Decorating. A repeat returns already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.start_decorating to authenticated;
@@ -149,9 +149,9 @@ begin
 end;
 $$;
 comment on function public.complete_decorating is
-'Finish decorating an order.
+'Finishes decorating an order.
 
-Moves it to Packing and frees its assignee. A repeat answers already_done. p_notes are kept with the event.
+Moves the order to Packing and removes its assignee. A repeat returns already_done. p_notes are stored with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.complete_decorating to authenticated;
@@ -167,9 +167,9 @@ begin
 end;
 $$;
 comment on function public.start_packing is
-'Begin packing an order.
+'Starts packing an order.
 
-It stays where it is. A repeat answers already_done. p_performed_by is the caller; the service names the member of staff whom it speaks for.
+The order stays in Packing. A repeat returns already_done. Staff leave p_performed_by null or pass their own id. The service must name a member of staff.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.start_packing to authenticated, service_role;
@@ -185,9 +185,9 @@ begin
 end;
 $$;
 comment on function public.complete_packing is
-'Finish packing an order: it is Complete.
+'Finishes packing an order and moves it to Complete.
 
-Counts as its start as well, where nobody said when packing began. A repeat answers already_done. p_notes are kept with the event.
+Also sets the start of packing, if packing was never started. A repeat returns already_done. p_notes are stored with the event.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.complete_packing to authenticated;
@@ -203,9 +203,9 @@ begin
 end;
 $$;
 comment on function public.qc_return_to_decorating is
-'Send an order that fails quality control back from Packing to Decorating; from Complete, an Admin.
+'Sends an order that failed quality control back from Packing to Decorating. An Admin may also send back a complete order.
 
-Its decorating and packing times begin anew and its assignee is freed; both rounds stay in the events. p_notes, the reason, are kept with the event. A repeat answers already_done.
+Clears the decorating and packing times and the assignee. The events keep both rounds. p_notes give the reason and are stored with the event. A repeat returns already_done.
 
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.qc_return_to_decorating to authenticated;
@@ -219,9 +219,9 @@ begin
 end;
 $$;
 comment on function public.mark_order_complete is
-'Make an order Complete from whatever stage it is in.
+'Moves an order from any stage to Complete.
 
-Its event is the completion of that stage, with the context that it was forced. A repeat answers already_done.
+Records the completion of the current stage, with {"forced": true} as context. A repeat returns already_done.
 
 Role: Admin. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.mark_order_complete to authenticated;

@@ -1,4 +1,4 @@
--- M5 editing: what an order says: its texts, date, priority and storage.
+-- M5 editing: change the texts, due date, priority and storage of an order.
 -- Needs: M4
 
 begin;
@@ -52,7 +52,7 @@ begin
   limit 1;
   if found then
     perform app.fail(
-      'BAD_INPUT', format('%s has to be %s.', replace(v_wrong.field, '_', ' '), v_wrong.needs),
+      'BAD_INPUT', format('%s must be %s.', replace(v_wrong.field, '_', ' '), v_wrong.needs),
       jsonb_build_object('field', v_wrong.field)
     );
   end if;
@@ -60,9 +60,9 @@ begin
 end;
 $$;
 comment on function app.clean_order_fields is
-'What people type into an order, by the columns of orders, as it may be stored: text without control characters and outer blanks, blank text as null.
+'Returns fields of an order as they can be stored, named like the columns of orders. Trims texts, removes control characters, and turns blank texts into null.
 
-A null clears. Errors: BAD_INPUT (too long, out of range, or nothing where something has to be).';
+Null clears a field. Errors: BAD_INPUT (too long, out of range, or empty where a value is required).';
 
 create or replace function app.edit_order(
   p_caller app.caller, p_order_id text, p_fields jsonb
@@ -83,14 +83,15 @@ begin
     and not app.setting(v_order.store, 'storage_locations') ? v_next.storage
   then
     perform app.fail(
-      'BAD_INPUT', format('%s has no such storage location.', v_order.store),
+      'BAD_INPUT',
+      format('Store %s has no such storage location. DETAIL lists its locations.', v_order.store),
       jsonb_build_object(
         'field', 'storage', 'locations', app.setting(v_order.store, 'storage_locations')
       )
     );
   end if;
 
-  -- what ingest was in doubt about is settled by a value, and comes back when that is taken away
+  -- a value removes the doubt of ingest about a field, and clearing the field adds it again
   if v_next.due_date is not null then
     v_gone := v_gone || array['No due date', 'Due date unclear'];
   elsif v_order.due_date is not null then
@@ -130,9 +131,9 @@ begin
 end;
 $$;
 comment on function app.edit_order is
-'Give an order these fields, by the columns of orders, with one event that has the old and the new of what changed; null clears. Nothing changed: already_done, no event.
+'Sets fields of an order, named like the columns of orders. Null clears a field. Returns app.order_result.
 
-A due date or a flavour settles what ingest was in doubt about (needs_attention); taking it away brings the doubt back. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+Records one event with the old and new values of the changed fields. If nothing changes, returns already_done and records no event. A due date or flavour removes its reason from needs_attention. If either is cleared, the reason returns. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 
 create or replace function public.set_storage(
   p_store text default null, p_order_id text default null, p_storage text default null
@@ -148,7 +149,7 @@ begin
 end;
 $$;
 comment on function public.set_storage is
-'Say where an order stands, complete or not: one of the storage locations of its store. Blank: nowhere.
+'Sets the storage location of an order, in any stage. The location must belong to the store of the order. A blank value clears the location.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.set_storage to authenticated;
@@ -167,7 +168,7 @@ begin
 end;
 $$;
 comment on function public.update_order_notes is
-'Replace the notes of an order. Blank: none.
+'Replaces the notes of an order. A blank value clears them.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_notes to authenticated;
@@ -187,7 +188,7 @@ begin
 end;
 $$;
 comment on function public.update_order_priority is
-'Fix the priority of an order: High, Medium or Low. Blank: it follows the due date again.
+'Sets the priority of an order: High, Medium or Low. With a blank value, the priority follows the due date again.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_priority to authenticated;
@@ -206,9 +207,9 @@ begin
 end;
 $$;
 comment on function public.update_order_due_date is
-'Set the day an order is due. Null: unknown, so that it needs attention.
+'Sets the due date of an order. With null, the date is unknown and the order needs attention.
 
-Its priority follows, unless it was fixed by hand.
+The priority follows the date, unless update_order_priority has set the priority.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_due_date to authenticated;
@@ -237,7 +238,7 @@ begin
     where v_given -> cleared.field is distinct from 'null'
   ) then
     perform app.fail(
-      'BAD_INPUT', 'p_clear lists fields of this call that are not set by it as well.',
+      'BAD_INPUT', 'p_clear has an unknown field, or a field that this call also sets.',
       jsonb_build_object('clear', p_clear)
     );
   end if;
@@ -251,9 +252,9 @@ begin
 end;
 $$;
 comment on function public.update_order_core is
-'Change what an order says, several fields at once.
+'Changes several fields of an order at once.
 
-A field that is null stays as it is. p_clear empties fields by name, as in {notes, due_date}: flavour, notes, due_date, size, storage, cake_writing, and needs_attention for an order that somebody has looked at. Blank text empties too. Customer, product, quantity and delivery method are never empty.
+A null field stays as it is. p_clear lists fields to clear, such as {notes, due_date}. These fields can be cleared: flavour, notes, due_date, size, storage, cake_writing and needs_attention. Clear needs_attention once a person has looked at the order. A blank text also clears its field. Customer, product, quantity and delivery method must have a value.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_core to authenticated;

@@ -1,4 +1,4 @@
--- M5 assigning: the member of staff who makes an order.
+-- M5 assigning: assign orders to staff.
 -- Needs: M4
 
 begin;
@@ -22,13 +22,13 @@ begin
   ) then
     perform app.fail(
       case when p_staff_id is null then 'BAD_INPUT' else 'NOT_FOUND' end,
-      format('Not the account of active, approved staff of %s.', v_order.store),
+      format('p_staff_id must be active, approved staff of store %s.', v_order.store),
       jsonb_build_object('staff_id', p_staff_id, 'store', v_order.store)
     );
   end if;
   if not v_order.is_open then
     perform app.fail(
-      'INVALID_STAGE', format('There is nothing left to make of order %s.', p_order_id),
+      'INVALID_STAGE', format('Order %s is not open, so its assignee cannot change.', p_order_id),
       jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
     );
   end if;
@@ -46,9 +46,9 @@ begin
 end;
 $$;
 comment on function app.set_assignee is
-'Give an open order to somebody (assign) or to nobody (unassign, staff null), an event each; whose it is already: already_done.
+'Assigns an open order to a member of staff, or with p_staff_id null removes the assignee. Returns app.order_result.
 
-Errors: NOT_FOUND (order or staff), BAD_INPUT, CANCELLED, INVALID_STAGE.';
+Each change records an event. If the assignee is already right, returns already_done. Errors: NOT_FOUND (order or staff), BAD_INPUT, CANCELLED, INVALID_STAGE.';
 
 create or replace function public.assign_staff(
   p_order_id text, p_store text default null, p_staff_id uuid default null,
@@ -64,9 +64,9 @@ begin
 end;
 $$;
 comment on function public.assign_staff is
-'Give an open order to a member of staff: active, approved and of its store.
+'Assigns an open order to a member of staff, who must be active, approved and of the store of the order.
 
-The stage stays; whoever had the order has it no more. Theirs already: already_done.
+The stage stays. A former assignee loses the order. If the order is already theirs, returns already_done.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
 grant execute on function public.assign_staff to authenticated;
@@ -82,7 +82,7 @@ begin
 end;
 $$;
 comment on function public.unassign_staff is
-'Take an open order away from whoever has it. Nobody has it: already_done.
+'Removes the assignee of an open order. If the order has no assignee, returns already_done.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED, INVALID_STAGE.';
 grant execute on function public.unassign_staff to authenticated;
@@ -100,7 +100,7 @@ declare
 begin
   if cardinality(p_order_ids) between 1 and 100 is not true or p_staff_id is null then
     perform app.fail(
-      'BAD_INPUT', 'Name 1 to 100 orders and whom they are for.',
+      'BAD_INPUT', 'Give 1 to 100 order ids in p_order_ids, and p_staff_id.',
       jsonb_build_object('orders', cardinality(p_order_ids), 'staff_id', p_staff_id)
     );
   end if;
@@ -120,9 +120,9 @@ begin
 end;
 $$;
 comment on function public.assign_staff_bulk is
-'Give 1 to 100 orders to a member of staff; how many were given.
+'Assigns 1 to 100 orders to a member of staff. Returns the number of orders assigned.
 
-Left out are ids that are not orders of the store, or without one of a store of the caller, orders that are complete or cancelled, and those that are theirs already. Somebody who does not work in the store of one of the others gets none.
+Skips orders that do not exist, belong to another store, are not open, or are already theirs. Without p_store, takes orders of every store of the caller. If the member of staff may not work in the store of one of the orders left, assigns none.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.assign_staff_bulk to authenticated;
@@ -136,7 +136,7 @@ as $$
   select public.assign_staff_bulk(p_order_ids, p_store, p_staff_id);
 $$;
 comment on function public.bulk_assign is
-'The older name of assign_staff_bulk.
+'Calls assign_staff_bulk. This is its older name.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.bulk_assign to authenticated;

@@ -1,4 +1,4 @@
--- M5 manual orders: orders taken in by hand, and orders cancelled.
+-- M5 manual orders: create orders by hand, and cancel orders.
 -- Needs: M4
 
 begin;
@@ -25,7 +25,8 @@ begin
   if (v_number ~ '^[A-Z][1-9][0-9]{0,8}$' and left(v_number, 1) = v_shop.scan_letter) is not true
   then
     perform app.fail(
-      'BAD_INPUT', 'An order number is the letter of its store and 1 to 9 digits.',
+      'BAD_INPUT',
+      'p_order_number must be the letter of the store and a number of 1 to 9 digits.',
       jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
     );
   end if;
@@ -57,7 +58,7 @@ begin
   returning orders.* into v_order;
   if not found then
     perform app.fail(
-      'CONFLICT', format('An order of %s has the number %s.', v_shop.code, v_number),
+      'CONFLICT', format('Store %s has an order with the number %s.', v_shop.code, v_number),
       jsonb_build_object('store', v_shop.code, 'number', v_number)
     );
   end if;
@@ -67,9 +68,9 @@ begin
 end;
 $$;
 comment on function public.create_manual_order is
-'Take in an order that did not come through Shopify; its id.
+'Creates an order that did not come through Shopify. Returns its id.
 
-The number is the letter of the store and digits, in either case: B55555 becomes bannos-B55555. Without a due date or a flavour it needs attention. No other order of the store may have the number; should one come from Shopify later, a scan of the number alone is ambiguous.
+The number is the letter of the store and digits, in upper or lower case. B55555 becomes bannos-B55555. An order without a due date or a flavour needs attention. No other order of the store may have the number. If Shopify later sends an order with this number, a scan of the number alone is ambiguous.
 
 Role: Supervisor. Errors: BAD_INPUT, CONFLICT.';
 grant execute on function public.create_manual_order to authenticated;
@@ -81,7 +82,7 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_store text := split_part(p_order_id, '-', 1);
+  v_store text := app.store_of(p_order_id);
   v_reason text;
   v_gid text;
   v_order public.orders;
@@ -92,7 +93,7 @@ begin
   from public.orders as orders
   where orders.store = v_store and orders.id = p_order_id;
 
-  -- its siblings too: one of them may have to carry what this one does
+  -- locks the other units too: one of them may take over the accessories and total
   perform from public.shopify_orders as heads
   where heads.store = v_store and heads.gid = v_gid
   for update;
@@ -106,7 +107,7 @@ begin
   end if;
   if v_order.stage = 'Complete' then
     perform app.fail(
-      'INVALID_STAGE', format('Order %s is complete.', p_order_id),
+      'INVALID_STAGE', format('Order %s is complete, so it cannot be cancelled.', p_order_id),
       jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
     );
   end if;
@@ -119,9 +120,9 @@ begin
 end;
 $$;
 comment on function public.cancel_order is
-'Cancel an order that is not complete. It keeps its stage, nobody has it any more, and a repeat answers already_done.
+'Cancels an order that is not complete, and removes its assignee. The order keeps its stage. A repeat returns already_done.
 
-Of a split order this one cake: the next takes over its accessories and total. With the last one the stock goes back, unless a cake of the order is complete, and what the order waited for is released.
+In a split order, cancels only this unit. The next unit takes over its accessories and total. After the last open unit, the stock of the order is given back, unless a unit is complete. The open holds of the order are cancelled as well.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, INVALID_STAGE.';
 grant execute on function public.cancel_order to authenticated;
@@ -138,7 +139,8 @@ begin
   v_order := app.shopify_order(p_payload);
   if v_order ->> 'gid' is distinct from p_order_gid then
     perform app.fail(
-      'BAD_INPUT', 'The payload is of another order.', jsonb_build_object('order_gid', p_order_gid)
+      'BAD_INPUT', 'p_payload must be the payload of the order p_order_gid.',
+      jsonb_build_object('order_gid', p_order_gid)
     );
   end if;
   v_stores := array(
@@ -147,7 +149,9 @@ begin
   if cardinality(v_stores) <> 1 then
     perform app.fail(
       case cardinality(v_stores) when 0 then 'NOT_FOUND' else 'CONFLICT' end,
-      'Not the order of exactly one store.',
+      case cardinality(v_stores)
+        when 0 then 'No store has this order.' else 'More than one store has this order.'
+      end,
       jsonb_build_object('order_gid', p_order_gid, 'stores', v_stores)
     );
   end if;
@@ -161,9 +165,11 @@ begin
 end;
 $$;
 comment on function public.deduct_on_order_create is
-'Take from the stock what a Shopify order needs (app.deduct_order). Ingest has done so already: a repeat takes nothing, and a cancelled order neither.
+'Takes from the stock the items that a Shopify order needs. Returns the result of app.deduct_order.
 
-Role: service_role. Errors: BAD_INPUT (not an order, or another one), NOT_FOUND, CONFLICT (two stores know it).';
+Ingest has already done this, so a repeat takes nothing. A cancelled order takes nothing either.
+
+Role: service_role. Errors: BAD_INPUT (not an order, or another order), NOT_FOUND, CONFLICT (several stores have the order).';
 grant execute on function public.deduct_on_order_create to service_role;
 
 select app.assert_grants();

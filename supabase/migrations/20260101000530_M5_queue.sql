@@ -1,44 +1,64 @@
--- M5 queue: the orders that are still to be made.
+-- M5 queue: list the orders that are still to be made.
 -- Needs: M4
 --
--- Every list is sorted by one text that ends with the id (orders.queue_key, or one like it). So a
--- page continues behind the key of its last row, even when other orders have moved. A list is
--- planned for the filters of the call: a filter that is not given drops out of the statement
--- before planning, and the rest finds the index that is sorted as asked.
+-- Every list is sorted by one text that ends with the id: orders.queue_key, or a similar key.
+-- A page continues after the key of its last row, even when other orders have moved.
+-- Each call gets its own plan, so a filter that is not given drops out of the statement.
+-- The planner then finds the index with the requested sort order.
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.check_page(
-  p_offset integer, p_limit integer, p_sort_by text, p_sorts text[], p_sort_order text,
-  p_after text
-)
-returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_wrong text[] := array_remove(array[
-    case when p_offset < 0 then 'p_offset' end,
-    case when p_limit < 1 then 'p_limit' end,
-    case when p_sort_by <> all(p_sorts) then 'p_sort_by' end,
-    case when p_sort_order not in ('ASC', 'DESC') then 'p_sort_order' end,
-    case
-      when not starts_with(p_after, p_sort_by || ':') or p_offset > 0 and p_after is not null
-        then 'p_after'
-    end
-  ], null);
+do $$
 begin
-  if cardinality(v_wrong) > 0 then
-    perform app.fail(
-      'BAD_INPUT', format('There is no such page: %s.', array_to_string(v_wrong, ', ')),
-      jsonb_build_object('fields', v_wrong, 'sorts', p_sorts)
-    );
+  if to_regtype('app.page') is null then
+    create type app.page as (first integer, size integer, sort text, direction text, after text);
   end if;
 end;
 $$;
-comment on function app.check_page is
-'Refuse a page that cannot be: a negative offset, no rows, an unknown sort, or a page_key that belongs to another sort. Raises BAD_INPUT.';
+comment on type app.page is
+'The page of a list that a caller asks for. first is the number of rows to skip. after is the sort key to continue after, or null.';
+
+create or replace function app.read_page(
+  p_offset integer, p_limit integer, p_sort_by text, p_sort_order text, p_after text,
+  p_sorts text[]
+)
+returns app.page
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_page app.page;
+  v_wrong text[];
+begin
+  v_page.first := coalesce(p_offset, 0);
+  v_page.size := least(coalesce(p_limit, 50), 1000);
+  v_page.sort := lower(coalesce(nullif(p_sort_by, ''), p_sorts[1]));
+  v_page.direction := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
+  v_page.after := substr(p_after, length(v_page.sort) + 2);
+  v_wrong := array_remove(array[
+    case when v_page.first < 0 then 'p_offset' end,
+    case when v_page.size < 1 then 'p_limit' end,
+    case when v_page.sort <> all(p_sorts) then 'p_sort_by' end,
+    case when v_page.direction not in ('ASC', 'DESC') then 'p_sort_order' end,
+    case
+      when not starts_with(p_after, v_page.sort || ':') or v_page.first > 0 and p_after is not null
+        then 'p_after'
+    end
+  ], null);
+  if cardinality(v_wrong) > 0 then
+    perform app.fail(
+      'BAD_INPUT', format('Cannot show this page; fix %s.', array_to_string(v_wrong, ', ')),
+      jsonb_build_object('fields', v_wrong, 'sorts', p_sorts)
+    );
+  end if;
+  return v_page;
+end;
+$$;
+comment on function app.read_page is
+'Returns the page that the arguments of a list ask for: 50 rows by default, 1,000 at most. The first of p_sorts is the default sort, in descending order.
+
+Errors: BAD_INPUT (negative offset, no rows, unknown sort or direction, page_key of another sort, p_after with an offset).';
 
 create or replace function app.queue_stage(p_stage text)
 returns public.stage_type
@@ -48,7 +68,7 @@ begin
   if p_stage = 'Complete' or p_stage <> all(enum_range(null::public.stage_type)::text[]) then
     perform app.fail(
       'BAD_INPUT',
-      format('The queue has no stage %s. get_complete lists the complete orders.', p_stage),
+      format('The queue has no stage %s. Use get_complete for complete orders.', p_stage),
       jsonb_build_object('stage', p_stage)
     );
   end if;
@@ -56,7 +76,7 @@ begin
 end;
 $$;
 comment on function app.queue_stage is
-'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for a name that is no stage.';
+'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for an unknown stage.';
 
 create or replace function app.count_queue(
   p_stores text[], p_stage public.stage_type, p_priority integer, p_assignee_id uuid,
@@ -79,7 +99,7 @@ begin
 end;
 $$;
 comment on function app.count_queue is
-'Returns the number of open orders that these filters fit, from the tally. Null filters nothing.';
+'Returns the number of open orders that match these filters, from app.order_tally. A null filter matches every order.';
 
 create or replace function public.get_queue(
   p_store text default null,
@@ -114,14 +134,13 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
   v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
-  v_offset integer := coalesce(p_offset, 0);
-  v_size integer := least(coalesce(p_limit, 50), 1000);
-  v_sort text := lower(coalesce(nullif(p_sort_by, ''), 'priority'));
-  v_order text := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
-  v_backwards boolean := (v_sort = 'priority') = (v_order = 'ASC'); -- High is first in the queue
-  v_after text := substr(p_after, length(v_sort) + 2);
+  v_page app.page := app.read_page(
+    p_offset, p_limit, p_sort_by, p_sort_order, p_after,
+    '{priority, due_date, created_at, customer_name, product_title, size}'
+  );
+  v_backwards boolean := (v_page.sort = 'priority') = (v_page.direction = 'ASC'); -- High is first
   v_stage public.stage_type := app.queue_stage(nullif(p_stage, ''));
-  v_priority text := 4 - app.priority_of(p_priority);
+  v_rank text := 4 - app.priority_of(p_priority);
   v_storage text := nullif(p_storage, '');
   v_pattern text := app.search_pattern(p_search);
   v_from text := case when p_date_from is not null then app.day_key(p_date_from) end;
@@ -130,23 +149,15 @@ declare
     when p_date_from is not null then app.day_key(null)
   end;
   v_wide boolean := coalesce(p_date_to > p_date_from + 2, true);
-  v_ids text[];
+  v_ids text[] := case
+    when v_pattern is not null then app.search_order_ids(v_pattern, true, 1000)
+  end;
+  v_most integer := case when v_ids is null then v_page.size + 1 else 1000 end;
   v_total bigint;
-  v_most integer := v_size + 1;
 begin
-  perform app.check_page(
-    v_offset, v_size, v_sort,
-    '{priority, due_date, created_at, customer_name, product_title, size}', v_order, p_after
-  );
-  if v_pattern is not null then
-    v_ids := app.search_order_ids(v_pattern, true, 1000);
-    if v_ids is not null then
-      v_pattern := null;
-      v_most := 1000;
-    end if;
-  elsif p_after is null and v_to is null then
+  if v_pattern is null and p_after is null and v_to is null then
     v_total := app.count_queue(
-      v_stores, v_stage, 4 - v_priority::integer, p_assignee_id, p_unassigned, v_storage
+      v_stores, v_stage, 4 - v_rank::integer, p_assignee_id, p_unassigned, v_storage
     );
   end if;
 
@@ -163,7 +174,7 @@ begin
     from public.orders as orders
     cross join lateral (
       values (
-        case v_sort
+        case v_page.sort
           when 'priority' then orders.queue_key
           when 'due_date' then substr(orders.queue_key, 3)
           when 'size' then orders.size_rank || ' ' || orders.queue_key
@@ -180,10 +191,8 @@ begin
     and (p_assignee_id is null or orders.assignee_id = p_assignee_id)
     and (p_unassigned is not true or orders.assignee_id is null)
     and (v_storage is null or orders.storage = v_storage)
-    and (v_priority is null or orders.queue_key >= v_priority)
-    and (v_priority is null or orders.queue_key < v_priority || '~')
-    -- few days: find them by the date, and sort; more: they are not far in the queue, after what
-    -- is overdue
+    and (v_rank is null or orders.queue_key >= v_rank and orders.queue_key < v_rank || '~')
+    -- many days: follow the queue, where they come soon; few days: find them by date, then sort
     and (v_from is null or orders.queue_key >= '1 ' || v_from)
     and (v_to is null or orders.queue_key < '3 ' || v_to)
     and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
@@ -191,18 +200,16 @@ begin
     and (v_from is null or not v_wide or orders.due_date >= p_date_from)
     and (v_to is null or not v_wide or orders.due_date <= coalesce(p_date_to, 'infinity'))
     and (v_ids is null or orders.id = any((select v_ids)::text[]))
-    and (v_pattern is null or (
+    and (v_pattern is null or v_ids is not null or (
       select known.words from app.order_words as known
       where known.store = orders.store and known.id = orders.id and known.is_open
     ) like v_pattern)
-    and (
-      v_after is null
-      or case when v_backwards then keyed.sort_key < v_after else keyed.sort_key > v_after end
-    )
+    and (v_page.after is null or not v_backwards or keyed.sort_key < v_page.after)
+    and (v_page.after is null or v_backwards or keyed.sort_key > v_page.after)
     order by
       case when v_backwards then keyed.sort_key end desc,
       case when not v_backwards then keyed.sort_key end
-    offset v_offset
+    offset v_page.first
     limit v_most
   )
   select
@@ -213,25 +220,24 @@ begin
     staff.full_name, hits.store, hits.created_at, hits.updated_at, hits.covering_start_ts,
     hits.decorating_start_ts, hits.cancelled_at, hits.needs_attention,
     case
-      when p_after is null then coalesce(v_total, v_offset + (select count(*) from hits))
+      when p_after is null then coalesce(v_total, v_page.first + (select count(*) from hits))
     end,
-    p_after is null and v_total is null and v_ids is null
-    and (select count(*) from hits) = v_most,
-    v_size, v_sort || ':' || hits.sort_key
+    p_after is null and v_total is null and v_ids is null and (select count(*) from hits) = v_most,
+    v_page.size, v_page.sort || ':' || hits.sort_key
   from hits
   left join public.staff_shared as staff on staff.user_id = hits.assignee_id
   order by
     case when v_backwards then hits.sort_key end desc,
     case when not v_backwards then hits.sort_key end
-  limit v_size;
+  limit v_page.size;
 end;
 $$;
 comment on function public.get_queue is
-'The orders there is work on, most urgent first: by priority, due date, size, number and id.
+'Returns the orders that are still to be made, most urgent first: by priority, due date, size, number and id.
 
-Without the complete (get_complete), the cancelled, and those sold over the counter. No store means every store of the caller, in one list. p_search is part of a customer, product, number or id, in any case. The dates are the first and the last due date; an order without one is not between them. p_sort_by is priority, due_date, created_at, customer_name, product_title or size, and then the id; ASC is the same list backwards where it says priority, DESC elsewhere.
+Leaves out complete orders (see get_complete), cancelled orders, and orders sold over the counter. Without p_store, lists all stores of the caller together. p_search finds part of a customer, product, number or id, in any case. p_date_from and p_date_to are the first and last due date. With p_date_from or p_date_to, orders without a due date are left out. p_sort_by must be priority, due_date, created_at, customer_name, product_title or size. Orders with equal values are sorted by id or queue position. p_sort_order must be ASC or DESC. For priority, DESC lists the most urgent orders first.
 
-A page holds page_size rows, 1,000 at most even when more are asked for. The next one is p_offset further, or p_after the page_key of the last row: that is as fast on page 100 as on page 1, and neither skips nor repeats an order when others move. total_count is exact, but between dates, and for a search that fits more than 1,000 open orders, it looks only just beyond the page, and total_capped says that there may be more. With p_after it is null: the first page said it.
+A page has page_size rows: p_limit, but at most 1,000. For the next page, add page_size to p_offset, or pass the page_key of the last row as p_after. With p_after, page 100 is as fast as page 1, and no order is skipped or repeated when others move. total_count is exact, except with dates or in a search that matches more than 1,000 open orders. There, the count ends just after the page, and total_capped is true if more orders may follow. With p_after, total_count is null, because the first page has it.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_queue to authenticated, service_role;
@@ -255,7 +261,7 @@ begin
 end;
 $$;
 comment on function public.get_unassigned_list is
-'The rows of get_queue that nobody is assigned to, as JSON.
+'Returns the rows of get_queue that have no assignee, as JSON.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_unassigned_list to authenticated, service_role;
@@ -275,7 +281,7 @@ begin
   where periods.period = coalesce(p_period, 'week');
   if not found then
     perform app.fail(
-      'BAD_INPUT', 'A period is today, week or month.', jsonb_build_object('period', p_period)
+      'BAD_INPUT', 'p_period must be today, week or month.', jsonb_build_object('period', p_period)
     );
   end if;
   return query
@@ -291,7 +297,9 @@ begin
 end;
 $$;
 comment on function public.get_orders_for_dashboard is
-'The rows of get_queue that are due today, within a week or within a month, and those overdue, by due date, as JSON.
+'Returns the rows of get_queue that are overdue or due within a period, by due date, as JSON.
+
+p_period must be today, week or month: 1, 7 or 30 days including today. Returns at most 1,000 rows.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_orders_for_dashboard to authenticated, service_role;

@@ -1,4 +1,4 @@
--- M5 complete: the orders that are complete.
+-- M5 complete: list the complete orders.
 -- Needs: M4
 
 begin;
@@ -11,13 +11,14 @@ create or replace function app.complete_page(
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- for the filters at hand
+set plan_cache_mode = force_custom_plan -- plans for the filters of the call
 as $$
 declare
   v_from text;
   v_to text;
 begin
-  -- the widest of the stores' days, for the index; each order by the day of its own store
+  -- bounds for the index, from the earliest start to the latest end of these days in the stores
+  -- the query then checks each order in the time zone of its own store
   select
     min(app.moment_key(
       greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone
@@ -78,7 +79,7 @@ begin
 end;
 $$;
 comment on function app.complete_page is
-'Returns complete orders that the filters fit, in the order asked for, from behind p_after or p_offset. Null filters nothing.';
+'Returns complete orders that match the filters, in the requested sort order, after p_after or p_offset. A null filter matches every order.';
 
 create or replace function public.get_complete(
   p_store text default null,
@@ -104,28 +105,24 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
   v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
-  v_offset integer := coalesce(p_offset, 0);
-  v_size integer := least(coalesce(p_limit, 50), 1000);
-  v_sort text := lower(coalesce(nullif(p_sort_by, ''), 'completed_at'));
-  v_order text := upper(coalesce(nullif(p_sort_order, ''), 'DESC'));
+  v_page app.page := app.read_page(
+    p_offset, p_limit, p_sort_by, p_sort_order, p_after,
+    '{completed_at, due_date, customer_name, product_title}'
+  );
   v_pattern text := app.search_pattern(p_search);
   v_ids text[];
   v_total bigint;
-  v_most integer := case when p_after is null then 1001 else v_size end;
+  v_most integer := case when p_after is null then 1001 else v_page.size end;
 begin
-  perform app.check_page(
-    v_offset, v_size, v_sort, '{completed_at, due_date, customer_name, product_title}', v_order,
-    p_after
-  );
   if v_pattern is not null then
     v_ids := app.search_order_ids(v_pattern, false, 10000);
     if v_ids is null then
-      v_most := v_size + 1;
+      v_most := v_page.size + 1;
     else
       v_pattern := null;
     end if;
   elsif p_after is null and num_nonnulls(p_start_date, p_end_date, nullif(p_storage, '')) = 0 then
-    v_most := v_size;
+    v_most := v_page.size;
     v_total := (
       select coalesce(sum(tally.orders), 0) from app.order_tally as tally
       where tally.store = any(v_stores) and tally.stage = 'Complete'
@@ -137,17 +134,17 @@ begin
     orders.id, orders.shopify_order_number, orders.product_title, orders.size,
     orders.customer_name, orders.storage, app.priority_label(orders.priority),
     orders.delivery_method, orders.due_date, orders.packing_complete_ts, staff.full_name,
-    orders.store, case when p_after is null then coalesce(v_total, v_offset + page.found) end,
+    orders.store, case when p_after is null then coalesce(v_total, v_page.first + page.found) end,
     p_after is null and v_total is null and page.found = v_most,
-    v_size, v_sort || ':' || page.sort_key
+    v_page.size, v_page.sort || ':' || page.sort_key
   from (
     select hits.store, hits.id, hits.sort_key, hits.place, count(*) over () as found
     from app.complete_page(
-      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_sort,
-      v_order = 'DESC', substr(p_after, length(v_sort) + 2), v_offset, v_most
+      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_page.sort,
+      v_page.direction = 'DESC', v_page.after, v_page.first, v_most
     ) with ordinality as hits (store, id, sort_key, place)
     order by hits.place
-    limit v_size
+    limit v_page.size
   ) as page
   inner join public.orders as orders on orders.store = page.store and orders.id = page.id
   left join public.staff_shared as staff on staff.user_id = orders.assignee_id
@@ -155,9 +152,9 @@ begin
 end;
 $$;
 comment on function public.get_complete is
-'The orders that are done, latest first. Without the cancelled and those sold over the counter.
+'Returns the complete orders, latest first. Leaves out cancelled orders and orders sold over the counter.
 
-The dates are the first and the last day of completion, by the calendar of each order''s store. p_sort_by is completed_at, due_date, customer_name or product_title, and then the id; all but the first read everything between the dates. Search and pages are those of get_queue. total_count is exact without filters but the store; with others it looks 1,001 orders ahead, or just beyond the page in a search that fits more than 10,000, and total_capped says that there may be more.
+p_start_date and p_end_date are the first and last day of completion, in the time zone of the store of each order. p_sort_by must be completed_at, due_date, customer_name or product_title. Every sort except completed_at reads all orders between the dates. Search and pages work as in get_queue. total_count is exact if only p_store is given. With other filters, the count ends 1,001 orders after p_offset. In a search that matches more than 10,000 orders, the count ends just after the page. total_capped is true if more orders may follow.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_complete to authenticated, service_role;

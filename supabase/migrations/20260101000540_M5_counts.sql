@@ -1,4 +1,4 @@
--- M5 counts: how many orders stand where.
+-- M5 counts: count the orders by stage and by assignee.
 -- Needs: M4
 
 begin;
@@ -41,9 +41,9 @@ begin
 end;
 $$;
 comment on function public.get_queue_stats is
-'How many orders stand where, one row. total_orders is completed_orders, in_production and unassigned_orders together.
+'Returns the numbers of orders in one row. total_orders is the sum of completed_orders, in_production and unassigned_orders.
 
-in_production is what somebody is assigned to, and the stages'' counts are its parts. The cancelled and those sold over the counter do not count. No store means every store of the caller.
+in_production counts the open orders with an assignee. The counts of the four stages add up to in_production. Cancelled orders and orders sold over the counter do not count. Without p_store, counts all stores of the caller.
 
 Role: Staff or service_role.';
 grant execute on function public.get_queue_stats to authenticated, service_role;
@@ -67,9 +67,9 @@ begin
 end;
 $$;
 comment on function public.get_unassigned_counts is
-'How many orders at each stage nobody is assigned to, a row for every stage before Complete.
+'Returns the number of orders without an assignee for each stage before Complete.
 
-No store means every store of the caller.
+Without p_store, counts all stores of the caller.
 
 Role: Staff or service_role.';
 grant execute on function public.get_unassigned_counts to authenticated, service_role;
@@ -91,7 +91,7 @@ begin
 end;
 $$;
 comment on function public.get_staff_order_counts is
-'How many orders each member of staff is at work on, in the stores of the caller. Who has none is not listed.
+'Returns the number of open orders assigned to each member of staff, in the stores of the caller. Staff without orders are left out.
 
 Role: Staff or service_role.';
 grant execute on function public.get_staff_order_counts to authenticated, service_role;

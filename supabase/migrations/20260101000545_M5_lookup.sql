@@ -1,4 +1,4 @@
--- M5 lookup: one order: found, read, and told from its beginning.
+-- M5 lookup: find orders, and read one order and its history.
 -- Needs: M4
 
 begin;
@@ -24,7 +24,7 @@ declare
   end;
 begin
   if v_pattern is null then
-    perform app.fail('BAD_INPUT', 'Say what to look for.');
+    perform app.fail('BAD_INPUT', 'p_search must not be empty.');
   end if;
 
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
@@ -53,9 +53,9 @@ begin
 end;
 $$;
 comment on function public.find_order is
-'Up to ten orders by part of a customer, product, number or id, in any case; the newest number first, then the id.
+'Returns up to ten orders that match part of a customer, product, number or id, in any case. The newest number comes first.
 
-In any stage, and the cancelled too: cancelled_at says so. Not those sold over the counter.
+Finds orders in any stage. Also finds cancelled orders, which have cancelled_at. Leaves out orders sold over the counter.
 
 Role: Staff or service_role. Errors: BAD_INPUT (nothing to look for).';
 grant execute on function public.find_order to authenticated, service_role;
@@ -78,6 +78,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller app.caller := app.require_order('Staff', p_order_id, p_store);
+  v_store text := app.store_of(p_order_id);
 begin
   return query
   select
@@ -118,18 +119,16 @@ begin
     end
   from public.orders as orders
   left join public.staff_shared as staff on staff.user_id = orders.assignee_id
-  where orders.store = split_part(p_order_id, '-', 1) and orders.id = p_order_id;
+  where orders.store = v_store and orders.id = p_order_id;
   if not found then
-    perform app.fail(
-      'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
-    );
+    perform app.not_found('order', 'order_id', p_order_id);
   end if;
 end;
 $$;
 comment on function public.get_order_v2 is
-'One order with its accessories and, for whoever packs it, the address.
+'Returns one order with its accessories and, for some callers, its shipping address.
 
-shipping_address is null but for Supervisors, for whoever the order is assigned to, and while it is in Packing; and when the customer gave none.
+Supervisors and the assignee see shipping_address. While the order is in Packing, all staff see shipping_address. In other cases, or without an address from the customer, the value is null.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.get_order_v2 to authenticated;
@@ -161,7 +160,7 @@ begin
 end;
 $$;
 comment on function public.get_order is
-'One order, in any stage and cancelled too.
+'Returns one order, in any stage. Also returns a cancelled order.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.get_order to authenticated;
@@ -175,15 +174,13 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_store text := split_part(p_order_id, '-', 1);
+  v_store text := app.store_of(p_order_id);
 begin
   perform app.require_order('Staff', p_order_id, p_store);
   if not exists (
     select from public.orders as orders where orders.store = v_store and orders.id = p_order_id
   ) then
-    perform app.fail(
-      'NOT_FOUND', format('No order %s.', p_order_id), jsonb_build_object('order_id', p_order_id)
-    );
+    perform app.not_found('order', 'order_id', p_order_id);
   end if;
   return query
   with events as (
@@ -197,7 +194,7 @@ begin
     from public.stage_events as trail
     where trail.store = v_store and trail.order_id = p_order_id
   ),
-  numbered as ( -- a visit is one stay at a stage, and ends with the event that leaves it
+  numbered as ( -- a visit to a stage ends with the event that leaves the stage
     select
       events.id, events.leaves, events.stage, events.at_ts,
       count(*) filter (where events.leaves) over (order by events.id)
@@ -228,9 +225,9 @@ begin
 end;
 $$;
 comment on function public.get_order_history is
-'Everything that happened to an order, in that order, and how long each stage took.
+'Returns all events of an order, oldest first, and the time that each stage took.
 
-seconds_in_stage counts from entered_at, when the order came to the stage, to the event: where leaves_stage is true, that is how long the stage took. round is 2 when the order is at the stage for the second time, as after a return from quality control. A null staff_id is the service.
+entered_at is the time when the order came to the stage. seconds_in_stage is the time from entered_at to the event. Where leaves_stage is true, seconds_in_stage is the time that the stage took. round is 2 on the second visit to a stage, for example after a return from quality control. A null staff_id means the service.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.get_order_history to authenticated;
