@@ -26,7 +26,7 @@ comment on column public.shopify_orders.lines is
 comment on column public.shopify_orders.remote_updated_at is
 'The time of the last change, by the clock of Shopify. An older payload is late and is ignored.';
 comment on column public.shopify_orders.cancelled_at is
-'The time when the cancellation in Shopify arrived. If it arrived before the order, the order gets no cakes.';
+'The time when the cancellation in Shopify arrived. If the cancellation arrived before the order, the order gets no cakes.';
 
 do $$
 begin

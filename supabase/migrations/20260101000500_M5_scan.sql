@@ -157,7 +157,7 @@ begin
 end;
 $$;
 comment on function public.get_order_for_scan is
-'Returns the one order that a scan means. A scan is an id, a docket number like #B18617, a plain number, or a QR code with one of these.
+'Returns the one order that a scan means. The scan may be an id, a docket number like #B18617, a plain number, or their QR code.
 
 Returns one object, not a list. Raises AMBIGUOUS_SCAN for a number of several orders. DETAIL then lists the candidates with id, product_title, size and stage. Finds a cancelled order by its id, or if no other order has its number.
 

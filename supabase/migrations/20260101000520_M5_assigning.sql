@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function public.assign_staff is
-'Assigns an open order to a member of staff, who must be active, approved and of the store of the order.
+'Assigns an open order to a member of staff. They must be active, approved, and allowed in the store of the order.
 
 The stage stays. A former assignee loses the order. If the order is already theirs, returns already_done.
 

@@ -48,7 +48,7 @@ begin
   ], null);
   if cardinality(v_wrong) > 0 then
     perform app.fail(
-      'BAD_INPUT', format('Cannot show this page; fix %s.', array_to_string(v_wrong, ', ')),
+      'BAD_INPUT', format('Cannot show this page. Check %s.', array_to_string(v_wrong, ', ')),
       jsonb_build_object('fields', v_wrong, 'sorts', p_sorts)
     );
   end if;
@@ -128,7 +128,7 @@ returns table (
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
-set random_page_cost = 0.01 -- open orders are in memory: what costs is how many are looked at
+set random_page_cost = 0.01 -- open orders are in memory: the number of rows read is the cost
 set seq_page_cost = 0.01
 as $$
 declare
@@ -235,9 +235,9 @@ $$;
 comment on function public.get_queue is
 'Returns the orders that are still to be made, most urgent first: by priority, due date, size, number and id.
 
-Leaves out complete orders (see get_complete), cancelled orders, and orders sold over the counter. Without p_store, lists all stores of the caller together. p_search finds part of a customer, product, number or id, in any case. p_date_from and p_date_to are the first and last due date. With p_date_from or p_date_to, orders without a due date are left out. p_sort_by must be priority, due_date, created_at, customer_name, product_title or size. Orders with equal values are sorted by id or queue position. p_sort_order must be ASC or DESC. For priority, DESC lists the most urgent orders first.
+Leaves out complete orders (see get_complete), cancelled orders, and orders sold over the counter. Without p_store, lists all stores of the caller together. p_search finds part of a customer, product, number or id, in any case. p_date_from and p_date_to are the first and last due date. With p_date_from or p_date_to, orders without a due date are left out. The p_sort_by values are priority, due_date, created_at, customer_name, product_title and size. Orders with equal values are sorted by id, or by their place in the queue. p_sort_order must be ASC or DESC. For priority, DESC lists the most urgent orders first.
 
-A page has page_size rows: p_limit, but at most 1,000. For the next page, add page_size to p_offset, or pass the page_key of the last row as p_after. With p_after, page 100 is as fast as page 1, and no order is skipped or repeated when others move. total_count is exact, except with dates or in a search that matches more than 1,000 open orders. There, the count ends just after the page, and total_capped is true if more orders may follow. With p_after, total_count is null, because the first page has it.
+A page has page_size rows: p_limit, but at most 1,000. For the next page, add page_size to p_offset, or pass the page_key of the last row as p_after. With p_after, page 100 is as fast as page 1. No order is then skipped or repeated when others move. total_count is exact, except with dates or in a search that matches more than 1,000 open orders. There, the count ends just after the page, and total_capped is true if more orders may follow. With p_after, total_count is null, because the first page has the count.
 
 Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_queue to authenticated, service_role;
