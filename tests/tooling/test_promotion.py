@@ -112,7 +112,7 @@ def test_prod_refuses_when_a_file_a_database_or_a_record_was_changed(ready: Envi
     with psycopg.connect(ready.urls["prod"]) as conn:
         conn.execute("select from app.leftover")
         time.sleep(2)
-        ready.refused("has been at app.leftover for")
+        ready.refused("has held app.leftover for")
     ready.query("staging", FORGE.format("opened", "Opened"))
     ready.refused("the evidence of staging cannot be used: entry 1")
 
@@ -173,7 +173,7 @@ def test_the_log_restores_lost_files_and_reports_changed_records(ready: Environm
     assert (saved.code, restored) == (0, texts)
     assert (forged.code, "entry 1" in forged.err) == (4, True)
     assert whole.code == 0
-    assert (cut.code, cut.err.count("a file has")) == (4, 2)
+    assert (cut.code, cut.err.count("the database lacks the entry")) == (4, 2)
 
 
 def test_only_a_clean_tree_becomes_a_release(project: Project) -> None:
