@@ -230,7 +230,7 @@ REVERT = ("migration", "repair", "--status", "reverted")
     [
         ("db", "reset"),
         ("migration", "down", "--last", "1"),
-        (*REVERT, "20260101000410"),
+        (*REVERT, "20260101000400"),
         (*REVERT, "20990101000000"),
         REVERT,
     ],

@@ -135,7 +135,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_due record;
-  v_done jsonb := '{}';
+  v_done jsonb := jsonb_build_object();
 begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
