@@ -1,4 +1,4 @@
--- M0 hooks: scheduled tasks, and functions that a change calls, as rows.
+-- M0 hooks: a table of scheduled tasks, and a table of functions that a change calls.
 --
 -- Each file registers its own tasks and listeners, so that no file names a later one. The code of
 -- orders does not know stock, and app.tick does not know its tasks.

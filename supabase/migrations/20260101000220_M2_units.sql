@@ -301,7 +301,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- a person must look at a change to a cake already begun, and at a change that was not applied
+  -- a person must look at changes that were not applied, and at changes to a started cake
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(

@@ -91,7 +91,7 @@ begin
     );
   end if;
 
-  -- a value removes the doubt of ingest about a field, and clearing the field adds it again
+  -- a field with a value needs no attention; a field that staff clear needs attention again
   if v_next.due_date is not null then
     v_gone := v_gone || array['No due date', 'Due date unclear'];
   elsif v_order.due_date is not null then

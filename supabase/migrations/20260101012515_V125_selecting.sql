@@ -279,7 +279,7 @@ $$;
 comment on function public.set_global_use_status_translations is
 'Sets whether projects show statuses in the language of the reader by default.
 
-Writes the setting projects_use_status_translations. Requires an Admin of every store.
+Writes the setting projects_use_status_translations. The caller must be an Admin who works in all stores.
 
 Role: Admin. Errors: BAD_INPUT (null).';
 grant execute on function public.set_global_use_status_translations to authenticated;

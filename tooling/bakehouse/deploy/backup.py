@@ -110,7 +110,7 @@ def _dump(conn: Connection, dsn: str, binaries: Binaries, dump: Path) -> _Conten
 
 @contextmanager
 def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
-    """Yield paths that only this user may read; they get their names when all are complete."""
+    """Yield partial files that only this user may read. Rename them when all are complete."""
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
     try:

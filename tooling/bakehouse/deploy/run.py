@@ -63,8 +63,8 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
     for run in evidence.unfinished(state.runs):
         done = [label for label in run.files if label.partition("_")[0] in had]
         tell(
-            f"the run of {run.opened_at} by {run.user} did not come to its end: {len(done)} of"
-            f" {len(run.files)} files are applied; going on from there"
+            f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
+            f" {len(run.files)} files are applied; continuing from there"
         )
         evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
         save(conn, work, [run.id])

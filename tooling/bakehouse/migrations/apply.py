@@ -222,7 +222,8 @@ def _step(
     elif begun == (False, fingerprint) and index:
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
-            _finish(conn, file, ordinal)  # its run was killed, and the server finished it
+            # an earlier run was killed, but the server finished the statement
+            _finish(conn, file, ordinal)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)

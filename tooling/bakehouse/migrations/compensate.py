@@ -63,7 +63,7 @@ class _Loss:
 
 
 def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Written:
-    """Run the files up to this version, and write a migration that adds back what it dropped."""
+    """Run the files up to a version. Write a migration that adds back what the version dropped."""
     done = [file for file in files if file.version <= version]
     if not done or done[-1].version != version:
         raise BakehouseError(
