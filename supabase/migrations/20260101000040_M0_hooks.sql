@@ -140,7 +140,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
   end if;
-  -- a new day in a store makes its daily tasks due, even when the tick comes late
+  -- on a new day in a store, its daily tasks are due, even if the tick comes late
   for v_due in
     with due as (
       insert into app.task_runs as last (task, store, day, ran_at)

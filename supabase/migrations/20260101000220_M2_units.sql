@@ -345,7 +345,7 @@ begin
 end;
 $$;
 comment on function app.edit_unit is
-'Changes one open unit from the old payload to the new one, with an event. Returns whether anything changed.
+'Applies to one open unit what changed between two payloads, and records an event. Returns true if the unit changed.
 
 A field that Shopify did not change keeps the value from staff. A field that both changed also keeps that value, and needs_attention says so.';
 

@@ -153,7 +153,7 @@ begin
     perform app.fail(
       'CONFLICT', case
         when p_change < 0 then format('Only %s in stock; cannot take %s.', v_after, -p_change)
-        else format('%s in stock; adding %s exceeds 999999999.999.', v_after, p_change)
+        else format('%s in stock. Adding %s would exceed 999999999.999.', v_after, p_change)
       end,
       jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
     );

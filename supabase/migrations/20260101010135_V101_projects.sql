@@ -214,7 +214,7 @@ begin
   from unnest(v_tree) with ordinality as tree (project_uuid, place)
   inner join public.projects as doomed on doomed.uuid = tree.project_uuid
   order by tree.place;
-  -- rows go first and all at once, so that no project is restricted or completed meanwhile
+  -- all rows go first, in one statement, so that no project is restricted or completed in between
   delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
   delete from public.projects as projects where projects.uuid = any(v_tree);
   return cardinality(v_tree);

@@ -82,7 +82,7 @@ $$;
 comment on function public.set_current_status is
 'Selects a status of a project by its slug.
 
-Null clears the selection. Returns the project, with its new status under status. A repeat answers already_done.
+Null clears the selection. Returns the project, with its new status in the key status. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, INVALID_STATUS.';
 grant execute on function public.set_current_status to authenticated;

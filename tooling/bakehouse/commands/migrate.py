@@ -209,7 +209,7 @@ def repair(
     action: Annotated[
         Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
     ],
-    version: Annotated[str, typer.Argument(help="The version whose row to repair.")],
+    version: Annotated[str, typer.Argument(help="The version to repair.")],
     to: Annotated[str, typer.Argument(help="For rename: the new version.")] = "",
     yes: Yes = False,
 ) -> Result:
@@ -276,7 +276,7 @@ def down(
 @command(app, "compensate")
 def compensate_command(
     here: Project,
-    version: Annotated[str, typer.Argument(help="The version that dropped something.")],
+    version: Annotated[str, typer.Argument(help="The version that drops objects.")],
     skip: Skip = "",
 ) -> Result:
     """Write a migration that adds back what another one drops; needs no database."""

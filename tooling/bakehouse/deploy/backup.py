@@ -137,7 +137,7 @@ def binaries_for(major: int) -> Binaries:
 
 
 def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bool = True) -> str:
-    """Run a program of Postgres on a database; the command line holds no password."""
+    """Run a program of Postgres on a database. The command line holds no password."""
     facts = conninfo_to_dict(dsn)
     password = str(facts.pop("password", None) or os.environ.get("PGPASSWORD", ""))
     target = make_conninfo("", **facts)

@@ -144,7 +144,7 @@ def _decided(one: _Object, made_again: bool) -> _Object:
 
 
 def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], list[_Object]]:
-    """Make the objects, to find an order that works. Returns the order, and what cannot be made."""
+    """Make the objects in an order that works. Returns that order, and what cannot be made."""
     ordered: list[_Object] = []
     conn.execute("set check_function_bodies = off")
     while wanted:

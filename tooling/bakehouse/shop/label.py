@@ -74,7 +74,7 @@ def arrange(facts: dict[str, Any], width: int) -> Label:
 
 
 def _plain(facts: dict[str, Any], *names: str) -> str:
-    """Join these facts; characters that no printer shows become spaces."""
+    """Join these facts. Characters that no printer shows become spaces."""
     words = ", ".join(str(facts[name]) for name in names if facts.get(name))
     return "".join(c if c.isprintable() else " " for c in words)
 
