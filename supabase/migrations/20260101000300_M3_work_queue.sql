@@ -124,8 +124,8 @@ begin
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
 
-  -- Sorted, so that two batches cannot deadlock. A job that waits is locked, not changed: no worker
-  -- can claim it before this transaction commits, and so miss the changes of this transaction.
+  -- Sorted, so that two batches cannot deadlock. The conflict also locks a job that waits. A worker
+  -- can claim that job only after this transaction commits, and then sees its changes.
   with made as (
     insert into public.work_queue as job (
       topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
