@@ -116,7 +116,7 @@ create table if not exists public.project_assignments (
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
   constraint project_assignments_estimate_check
   check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
-  -- an empty project inside a sub-project keeps it open at 100
+  -- a sub-project at 100 stays open while an empty project is inside it
   constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
@@ -393,7 +393,7 @@ before update on public.project_assignments
 for each row
 when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- fires before project_assignments_completion_insert, which cannot roll up a cycle
+-- the name sorts before project_assignments_completion_insert, whose roll-up needs a tree
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made

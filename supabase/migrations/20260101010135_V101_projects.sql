@@ -293,7 +293,7 @@ begin
       jsonb_build_object('name', v_project.name, 'started_at', v_project.started_at)
     );
   end if;
-  select projects.* into v_project -- again, with the changes of triggers
+  select projects.* into v_project -- read again: triggers may have changed the row
   from public.projects as projects where projects.uuid = p_project_uuid;
   return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
 end;

@@ -46,7 +46,7 @@ def _require(conn: Connection, migration_role: str, regime: str) -> None:
         raise BakehouseError("usage", f"no such regime: {regime}", f"One of: {', '.join(REGIMES)}.")
     if major < OLDEST:
         raise BakehouseError(
-            "usage", f"Postgres {major} is not supported", f"{OLDEST} is the oldest that is."
+            "usage", f"Postgres {major} is not supported", f"Use Postgres {OLDEST} or later."
         )
     if is_supabase(conn):
         raise BakehouseError(

@@ -88,7 +88,7 @@ def png(label: Label) -> bytes:
         raise BakehouseError(
             "usage",
             "labels as PNG need python-barcode and Pillow",
-            "Install them: pip install 'bakehouse[label]'. ZPL needs nothing.",
+            "Install them: pip install 'bakehouse[label]'. ZPL labels need neither.",
         ) from None
     modules = Code128(label.order_id).build()[0]
     bars = Image.new("1", (len(modules), 1), 1)
