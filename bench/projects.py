@@ -213,7 +213,7 @@ CLAIMS = json.dumps({"role": "authenticated", "sub": ACCOUNT})
 def compare(
     conn: Connection, sides: dict[str, Callable[[], object]], rounds: int, plain: str
 ) -> None:
-    """Runs the sides in turn: the plain one as the owner, the others as an account."""
+    """Times each side in turn. The plain side runs as the owner, the others as an account."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

@@ -196,7 +196,7 @@ def send(mine: list[Delivery], reached: c_int) -> None:
 
 
 def push(done: Event) -> None:
-    """Claims and completes as `bakehouse work` does, until the last order leaves no job."""
+    """Completes jobs as `bakehouse work` does, until all deliveries are sent and no job is left."""
     with psycopg.connect(dsn(), autocommit=True) as conn:
         conn.execute("set role service_role")
         while True:

@@ -39,7 +39,7 @@ class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
             initdb=binaries.tool("initdb"),
             postgres=binaries.tool("postgres"),
             initdb_args=" ".join(initdb_options(binaries.version)) + " -A trust -N",
-            # -F: no fsync. Autovacuum is off because its session in a template blocks copies.
+            # -F: no fsync. A template cannot be copied while autovacuum works in the template.
             postgres_args="-F -c listen_addresses=127.0.0.1 -c unix_socket_directories="
             " -c wal_level=logical -c autovacuum=off -c logging_collector=off",
         )

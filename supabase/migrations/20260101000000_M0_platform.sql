@@ -37,8 +37,8 @@ comment on schema app is 'Internal functions and tables. Never exposed through t
 comment on schema private is 'Pay and secrets. No API role has access.';
 
 revoke all on schema app, private from public, anon, authenticated, service_role;
-grant usage on schema app to authenticated, service_role; -- policies call helpers there
--- without a schema: PUBLIC gets EXECUTE by a global default, which no schema can take away
+grant usage on schema app to authenticated, service_role; -- policies call functions of app
+-- without `in schema`: a default of one schema cannot revoke the global EXECUTE of PUBLIC
 alter default privileges revoke execute on functions from public;
 
 commit;

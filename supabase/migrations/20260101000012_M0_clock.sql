@@ -19,7 +19,7 @@ returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- most transactions have written nothing yet, so they set no clock: skip the query
+  -- a transaction that has written nothing has set no clock: skip the query
   if pg_current_xact_id_if_assigned() is null then
     return now();
   end if;

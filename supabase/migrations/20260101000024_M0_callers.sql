@@ -23,7 +23,7 @@ as $$
 begin
   return (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
 exception
-  -- not JSON, not a uuid, a number too large, or nested too deeply: an unknown caller
+  -- the claims are not valid JSON, or sub is not a uuid: the caller is unknown
   when data_exception or program_limit_exceeded then
     return null;
 end;

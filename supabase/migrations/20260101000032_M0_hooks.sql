@@ -1,4 +1,4 @@
--- M0 hooks: scheduled tasks, and functions that a change calls, as rows.
+-- M0 hooks: a table of scheduled tasks, and a table of functions that a change calls.
 --
 -- Each file registers its own tasks and listeners, so that no file names a later one. The code of
 -- orders does not know stock, and app.tick does not know its tasks.
@@ -140,7 +140,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
   end if;
-  -- a new day in a store makes its daily tasks due, even when the tick comes late
+  -- on a new day in a store, its daily tasks are due, even if the tick comes late
   for v_due in
     with due as (
       insert into app.task_runs as last (task, store, day, ran_at)

@@ -204,7 +204,7 @@ begin
     begin
       v_inner := (p_value #>> '{}')::jsonb;
     exception
-      -- not JSON, a number too large, or nested too deeply: no JSON inside
+      -- the text is not JSON, or JSON that Postgres cannot hold
       when data_exception or program_limit_exceeded then
         v_inner := null;
     end;

@@ -153,7 +153,7 @@ begin
 end;
 $$;
 comment on function app.shopify_pairs is
-'Returns properties or attributes in order, as [name in lower case, value]. Skips blank ones and the private ones of plugins.
+'Returns properties or attributes as pairs [name, value], in their order. Names are in lower case. Skips blank values and the private properties of plugins.
 
 Reads name/value (REST), key/value (GraphQL), first/last and pairs (Liquid), and an object. Raises BAD_INPUT for anything else.';
 

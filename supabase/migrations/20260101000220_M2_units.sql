@@ -301,7 +301,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- a person must look at a change to a cake already begun, and at a change that was not applied
+  -- a person must look at changes that were not applied, and at changes to a started cake
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(
@@ -345,7 +345,7 @@ begin
 end;
 $$;
 comment on function app.edit_unit is
-'Changes one open unit from the old payload to the new one, with an event. Returns whether anything changed.
+'Applies to one open unit what changed between two payloads, and records an event. Returns true if the unit changed.
 
 A field that Shopify did not change keeps the value from staff. A field that both changed also keeps that value, and needs_attention says so.';
 

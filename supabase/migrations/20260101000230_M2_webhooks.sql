@@ -56,7 +56,7 @@ begin
   begin
     v_outcome := app.ingest_order(p_store, p_topic, app.read_json(p_body));
   exception
-    -- app.fail rejected the payload, so a retry does not help: other errors go to the caller
+    -- the payload was rejected, so a retry does not help; other errors go to the caller
     when sqlstate 'PT400' or sqlstate 'PT409' then
       get stacked diagnostics v_code = pg_exception_hint, v_reason = message_text;
   end;
@@ -65,7 +65,7 @@ begin
     status = case when v_code is null then 'ok' else 'dead' end,
     last_error = v_code, reason = v_reason, body = case when v_code is not null then p_body end
   where deliveries.id = p_delivery
-  and (v_code is not null or deliveries.status = 'dead'); -- a new row is ok
+  and (v_code is not null or deliveries.status = 'dead'); -- a new row has status ok already
   return jsonb_build_object(
     'status', case when v_code is null then 'ok' else 'dead_letter' end, 'delivery_id', p_delivery,
     'outcome', v_outcome, 'error', v_code

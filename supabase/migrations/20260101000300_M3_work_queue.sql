@@ -124,8 +124,8 @@ begin
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
 
-  -- Sorted, so that two batches cannot deadlock. A job that waits is locked, not changed: no worker
-  -- can claim it before this transaction commits, and so miss the changes of this transaction.
+  -- Sorted, so that two batches cannot deadlock. The conflict also locks a job that waits. A worker
+  -- can claim that job only after this transaction commits, and then sees its changes.
   with made as (
     insert into public.work_queue as job (
       topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
@@ -211,7 +211,7 @@ begin
 end;
 $$;
 comment on function app.retry_or_bury_work is
-'Schedules failed jobs to run again. Jobs without retries left move to work_dead. A job that was enqueued again meanwhile starts over with all its retries. The delay is p_delay. By default the delay is 30 seconds, then 2, 8, 32 and at most 60 minutes. A random factor from 0.5 to 1.5 spreads that default.';
+'Schedules failed jobs to run again. Jobs without retries left move to work_dead. A job that was enqueued again while it ran starts over with all its retries. p_delay sets the delay. If p_delay is null, the delay is 30 seconds, then 2, 8, 32 and at most 60 minutes. A random factor from 0.5 to 1.5 then changes the delay, so that jobs do not all run at once.';
 
 create or replace function public.enqueue_work(
   p_topic text,
@@ -230,7 +230,7 @@ begin
 end;
 $$;
 comment on function public.enqueue_work is
-'Adds a job to the queue. Returns its id, or the id of the running job that will run again. Returns null when the call changes nothing, because a job with the key is queued already. Priority 9 is the most urgent.
+'Adds a job to the queue and returns its id. If a job with the same key is running, that job will run again, and the call returns its id. Returns null if nothing changed, because such a job already waits or will already run again. Priority 9 is the most urgent.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work to service_role;
@@ -269,7 +269,7 @@ returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
--- the queue is mostly empty: a plan made then would read the whole table ever after
+-- the queue is mostly empty; a plan made then would read the whole table in every later call
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -389,7 +389,7 @@ $$;
 comment on function public.complete_work is
 'Finishes these jobs of the claim. Returns how many still belonged to the claim.
 
-A lower number than given means that a lease ran out, and the job was taken over or is dead. A job that was enqueued again meanwhile becomes ready again.
+A lower number than given means that a lease ran out, and the job was taken over or is dead. A job that was enqueued again while it ran becomes ready again.
 
 Role: service_role.';
 grant execute on function public.complete_work to service_role;

@@ -153,7 +153,7 @@ begin
     perform app.fail(
       'CONFLICT', case
         when p_change < 0 then format('Only %s in stock; cannot take %s.', v_after, -p_change)
-        else format('%s in stock; adding %s exceeds 999999999.999.', v_after, p_change)
+        else format('%s in stock. Adding %s would exceed 999999999.999.', v_after, p_change)
       end,
       jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
     );
@@ -178,7 +178,7 @@ $$;
 comment on function app.move_stock is
 'Changes the stock of an item and writes the ledger row. Returns the stock after the change.
 
-No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. To change several items, follow the order of their SKUs. Every job does the same, so that none deadlock. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. A caller that changes several items must change them in the order of their SKUs. This order prevents deadlocks between callers. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 
 create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
 returns uuid

@@ -199,7 +199,7 @@ begin
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
-        'Each item needs a component_id and a quantity above 0. List an item once per valid stage.'
+        'An item needs a component_id, a quantity above 0, and any valid stage at most once.'
       );
   end;
   perform app.audit(

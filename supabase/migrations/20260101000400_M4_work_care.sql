@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reap_work is
-'Buries up to p_limit jobs whose lease ran out after their last retry. Returns the number of jobs. A job that was enqueued again meanwhile runs again.';
+'Buries up to p_limit jobs whose lease ran out after their last retry. Returns the number of jobs. A job that was enqueued again while it ran will run again.';
 
 create or replace function app.purge_work(
   p_keep interval default '30 days', p_limit integer default 10000

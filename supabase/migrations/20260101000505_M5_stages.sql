@@ -278,7 +278,7 @@ begin
         from public.orders as orders
         where orders.store = v_store and orders.id = p_order_id
       );
-    end if; -- the order has come to the right stage meanwhile: try again
+    end if; -- the order reached the right stage in the meantime: try again
   end loop;
   perform app.fail(
     'CONFLICT',

@@ -11,7 +11,7 @@ create or replace function app.complete_page(
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- plans for the filters of the call
+set plan_cache_mode = force_custom_plan -- a new plan for each call fits the filters of that call
 as $$
 declare
   v_from text;

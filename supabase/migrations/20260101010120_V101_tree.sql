@@ -6,9 +6,9 @@
 -- It then reads again, checks, writes, and calls app.record_activity, all at READ COMMITTED.
 --
 -- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
--- projects by id, the rows, the list. Every writer shares the lock on the structure. A change of
--- roots, or of the estimate of a task, holds that lock exclusively. So a root that a writer has
--- found stays the root.
+-- projects by id, the rows, the list. Every writer shares the lock on the structure. Linking or
+-- detaching a sub-project takes that lock exclusively, and so does a new estimate of a task.
+-- A root that a writer has found therefore stays the root.
 
 begin;
 set local lock_timeout = '5s';
@@ -116,7 +116,7 @@ create table if not exists public.project_assignments (
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
   constraint project_assignments_estimate_check
   check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
-  -- an empty project inside a sub-project keeps it open at 100
+  -- a sub-project at 100 stays open while an empty project is inside it
   constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
@@ -271,7 +271,7 @@ begin
 end;
 $$;
 comment on function app.project_lineage is
-'Returns a project and every project around it, up to the root.';
+'Returns a project and every outer project, up to the root.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
@@ -286,7 +286,7 @@ begin
 end;
 $$;
 comment on function app.is_archived is
-'Returns true if the project or a project around it is archived.';
+'Returns true if the project or an outer project is archived.';
 
 create or replace view app.root_projects
 with (security_invoker = true)
@@ -393,7 +393,7 @@ before update on public.project_assignments
 for each row
 when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- fires before project_assignments_completion_insert, which cannot roll up a cycle
+-- the name sorts before project_assignments_completion_insert, whose roll-up needs a tree
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made

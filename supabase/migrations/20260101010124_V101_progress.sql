@@ -413,7 +413,7 @@ begin
 end;
 $$;
 comment on function app.recount_changed_projects is
-'Trigger: when counts_weekends changes, calculates the hours of the project and of every project around it again.';
+'Trigger: when counts_weekends changes, calculates the hours of the project and of every outer project again.';
 
 create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments

@@ -214,7 +214,7 @@ begin
   from unnest(v_tree) with ordinality as tree (project_uuid, place)
   inner join public.projects as doomed on doomed.uuid = tree.project_uuid
   order by tree.place;
-  -- rows go first and all at once, so that no project is restricted or completed meanwhile
+  -- all rows go first, in one statement, so that no project is restricted or completed in between
   delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
   delete from public.projects as projects where projects.uuid = any(v_tree);
   return cardinality(v_tree);
@@ -293,7 +293,7 @@ begin
       jsonb_build_object('name', v_project.name, 'started_at', v_project.started_at)
     );
   end if;
-  select projects.* into v_project -- again, with the changes of triggers
+  select projects.* into v_project -- read again: triggers may have changed the row
   from public.projects as projects where projects.uuid = p_project_uuid;
   return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
 end;

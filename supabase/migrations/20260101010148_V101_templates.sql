@@ -28,7 +28,7 @@ begin
   into v_old, v_new
   from tree;
 
-  -- start_mode is immediate, because a scheduled date belongs to the template
+  -- start_mode is left out: the copy starts as immediate, without the start date of the template
   insert into public.projects (
     uuid, name, description, is_template, counts_weekends, translations, assigned_person_uuid,
     created_from_template_uuid

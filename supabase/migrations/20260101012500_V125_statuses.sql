@@ -122,7 +122,7 @@ begin
 end;
 $$;
 comment on function app.css_color is
-'Returns the colour of a status, if it is a hash with 3 to 8 hex digits. Anything else is unsafe in a page.';
+'Returns the colour of a status, such as #34d399. Returns null unless the colour is # and 3 to 8 hex digits. Anything else is unsafe in a page.';
 
 create or replace function app.default_status_list()
 returns uuid
@@ -216,7 +216,7 @@ $$;
 comment on function public.statuses_for is
 'Returns the statuses that a project can have, by position.
 
-A started project has its own statuses. Before the start, they come from its list. Returns nothing before the start if the catalog is off or there is no list. Labels are in the given language unless use_status_translations is false.
+A started project has its own statuses. Before the start, the statuses come from its list, or else from the default list. Returns nothing before the start if there is no such list, or if the catalog is off. Labels are in the given language unless use_status_translations is false.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.statuses_for to authenticated;

@@ -115,7 +115,7 @@ begin
 end;
 $$;
 comment on function app.recement is
-'Copies the list of a started project over its statuses. Raises CATALOG_UNAVAILABLE, and NO_STATUS_ENTITY if the list is empty.';
+'Copies the list of a started project over its statuses. Raises CATALOG_UNAVAILABLE if the catalog is off. Raises NO_STATUS_ENTITY if the list is empty.';
 
 create or replace function app.lock_started_project(p_project_uuid uuid)
 returns public.projects

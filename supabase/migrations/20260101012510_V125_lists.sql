@@ -148,7 +148,7 @@ begin
 end;
 $$;
 comment on function public.create_default_status_entity is
-'Creates a list with the standard statuses, for many projects.
+'Creates a list with the standard statuses. Many projects can share the list.
 
 The name is project_statuses, or the first free one of project_statuses_2 and so on. The new list does not become the default.
 

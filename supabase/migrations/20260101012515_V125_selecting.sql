@@ -82,7 +82,7 @@ $$;
 comment on function public.set_current_status is
 'Selects a status of a project by its slug.
 
-Null clears the selection. Returns the project, with its new status under status. A repeat answers already_done.
+Null clears the selection. Returns the project, with its new status in the key status. A repeat answers already_done.
 
 Role: Staff. Errors: NOT_FOUND, INVALID_STATUS.';
 grant execute on function public.set_current_status to authenticated;
@@ -279,7 +279,7 @@ $$;
 comment on function public.set_global_use_status_translations is
 'Sets whether projects show statuses in the language of the reader by default.
 
-Writes the setting projects_use_status_translations. Requires an Admin of every store.
+Writes the setting projects_use_status_translations. The caller must be an Admin who works in all stores.
 
 Role: Admin. Errors: BAD_INPUT (null).';
 grant execute on function public.set_global_use_status_translations to authenticated;

@@ -165,9 +165,9 @@ begin
 end;
 $$;
 comment on function public.detach_subproject is
-'Takes a sub-project, named by its row, out of the project around it.
+'Removes a row that is a sub-project from its project. The sub-project becomes a root project.
 
-The sub-project keeps everything in it and appears in lists again. Dependencies of the row are deleted. The project around it is completed if all its remaining rows are done. Returns the sub-project.
+The sub-project keeps everything in it and appears in lists again. Dependencies of the row are deleted. The outer project is completed if all its remaining rows are done. Returns the sub-project.
 
 Role: Supervisor. Errors: NOT_FOUND (no such row, or the row of a task).';
 grant execute on function public.detach_subproject to authenticated;
@@ -198,7 +198,7 @@ $$;
 comment on function public.available_projects_to_link is
 'Lists the projects that link_subproject accepts for this project, by name.
 
-Includes root projects of the same kind that are not archived. Excludes the project itself and every project around it.
+Includes root projects of the same kind that are not archived. Excludes the project itself and every outer project.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.available_projects_to_link to authenticated;
@@ -231,7 +231,7 @@ $$;
 comment on function public.project_tree is
 'Returns a project and every project inside it, as get_project does.
 
-Each project follows the project around it, in the sequence of the rows. level is 0 for the first project. parent_project_uuid and row_uuid name the place of the others. empty counts the sub-projects without rows. They do not count in progress_pct, but they prevent completion.
+Each project follows its outer project, in the sequence of the rows. level is 0 for the first project. parent_project_uuid and row_uuid name the place of the others. empty counts the sub-projects without rows. They do not count in progress_pct, but they prevent completion.
 
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.project_tree to authenticated;

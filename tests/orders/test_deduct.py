@@ -27,7 +27,7 @@ CANDLE: dict[str, object] = {"title": "Gold Candle", "kind": "accessory", "sku":
 
 
 def arrive(db: Connection, gid: str = GID, *, store: str = "bannos", units: int = 1) -> list[str]:
-    """Adds the rows that ingest makes of an order, but deducts no stock."""
+    """Adds the rows that ingest writes for an order, but deducts no stock."""
     db.execute(
         "insert into public.shopify_orders (store, gid, payload) values (%s, %s, '{}')",
         (store, gid),

@@ -96,7 +96,7 @@ class Project:
                 yield from row.child.tree()
 
     def above(self) -> Iterator["Project"]:
-        """Returns the project and all projects around it."""
+        """Returns the project and all outer projects."""
         yield self
         if self.parent:
             yield from self.parent.above()

@@ -26,7 +26,7 @@ CALLS = [
 ]
 
 WAITS: LiteralString = "select %s = any(pg_blocking_pids(%s))"
-# what makes the calls meet: a priority that is stale, a webhook to forget, a list with a project
+# data that makes the calls meet: a stale priority, an old webhook, a list with a project
 PREPARE = """
 update public.orders set priority = 1;
 insert into public.shopify_orders (store, gid, payload)

@@ -205,7 +205,7 @@ def _unbounded(tokens: Sequence[str]) -> Iterator[str]:
     for start, (before, word, after) in enumerate(neighbours):
         is_update = word == "update" and before not in ("for", "key") and after != "set"
         if not is_update and (word, after) != ("delete", "from"):
-            continue  # e.g. `for update`, or the actions of `on conflict` and `merge`
+            continue  # not a statement: `for update`, or part of `on conflict` or `merge`
         own, depth = [], 0
         for token in tokens[start:]:
             depth += (token == "(") - (token == ")")

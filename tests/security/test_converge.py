@@ -32,7 +32,7 @@ def dump(server: Server, dsn: str) -> str:
         capture_output=True,
         text=True,
     )
-    # new in every dump: a random key against injection, and a stamp of Debian's 15.20
+    # these lines differ in every dump: a random \restrict key, and a stamp of Debian's 15.20
     lines = [
         line
         for line in done.stdout.splitlines()

@@ -162,7 +162,7 @@ def test_every_mismatch_names_its_reason(
     [
         ("", "bakehouse.toml has no [prod]"),
         ("[prod\n", "bakehouse.toml cannot be read"),
-        ('[prod]\nurl = "X"\n', "[prod] does not say host, database"),
+        ('[prod]\nurl = "X"\n', "[prod] lacks host, database"),
         ('[prod]\npassword = "X"\n', "[prod] has no setting 'password'"),
         ('[prod]\nbackup_hours = "X"\n', "[prod] backup_hours cannot be 'X'"),
         ('[prod]\nurl = "X"\nhost = "h"\ndatabase = "d"\n', "X, which holds the URL of prod"),

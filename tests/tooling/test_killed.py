@@ -83,7 +83,7 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
         assert evidence.broken(entries) == []
         outcomes = [run.outcome for run in evidence.runs(entries)]
         assert outcomes in (["done"], ["killed", "done"]), before
-        assert ("did not come to its end" in again.err) == ("killed" in outcomes)
+        assert ("did not finish" in again.err) == ("killed" in outcomes)
         server.drop(str(conninfo_to_dict(url)["dbname"]))
         before += 4
     assert before > 16  # a run makes at least so many writes
@@ -108,6 +108,6 @@ def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environme
     assert timedelta(minutes=10) < until < timedelta(minutes=15)
     assert "unfinished" in unfinished.out
     assert again.code == 0, again.err
-    assert "0 of 1 files are applied; going on from there" in again.err
+    assert "0 of 1 files are applied; continuing from there" in again.err
     assert launched.query("prod", "select count(*) from app.ingest_pause") == 0
     assert launched.query("prod", "select to_regclass('app.leftover')") is None

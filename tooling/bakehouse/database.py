@@ -40,7 +40,7 @@ _DIRECT = "Use the direct connection (port 5432), or the pooler in session mode.
 
 
 def parse(url: str) -> str:
-    """Turn a URL into a connection string; an error does not repeat the URL."""
+    """Turn a URL into a connection string. An error does not repeat the URL."""
     try:
         facts = conninfo_to_dict(url)
         int(facts.get("port") or 0)
@@ -62,7 +62,7 @@ def describe(dsn: str) -> str:
 
 @contextmanager
 def connect(dsn: str, purpose: str) -> Iterator[Connection]:
-    """Open a session in autocommit; refuse a standby, an old server, or a transaction pooler."""
+    """Open a session in autocommit. Refuse a standby, an old server, or a transaction pooler."""
     name = f"bakehouse {purpose} ({socket.gethostname()}, pid {os.getpid()})"
     try:
         conn: Connection = psycopg.connect(dsn, autocommit=True, application_name=name[:63])

@@ -11,7 +11,7 @@ from bakehouse.errors import BakehouseError
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found or did; with an error, the command shows the text and then fails."""
+    """What a command found or did. With an error, the command shows the text and then fails."""
 
     facts: dict[str, Any]  # for programs
     text: str = ""  # for people
@@ -19,7 +19,7 @@ class Result:
 
 
 def say(text: str) -> None:
-    """Print talk, such as progress and warnings; a result goes through `render`."""
+    """Print talk, such as progress and warnings. A result goes through `render`."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -47,7 +47,7 @@ def render_error(error: BakehouseError, as_json: bool) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align columns; the last one is not padded."""
+    """Align columns. The last column is not padded."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]

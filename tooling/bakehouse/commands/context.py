@@ -77,7 +77,8 @@ class Project(Tool):
         typer.Option(
             "--project",
             envvar="BAKEHOUSE_PROJECT",
-            help="The folder that holds supabase/. The default is this folder or one above it.",
+            help="The folder that holds supabase/."
+            " The default is the current folder or the nearest one above it.",
             show_default=False,
         ),
     ] = None

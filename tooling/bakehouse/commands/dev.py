@@ -73,7 +73,7 @@ def up(here: Project, port: _Port = cluster.PORT, skip: Skip = "") -> Result:
 @command(app, "down")
 def down(
     here: Project,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete its data as well.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Also delete the data.")] = False,
 ) -> Result:
     """Stop the dev server; its data stays unless you pass --remove."""
     stopped = embedded.remove(here.root) if remove else embedded.stop(here.root)

@@ -36,13 +36,13 @@ def _accept(gate: str) -> Any:
     return typer.Option(
         f"--accept-{gate}",
         metavar="REASON",
-        help=f"Go on although the gate {gate} refuses; the reason is recorded.",
+        help=f"Continue even if the gate {gate} refuses. The reason is recorded.",
     )
 
 
 @dataclass(frozen=True)
 class _Deploy(Database):
-    """A database, and the reasons to go on although a gate refuses."""
+    """A database, and the reasons to continue when a gate refuses."""
 
     accept_lint: Annotated[str, _accept("lint")] = ""
     accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
@@ -161,7 +161,7 @@ def _rehearsal_lines(report: list[Rehearsal], large: int) -> Iterator[str]:
 def new(
     here: Project,
     milestone: Annotated[str, typer.Argument(help="M or V and a number, such as M5.")],
-    concept: Annotated[list[str], typer.Argument(help="Its concept, in one to three words.")],
+    concept: Annotated[list[str], typer.Argument(help="The concept, in one to three words.")],
 ) -> Result:
     """Start a migration later than all others, and its down script."""
     folder = here.root / "supabase"
@@ -182,8 +182,8 @@ def verify(here: Database) -> Result:
     if known is None:
         raise BakehouseError(
             "drift",
-            "the objects of this database are not on record",
-            "`bakehouse migrate up` records them when it applies a file; so does a repair.",
+            "there is no record of the objects of this database to compare with",
+            "`bakehouse migrate up` and `migrate repair` record the objects.",
         )
     head, before = known
     changes = catalog.compare(before, objects)
@@ -209,8 +209,8 @@ def repair(
     action: Annotated[
         Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
     ],
-    version: Annotated[str, typer.Argument(help="The version whose row to repair.")],
-    to: Annotated[str, typer.Argument(help="With rename: the version of its file.")] = "",
+    version: Annotated[str, typer.Argument(help="The version to repair.")],
+    to: Annotated[str, typer.Argument(help="For rename: the new version.")] = "",
     yes: Yes = False,
 ) -> Result:
     """Repair one row of the history, never the schema; a record is kept.
@@ -252,7 +252,9 @@ def down(
     skip: Skip = "",
     name: Annotated[
         str,
-        typer.Option("--confirm", metavar="NAME", help="Outside dev: the name of the database."),
+        typer.Option(
+            "--confirm", metavar="NAME", help="The database name, to confirm outside dev."
+        ),
     ] = "",
     lock_wait: LockWait = 10,
 ) -> Result:
@@ -274,7 +276,7 @@ def down(
 @command(app, "compensate")
 def compensate_command(
     here: Project,
-    version: Annotated[str, typer.Argument(help="The version that dropped something.")],
+    version: Annotated[str, typer.Argument(help="The version that drops objects.")],
     skip: Skip = "",
 ) -> Result:
     """Write a migration that adds back what another one drops; needs no database."""

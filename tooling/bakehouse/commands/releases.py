@@ -21,7 +21,7 @@ release_app = typer.Typer(help="Prepare a release, and check if it is live.")
 @command(app, "log")
 def log(
     here: Database,
-    save: Annotated[bool, typer.Option("--save", help="Write the files that are missing.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Write missing files to evidence/.")] = False,
 ) -> Result:
     """Show every run on record, oldest first, and check that the record was not edited."""
     folder = here.root / "evidence"

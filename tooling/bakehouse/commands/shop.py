@@ -88,7 +88,7 @@ def work(
     topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
     once: Annotated[bool, typer.Option("--once", help="Stop when no job is ready.")] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
-    lease: Annotated[float, typer.Option("--lease", help="Seconds to hold a batch.")] = 120,
+    lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
     shop_url_template: Annotated[
         str | None,

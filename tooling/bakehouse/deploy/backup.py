@@ -110,7 +110,7 @@ def _dump(conn: Connection, dsn: str, binaries: Binaries, dump: Path) -> _Conten
 
 @contextmanager
 def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
-    """Yield paths that only this user may read; they get their names when all are complete."""
+    """Yield partial files that only this user may read. Rename them when all are complete."""
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
     try:
@@ -137,7 +137,7 @@ def binaries_for(major: int) -> Binaries:
 
 
 def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bool = True) -> str:
-    """Run a program of Postgres on a database; the command line holds no password."""
+    """Run a program of Postgres on a database. The command line holds no password."""
     facts = conninfo_to_dict(dsn)
     password = str(facts.pop("password", None) or os.environ.get("PGPASSWORD", ""))
     target = make_conninfo("", **facts)

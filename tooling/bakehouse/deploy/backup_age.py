@@ -95,7 +95,7 @@ _Read = Callable[[str, Connection], tuple[datetime, str]]
 
 
 def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -> Backup:
-    """Run a command and read its answer; any failure becomes the reason for no backup."""
+    """Ask a command for the newest backup. A failure gives a backup with a reason and no time."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL

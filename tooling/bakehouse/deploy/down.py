@@ -46,7 +46,7 @@ class _Count:
 
 
 def look(conn: Connection, work: Work, version: str) -> Plan:
-    """Find what would be lost, and if the environment allows it; changes nothing."""
+    """Find what would be lost, and if the environment allows it. Changes nothing."""
     progress = facts.read_progress(conn, work)
     history.require_clean(progress.versions)
     applied = [one for one in progress.versions if one.applied]

@@ -62,7 +62,7 @@ _MARKER: LiteralString = (
 
 
 def load(project: Path, name: str, required: bool = True) -> Settings:
-    """Read the settings of an environment; only dev may be missing from bakehouse.toml."""
+    """Read the settings of an environment. Only dev may be missing from bakehouse.toml."""
     if name not in ENVIRONMENTS:
         raise BakehouseError(
             "usage", f"no environment is called '{name}'", f"One of: {', '.join(ENVIRONMENTS)}."
@@ -85,7 +85,7 @@ def load(project: Path, name: str, required: bool = True) -> Settings:
     if missing and name != "dev":
         raise BakehouseError(
             "usage",
-            f"bakehouse.toml: [{name}] does not say {', '.join(missing)}",
+            f"bakehouse.toml: [{name}] lacks {', '.join(missing)}",
             "Add them: every environment but dev needs url, host and database.",
         )
     return settings
@@ -162,7 +162,7 @@ def require(conn: Connection, settings: Settings, purpose: str) -> None:
 
 
 def mark(conn: Connection, settings: Settings) -> None:
-    """Write the name of the environment into the database; outside dev, guard its history."""
+    """Write the name of the environment into the database. Outside dev, guard its history."""
     env = settings.name
     place = _misplaced(settings, conn.info.host, conn.info.dbname)
     if place:

@@ -58,7 +58,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, read from its two entries; an unfinished run has only the first."""
+    """One run, read from its two entries. An unfinished run has only the first entry."""
 
     opened: Body
     closed: Body | None = None
@@ -157,7 +157,7 @@ def unfinished(told: Collection[Run]) -> list[Run]:
 
 
 def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
-    """List where the chain of hashes is broken; only a `whole` chain must begin with its oldest."""
+    """List where the chain of hashes is broken. Only a `whole` chain must begin with its oldest."""
     problems = []
     previous = ""
     for number, entry in enumerate(found, 1):

@@ -66,7 +66,7 @@ def read_state(conn: Connection, work: Work) -> State:
 
 @dataclass(frozen=True)
 class Facts:
-    """The input of the gates; facts that an environment does not need may be missing."""
+    """The input of the gates. Facts that an environment does not need may be missing."""
 
     settings: Settings
     now: datetime
@@ -183,7 +183,7 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
 
 
 def _drift(conn: Connection, state: State) -> list[str]:
-    """List what changed since the last snapshot; an unfinished run changes things without one."""
+    """List what changed since the last snapshot. Lists nothing after an unfinished run."""
     known = history.last_snapshot(conn)
     if known is None or evidence.unfinished(state.runs):
         return []

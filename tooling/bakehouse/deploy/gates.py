@@ -159,7 +159,7 @@ def judge(gate: Gate, facts: Facts, accepted: Mapping[str, str]) -> Verdict:
 
 
 def require(verdicts: list[Verdict]) -> None:
-    """Stop if a gate refuses; the error names every refusal."""
+    """Stop if a gate refuses. The error names every refusal."""
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return

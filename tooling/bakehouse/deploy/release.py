@@ -17,7 +17,7 @@ FOLDER = "supabase/migrations"
 
 @dataclass(frozen=True)
 class Tag:
-    """The tag of the checkout; its problems are reasons not to deploy."""
+    """The tag of the checkout. Problems of the tag are reasons not to deploy."""
 
     name: str | None
     commit: str | None
@@ -92,7 +92,7 @@ def files_of(root: Path, tag: str) -> Iterator[list[Migration]]:
 
 @dataclass(frozen=True)
 class Notes:
-    """The contents of a new release: `text` is in the file `path`, for the message of the tag."""
+    """The notes of a new release. `path` holds `text`, which becomes the message of the tag."""
 
     path: Path
     text: str

@@ -40,7 +40,7 @@ class _Results:
 
 
 def up(conn: Connection, dsn: str, work: Work, tell: Tell) -> UpResult:
-    """Apply what is pending, if the environment allows it; resume what a killed run began."""
+    """Apply what is pending, if the environment allows it. Resume what a killed run began."""
     if facts.read_progress(conn, work).is_done:
         return UpResult()
     with apply.lock(conn, work.wait, tell):
@@ -63,8 +63,8 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
     for run in evidence.unfinished(state.runs):
         done = [label for label in run.files if label.partition("_")[0] in had]
         tell(
-            f"the run of {run.opened_at} by {run.user} did not come to its end: {len(done)} of"
-            f" {len(run.files)} files are applied; going on from there"
+            f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
+            f" {len(run.files)} files are applied; continuing from there"
         )
         evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
         save(conn, work, [run.id])
@@ -180,7 +180,7 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 
 
 def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Rehearse what is pending; outside dev, put on record what was seen."""
+    """Rehearse what is pending. Outside dev, put on record what was seen."""
     path = work.root / "supabase" / "heavy_reads.sql"
     reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
     with apply.lock(conn, work.wait, tell):
@@ -219,7 +219,7 @@ def _observed(report: list[Rehearsal], files: list[Migration]) -> Observed:
 
 
 def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
-    """Yield the files without a full rehearsal; a concurrent index build needs none."""
+    """Yield the files without a full rehearsal. A concurrent index build needs no rehearsal."""
     rehearsed = {one.label for one in report if not one.notes}
     for file in files:
         builds_indexes = all(

@@ -41,7 +41,7 @@ def pause(conn: Connection, settings: Settings, tell: Tell) -> None:
 
 
 def end_pause(conn: Connection) -> None:
-    """End the pause of a deploy; the pause of a person stays."""
+    """End the pause of a deploy. The pause of a person stays."""
     if table_exists(conn, _PAUSE_TABLE):
         fetch(conn, scalar_row, _END_OURS, _OURS)
 

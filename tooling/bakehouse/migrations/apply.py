@@ -48,7 +48,7 @@ class Ran:
 
 @contextmanager
 def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
-    """Hold the lock of all bakehouse commands that write; it is polled, so no session queues."""
+    """Hold the lock of all bakehouse commands that write. Polls, so that no session queues."""
     deadline = time.monotonic() + wait
     told = False
     while not value(conn, "select pg_try_advisory_lock($1)", _LOCK_KEY):
@@ -56,11 +56,11 @@ def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise BakehouseError(
                 "busy",
-                f"another bakehouse command is running here: {holder or 'it has just ended'}",
-                "Nothing was run. Try again when it is done, or wait longer: --lock-wait.",
+                f"another bakehouse command is running here: {holder or 'an unknown session'}",
+                "Nothing was run. Try again when that command ends, or wait longer: --lock-wait.",
             )
         if not told:
-            tell(f"waiting for another bakehouse command: {holder or 'it is about to end'}")
+            tell(f"waiting for another bakehouse command: {holder or 'an unknown session'}")
             told = True
         time.sleep(0.1)
     try:
@@ -222,7 +222,8 @@ def _step(
     elif begun == (False, fingerprint) and index:
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
-            _finish(conn, file, ordinal)  # its run was killed, and the server finished it
+            # an earlier run was killed, but the server finished the statement
+            _finish(conn, file, ordinal)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)

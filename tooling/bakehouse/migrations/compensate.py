@@ -63,7 +63,7 @@ class _Loss:
 
 
 def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Written:
-    """Run the files up to this version, and write a migration that adds back what it dropped."""
+    """Run the files up to a version. Write a migration that adds back what the version dropped."""
     done = [file for file in files if file.version <= version]
     if not done or done[-1].version != version:
         raise BakehouseError(
@@ -144,7 +144,7 @@ def _decided(one: _Object, made_again: bool) -> _Object:
 
 
 def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], list[_Object]]:
-    """Make the objects, to find an order that works. Returns the order, and what cannot be made."""
+    """Make the objects in an order that works. Returns that order, and what cannot be made."""
     ordered: list[_Object] = []
     conn.execute("set check_function_bodies = off")
     while wanted:

@@ -90,7 +90,7 @@ def runs_alone(statement: sqltext.Statement) -> bool:
 
 
 def discover(folder: Path) -> list[Migration]:
-    """Return every migration in order of version; an error names all problems at once."""
+    """Return every migration in order of version. An error names all problems at once."""
     if not folder.is_dir():
         raise BakehouseError(
             "usage",

@@ -197,7 +197,7 @@ def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
 
 
 def wipe(conn: Connection) -> None:
-    """Drop all that migrations made, and the history; the mark and the roles stay."""
+    """Drop all that migrations made, and the history. The mark and the roles stay."""
     with conn.transaction():
         if value(conn, "select 1 from pg_roles where rolname = 'bakehouse_owner'"):
             conn.execute("drop owned by bakehouse_owner cascade")

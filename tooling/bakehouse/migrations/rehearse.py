@@ -92,7 +92,7 @@ def _explain(conn: Connection, reads: Migration | None) -> Iterator[HeavyRead]:
 
 
 class _Before:
-    """The state before the next file; each rehearsed file updates it."""
+    """The state before the next file. Each rehearsed file updates that state."""
 
     def __init__(self, conn: Connection) -> None:
         self.tables = _tables(conn)
@@ -103,7 +103,7 @@ class _Before:
         self.had, self.promised = self.objects.keys(), self.promises  # at the start of the run
 
     def breaking(self, conn: Connection, changes: Changes) -> list[str]:
-        """List what the file broke; what is only added breaks no caller."""
+        """List what the file broke. An added object breaks no caller."""
         if not (changes.gone or changes.changed):
             return []
         counted_on, self.promises = self.promises & self.promised, catalog.promises(conn)

@@ -1,4 +1,4 @@
-"""Repair one row of the history; the schema stays as it is, and a record is kept."""
+"""Repair one row of the history. The schema does not change, and a record is kept."""
 
 from collections.abc import Callable, Collection
 from typing import Literal, get_args

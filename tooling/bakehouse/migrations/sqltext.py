@@ -35,8 +35,8 @@ class SqlTextError(ValueError):
 @dataclass(frozen=True)
 class Statement:
     text: str  # without the semicolon, with the comments before it
-    offset: int  # of `text` in the file
-    start: int  # of the first word in the file, behind those comments
+    offset: int  # where `text` begins in the file
+    start: int  # where the first word after those comments begins in the file
     words: tuple[str, ...]  # unquoted words, lower case
     tokens: tuple[str, ...]  # everything but space and comments, words in lower case
 
@@ -162,7 +162,7 @@ def sql_hash(statements: list[Statement]) -> str:
 
 
 def byte_hash(text: str) -> str:
-    """Hash the text; the kind of its line ends does not count."""
+    """Hash the text. The kind of line ends does not count."""
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 

@@ -23,7 +23,7 @@ _ROLE_LINE = re.compile(
 
 @dataclass(frozen=True)
 class Function:
-    """One function; its role is empty if its comment does not end with a Role line."""
+    """One function. The role is empty if the comment has no last line with a role."""
 
     name: str
     signature: str
@@ -51,7 +51,7 @@ class Function:
 
 
 def load(conn: Connection, given: Mapping[str, str] | None = None) -> list[Function]:
-    """Read every function, by name, with a call of it; arguments that are not given are null."""
+    """Read every function, by name, with a call of it. Arguments that are not given are null."""
     with conn.transaction():
         conn.execute("set local search_path = ''")
         query = sql_file(__package__, "functions")

@@ -63,7 +63,7 @@ class Reference:
 
 
 def gather(conn: Connection, folder: Path) -> Reference:
-    """Read the catalog, and the examples and the opening of a folder."""
+    """Read the functions of the database, and the examples and opening text in a folder."""
     codes = b"select code, sqlstate, meaning from app.error_codes order by code"
     types = b"""
         select t.typname, string_agg(e.enumlabel, ', ' order by e.enumsortorder)

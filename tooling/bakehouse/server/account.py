@@ -41,7 +41,7 @@ class Account:
         return subprocess.run(self.command([test, "-x", path.as_posix()]), cwd="/").returncode == 0
 
     def own(self, path: Path) -> None:
-        """Make this user the owner of the path; only root can."""
+        """Make this user the owner of the path. Only root may do this."""
         if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 

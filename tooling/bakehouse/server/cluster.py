@@ -78,7 +78,7 @@ def _dsn(port: int, database: str, user: str) -> str:
 
 @contextmanager
 def scratch(binaries: Binaries) -> Iterator[int]:
-    """Run a server with the platform in it for the block; yields its port."""
+    """Run a server with the platform in it for the block. Yields the port."""
     account = unprivileged()
     with tempfile.TemporaryDirectory(prefix="bakehouse-") as folder:
         place = Path(folder).resolve()
@@ -115,7 +115,7 @@ def initdb_options(version: int) -> list[str]:
 
 
 def create(cluster: Cluster) -> None:
-    """Create the cluster with the platform in it; after an error, nothing of it is left."""
+    """Create the cluster with the platform in it. After an error, no part of it is left."""
     place = cluster.data.parent
     free = shutil.disk_usage(place).free
     if free < _ROOM:
@@ -173,7 +173,7 @@ def copied(binaries: Binaries, account: Account, place: Path) -> Binaries:
 
 @contextmanager
 def _prepared(target: Path) -> Iterator[Path]:
-    """Yield a path to fill, and rename it to `target`; after an error, neither exists."""
+    """Yield a path to fill, and rename it to `target`. After an error, neither exists."""
     discard_unfinished(target)
     # the process id is in the name: a killed run may have left an initdb that still writes
     path = target.with_name(f"{target.name}.new.{os.getpid()}")
@@ -331,7 +331,7 @@ def data_version(data: Path) -> int:
         raise BakehouseError(
             "data",
             f"{data} is not a Postgres data directory",
-            "It holds something else, or it is damaged. `make clean` removes it.",
+            "The folder is damaged or holds something else. `make clean` removes the folder.",
         ) from None
 
 

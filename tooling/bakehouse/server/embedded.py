@@ -36,7 +36,7 @@ class Status:
 
 
 def start(project: Path, port: int = PORT, binaries: Binaries | None = None) -> Started:
-    """Start the server; the first start creates the cluster with the platform in it."""
+    """Start the server. The first start creates the cluster with the platform in it."""
     project = project.resolve()
     log = places.home_of(project) / "postgres.log"
     with places.locked(project):

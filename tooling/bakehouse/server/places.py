@@ -76,7 +76,7 @@ def choose_place(project: Path, account: Account) -> Path:
 
 @contextmanager
 def locked(project: Path) -> Iterator[None]:
-    """Let one command at a time use the place; turns an OSError into one line."""
+    """Let one command at a time use the place. Turns an OSError into one line."""
     home = home_of(project)
     try:
         with suppress(FileExistsError):  # another command may have made it just now
@@ -112,7 +112,7 @@ def _take_lock(path: Path) -> int:
     raise BakehouseError(
         "busy",
         "another bakehouse command is starting or stopping this server",
-        f"It holds {path}. Try again when it is done.",
+        f"That command holds {path}. Try again when the command is done.",
     )
 
 

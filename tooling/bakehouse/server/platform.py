@@ -1,4 +1,4 @@
-"""Give plain Postgres what a hosted Supabase project provides; refuses to run on Supabase."""
+"""Give plain Postgres what a hosted Supabase project provides. Refuses to run on Supabase."""
 
 from typing import LiteralString
 
@@ -46,7 +46,7 @@ def _require(conn: Connection, migration_role: str, regime: str) -> None:
         raise BakehouseError("usage", f"no such regime: {regime}", f"One of: {', '.join(REGIMES)}.")
     if major < OLDEST:
         raise BakehouseError(
-            "usage", f"Postgres {major} is not supported", f"{OLDEST} is the oldest that is."
+            "usage", f"Postgres {major} is not supported", f"Use Postgres {OLDEST} or later."
         )
     if is_supabase(conn):
         raise BakehouseError(
@@ -58,7 +58,7 @@ def _require(conn: Connection, migration_role: str, regime: str) -> None:
         raise BakehouseError(
             "usage",
             "only a superuser can set up the platform: nothing was changed",
-            "Connect as the server's superuser; migrations then run as another role.",
+            "Connect as a superuser of the server. Migrations still run as another role.",
         )
     if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
         raise BakehouseError(

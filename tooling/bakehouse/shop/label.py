@@ -74,7 +74,7 @@ def arrange(facts: dict[str, Any], width: int) -> Label:
 
 
 def _plain(facts: dict[str, Any], *names: str) -> str:
-    """Join these facts; characters that no printer shows become spaces."""
+    """Join these facts. Characters that no printer shows become spaces."""
     words = ", ".join(str(facts[name]) for name in names if facts.get(name))
     return "".join(c if c.isprintable() else " " for c in words)
 
@@ -88,7 +88,7 @@ def png(label: Label) -> bytes:
         raise BakehouseError(
             "usage",
             "labels as PNG need python-barcode and Pillow",
-            "Install them: pip install 'bakehouse[label]'. ZPL needs nothing.",
+            "Install them: pip install 'bakehouse[label]'. ZPL labels need neither.",
         ) from None
     modules = Code128(label.order_id).build()[0]
     bars = Image.new("1", (len(modules), 1), 1)

@@ -102,7 +102,7 @@ class Client:
             after = page["pageInfo"]["endCursor"]
 
     def ask(self, shop: Shop, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """Return the data of the answer; waits and asks again if the shop throttles."""
+        """Return the data of the answer. Waits and asks again if the shop throttles."""
         wait = 0.0
         for _ in range(_TRIES):
             self._wait(wait)

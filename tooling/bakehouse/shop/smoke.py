@@ -194,7 +194,7 @@ def _session(role: str) -> str:
 
 
 def _refused(conn: Connection, functions: Sequence[Function], role: str) -> Outcome:
-    """Call every function that is closed to this role; each must refuse."""
+    """Call every function that is closed to this role. Each call must be refused."""
     started = time.perf_counter()
     api = _session(role)
     closed = [one for one in functions if api == "anon" or not one.lets_in(api, rpc.EVERYBODY)]

@@ -66,7 +66,7 @@ class Worker:
         self.stopping = True
 
     def run(self, once: bool = False) -> None:
-        """Work until asked to stop; with `once`, until no job is ready."""
+        """Work until asked to stop. With `once`, stop when no job is ready."""
         self.conn.execute("listen bakehouse_work")
         jobs = self._claim([])
         while True:
@@ -82,7 +82,7 @@ class Worker:
     # The queue
 
     def _rpc(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Call as the role that may use the queue; only the migration role may read tokens."""
+        """Call as the role that may use the queue. Only the migration role may read tokens."""
         with self.conn.transaction():
             self.conn.execute("set local role service_role")
             return fetch(self.conn, tuple_row, query.encode(), *parameters)

@@ -290,7 +290,7 @@ objects as (
     null,
     k.table_label,
     'skip',
-    'run' -- set by itself: existing rows get no value
+    'run' -- in a statement of its own, so that existing rows get no value
   from columns as k
   where starts_with(k.value, ' default ')
 
