@@ -51,7 +51,7 @@ comment on function app.priority_label is
 
 create or replace function app.priority_of(p_label text)
 returns smallint
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rank smallint := (

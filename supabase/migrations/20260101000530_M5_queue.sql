@@ -62,7 +62,7 @@ Errors: BAD_INPUT (negative offset, no rows, unknown sort or direction, page_key
 
 create or replace function app.queue_stage(p_stage text)
 returns public.stage_type
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable strict set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_stage = 'Complete' or p_stage <> all(enum_range(null::public.stage_type)::text[]) then
