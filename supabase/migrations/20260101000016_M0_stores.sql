@@ -74,8 +74,7 @@ $$;
 comment on function app.store_of is
 'Returns the store that an order id begins with. The store may not exist.';
 
-create or replace trigger stores_set_updated_at
-before update on public.stores
+create or replace trigger stores_set_updated_at before update on public.stores
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();

@@ -49,11 +49,9 @@ alter table private.staff_pay enable row level security;
 comment on table private.staff_pay is
 'The hourly pay of staff. A separate table, because a row policy cannot hide a column of staff_shared.';
 
-create or replace trigger staff_shared_set_updated_at
-before update on public.staff_shared
+create or replace trigger staff_shared_set_updated_at before update on public.staff_shared
 for each row execute function app.set_updated_at();
-create or replace trigger staff_pay_set_updated_at
-before update on private.staff_pay
+create or replace trigger staff_pay_set_updated_at before update on private.staff_pay
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();

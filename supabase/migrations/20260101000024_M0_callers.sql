@@ -7,9 +7,7 @@ set local role bakehouse_owner;
 do $$
 begin
   if to_regtype('app.caller') is null then
-    create type app.caller as (
-      kind text, user_id uuid, role public.staff_role, stores text[]
-    );
+    create type app.caller as (kind text, user_id uuid, role public.staff_role, stores text[]);
   end if;
 end;
 $$;

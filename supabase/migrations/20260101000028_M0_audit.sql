@@ -76,9 +76,7 @@ returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_notify(
-    'bakehouse', jsonb_build_object('topic', p_topic, 'payload', p_payload)::text
-  );
+  perform pg_notify('bakehouse', jsonb_build_object('topic', p_topic, 'payload', p_payload)::text);
   perform app.broadcast(p_topic, p_payload);
 end;
 $$;

@@ -225,9 +225,7 @@ begin
   where orders.store = p_store and orders.id = stale.id;
   get diagnostics v_count = row_count;
   if v_count > 0 then
-    perform app.audit(
-      'refresh_priorities', p_store, null, jsonb_build_object('orders', v_count)
-    );
+    perform app.audit('refresh_priorities', p_store, null, jsonb_build_object('orders', v_count));
   end if;
   return v_count;
 end;
@@ -249,8 +247,7 @@ create or replace trigger orders_set_queue_key
 before insert or update of priority, priority_override, due_date, size, shopify_order_number
 on public.orders
 for each row execute function app.set_queue_key();
-create or replace trigger orders_set_updated_at
-before update on public.orders
+create or replace trigger orders_set_updated_at before update on public.orders
 for each row execute function app.set_updated_at();
 create or replace trigger stage_events_append_only
 before update or delete or truncate on public.stage_events

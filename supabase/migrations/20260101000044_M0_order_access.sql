@@ -99,9 +99,7 @@ returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform app.emit(
-    'orders', app.order_message(p_order.store, p_order.id, p_event, p_order.stage)
-  );
+  perform app.emit('orders', app.order_message(p_order.store, p_order.id, p_event, p_order.stage));
 end;
 $$;
 comment on function app.announce_order is 'Notifies listeners of an event of an order.';

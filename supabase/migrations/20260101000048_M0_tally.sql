@@ -84,8 +84,7 @@ comment on function app.fold_tally is
 
 Merges only rows that this snapshot sees. Concurrent moves go on, and none is lost or counted twice.';
 
-create or replace trigger orders_tally
-after insert or delete on public.orders
+create or replace trigger orders_tally after insert or delete on public.orders
 for each row execute function app.tally_order();
 create or replace trigger orders_tally_change
 after update on public.orders

@@ -87,8 +87,7 @@ comment on function app.search_order_ids is
 
 Returns null for more than p_most matches. The caller then scans its list in order, which soon finds enough matches. Each pattern gets its own plan, because the trigram index helps only rare patterns.';
 
-create or replace trigger orders_words
-after insert or delete on public.orders
+create or replace trigger orders_words after insert or delete on public.orders
 for each row execute function app.sync_order_words();
 create or replace trigger orders_words_change
 after update on public.orders

@@ -333,8 +333,7 @@ The store then has the value of all stores, else the default.
 Role: Admin. Errors: BAD_INPUT (no such store or key).';
 grant execute on function public.reset_setting to authenticated;
 
-create or replace trigger settings_set_updated_at
-before update on public.settings
+create or replace trigger settings_set_updated_at before update on public.settings
 for each row execute function app.set_updated_at();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

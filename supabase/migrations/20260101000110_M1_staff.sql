@@ -59,15 +59,9 @@ comment on function app.check_staff_fields is
 'Raises BAD_INPUT if a field is invalid, with the names of all invalid fields. p_user_id is required. Null in any other field means not given.';
 
 create or replace function app.save_staff(
-  p_user_id uuid,
-  p_add boolean,
-  p_full_name text default null,
-  p_role text default null,
-  p_store text default null,
-  p_phone text default null,
-  p_email text default null,
-  p_is_active boolean default null,
-  p_approved boolean default null,
+  p_user_id uuid, p_add boolean, p_full_name text default null, p_role text default null,
+  p_store text default null, p_phone text default null, p_email text default null,
+  p_is_active boolean default null, p_approved boolean default null,
   p_hourly_rate numeric default null
 )
 returns void
@@ -78,9 +72,7 @@ declare
   v_new jsonb;
   v_changes jsonb;
 begin
-  perform app.check_staff_fields(
-    p_user_id, p_full_name, p_role, p_phone, p_email, p_hourly_rate
-  );
+  perform app.check_staff_fields(p_user_id, p_full_name, p_role, p_phone, p_email, p_hourly_rate);
   if p_add and not exists (
     select from public.staff_shared as staff where staff.user_id = p_user_id
   ) then
@@ -142,9 +134,7 @@ begin
   end if;
   v_changes := (
     select
-      jsonb_object_agg(
-        facts.key, jsonb_build_object('old', v_old -> facts.key, 'new', facts.value)
-      )
+      jsonb_object_agg(facts.key, jsonb_build_object('old', v_old -> facts.key, 'new', facts.value))
     from jsonb_each(v_new) as facts
     where facts.value <> coalesce(v_old -> facts.key, 'null')
   );
@@ -252,13 +242,9 @@ Role: Supervisor. Errors: BAD_INPUT (no such role).';
 grant execute on function public.get_staff_list to authenticated;
 
 create or replace function public.update_staff_member(
-  p_user_id uuid,
-  p_full_name text default null,
-  p_role text default null,
-  p_hourly_rate numeric default null,
-  p_is_active boolean default null,
-  p_approved boolean default null,
-  p_phone text default null
+  p_user_id uuid, p_full_name text default null, p_role text default null,
+  p_hourly_rate numeric default null, p_is_active boolean default null,
+  p_approved boolean default null, p_phone text default null
 )
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -280,12 +266,8 @@ Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.update_staff_member to authenticated;
 
 create or replace function public.upsert_staff_member(
-  p_user_id uuid,
-  p_full_name text default null,
-  p_role text default null,
-  p_store text default null,
-  p_phone text default null,
-  p_email text default null,
+  p_user_id uuid, p_full_name text default null, p_role text default null,
+  p_store text default null, p_phone text default null, p_email text default null,
   p_is_active boolean default null
 )
 returns uuid

@@ -305,9 +305,7 @@ declare
     ),
     9999999999.99, 2
   );
-  v_method text := lower(
-    array_to_string(app.shopify_values(v_attributes, 'delivery method'), ' ')
-  );
+  v_method text := lower(array_to_string(app.shopify_values(v_attributes, 'delivery method'), ' '));
   v_is_pos boolean := lower(
     coalesce(p_payload ->> 'source_name', p_payload ->> 'sourceName', '')
   ) = 'pos';

@@ -124,8 +124,7 @@ comment on function app.ingest_order is
 
 orders/create adds an order and never changes one. An update of an unknown order adds the order. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
-create or replace trigger shopify_orders_set_updated_at
-before update on public.shopify_orders
+create or replace trigger shopify_orders_set_updated_at before update on public.shopify_orders
 for each row execute function app.set_updated_at();
 
 select app.assert_grants();

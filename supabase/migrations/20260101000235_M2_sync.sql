@@ -161,9 +161,7 @@ begin
     case when v_valid then 0 else 1 end, case when not v_valid then v_message end
   )
   returning runs.id into v_run;
-  perform app.audit(
-    'test_admin_token', p_store, v_run::text, jsonb_build_object('valid', v_valid)
-  );
+  perform app.audit('test_admin_token', p_store, v_run::text, jsonb_build_object('valid', v_valid));
   return jsonb_build_object('valid', v_valid, 'run_id', v_run, 'message', v_message);
 end;
 $$;

@@ -90,12 +90,8 @@ comment on table public.work_archive is
 'Finished jobs, until app.purge_work deletes them. Claims never read this table.';
 
 create or replace function app.enqueue_many(
-  p_topic text,
-  p_payloads jsonb[],
-  p_dedupe_keys text[] default null,
-  p_priority smallint default 5,
-  p_delay interval default '0',
-  p_max_retries smallint default 3
+  p_topic text, p_payloads jsonb[], p_dedupe_keys text[] default null,
+  p_priority smallint default 5, p_delay interval default '0', p_max_retries smallint default 3
 )
 returns bigint[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -154,12 +150,8 @@ comment on function app.enqueue_many is
 p_dedupe_keys holds one key per payload, or null for a job without a key. If a job with the key waits, nothing changes. If that job is running, it will run again afterwards. The commit wakes the workers: NOTIFY bakehouse_work, with the topic. Several calls in one transaction must follow the order of the keys, or they may deadlock.';
 
 create or replace function app.enqueue(
-  p_topic text,
-  p_payload jsonb,
-  p_dedupe_key text default null,
-  p_priority smallint default 5,
-  p_delay interval default '0',
-  p_max_retries smallint default 3
+  p_topic text, p_payload jsonb, p_dedupe_key text default null, p_priority smallint default 5,
+  p_delay interval default '0', p_max_retries smallint default 3
 )
 returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -214,12 +206,8 @@ comment on function app.retry_or_bury_work is
 'Schedules failed jobs to run again. Jobs without retries left move to work_dead. A job that was enqueued again while it ran starts over with all its retries. p_delay sets the delay. If p_delay is null, the delay is 30 seconds, then 2, 8, 32 and at most 60 minutes. A random factor from 0.5 to 1.5 then changes the delay, so that jobs do not all run at once.';
 
 create or replace function public.enqueue_work(
-  p_topic text,
-  p_payload jsonb,
-  p_dedupe_key text default null,
-  p_priority smallint default 5,
-  p_delay interval default '0',
-  p_max_retries smallint default 3
+  p_topic text, p_payload jsonb, p_dedupe_key text default null, p_priority smallint default 5,
+  p_delay interval default '0', p_max_retries smallint default 3
 )
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -236,12 +224,8 @@ Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work to service_role;
 
 create or replace function public.enqueue_work_many(
-  p_topic text,
-  p_payloads jsonb[],
-  p_dedupe_keys text[] default null,
-  p_priority smallint default 5,
-  p_delay interval default '0',
-  p_max_retries smallint default 3
+  p_topic text, p_payloads jsonb[], p_dedupe_keys text[] default null,
+  p_priority smallint default 5, p_delay interval default '0', p_max_retries smallint default 3
 )
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -260,10 +244,7 @@ Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work_many to service_role;
 
 create or replace function public.claim_work(
-  p_topics text[],
-  p_worker text,
-  p_limit integer default 10,
-  p_lease interval default '2 minutes'
+  p_topics text[], p_worker text, p_limit integer default 10, p_lease interval default '2 minutes'
 )
 returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
@@ -467,11 +448,7 @@ Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.extend_work_lease to service_role;
 
 create or replace function public.complete_and_claim_work(
-  p_token uuid,
-  p_ids bigint[],
-  p_topics text[],
-  p_worker text,
-  p_limit integer default 10,
+  p_token uuid, p_ids bigint[], p_topics text[], p_worker text, p_limit integer default 10,
   p_lease interval default '2 minutes'
 )
 returns table (

@@ -254,8 +254,7 @@ A null field stays unchanged. An empty text clears an optional field.
 
 Errors: NOT_FOUND, CONFLICT (the SKU is taken, or a recipe needs the item), BAD_INPUT.';
 
-create or replace trigger inventory_items_set_updated_at
-before update on public.inventory_items
+create or replace trigger inventory_items_set_updated_at before update on public.inventory_items
 for each row execute function app.set_updated_at();
 create or replace trigger inventory_txn_append_only
 before update or delete or truncate on public.inventory_txn

@@ -43,8 +43,8 @@ p_item_id must be an item of p_kind. after is the stock before the holds of wait
 Errors: PERMISSION_DENIED (p_created_by is not the caller), NOT_FOUND, BAD_INPUT, CONFLICT (below zero).';
 
 create or replace function public.adjust_component_stock(
-  p_component_id uuid, p_change numeric, p_reason text default null,
-  p_reference text default null, p_created_by text default null
+  p_component_id uuid, p_change numeric, p_reason text default null, p_reference text default null,
+  p_created_by text default null
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -69,8 +69,8 @@ Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the stock would go bel
 grant execute on function public.adjust_component_stock to authenticated;
 
 create or replace function public.adjust_accessory_stock(
-  p_accessory_id uuid, p_change numeric, p_reason text default null,
-  p_reference text default null, p_created_by text default null
+  p_accessory_id uuid, p_change numeric, p_reason text default null, p_reference text default null,
+  p_created_by text default null
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -97,8 +97,8 @@ Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CONFLICT (the stock would go bel
 grant execute on function public.adjust_accessory_stock to authenticated;
 
 create or replace function public.adjust_cake_topper_stock(
-  p_topper_id uuid, p_change numeric, p_reason text default null,
-  p_reference text default null, p_created_by text default null
+  p_topper_id uuid, p_change numeric, p_reason text default null, p_reference text default null,
+  p_created_by text default null
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -31,9 +31,8 @@ grant execute on function public.upsert_component to authenticated;
 
 create or replace function public.upsert_accessory(
   p_id uuid default null, p_sku text default null, p_name text default null,
-  p_category text default null, p_product_match text default null,
-  p_min_stock numeric default null, p_is_active boolean default null,
-  p_shopify_variant_id text default null
+  p_category text default null, p_product_match text default null, p_min_stock numeric default null,
+  p_is_active boolean default null, p_shopify_variant_id text default null
 )
 returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -61,8 +61,7 @@ grant execute on function public.get_accessory_keywords to authenticated;
 
 create or replace function public.upsert_accessory_keyword(
   p_keyword text default null, p_component_id uuid default null, p_id uuid default null,
-  p_priority integer default null, p_match_type text default null,
-  p_is_active boolean default null
+  p_priority integer default null, p_match_type text default null, p_is_active boolean default null
 )
 returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -261,8 +261,7 @@ create or replace trigger inventory_items_forbid_retiring_part
 after update of is_active on public.inventory_items
 for each row when (old.is_active and not new.is_active)
 execute function app.forbid_retiring_part();
-create or replace trigger boms_set_updated_at
-before update on public.boms
+create or replace trigger boms_set_updated_at before update on public.boms
 for each row execute function app.set_updated_at();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

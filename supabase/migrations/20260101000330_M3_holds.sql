@@ -303,9 +303,7 @@ begin
       );
     elsif not v_wanted.is_optional then
       insert into public.reservation_holds (store, order_gid, item_id, quantity, matched_by)
-      values (
-        p_store, p_order_gid, v_wanted.item_id, v_wanted.quantity, v_wanted.matched_by
-      );
+      values (p_store, p_order_gid, v_wanted.item_id, v_wanted.quantity, v_wanted.matched_by);
       update public.inventory_items as items
       set reserved = items.reserved + v_wanted.quantity
       where items.id = v_wanted.item_id;

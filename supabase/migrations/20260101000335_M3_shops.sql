@@ -28,9 +28,7 @@ begin
   ) then
     return null;
   end if;
-  return coalesce(
-    app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0
-  );
+  return coalesce(app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0);
 end;
 $$;
 comment on function app.enqueue_reconcile is
@@ -104,9 +102,7 @@ begin
     ) then
       v_waiting := v_waiting + 1;
     else
-      perform app.move_stock(
-        v_count.id, v_count.available - v_item.ats, 'reconcile', 'reconcile'
-      );
+      perform app.move_stock(v_count.id, v_count.available - v_item.ats, 'reconcile', 'reconcile');
       v_corrected := v_corrected || jsonb_build_object(
         'sku', v_item.sku, 'was', v_item.ats, 'is', v_count.available
       );

@@ -107,29 +107,13 @@ comment on function app.resolve_scan is
 Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id means exactly that order. A number means every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
 create or replace function public.get_order_for_scan(
-  p_scan text,
-  out id text,
-  out shopify_order_number integer,
-  out human_id text,
-  out suffix text,
-  out customer_name text,
-  out product_title text,
-  out size text,
-  out notes text,
-  out due_date date,
-  out delivery_method text,
-  out stage public.stage_type,
-  out priority text,
-  out storage text,
-  out store text,
-  out filling_start_ts timestamptz,
-  out filling_complete_ts timestamptz,
-  out covering_start_ts timestamptz,
-  out covering_complete_ts timestamptz,
-  out decorating_start_ts timestamptz,
-  out decorating_complete_ts timestamptz,
-  out packing_start_ts timestamptz,
-  out packing_complete_ts timestamptz,
+  p_scan text, out id text, out shopify_order_number integer, out human_id text, out suffix text,
+  out customer_name text, out product_title text, out size text, out notes text, out due_date date,
+  out delivery_method text, out stage public.stage_type, out priority text, out storage text,
+  out store text, out filling_start_ts timestamptz, out filling_complete_ts timestamptz,
+  out covering_start_ts timestamptz, out covering_complete_ts timestamptz,
+  out decorating_start_ts timestamptz, out decorating_complete_ts timestamptz,
+  out packing_start_ts timestamptz, out packing_complete_ts timestamptz,
   out cancelled_at timestamptz
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp

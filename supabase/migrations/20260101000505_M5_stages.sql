@@ -177,10 +177,7 @@ comment on function app.explain_refusal is
 The action is already done in three cases. The order is past the stage, or still there and started, or sent back by a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
 
 create or replace function app.advance_order(
-  p_action text,
-  p_caller app.caller,
-  p_order_id text,
-  p_notes text default null,
+  p_action text, p_caller app.caller, p_order_id text, p_notes text default null,
   p_context jsonb default null
 )
 returns jsonb

@@ -41,9 +41,7 @@ Role: Staff. Errors: NOT_FOUND, BAD_INPUT, INVALID_STAGE, CANCELLED, CONFLICT.';
 grant execute on function public.print_barcode to authenticated;
 
 create or replace function public.handle_print_barcode(
-  p_barcode text,
-  p_order_id text default null,
-  p_performed_by uuid default null,
+  p_barcode text, p_order_id text default null, p_performed_by uuid default null,
   p_context jsonb default null
 )
 returns jsonb

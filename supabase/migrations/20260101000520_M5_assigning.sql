@@ -51,8 +51,7 @@ comment on function app.set_assignee is
 Each change records an event. If the assignee is already right, returns already_done. Errors: NOT_FOUND (order or staff), BAD_INPUT, CANCELLED, INVALID_STAGE.';
 
 create or replace function public.assign_staff(
-  p_order_id text, p_store text default null, p_staff_id uuid default null,
-  p_note text default null
+  p_order_id text, p_store text default null, p_staff_id uuid default null, p_note text default null
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -21,8 +21,7 @@ comment on type app.page is
 'The page of a list that a caller asks for. first is the number of rows to skip. after is the sort key to continue after, or null.';
 
 create or replace function app.read_page(
-  p_offset integer, p_limit integer, p_sort_by text, p_sort_order text, p_after text,
-  p_sorts text[]
+  p_offset integer, p_limit integer, p_sort_by text, p_sort_order text, p_after text, p_sorts text[]
 )
 returns app.page
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -102,20 +101,11 @@ comment on function app.count_queue is
 'Returns the number of open orders that match these filters, from app.order_tally. A null filter matches every order.';
 
 create or replace function public.get_queue(
-  p_store text default null,
-  p_stage text default null,
-  p_assignee_id uuid default null,
-  p_storage text default null,
-  p_priority text default null,
-  p_search text default null,
-  p_offset integer default 0,
-  p_limit integer default 50,
-  p_sort_by text default 'priority',
-  p_sort_order text default 'DESC',
-  p_after text default null,
-  p_date_from date default null,
-  p_date_to date default null,
-  p_unassigned boolean default false
+  p_store text default null, p_stage text default null, p_assignee_id uuid default null,
+  p_storage text default null, p_priority text default null, p_search text default null,
+  p_offset integer default 0, p_limit integer default 50, p_sort_by text default 'priority',
+  p_sort_order text default 'DESC', p_after text default null, p_date_from date default null,
+  p_date_to date default null, p_unassigned boolean default false
 )
 returns table (
   id text, human_id text, shopify_order_id bigint, shopify_order_number integer, suffix text,
@@ -243,9 +233,7 @@ Role: Staff or service_role. Errors: BAD_INPUT.';
 grant execute on function public.get_queue to authenticated, service_role;
 
 create or replace function public.get_unassigned_list(
-  p_store text default null,
-  p_stage text default null,
-  p_limit integer default 100,
+  p_store text default null, p_stage text default null, p_limit integer default 100,
   p_offset integer default 0
 )
 returns setof jsonb

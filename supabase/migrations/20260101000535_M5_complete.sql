@@ -6,8 +6,8 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 create or replace function app.complete_page(
-  p_stores text[], p_storage text, p_start_date date, p_end_date date, p_ids text[],
-  p_pattern text, p_sort text, p_backwards boolean, p_after text, p_offset integer, p_limit integer
+  p_stores text[], p_storage text, p_start_date date, p_end_date date, p_ids text[], p_pattern text,
+  p_sort text, p_backwards boolean, p_after text, p_offset integer, p_limit integer
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
@@ -82,16 +82,10 @@ comment on function app.complete_page is
 'Returns complete orders that match the filters, in the requested sort order, after p_after or p_offset. A null filter matches every order.';
 
 create or replace function public.get_complete(
-  p_store text default null,
-  p_start_date date default null,
-  p_end_date date default null,
-  p_search text default null,
-  p_offset integer default 0,
-  p_limit integer default 50,
-  p_sort_by text default 'completed_at',
-  p_sort_order text default 'DESC',
-  p_after text default null,
-  p_storage text default null
+  p_store text default null, p_start_date date default null, p_end_date date default null,
+  p_search text default null, p_offset integer default 0, p_limit integer default 50,
+  p_sort_by text default 'completed_at', p_sort_order text default 'DESC',
+  p_after text default null, p_storage text default null
 )
 returns table (
   id text, order_number integer, product_title text, size text, customer_name text, storage text,

@@ -107,9 +107,7 @@ declare
     select string_agg(coalesce(c_roman ->> letters.letter, letters.letter), '' order by letters.at)
     -- decomposition makes an accent a character of its own, which the pattern then removes
     from string_to_table(
-      regexp_replace(
-        normalize(lower(left(p_text, 255)), nfkd), U&'[\0300-\036F]', '', 'g'
-      ), null
+      regexp_replace(normalize(lower(left(p_text, 255)), nfkd), U&'[\0300-\036F]', '', 'g'), null
     ) with ordinality as letters (letter, at)
   );
 begin

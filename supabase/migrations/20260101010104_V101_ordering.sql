@@ -12,9 +12,7 @@ begin
     create type app.placed as (uuid uuid, position integer);
   end if;
   if to_regtype('app.sortable') is null then
-    create type app.sortable as (
-      uuid uuid, name text, inserted_at timestamptz, position integer
-    );
+    create type app.sortable as (uuid uuid, name text, inserted_at timestamptz, position integer);
   end if;
 end;
 $$;

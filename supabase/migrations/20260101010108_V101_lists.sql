@@ -299,8 +299,7 @@ A repeat answers already_done.
 Role: Admin. Errors: NOT_FOUND, CATALOG_UNAVAILABLE.';
 grant execute on function public.restore_entity to authenticated;
 
-create or replace trigger entities_set_updated_at
-before update on public.entities
+create or replace trigger entities_set_updated_at before update on public.entities
 for each row execute function app.set_updated_at();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

@@ -359,8 +359,7 @@ A repeat answers already_done.
 Role: Admin. Errors: NOT_FOUND, CONFLICT (another record has taken its slug), CATALOG_UNAVAILABLE.';
 grant execute on function public.restore_entity_data to authenticated;
 
-create or replace trigger entity_data_set_updated_at
-before update on public.entity_data
+create or replace trigger entity_data_set_updated_at before update on public.entity_data
 for each row execute function app.set_updated_at();
 create or replace trigger entity_data_keep_identity
 before update on public.entity_data

@@ -420,8 +420,7 @@ The dependencies of existing rows do not change.
 Role: Supervisor. Errors: NOT_FOUND.';
 grant execute on function public.remove_task_dependency to authenticated;
 
-create or replace trigger project_tasks_set_updated_at
-before update on public.project_tasks
+create or replace trigger project_tasks_set_updated_at before update on public.project_tasks
 for each row execute function app.set_updated_at();
 create or replace trigger project_task_dependencies_forbid_cycles
 after insert on public.project_task_dependencies

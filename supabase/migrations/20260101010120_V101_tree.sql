@@ -365,8 +365,7 @@ $$;
 comment on function app.check_subprojects is
 'Trigger: checks kind, cycles and depth when a project is put inside another. Raises KIND_MISMATCH, WOULD_CREATE_CYCLE and TOO_DEEP.';
 
-create or replace trigger projects_set_updated_at
-before update on public.projects
+create or replace trigger projects_set_updated_at before update on public.projects
 for each row execute function app.set_updated_at();
 -- No write changes the identity of a row, or takes a start back.
 create or replace trigger projects_keep_identity

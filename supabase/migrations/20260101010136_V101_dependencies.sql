@@ -182,8 +182,7 @@ after insert on public.project_dependencies
 referencing new table as made
 for each statement execute function app.forbid_cycles();
 -- A dependency is added or removed, never changed.
-create or replace trigger project_dependencies_keep
-before update on public.project_dependencies
+create or replace trigger project_dependencies_keep before update on public.project_dependencies
 for each statement execute function app.append_only();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

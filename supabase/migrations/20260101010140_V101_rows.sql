@@ -166,8 +166,7 @@ Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, WOULD_CREATE_CYCLE.';
 grant execute on function public.create_assignment_from_task to authenticated;
 
 create or replace function public.create_assignment_with_closure(
-  p_project_uuid uuid, p_task_uuid uuid, p_excluded uuid[] default '{}',
-  p_attrs jsonb default '{}'
+  p_project_uuid uuid, p_task_uuid uuid, p_excluded uuid[] default '{}', p_attrs jsonb default '{}'
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -381,8 +381,7 @@ Uses the setting of the project, then p_global, then the global setting. Pass p_
 Role: Staff. Errors: NOT_FOUND.';
 grant execute on function public.use_status_translations to authenticated;
 
-create or replace trigger project_statuses_set_updated_at
-before update on public.project_statuses
+create or replace trigger project_statuses_set_updated_at before update on public.project_statuses
 for each row execute function app.set_updated_at();
 create or replace trigger project_statuses_keep_identity
 before update on public.project_statuses

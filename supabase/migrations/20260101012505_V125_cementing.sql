@@ -49,9 +49,7 @@ begin
       live.record_uuid, live.title, live.slug, live.position, live.data,
       coalesce(
         (
-          select jsonb_object_agg(
-            texts.key, jsonb_build_object('label', texts.value ->> 'title')
-          )
+          select jsonb_object_agg(texts.key, jsonb_build_object('label', texts.value ->> 'title'))
           from jsonb_each(live.translations) as texts
           where btrim(texts.value ->> 'title') <> ''
         ),

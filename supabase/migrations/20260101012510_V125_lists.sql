@@ -240,9 +240,7 @@ begin
   return query
   select
     case when tagged.is_list then 'Status lists' else 'Other entities' end,
-    app.translate(
-      entities.display_name, entities.translations, 'display_name', p_language
-    )::text,
+    app.translate(entities.display_name, entities.translations, 'display_name', p_language)::text,
     entities.uuid
   from public.entities as entities
   cross join lateral (
