@@ -72,6 +72,7 @@ def replay(page: str, fleet: Environments, server: Server) -> None:
             restore(fleet.project.root, server, code.replace("restored", restored))
             continue
         for command, shown in pages.session(code):
+            command = command.replace("--confirm restored", f"--confirm {restored}")
             program, *arguments = shlex.split(command.replace(NEW, shlex.quote(urls["new"])))
             if program == "git":
                 fleet.git(*arguments)

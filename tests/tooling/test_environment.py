@@ -78,14 +78,15 @@ def test_a_restored_copy_counts_as_a_copy_until_it_is_marked(
 
     shown = prod.run("env", "show", url=copy).out
     refused = prod.run("migrate", "up", "--env", "prod", url=copy)
-    asked = prod.run("env", "mark", "dev", url=copy)
-    marked = prod.run("env", "mark", "dev", "--yes", url=copy)
+    asked = prod.run("env", "mark", "dev", "--yes", url=copy)
+    marked = prod.run(*unmark(copy), url=copy)
 
     assert shown.startswith("copy, marked ")
     assert (refused.code, asked.code, marked.code) == (11, 2, 0)
     assert "a copy of one that is prod" in refused.err
     with psycopg.connect(copy) as conn:  # dev has no guard on its history
         conn.execute("truncate supabase_migrations.schema_migrations")
+    assert prod.run("reset", "--yes", url=copy).code == 0  # this database never was prod
     server.drop(str(conninfo_to_dict(copy)["dbname"]))
 
 
@@ -117,12 +118,84 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
     assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
 
 
-def test_changing_a_mark_needs_yes(prod: Project) -> None:
+def unmark(url: str, **changed: str) -> list[str]:
+    """The command that makes a database dev. A changed option may be left out by giving ''."""
+    options = {"confirm": str(conninfo_to_dict(url)["dbname"]), "reason": "moved"} | changed
+    given = [word for key, text in options.items() if text for word in (f"--{key}", text)]
+    return ["env", "mark", "dev", *given]
+
+
+def test_two_yes_do_not_empty_prod(prod: Project) -> None:
     url = prod.variables["BAKEHOUSE_PROD_URL"]
 
-    assert prod.run("env", "mark", "dev", url=url).code == 2
-    assert prod.run("env", "mark", "production", url=url).code == 2
-    assert prod.run("env", "mark", "dev", "--yes", url=url).code == 0
+    marked = prod.run("env", "mark", "dev", "--yes", url=url)
+    reset = prod.run("reset", "--yes", url=url)
+
+    assert (marked.code, reset.code) == (2, 11)
+    assert "--yes does not confirm this" in marked.err
+    assert prod.run("env", "show", url=url).out.startswith("prod, ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"confirm": ""}, "pass --confirm"),
+        ({"confirm": "elsewhere"}, "is not called elsewhere"),
+        ({"reason": ""}, "pass --reason"),
+        ({"reason": "  "}, "pass --reason"),
+    ],
+)
+def test_prod_becomes_dev_only_with_its_name_and_a_reason(
+    prod: Project, changed: dict[str, str], said: str
+) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+
+    ran = prod.run(*unmark(url, **changed), url=url)
+
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert prod.run("env", "show", url=url).out.startswith("prod, ")
+    with (
+        psycopg.connect(url) as conn,  # the guard of its history stands
+        pytest.raises(psycopg.errors.RaiseException, match="guarded"),
+    ):
+        conn.execute("truncate supabase_migrations.schema_migrations")
+
+
+def test_a_changed_mark_is_on_record_with_its_account_and_reason(prod: Project) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+
+    assert prod.run(*unmark(url, reason="the shop moved to Sydney"), url=url).code == 0
+
+    shown = prod.run("env", "show", "--json", url=url).json
+    said = prod.run("env", "show", url=url).out
+    assert [one["env"] for one in shown["earlier"]] == ["prod"]
+    assert shown["reason"] == "the shop moved to Sydney"
+    assert shown["who"]["os_user"]
+    assert "the shop moved to Sydney" in said
+    assert "before: prod, marked " in said
+
+
+def test_a_database_that_was_prod_is_reset_only_with_a_reason(prod: Project) -> None:
+    url = prod.variables["BAKEHOUSE_PROD_URL"]
+    assert prod.run(*unmark(url), url=url).code == 0
+
+    refused = prod.run("reset", "--yes", url=url)
+    done = prod.run("reset", "--yes", "--once-prod", "sold to nobody", url=url)
+    again = prod.run("reset", "--yes", url=url)
+
+    assert (refused.code, done.code, again.code) == (2, 0, 2), done.err
+    assert "was prod" in refused.err
+    assert "--once-prod" in refused.err
+    assert "reset: sold to nobody" in prod.run("env", "show", url=url).out
+
+
+def test_changing_a_mark_of_dev_needs_yes(project: Project, unmarked: str) -> None:
+    configured = project.configure("prod", unmarked)
+    assert configured.run("env", "mark", "dev", url=unmarked).code == 0
+
+    assert configured.run("env", "mark", "production", url=unmarked).code == 2
+    assert configured.run("env", "mark", "prod", url=unmarked).code == 2
+    assert configured.run("env", "mark", "prod", "--yes", url=unmarked).code == 0
 
 
 def test_only_the_database_named_in_bakehouse_toml_can_be_marked(

@@ -96,6 +96,15 @@ class Project(Tool):
         )
 
     @property
+    def who(self) -> dict[str, str | None]:
+        """Who runs the command, for the record."""
+        return {
+            "os_user": getpass.getuser(),
+            "machine": socket.gethostname(),
+            "ci": os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_JOB_ID"),
+        }
+
+    @property
     def env_name(self) -> str:
         return "dev"
 
@@ -128,11 +137,7 @@ class Project(Tool):
             found,
             left_out,
             settings,
-            who={
-                "os_user": getpass.getuser(),
-                "machine": socket.gethostname(),
-                "ci": os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_JOB_ID"),
-            },
+            who=self.who,
             variables=os.environ,
             accepted=accepted or {},
             proofs=proofs,

@@ -21,6 +21,7 @@ from bakehouse.commands.context import (
 from bakehouse.commands.shop import smoke_error, smoke_table
 from bakehouse.database import Connection
 from bakehouse.deploy import environment, run
+from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, history
 from bakehouse.migrations.files import Migration
 from bakehouse.output import Result, count
@@ -83,11 +84,30 @@ def down(
 
 
 @command(app, "reset")
-def reset(here: DevDatabase, skip: Skip = "", yes: Yes = False) -> Result:
+def reset(
+    here: DevDatabase,
+    skip: Skip = "",
+    yes: Yes = False,
+    once_prod: Annotated[
+        str,
+        typer.Option(
+            "--once-prod", metavar="REASON", help="Why to reset a database that once was prod."
+        ),
+    ] = "",
+) -> Result:
     """Dev only: delete all bakehouse data of the database, then migrate and seed it again."""
     work = here.work(skip)
     with here.connected(writes=True) as conn:
+        was_prod = environment.was_prod(conn)
+        if was_prod and not once_prod.strip():
+            raise BakehouseError(
+                "usage",
+                f"{conn.info.dbname} was prod once, and --yes does not confirm this",
+                "Nothing was deleted. If you mean this database, pass --once-prod with a reason.",
+            )
         confirm(f"Delete all bakehouse data in {database.describe(here.dsn)}?", yes)
+        if was_prod:
+            environment.mark(conn, here.settings, f"reset: {once_prod.strip()}", here.who)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
         applied = run.up(conn, here.dsn, work, output.say).applied

@@ -1,7 +1,7 @@
 """The commands for environments: env, gate and resume."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,15 +29,43 @@ def mark(
     here: DevDatabase,
     env: Annotated[str, typer.Argument(help="dev, staging or prod.")],
     yes: Yes = False,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--confirm",
+            metavar="NAME",
+            help="The name of the database, to change a mark of staging or prod.",
+        ),
+    ] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why a mark of staging or prod changes, for the record.")
+    ] = "",
 ) -> Result:
     """Mark the database as an environment; outside dev, guard its history."""
     marked = Database(here.click, here.json, here.project, here.database_url, env)
     with marked.connected() as conn:
-        before = environment.name_of(conn)
-        if before not in (None, env):
-            confirm(f"{database.describe(marked.dsn)} is {before}: make it {env}?", yes)
-        environment.mark(conn, marked.settings)
+        before = environment.identity(conn)
+        if before and before.env not in ("dev", env):
+            _confirm_change(conn.info.dbname, before.env, name, reason)
+        elif before and before.name != env:
+            confirm(f"{database.describe(marked.dsn)} is {before.name}: make it {env}?", yes)
+        environment.mark(conn, marked.settings, reason.strip(), here.who)
     return Result({"env": env}, f"this database is {env}")
+
+
+def _confirm_change(database: str, env: str, name: str, reason: str) -> None:
+    """Demand the name of the database and a reason: a reset may follow."""
+    if name and name != database:
+        raise BakehouseError(
+            "usage", f"this database is not called {name}", "Nothing was marked: check the URL."
+        )
+    if not name or not reason.strip():
+        option = "--reason, which the record keeps" if name else "--confirm with its name"
+        raise BakehouseError(
+            "usage",
+            f"{database} is marked as {env}, and --yes does not confirm this change",
+            f"Nothing was marked. If you mean this database, pass {option}.",
+        )
 
 
 @command(env_app, "show")
@@ -47,11 +75,17 @@ def show(here: Database) -> Result:
         identity = environment.identity(conn)
     if identity is None:
         return Result({"env": None}, "not marked")
-    when = identity.marked_at[:16].replace("T", " ")
-    text = f"{identity.name}, marked {when} by {identity.marked_by}"
+    lines = [_described(identity.name, asdict(identity))]
     if identity.copied:
-        text += f" as {identity.env} in another database"
-    return Result(asdict(identity) | {"env": identity.name}, text)
+        lines[0] += f" as {identity.env} in another database"
+    lines += [f"before: {_described(one['env'], one)}" for one in reversed(identity.earlier)]
+    return Result(asdict(identity) | {"env": identity.name}, "\n".join(lines))
+
+
+def _described(name: str, mark: dict[str, Any]) -> str:
+    when = mark["marked_at"][:16].replace("T", " ")
+    reason = f" ({mark['reason']})" if mark.get("reason") else ""
+    return f"{name}, marked {when} by {mark['marked_by']}{reason}"
 
 
 @command(gate_app, "check")

@@ -2,7 +2,8 @@
 
 import json
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, LiteralString, get_args
 
@@ -45,6 +46,9 @@ class Identity:
     system_identifier: str
     database_oid: int
     copied: bool
+    reason: str = ""
+    who: dict[str, str | None] = field(default_factory=dict)
+    earlier: list[dict[str, Any]] = field(default_factory=list)  # the marks before this one
 
     @property
     def name(self) -> str:
@@ -112,18 +116,32 @@ def _setting(env: str, key: str, given: Any) -> Any:
 
 def identity(conn: Connection) -> Identity | None:
     """Read the mark of the database; None if it was never marked."""
+    said = _mark_of(conn)
+    if not said:
+        return None
+    return Identity(**said, copied=not said.items() >= value(conn, _HERE).items())
+
+
+def _mark_of(conn: Connection) -> dict[str, Any]:
     function = "select to_regprocedure('supabase_migrations.bakehouse_identity()') is not null"
     if not value(conn, function):
-        return None
-    said = value(conn, "select supabase_migrations.bakehouse_identity()")
-    place = value(conn, _HERE)
-    return Identity(**said, copied=not said.items() >= place.items())
+        return {}
+    said: dict[str, Any] = value(conn, "select supabase_migrations.bakehouse_identity()")
+    return said
 
 
 def name_of(conn: Connection) -> str | None:
     """Return the name of the environment, or 'copy' if the mark was made in another database."""
     found = identity(conn)
     return found.name if found else None
+
+
+def was_prod(conn: Connection) -> bool:
+    """Check if this very database ever had the mark of prod. A copy of prod was never prod."""
+    found = identity(conn)
+    marks = [vars(found), *found.earlier] if found else []
+    place = value(conn, _HERE)
+    return any(one["env"] == "prod" and one.items() >= place.items() for one in marks)
 
 
 def mismatch(identity: Identity | None, settings: Settings, host: str, database: str) -> str:
@@ -161,13 +179,21 @@ def require(conn: Connection, settings: Settings, purpose: str) -> None:
     )
 
 
-def mark(conn: Connection, settings: Settings) -> None:
+def mark(
+    conn: Connection,
+    settings: Settings,
+    reason: str = "",
+    who: Mapping[str, str | None] | None = None,
+) -> None:
     """Write the name of the environment into the database. Outside dev, guard its history."""
     env = settings.name
     place = _misplaced(settings, conn.info.host, conn.info.dbname)
     if place:
         raise BakehouseError("identity", f"this is not {env}: {place}", "Nothing was marked.")
+    before = _mark_of(conn)
+    earlier = [*before.pop("earlier", []), before] if before else []
     facts = value(conn, _HERE) | {"env": env} | value(conn, _MARKER)
+    facts |= {"reason": reason, "who": dict(who or {}), "earlier": earlier}
     with conn.transaction():
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
