@@ -1,11 +1,14 @@
 """The worker as a process, against a local shop that fails in the ways of a real one."""
 
+import http.client
 import json
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +18,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from bakehouse.database import Connection
 from calls import acting_as
-from command import Project, Ran
+from command import Project, Ran, free_port
 from orders import payloads
 from rows import make_staff, value, values
 
@@ -395,12 +399,7 @@ def test_an_idle_worker_wakes_for_new_work_and_stops_on_a_signal(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     worker = start(clone, shops, "--json")
-    while not values(
-        db,
-        "select pid from pg_stat_activity where application_name like 'bakehouse work%' "
-        "and datname = current_database() and (state, query) = ('idle', 'COMMIT')",
-    ):
-        time.sleep(0.05)
+    backend_of_worker(db)
 
     stock(db, shops, candle=7)
     wait_for(shops.asked)
@@ -411,6 +410,150 @@ def test_an_idle_worker_wakes_for_new_work_and_stops_on_a_signal(
     out, _ = worker.communicate(timeout=20)
 
     assert json.loads(out) == {"ok": True, "code": 0, "done": 1, "failed": 0}
+
+
+def backend_of_worker(db: Connection) -> int:
+    """Waits until a worker is idle or in a shop. Returns the pid of its backend."""
+    query = (
+        "select pid from pg_stat_activity where application_name like 'bakehouse work%' "
+        "and datname = current_database() and (state, query) = ('idle', 'COMMIT')"
+    )
+    deadline = time.monotonic() + 20
+    while not (found := values(db, query)):
+        assert time.monotonic() < deadline, "no worker is connected"
+        time.sleep(0.05)
+    pid: int = found[0]
+    return pid
+
+
+def events(log: str) -> list[str]:
+    return re.findall(r"^time=\S+ worker=\S+ event=(\w+)", log, re.M)
+
+
+def test_a_worker_that_loses_its_connection_connects_again_and_completes_its_job(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7, balloon=2)
+    shops.troubles = ["hangs"]
+    worker = start(clone, shops, "--json")
+    wait_for(shops.asked)
+
+    db.execute("select pg_terminate_backend(%s)", (backend_of_worker(db),))
+    shops.released.set()
+    deadline = time.monotonic() + 20
+    while jobs(db) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGTERM)
+    out, log = worker.communicate(timeout=20)
+
+    assert (worker.returncode, json.loads(out)["failed"]) == (0, 0)
+    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [2, 2]}
+    assert events(log).count("lost_connection") == 1
+    assert events(log).count("connected") == 2
+    assert values(db, "select retries from public.work_archive") == [0, 0]
+
+
+def test_an_idle_worker_outlives_a_restart_of_the_database(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    port = free_port()
+    worker = start(clone, shops, "--json", "--health", str(port))
+    old = backend_of_worker(db)
+    assert health(port, "/live") == health(port, "/ready") == 200
+    assert health(port, "/other") == 404
+
+    with no_new_sessions(db):
+        db.execute("select pg_terminate_backend(%s)", (old,))
+        wait_for_health(port, "/ready", 503)
+        assert health(port, "/live") == 200
+    wait_for_health(port, "/ready", 200)
+    stock(db, shops, candle=7)
+    wait_for(shops.asked)
+    backend_of_worker(db)
+    worker.send_signal(signal.SIGTERM)
+    out, log = worker.communicate(timeout=20)
+
+    assert json.loads(out)["done"] == 1
+    assert "lost_connection" in events(log)
+
+
+def test_a_worker_with_once_ends_when_its_connection_drops(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7)
+    shops.troubles = ["hangs"]
+    worker = start(clone, shops, "--once", "--json")
+    wait_for(shops.asked)
+
+    db.execute("select pg_terminate_backend(%s)", (backend_of_worker(db),))
+    shops.released.set()
+    out, _ = worker.communicate(timeout=20)
+
+    assert (worker.returncode, json.loads(out)["ok"]) == (1, False)
+
+
+def test_a_worker_that_waits_for_a_lock_ends_within_its_lease(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    worker = start(clone, shops, "--json", "--lease", "4", "--timeout", "1")
+    backend_of_worker(db)
+
+    with db.transaction():
+        db.execute("lock table public.work_queue in access exclusive mode")
+        began = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        out, _ = worker.communicate(timeout=20)
+        took = time.monotonic() - began
+
+    assert (worker.returncode, json.loads(out)["kind"]) == (10, "busy")
+    assert took < 6
+
+
+def test_an_error_of_the_database_fails_the_job_and_not_the_worker(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7)
+    db.execute(
+        "create or replace function public.apply_reconcile(p_counts jsonb) returns jsonb "
+        "language sql as $$ select jsonb_build_object('x', 1 / 0) $$"
+    )
+    db.execute("select app.enqueue('reconcile', '{\"store\": \"bannos\"}', 'bannos')")
+
+    ran = run(clone, shops, "--topic", "reconcile")
+
+    assert (ran.code, ran.json["done"], ran.json["failed"]) == (0, 1, 1)
+    assert "division by zero" in values(db, "select last_error from public.work_queue")
+    assert "event=job_failed topic=reconcile" in ran.err
+
+
+def test_a_port_in_use_is_refused_at_once(clone: str, shops: Shops) -> None:
+    with socket.create_server(("", 0)) as taken:
+        ran = run(clone, shops, "--health", str(taken.getsockname()[1]))
+
+    assert (ran.code, ran.json["kind"]) == (1, "port")
+
+
+def health(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    return connection.getresponse().status
+
+
+def wait_for_health(port: int, path: str, status: int) -> None:
+    deadline = time.monotonic() + 20
+    while health(port, path) != status:
+        assert time.monotonic() < deadline, f"{path} is not {status}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def no_new_sessions(db: Connection) -> Iterator[None]:
+    """Refuses new sessions, as a server that is full does."""
+    limit = sql.SQL("alter database {} connection limit {}")
+    name = sql.Identifier(db.info.dbname)
+    db.execute(limit.format(name, sql.Literal(0)))
+    yield
+    db.execute(limit.format(name, sql.Literal(-1)))
 
 
 def test_a_long_batch_keeps_its_lease(db: Connection, clone: str, shops: Shops) -> None:

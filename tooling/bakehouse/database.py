@@ -36,6 +36,13 @@ _ADVICE = {
     "the server is full": "Close other connections, or use the direct connection, not a pool.",
     "the server does not accept this way of connecting": "Try sslmode=require in the URL.",
 }
+_NETWORK = {  # seconds, but milliseconds for tcp_user_timeout: notice a server that went away
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 _DIRECT = "Use the direct connection (port 5432), or the pooler in session mode."
 
 
@@ -44,7 +51,9 @@ def parse(url: str) -> str:
     try:
         facts = conninfo_to_dict(url)
         int(facts.get("port") or 0)
-        return make_conninfo(url, connect_timeout=facts.get("connect_timeout", 10))
+        return make_conninfo(
+            url, **(_NETWORK | {key: facts[key] for key in _NETWORK.keys() & facts.keys()})
+        )
     except (psycopg.ProgrammingError, ValueError):
         raise BakehouseError(
             "usage",

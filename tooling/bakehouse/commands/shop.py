@@ -1,7 +1,8 @@
 """The commands for the floor and the shops: smoke, label, work and tick."""
 
 import signal
-import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -90,6 +91,15 @@ def work(
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
+    health: Annotated[
+        int | None,
+        typer.Option(
+            "--health",
+            metavar="PORT",
+            help="Answer GET /live and /ready on this port.",
+            show_default=False,
+        ),
+    ] = None,
     shop_url_template: Annotated[
         str | None,
         typer.Option(
@@ -100,25 +110,37 @@ def work(
     ] = None,
 ) -> Result:
     """Do the jobs of the work queue until told to stop; the job at hand is finished first."""
-    from bakehouse.shop import shopify  # here, not above: HTTP is slow to import
+    from bakehouse.shop import health as healths  # here, not above: HTTP is slow to import
+    from bakehouse.shop import shopify
     from bakehouse.shop import worker as workers
 
     endpoint = shop_url_template or shopify.ENDPOINT
     options = workers.WorkerOptions(topic, batch, lease, timeout, endpoint)
-    with here.connected(writes=True) as conn:
-        worker = workers.Worker(conn, options, output.say, _show_progress)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
+    worker = workers.Worker(lambda: here.connected(writes=True), options, output.say)
+    _on_signal(worker.stop, lease)
+    with healths.served(worker, health) if health else nullcontext():
         worker.run(once)
-    if sys.stderr.isatty():
-        output.say("")
     counts = {"done": worker.done, "failed": worker.failed}
     return Result(counts, f"{worker.done} done, {worker.failed} failed")
 
 
-def _show_progress(done: int, failed: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} done, {failed} failed", end="", file=sys.stderr, flush=True)
+def _on_signal(stop: Callable[[], None], lease: float) -> None:
+    """Stop at a signal: at once if idle, and within the lease if something does not answer."""
+
+    def begin(*_: object) -> None:
+        stop()
+        signal.setitimer(signal.ITIMER_REAL, 0.9 * lease)
+
+    def give_up(*_: object) -> None:
+        raise BakehouseError(
+            "busy",
+            "told to stop, but the database or a shop does not answer",
+            "The jobs at hand return to the queue when their lease ends.",
+        )
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, begin)
+    signal.signal(signal.SIGALRM, give_up)
 
 
 @command(app, "tick")

@@ -2,12 +2,15 @@
 
 import json
 import os
+import random
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +24,7 @@ from bakehouse.shop.shopify import ENDPOINT, Client, Failed, Shop, Stopped, mess
 
 _IDLE = 1.0  # seconds between looks at the queue; a NOTIFY comes sooner
 _CHUNK = 250  # quantities in one mutation
+_LONGEST_WAIT = 60.0  # seconds between two attempts to connect
 
 
 @dataclass(frozen=True)
@@ -43,41 +47,92 @@ class WorkerOptions:
 class Worker:
     """Holds a connection of the migration role and a batch of jobs, and counts what is done."""
 
+    conn: Connection
+
     def __init__(
         self,
-        conn: Connection,
+        connect: Callable[[], AbstractContextManager[Connection]],
         options: WorkerOptions,
         say: Callable[[str], None],
-        progress: Callable[[int, int], None],
     ) -> None:
         _require_sane(options)
-        self.conn, self.options, self.say, self.progress = conn, options, say, progress
+        self.options = options
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.done = self.failed = 0
-        self.stopping = False
-        self._held: list[Job] = []
+        self.ready = False
+        self._connect, self._say = connect, say
+        self._stop = threading.Event()
+        self._seen = time.monotonic()
+        self._attempt = 0
+        self._waiting: list[Job] = []
+        self._finished: list[Job] = []  # done in the shops, but not yet completed in the queue
         self._held_until = 0.0
         self._shops: list[Shop] = []
         self._locations: dict[str, list[str]] = {}
-        self._client = Client(options.timeout, self._keep_lease, lambda: self.stopping)
+        self._client = Client(options.timeout, self._keep_lease, self._stop.is_set)
+
+    @property
+    def alive(self) -> bool:
+        """Check that the worker made a step within the time of a lease."""
+        return time.monotonic() - self._seen < self.options.lease
 
     def stop(self) -> None:
         """Finish the job at hand, return the others to the queue, and end `run`."""
-        self.stopping = True
+        self._stop.set()
 
     def run(self, once: bool = False) -> None:
-        """Work until asked to stop. With `once`, stop when no job is ready."""
-        self.conn.execute("listen bakehouse_work")
-        jobs = self._claim([])
+        """Work until asked to stop, and connect again when the connection drops.
+
+        With `once`, stop when no job is ready, or when the connection drops.
+        """
         while True:
-            if jobs:
-                jobs = self._claim(self._work(jobs))
-            elif once or self.stopping:
+            try:
+                with self._connect() as self.conn:
+                    self._serve(once)
+                    return
+            except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
+                if once:
+                    raise
+                self._wait_to_connect(message_of(error))
+            except BakehouseError as error:
+                started = self.ready or self._attempt
+                if once or not started or error.kind not in ("connection", "server"):
+                    raise
+                self._wait_to_connect(error.message)
+            if self._stop.is_set():
+                return
+
+    def _serve(self, once: bool) -> None:
+        self.conn.execute("listen bakehouse_work")
+        self._settle()
+        self._claim()
+        self.log("connected", topics=",".join(self.options.topics))
+        self.ready, self._attempt = True, 0
+        while True:
+            if self._waiting:
+                self._work()
+            elif once or self._stop.is_set():
                 return
             else:
                 for _ in self.conn.notifies(timeout=_IDLE, stop_after=1):
                     pass
-                jobs = self._claim([])
+            self._claim()
+
+    def _wait_to_connect(self, reason: str) -> None:
+        """Wait before the next attempt: longer each time, and not in step with other workers."""
+        self.ready = False
+        self._attempt += 1
+        longest = min(_LONGEST_WAIT, self.options.lease / 2, 2.0 ** (self._attempt - 1))
+        wait = longest * random.uniform(0.5, 1)  # noqa: S311  # no secret
+        self.log("lost_connection", reason=reason, attempt=self._attempt, wait=round(wait, 1))
+        self._seen = time.monotonic()
+        self._stop.wait(wait)
+
+    def log(self, event: str, **facts: object) -> None:
+        """Say what happened, in one line of key=value."""
+        told = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "worker": self.name}
+        pairs = (told | {"event": event} | facts).items()
+        self._say(" ".join(f"{key}={_quoted(fact)}" for key, fact in pairs))
 
     # The queue
 
@@ -87,64 +142,76 @@ class Worker:
             self.conn.execute("set local role service_role")
             return fetch(self.conn, tuple_row, query.encode(), *parameters)
 
-    def _claim(self, finished: list[Job]) -> list[Job]:
+    def _claim(self) -> None:
         """Complete the finished jobs, and take more unless the worker is to stop."""
-        ids, token = [job.id for job in finished], finished[0].token if finished else None
-        lease = timedelta(seconds=self.options.lease)
-        self._held = []
-        if self.stopping:
+        self._seen = time.monotonic()
+        ids, token = _claim_of(self._finished)
+        if self._stop.is_set():
             self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
-            return []
+            self._finished = []
+            return
+        lease = timedelta(seconds=self.options.lease)
         rows = self._rpc(
             "select id, token, topic, payload"
             " from public.complete_and_claim_work($1, $2::bigint[], $3, $4, $5, $6)",
             *(token, ids, list(self.options.topics), self.name, self.options.batch, lease),
         )
-        self._held_until = time.monotonic() + self.options.lease
-        self._held = [Job(*row) for row in rows]
-        return self._held
+        self._held_until = self._seen + self.options.lease
+        self._finished, self._waiting = [], [Job(*row) for row in rows]
 
-    def _work(self, jobs: list[Job]) -> list[Job]:
-        """Do the jobs one after the other. Returns those that are done and not yet completed."""
+    def _work(self) -> None:
+        """Do the jobs one after the other, and return the others when the worker is to stop."""
         self._read_shops()
-        finished: list[Job] = []
-        waiting = list(jobs)
-        while waiting and not self.stopping:
-            job = waiting[0]
+        while self._waiting and not self._stop.is_set():
+            job, began = self._waiting[0], time.monotonic()
+            self._seen = began
             try:
                 _TOPICS[job.topic](self, job)
             except Stopped:
                 break
             except Failed as error:
                 self._fail(job, error)
+            except psycopg.Error as error:
+                if self.conn.closed:
+                    raise
+                self._fail(job, Failed(message_of(error)))
             else:
-                finished.append(job)
+                self._finished.append(job)
                 self.done += 1
-            del waiting[0]
-            self.progress(self.done, self.failed)
-        if waiting:  # a lease of 0 seconds returns them to the queue untouched
-            ids = [job.id for job in waiting]
-            self._rpc("select public.extend_work_lease($1, $2, '0')", waiting[0].token, ids)
-        return finished
+                took = round(1000 * (time.monotonic() - began))
+                self.log("job_done", topic=job.topic, id=job.id, ms=took)
+            del self._waiting[0]
+        self._return_waiting()
+
+    def _return_waiting(self) -> None:
+        if self._waiting:  # a lease of 0 seconds returns them to the queue untouched
+            ids, token = _claim_of(self._waiting)
+            self._rpc("select public.extend_work_lease($1, $2, '0')", token, ids)
+            self._waiting = []
+
+    def _settle(self) -> None:
+        """After a lost connection: complete what was finished, and return the other jobs."""
+        if self._finished:
+            ids, token = _claim_of(self._finished)
+            self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
+            self._finished = []
+        self._return_waiting()
 
     def _fail(self, job: Job, error: Failed) -> None:
-        self._held = [held for held in self._held if held is not job]
         delay = None if error.delay is None else timedelta(seconds=error.delay)
         self._rpc("select public.fail_work($1, $2, $3, $4)", job.token, [job.id], str(error), delay)
         self.failed += 1
-        self.say(f"{job.topic} {job.id}: {error}")
+        self.log("job_failed", topic=job.topic, id=job.id, reason=str(error))
 
     def _keep_lease(self) -> None:
         """Extend the lease of the batch before a step that takes time."""
-        left = self._held_until - time.monotonic()
-        if self._held and left < self.options.lease / 2:
-            self._rpc(
-                "select public.extend_work_lease($1, $2, $3)",
-                self._held[0].token,
-                [job.id for job in self._held],
-                timedelta(seconds=self.options.lease),
-            )
-            self._held_until = time.monotonic() + self.options.lease
+        self._seen = time.monotonic()
+        held = self._finished + self._waiting
+        if held and self._held_until - self._seen < self.options.lease / 2:
+            ids, token = _claim_of(held)
+            lease = timedelta(seconds=self.options.lease)
+            self._rpc("select public.extend_work_lease($1, $2, $3)", token, ids, lease)
+            self._held_until = self._seen + self.options.lease
 
     def _read_shops(self) -> None:
         """Read the shops again for each batch: tokens and locations change."""
@@ -246,7 +313,7 @@ class Worker:
         self._keep_lease()
         [(answer,)] = self._rpc("select public.apply_reconcile($1::jsonb)", json.dumps(counts))
         for one in answer["corrected"]:
-            self.say(f"{store}: {one['sku']} was {one['was']}, is {one['is']}")
+            self.log("stock_corrected", store=store, **one)
 
     def sync(self, job: Job) -> None:
         """Fetch the open orders of a shop; known orders stay as they are.
@@ -270,7 +337,7 @@ class Worker:
             *(run, "error" if trouble else "success", outcomes.count("created")),
             *(outcomes.count("known"), outcomes.count("refused") + (trouble is not None), trouble),
         )
-        self.say(f"{store}: {len(outcomes)} orders, {outcomes.count('created')} of them new")
+        self.log("orders_fetched", store=store, orders=len(outcomes), new=outcomes.count("created"))
 
     def _import(self, shop: Shop, order: dict[str, Any]) -> str:
         try:
@@ -280,7 +347,9 @@ class Worker:
         except psycopg.Error as error:
             if error.sqlstate not in ("PT400", "PT409"):  # these refusals are final
                 raise
-            self.say(f"{shop.store}: {order.get('id')}: {error.diag.message_primary}")
+            self.log(
+                "order_refused", store=shop.store, id=order.get("id"), reason=message_of(error)
+            )
             return "refused"
         return "created" if outcome == "created" else "known"
 
@@ -296,6 +365,21 @@ _TOPICS: dict[str, Callable[[Worker, Job], None]] = {
     "reconcile": Worker.reconcile,
     "shopify_sync": Worker.sync,
 }
+
+
+def _claim_of(jobs: list[Job]) -> tuple[list[int], UUID | None]:
+    """Return the ids of jobs of one claim, and the token that they share."""
+    return [job.id for job in jobs], jobs[0].token if jobs else None
+
+
+def message_of(error: psycopg.Error) -> str:
+    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    return said.splitlines()[0][:200]
+
+
+def _quoted(fact: object) -> str:
+    text = str(fact)
+    return text if re.fullmatch(r"[^\s\"=]+", text) else json.dumps(text)
 
 
 def _require_sane(options: WorkerOptions) -> None:
