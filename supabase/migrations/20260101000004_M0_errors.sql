@@ -27,6 +27,15 @@ values
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
+create or replace function app.shorten(p_text text)
+returns text
+language sql immutable strict set search_path = pg_catalog, pg_temp
+as $$
+  select case when length(p_text) > 200 then left(p_text, 200) || '…' else p_text end
+$$;
+comment on function app.shorten is
+'Returns a text of at most 200 characters, for a refusal that quotes what the caller sent.';
+
 create or replace function app.fail(
   p_code text, p_message text, p_detail jsonb default '{}'
 )
@@ -37,18 +46,29 @@ declare
   v_sqlstate text := (
     select codes.sqlstate from app.error_codes as codes where codes.code = p_code
   );
+  v_message text := p_message;
+  v_detail jsonb := p_detail;
+  v_long record;
 begin
   if v_sqlstate is null then
     raise exception 'No error code %: add it to app.error_codes.', p_code;
   end if;
+  for v_long in
+    select facts.key, facts.value #>> '{}' as quoted from jsonb_each(p_detail) as facts
+    where length(facts.value #>> '{}') > 200
+    and (jsonb_typeof(facts.value) in ('string', 'number') or length(facts.value::text) > 4000)
+  loop
+    v_detail := v_detail || jsonb_build_object(v_long.key, app.shorten(v_long.quoted));
+    v_message := replace(v_message, v_long.quoted, app.shorten(v_long.quoted));
+  end loop;
   raise exception using
-    errcode = v_sqlstate, message = p_message, hint = p_code, detail = p_detail::text;
+    errcode = v_sqlstate, message = left(v_message, 1000), hint = p_code, detail = v_detail::text;
 end;
 $$;
 comment on function app.fail is
 'Raises an error: SQLSTATE of the code, message for people, code in HINT, facts for programs in DETAIL.
 
-Never returns. Raises an internal error for a code that app.error_codes does not list. Volatile, because the planner may call an immutable function early.';
+Never returns. Quotes at most 200 characters of a value that is in DETAIL. Raises an internal error for a code that app.error_codes does not list. Volatile, because the planner may call an immutable function early.';
 
 create or replace function app.not_found(p_what text, p_key text, p_id anyelement)
 returns void
