@@ -27,9 +27,7 @@ values
 on conflict (code) do update
   set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
 
-create or replace function app.fail(
-  p_code text, p_message text, p_detail jsonb default '{}'
-)
+create or replace function app.fail(p_code text, p_message text, p_detail jsonb default '{}')
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$

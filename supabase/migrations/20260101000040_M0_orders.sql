@@ -83,8 +83,7 @@ create table if not exists public.orders (
     cancelled_at is not null or (cancelled_by is null and cancel_reason is null)
   )
 ) partition by list (store);
-create table if not exists public.orders_bannos
-partition of public.orders for values in ('bannos');
+create table if not exists public.orders_bannos partition of public.orders for values in ('bannos');
 create table if not exists public.orders_flourlane
 partition of public.orders for values in ('flourlane');
 create table if not exists public.orders_default partition of public.orders default;
@@ -173,12 +172,9 @@ create table if not exists public.stage_events (
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
   foreign key (store, order_id) references public.orders (store, id)
 );
-create index if not exists stage_events_order_idx
-on public.stage_events (store, order_id, at_ts);
-create index if not exists stage_events_staff_idx
-on public.stage_events (staff_id, at_ts desc);
-create index if not exists stage_events_stage_idx
-on public.stage_events (store, stage, at_ts desc);
+create index if not exists stage_events_order_idx on public.stage_events (store, order_id, at_ts);
+create index if not exists stage_events_staff_idx on public.stage_events (staff_id, at_ts desc);
+create index if not exists stage_events_stage_idx on public.stage_events (store, stage, at_ts desc);
 alter table public.stage_events enable row level security;
 comment on table public.stage_events is
 'The events of each order. Append-only. Measure durations here, because orders has only the latest timestamps.';

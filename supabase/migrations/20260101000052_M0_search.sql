@@ -15,10 +15,8 @@ create table if not exists app.order_words (
   words text not null,
   primary key (store, id, is_open)
 ) partition by list (is_open);
-create table if not exists app.order_words_open
-partition of app.order_words for values in (true);
-create table if not exists app.order_words_done
-partition of app.order_words for values in (false);
+create table if not exists app.order_words_open partition of app.order_words for values in (true);
+create table if not exists app.order_words_done partition of app.order_words for values in (false);
 alter table app.order_words enable row level security;
 alter table app.order_words_open enable row level security;
 alter table app.order_words_done enable row level security;

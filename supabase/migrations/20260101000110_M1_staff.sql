@@ -90,8 +90,7 @@ begin
   -- second waits here. The check below then rejects the second, so one Admin always remains.
   perform from public.staff_shared as staff
   where staff.user_id in (p_user_id, app.uid())
-  order by staff.user_id
-  for no key update;
+  order by staff.user_id for no key update;
   if v_old is null then
     v_old := app.staff_facts(p_user_id);
     if v_old is null then

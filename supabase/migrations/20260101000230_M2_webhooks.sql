@@ -212,8 +212,7 @@ declare
 begin
   select deliveries.store, deliveries.topic, deliveries.status, deliveries.body into v_delivery
   from public.webhook_deliveries as deliveries
-  where deliveries.id = p_id and deliveries.store = any(v_caller.stores)
-  for update;
+  where deliveries.id = p_id and deliveries.store = any(v_caller.stores) for update;
   if not found then
     perform app.not_found('delivery', 'delivery_id', p_id);
   end if;

@@ -30,14 +30,11 @@ create table if not exists public.work_queue (
   autovacuum_vacuum_cost_delay = 0
 );
 create index if not exists work_queue_lane_idx
-on public.work_queue (topic, priority desc, id)
-where next_retry_at is null;
+on public.work_queue (topic, priority desc, id) where next_retry_at is null;
 create index if not exists work_queue_due_idx
-on public.work_queue (next_retry_at)
-where next_retry_at is not null;
+on public.work_queue (next_retry_at) where next_retry_at is not null;
 create unique index if not exists work_queue_dedupe_key
-on public.work_queue (topic, dedupe_key)
-where dedupe_key is not null;
+on public.work_queue (topic, dedupe_key) where dedupe_key is not null;
 alter table public.work_queue enable row level security;
 comment on table public.work_queue is
 'Unfinished jobs. app.work_status shows the status of each. Finished jobs move to work_archive, dead ones to work_dead.';
@@ -340,8 +337,7 @@ begin
   -- Otherwise a worker and an order could each wait for the other.
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
-  order by job.topic, job.dedupe_key
-  for update;
+  order by job.topic, job.dedupe_key for update;
   with done as (
     delete from public.work_queue as job
     where job.id = any(p_ids) and job.token = p_token and not job.again
@@ -409,9 +405,7 @@ Failed jobs run again later. After the last retry they are dead. p_delay replace
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.fail_work to service_role;
 
-create or replace function public.extend_work_lease(
-  p_token uuid, p_ids bigint[], p_lease interval
-)
+create or replace function public.extend_work_lease(p_token uuid, p_ids bigint[], p_lease interval)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off

@@ -42,8 +42,7 @@ create table if not exists public.inventory_items (
   )
 ) with (fillfactor = 70); -- no index holds stock: its many updates stay on the same page
 create index if not exists inventory_items_variant_idx
-on public.inventory_items (shopify_variant_id)
-where shopify_variant_id is not null;
+on public.inventory_items (shopify_variant_id) where shopify_variant_id is not null;
 alter table public.inventory_items enable row level security;
 comment on table public.inventory_items is
 'The items in stock: components of cakes, accessories sold with them, cake toppers. All stores share one stock.';
@@ -88,8 +87,7 @@ create table if not exists public.inventory_txn (
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
 -- an order takes an item once and gives it back once, however often a call is repeated
 create unique index if not exists inventory_txn_order_key
-on public.inventory_txn (store, order_gid, item_id, kind)
-where store is not null;
+on public.inventory_txn (store, order_gid, item_id, kind) where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
 'The ledger: every change of stock, in order. Append-only. The changes of an item add up to its on_hand.';

@@ -23,8 +23,7 @@ begin
   end if;
   select items.on_hand, items.title, items.alt_title into v_before, v_title, v_alt_title
   from public.inventory_items as items
-  where items.id = p_item_id and items.kind = p_kind
-  for no key update;
+  where items.id = p_item_id and items.kind = p_kind for no key update;
   if not found then
     perform app.not_found(p_kind, 'item_id', p_item_id);
   end if;

@@ -17,8 +17,7 @@ create table if not exists public.accessory_keywords (
   updated_at timestamptz not null default app.now()
 );
 create unique index if not exists accessory_keywords_active_key
-on public.accessory_keywords (lower(keyword), match_type)
-where is_active;
+on public.accessory_keywords (lower(keyword), match_type) where is_active;
 create index if not exists accessory_keywords_component_idx
 on public.accessory_keywords (component_id);
 alter table public.accessory_keywords enable row level security;

@@ -17,11 +17,9 @@ create table if not exists public.boms (
   updated_at timestamptz not null default app.now()
 );
 create unique index if not exists boms_title_key
-on public.boms (store, lower(product_title)) nulls not distinct
-where is_active;
+on public.boms (store, lower(product_title)) nulls not distinct where is_active;
 create unique index if not exists boms_sku_key
-on public.boms (store, sku) nulls not distinct
-where is_active and sku is not null;
+on public.boms (store, sku) nulls not distinct where is_active and sku is not null;
 create index if not exists boms_store_idx on public.boms (store);
 alter table public.boms enable row level security;
 comment on table public.boms is

@@ -29,9 +29,7 @@ comment on table public.reservation_holds is
 'Holds: stock that an order needs and did not get. New stock fills the oldest hold first.';
 comment on column public.reservation_holds.outcome is 'Null while the hold is open.';
 
-create or replace function app.match_item(
-  p_line jsonb, out item_id uuid, out matched_by text
-)
+create or replace function app.match_item(p_line jsonb, out item_id uuid, out matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -191,8 +189,7 @@ begin
   loop
     -- skip locked orders: their holder may wait for this item, and the next tick fills them
     perform from public.inventory_items as items
-    where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity
-    for no key update;
+    where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity for no key update;
     continue when not found;
     perform from public.reservation_holds as holds
     where holds.store = v_hold.store and holds.order_gid = v_hold.order_gid
@@ -336,8 +333,7 @@ declare
 begin
   perform from public.orders as orders
   where orders.store = p_store and orders.shopify_order_gid = p_order_gid
-  order by orders.id
-  for no key update;
+  order by orders.id for no key update;
   v_used := exists (
     select from public.orders as orders
     where orders.store = p_store and orders.shopify_order_gid = p_order_gid

@@ -40,9 +40,7 @@ comment on column app.stage_transitions.clears is 'The timestamps of orders that
 comment on column app.stage_transitions.frees is 'True if the action removes the assignee.';
 comment on column app.stage_transitions.role is 'The lowest role that may do the action.';
 
-insert into app.stage_transitions (
-  action, from_stage, to_stage, stamps, clears, frees, event, role
-)
+insert into app.stage_transitions (action, from_stage, to_stage, stamps, clears, frees, event, role)
 values
 ('print', 'Filling', 'Filling', '{filling_start_ts}', '{}', false, 'print', 'Staff'),
 (
@@ -98,9 +96,7 @@ on conflict (action, from_stage) do update
     to_stage = excluded.to_stage, stamps = excluded.stamps, clears = excluded.clears,
     frees = excluded.frees, event = excluded.event, role = excluded.role;
 
-create or replace function app.explain_refusal(
-  p_action text, p_caller app.caller, p_order_id text
-)
+create or replace function app.explain_refusal(p_action text, p_caller app.caller, p_order_id text)
 returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$

@@ -64,9 +64,7 @@ comment on function app.clean_order_fields is
 
 Null clears a field. Errors: BAD_INPUT (too long, out of range, or empty where a value is required).';
 
-create or replace function app.edit_order(
-  p_caller app.caller, p_order_id text, p_fields jsonb
-)
+create or replace function app.edit_order(p_caller app.caller, p_order_id text, p_fields jsonb)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$

@@ -95,12 +95,10 @@ begin
 
   -- locks the other units too: one of them may take over the accessories and total
   perform from public.shopify_orders as heads
-  where heads.store = v_store and heads.gid = v_gid
-  for update;
+  where heads.store = v_store and heads.gid = v_gid for update;
   perform from public.orders as units
   where units.store = v_store and units.shopify_order_gid = v_gid
-  order by units.id
-  for no key update;
+  order by units.id for no key update;
   v_order := app.lock_order(p_order_id, false);
   if v_order.cancelled_at is not null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
