@@ -86,15 +86,14 @@ begin
     );
   end if;
   if not p_store = any(v_caller.stores) then
-    if not exists (select from public.stores as stores where stores.code = p_store) then
-      perform app.fail(
-        'BAD_INPUT', format('No store %s.', p_store), jsonb_build_object('store', p_store)
-      );
-    end if;
+    perform app.today(p_store); -- rejects a store that does not exist
     perform app.fail(
       'PERMISSION_DENIED', format('Your account does not belong to store %s.', p_store),
       jsonb_build_object('store', p_store, 'stores', v_caller.stores)
     );
+  end if;
+  if p_store is not null then
+    v_caller.stores := array[p_store];
   end if;
   return v_caller;
 end;
@@ -102,7 +101,7 @@ $$;
 comment on function app.require is
 'Returns the caller, if the caller has at least this role and works in this store. Every RPC must begin with this check.
 
-A null p_store skips the check of the store. p_service admits the service role as well. With p_role service_role, only the service role is admitted. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+The stores of the result are p_store alone, or without p_store all stores of the caller. p_service admits the service role as well. With p_role service_role, only the service role is admitted. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.require_every_store(p_role text, p_store text)
 returns app.caller

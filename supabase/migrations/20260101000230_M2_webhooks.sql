@@ -187,7 +187,6 @@ begin
     deliveries.received_at, deliveries.updated_at
   from public.webhook_deliveries as deliveries
   where deliveries.store = any(v_caller.stores)
-  and deliveries.store = coalesce(p_store, deliveries.store)
   and deliveries.status = coalesce(p_status, deliveries.status)
   and deliveries.id < coalesce(p_before, 9223372036854775807)
   order by deliveries.id desc

@@ -126,7 +126,7 @@ begin
     runs.products_imported, runs.products_skipped, runs.orders_imported, runs.orders_skipped,
     runs.errors, runs.error_message
   from public.sync_runs as runs
-  where runs.store = any(v_caller.stores) and runs.store = coalesce(p_store, runs.store)
+  where runs.store = any(v_caller.stores)
   order by runs.started_at desc, runs.id
   limit least(greatest(p_limit, 1), 500);
 end;

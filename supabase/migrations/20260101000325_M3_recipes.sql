@@ -73,8 +73,7 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_store text := nullif(p_store, 'both');
-  v_caller app.caller := app.require('Staff', v_store);
+  v_caller app.caller := app.require('Staff', nullif(p_store, 'both'));
 begin
   return query
   select
@@ -97,7 +96,6 @@ begin
     boms.created_at, boms.updated_at
   from public.boms as boms
   where (boms.store is null or boms.store = any(v_caller.stores))
-  and (boms.store is null or v_store is null or boms.store = v_store)
   and (boms.is_active or p_active_only is false)
   and strpos(lower(boms.product_title), lower(coalesce(p_search, ''))) > 0
   order by lower(boms.product_title), boms.store nulls last, boms.id;

@@ -469,8 +469,7 @@ begin
     order by orders.cancelled_at is not null, length(orders.suffix) nulls first, orders.suffix
     limit 1
   ) as units on true
-  where holds.released_at is null
-  and holds.store = any(v_caller.stores) and (p_store is null or holds.store = p_store)
+  where holds.released_at is null and holds.store = any(v_caller.stores)
   order by holds.created_at, holds.store, holds.order_gid, items.sku;
 end;
 $$;

@@ -106,9 +106,8 @@ begin
   for v_order_id in
     select orders.id
     from public.orders as orders
-    where orders.store = any(v_caller.stores) and orders.store = coalesce(p_store, orders.store)
-    and orders.id = any(p_order_ids) and orders.is_open
-    and orders.assignee_id is distinct from p_staff_id
+    where orders.store = any(v_caller.stores) and orders.id = any(p_order_ids)
+    and orders.is_open and orders.assignee_id is distinct from p_staff_id
     order by orders.id
     for no key update
   loop

@@ -123,7 +123,6 @@ set seq_page_cost = 0.01
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
-  v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
   v_page app.page := app.read_page(
     p_offset, p_limit, p_sort_by, p_sort_order, p_after,
     '{priority, due_date, created_at, customer_name, product_title, size}'
@@ -147,7 +146,7 @@ declare
 begin
   if v_pattern is null and p_after is null and v_to is null then
     v_total := app.count_queue(
-      v_stores, v_stage, 4 - v_rank::integer, p_assignee_id, p_unassigned, v_storage
+      v_caller.stores, v_stage, 4 - v_rank::integer, p_assignee_id, p_unassigned, v_storage
     );
   end if;
 
@@ -176,7 +175,7 @@ begin
         end collate "C"
       )
     ) as keyed (sort_key)
-    where orders.store = any(v_stores) and orders.is_open
+    where orders.store = any(v_caller.stores) and orders.is_open
     and (v_stage is null or orders.stage = v_stage)
     and (p_assignee_id is null or orders.assignee_id = p_assignee_id)
     and (p_unassigned is not true or orders.assignee_id is null)
@@ -277,9 +276,7 @@ begin
   from public.get_queue(
     p_store, p_limit => 1000, p_sort_by => 'due_date', p_sort_order => 'ASC',
     p_date_to => v_days + (
-      select max(app.today(shops.store))
-      from unnest(case when p_store is null then v_caller.stores else array[p_store] end)
-        as shops (store)
+      select max(app.today(shops.store)) from unnest(v_caller.stores) as shops (store)
     )
   ) as queue;
 end;

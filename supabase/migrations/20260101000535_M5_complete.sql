@@ -98,7 +98,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
-  v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
   v_page app.page := app.read_page(
     p_offset, p_limit, p_sort_by, p_sort_order, p_after,
     '{completed_at, due_date, customer_name, product_title}'
@@ -119,7 +118,7 @@ begin
     v_most := v_page.size;
     v_total := (
       select coalesce(sum(tally.orders), 0) from app.order_tally as tally
-      where tally.store = any(v_stores) and tally.stage = 'Complete'
+      where tally.store = any(v_caller.stores) and tally.stage = 'Complete'
     );
   end if;
 
@@ -134,8 +133,8 @@ begin
   from (
     select hits.store, hits.id, hits.sort_key, hits.place, count(*) over () as found
     from app.complete_page(
-      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_page.sort,
-      v_page.direction = 'DESC', v_page.after, v_page.first, v_most
+      v_caller.stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern,
+      v_page.sort, v_page.direction = 'DESC', v_page.after, v_page.first, v_most
     ) with ordinality as hits (store, id, sort_key, place)
     order by hits.place
     limit v_page.size
