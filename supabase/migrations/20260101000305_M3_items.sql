@@ -183,55 +183,51 @@ returns uuid
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_new public.inventory_items := jsonb_populate_record(null::public.inventory_items, p_fields);
   v_id uuid := coalesce(p_id, gen_random_uuid());
+  v_item public.inventory_items;
   v_constraint text;
 begin
-  begin
-    if p_id is null then
-      insert into public.inventory_items (
-        id, kind, sku, title, alt_title, description, category, uom, product_match,
-        shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
-      )
-      values (
-        v_id, p_kind,
-        coalesce(btrim(v_new.sku), case when p_kind = 'topper' then 'topper-' || v_id end),
-        btrim(v_new.title), nullif(btrim(v_new.alt_title), ''), nullif(v_new.description, ''),
-        coalesce(v_new.category, case when p_kind = 'topper' then 'topper' else 'other' end),
-        coalesce(v_new.uom, 'each'), nullif(btrim(v_new.product_match), ''),
-        nullif(v_new.shopify_variant_id, ''), nullif(v_new.shopify_product_id_1, ''),
-        nullif(v_new.shopify_product_id_2, ''),
-        coalesce(v_new.min_stock, case when p_kind = 'component' then 0 else 5 end),
-        coalesce(v_new.is_active, true)
-      );
-    else
-      update public.inventory_items as items
-      set
-        sku = coalesce(btrim(v_new.sku), items.sku),
-        title = coalesce(btrim(v_new.title), items.title),
-        alt_title = nullif(btrim(coalesce(v_new.alt_title, items.alt_title)), ''),
-        description = nullif(coalesce(v_new.description, items.description), ''),
-        category = coalesce(v_new.category, items.category),
-        uom = coalesce(v_new.uom, items.uom),
-        product_match = nullif(btrim(coalesce(v_new.product_match, items.product_match)), ''),
-        shopify_variant_id
-        = nullif(coalesce(v_new.shopify_variant_id, items.shopify_variant_id), ''),
-        shopify_product_id_1
-        = nullif(coalesce(v_new.shopify_product_id_1, items.shopify_product_id_1), ''),
-        shopify_product_id_2
-        = nullif(coalesce(v_new.shopify_product_id_2, items.shopify_product_id_2), ''),
-        min_stock = coalesce(v_new.min_stock, items.min_stock),
-        is_active = coalesce(v_new.is_active, items.is_active)
-      where items.id = p_id and items.kind = p_kind;
-      if not found then
-        perform app.not_found(p_kind, 'id', p_id);
-      end if;
+  perform app.require('Admin');
+  perform app.check_quantity((p_fields ->> 'min_stock')::numeric);
+  if p_id is null then
+    v_item := jsonb_populate_record(v_item, jsonb_build_object(
+      'sku', case when p_kind = 'topper' then 'topper-' || v_id end, 'uom', 'each',
+      'category', case when p_kind = 'topper' then 'topper' else 'other' end,
+      'min_stock', case when p_kind = 'component' then 0 else 5 end, 'is_active', true
+    ));
+  else
+    select items.* into v_item
+    from public.inventory_items as items
+    where items.id = p_id and items.kind = p_kind for no key update;
+    if not found then
+      perform app.not_found(p_kind, 'id', p_id);
     end if;
+  end if;
+  v_item := jsonb_populate_record(v_item, jsonb_strip_nulls(p_fields));
+  begin
+    insert into public.inventory_items (
+      id, kind, sku, title, alt_title, description, category, uom, product_match,
+      shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
+    )
+    values (
+      v_id, p_kind, btrim(v_item.sku), btrim(v_item.title), nullif(btrim(v_item.alt_title), ''),
+      nullif(v_item.description, ''), v_item.category, v_item.uom,
+      nullif(btrim(v_item.product_match), ''), nullif(v_item.shopify_variant_id, ''),
+      nullif(v_item.shopify_product_id_1, ''), nullif(v_item.shopify_product_id_2, ''),
+      v_item.min_stock, v_item.is_active
+    )
+    on conflict (id) do update set
+      sku = excluded.sku, title = excluded.title, alt_title = excluded.alt_title,
+      description = excluded.description, category = excluded.category, uom = excluded.uom,
+      product_match = excluded.product_match, shopify_variant_id = excluded.shopify_variant_id,
+      shopify_product_id_1 = excluded.shopify_product_id_1,
+      shopify_product_id_2 = excluded.shopify_product_id_2, min_stock = excluded.min_stock,
+      is_active = excluded.is_active;
   exception
     when unique_violation then
       perform app.fail(
         'CONFLICT', 'Another item has this SKU. Choose another SKU.',
-        jsonb_build_object('sku', v_new.sku)
+        jsonb_build_object('sku', v_item.sku)
       );
     when integrity_constraint_violation then
       get stacked diagnostics v_constraint = constraint_name;
@@ -246,7 +242,7 @@ begin
 end;
 $$;
 comment on function app.save_item is
-'Creates an item, or updates the item with this id. Returns its id. Never changes stock.
+'Creates an item, or updates the item with this id, for an Admin. Returns its id. Never changes stock.
 
 A null field stays unchanged. An empty text clears an optional field.
 
