@@ -37,11 +37,9 @@ returns table (
   priority integer, match_type text, is_active boolean, created_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     words.id, words.keyword, words.component_id, items.title, items.sku, words.priority,
     words.match_type, words.is_active, words.created_at, words.updated_at
@@ -50,7 +48,6 @@ begin
   where (p_is_active is null or words.is_active = p_is_active)
   and strpos(lower(words.keyword || ' ' || items.title), lower(coalesce(p_search, ''))) > 0
   order by words.priority desc, length(words.keyword) desc, words.keyword, words.id;
-end;
 $$;
 comment on function public.get_accessory_keywords is
 'Returns keywords, highest priority first, then the longest. p_search looks in keyword and item title.
@@ -93,9 +90,7 @@ begin
     end if;
   exception
     when unique_violation then
-      perform app.fail(
-        'CONFLICT', 'This keyword and match type are in use. Change the active keyword instead.'
-      );
+      perform app.fail('CONFLICT', 'This keyword and match type are in use. Change that keyword.');
     when foreign_key_violation then
       perform app.not_found('item', 'component_id', p_component_id);
     when integrity_constraint_violation then

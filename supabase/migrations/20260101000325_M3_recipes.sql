@@ -52,6 +52,7 @@ as $$
 declare
   v_store text;
 begin
+  perform app.require('Admin');
   select boms.store into v_store from public.boms as boms where boms.id = p_id for no key update;
   if not found then
     perform app.not_found('recipe', 'id', p_id);
@@ -124,12 +125,11 @@ begin
     perform app.lock_recipe(p_id);
   end if;
   begin
-    insert into public.boms as boms (
+    insert into public.boms (
       id, product_title, store, description, is_active, shopify_product_id, sku
     )
     select
-      v_id,
-      coalesce(btrim(p_product_title), was.product_title),
+      v_id, coalesce(btrim(p_product_title), was.product_title),
       case when p_store is null then was.store else v_store end,
       nullif(coalesce(p_description, was.description), ''),
       coalesce(p_is_active, was.is_active, true),
@@ -143,9 +143,7 @@ begin
       shopify_product_id = excluded.shopify_product_id, sku = excluded.sku;
   exception
     when unique_violation then
-      perform app.fail(
-        'CONFLICT', 'Another active recipe has this title or SKU. Change or retire that recipe.'
-      );
+      perform app.fail('CONFLICT', 'Another active recipe has this title or SKU. Change that one.');
     when integrity_constraint_violation then
       perform app.fail('BAD_INPUT', 'A recipe needs a title.');
   end;
@@ -169,11 +167,8 @@ returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_count integer;
-  v_store text;
+  v_store text := app.lock_recipe(p_bom_id);
 begin
-  perform app.require('Admin');
-  v_store := app.lock_recipe(p_bom_id);
   if jsonb_typeof(p_items) is distinct from 'array' then
     perform app.fail('BAD_INPUT', 'p_items must be a JSON array.');
   end if;
@@ -181,17 +176,14 @@ begin
   begin
     insert into public.bom_items (bom_id, component_id, quantity_required, stage, is_optional)
     select
-      p_bom_id, parts.component_id, parts.quantity_required, nullif(parts.stage, '')::public.stage_type,
-      coalesce(parts.is_optional, false)
+      p_bom_id, parts.component_id, parts.quantity_required,
+      nullif(parts.stage, '')::public.stage_type, coalesce(parts.is_optional, false)
     from jsonb_to_recordset(p_items) as parts (
       component_id uuid, quantity_required public.stock_quantity, stage text, is_optional boolean
     );
-    get diagnostics v_count = row_count;
   exception
     when foreign_key_violation then
-      perform app.fail(
-        'NOT_FOUND', 'An item of the recipe does not exist. Check each component_id.'
-      );
+      perform app.fail('NOT_FOUND', 'An item does not exist. Check each component_id.');
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
@@ -201,7 +193,7 @@ begin
   perform app.audit(
     'save_bom_items', v_store, p_bom_id::text, jsonb_build_object('items', p_items)
   );
-  return v_count;
+  return jsonb_array_length(p_items);
 end;
 $$;
 comment on function public.save_bom_items is
@@ -217,7 +209,6 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform app.require('Admin');
   perform app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
   update public.boms as boms set is_active = false where boms.id = p_id;
   return true;
