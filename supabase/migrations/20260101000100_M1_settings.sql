@@ -212,7 +212,6 @@ begin
       return v_inner;
     end if;
   end if;
-  perform app.setting(null, p_key); -- rejects an unknown key
   perform app.fail(
     'BAD_INPUT', format('%s must be %s.', p_key, v_key.needs), jsonb_build_object('key', p_key)
   );
@@ -222,7 +221,7 @@ $$;
 comment on function app.check_setting is
 'Returns the value to store. Unwraps JSON inside a string, because old clients send such values.
 
-Raises BAD_INPUT for an unknown key, a null, or a value of the wrong shape.';
+The key must exist. Raises BAD_INPUT for a null or a value of the wrong shape.';
 
 create or replace function public.get_setting(p_store text, p_key text)
 returns jsonb
@@ -276,9 +275,7 @@ declare
   v_old jsonb;
 begin
   perform app.require_every_store('Admin', v_store);
-  if p_store is null then
-    perform app.fail('BAD_INPUT', 'p_store must be a store, or global for all stores.');
-  end if;
+  perform public.get_setting(p_store, p_key); -- rejects no store, and an unknown key
   v_value := app.check_setting(p_key, p_value);
   -- one writer of a key at a time, so that the audit log has the value that was replaced
   perform from app.setting_keys as keys where keys.key = p_key for no key update;
