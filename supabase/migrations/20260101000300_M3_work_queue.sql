@@ -328,38 +328,33 @@ set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now timestamptz := app.now();
   v_done integer;
-  v_again integer;
+  v_again integer := 0;
 begin
   perform app.require('service_role');
-  -- Jobs with a key are locked in the order in which app.enqueue_many locks them, here and below.
-  -- Otherwise a worker and an order could each wait for the other.
+  -- in the order of app.enqueue_many, here and below: else a worker and an order could deadlock
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
   order by job.topic, job.dedupe_key for update;
   with done as (
     delete from public.work_queue as job
     where job.id = any(p_ids) and job.token = p_token and not job.again
-    returning
-      job.id, job.created_at, job.retries, job.topic, job.dedupe_key, job.locked_by, job.payload
+    returning job.*
   )
   insert into public.work_archive (
     id, created_at, finished_at, retries, topic, dedupe_key, locked_by, payload
   )
   select
-    done.id, done.created_at, v_now, done.retries, done.topic, done.dedupe_key, done.locked_by,
-    done.payload
+    done.id, done.created_at, (select app.now()), done.retries, done.topic, done.dedupe_key,
+    done.locked_by, done.payload
   from done;
   get diagnostics v_done = row_count;
-  if v_done = cardinality(p_ids) then
-    return v_done;
+  if v_done < cardinality(p_ids) then
+    update public.work_queue as job
+    set retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null
+    where job.id = any(p_ids) and job.token = p_token;
+    get diagnostics v_again = row_count;
   end if;
-
-  update public.work_queue as job
-  set retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null
-  where job.id = any(p_ids) and job.token = p_token;
-  get diagnostics v_again = row_count;
   return v_done + v_again;
 end;
 $$;
