@@ -6,21 +6,16 @@ set local role bakehouse_owner;
 
 create or replace function app.staff_facts(p_user_id uuid)
 returns jsonb
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return (
-    select
-      jsonb_build_object(
-        'full_name', staff.full_name, 'role', staff.role, 'store', coalesce(staff.store, 'both'),
-        'phone', staff.phone, 'email', staff.email, 'is_active', staff.is_active,
-        'approved', staff.approved, 'hourly_rate', pay.hourly_rate
-      )
-    from public.staff_shared as staff
-    left join private.staff_pay as pay on pay.user_id = staff.user_id
-    where staff.user_id = p_user_id
-  );
-end;
+  select jsonb_build_object(
+    'full_name', staff.full_name, 'role', staff.role, 'store', coalesce(staff.store, 'both'),
+    'phone', staff.phone, 'email', staff.email, 'is_active', staff.is_active,
+    'approved', staff.approved, 'hourly_rate', pay.hourly_rate
+  )
+  from public.staff_shared as staff
+  left join private.staff_pay as pay on pay.user_id = staff.user_id
+  where staff.user_id = p_user_id;
 $$;
 comment on function app.staff_facts is
 'Returns the fields of a member of staff that an Admin may change, with pay. Returns null for an unknown id.';
@@ -186,15 +181,10 @@ returns table (
   user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
   email text
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require('Staff');
-begin
-  return query
   select me.user_id, me.full_name, me.role, me.store, me.is_active, me.phone, me.email
-  from public.get_staff_member(v_caller.user_id) as me;
-end;
+  from public.get_staff_member(app.uid()) as me;
 $$;
 comment on function public.get_staff_me is
 'Returns the caller''s own data. Store both means all stores.

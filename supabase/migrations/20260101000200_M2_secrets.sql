@@ -110,11 +110,9 @@ comment on function app.store_shop_secret is
 
 create or replace function app.is_plausible_secret(p_text text)
 returns boolean
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
-end;
+  select length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
 $$;
 comment on function app.is_plausible_secret is
 'Returns true if the text can be a Shopify secret: 20 to 500 visible characters, no spaces.';

@@ -137,14 +137,12 @@ create or replace function public.set_storage(
   p_store text default null, p_order_id text default null, p_storage text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Staff', p_order_id, p_store), p_order_id,
     jsonb_build_object('storage', p_storage)
   );
-end;
 $$;
 comment on function public.set_storage is
 'Sets the storage location of an order, in any stage. The location must belong to the store of the order. A blank value clears the location.
@@ -156,14 +154,12 @@ create or replace function public.update_order_notes(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id,
     jsonb_build_object('notes', p_notes)
   );
-end;
 $$;
 comment on function public.update_order_notes is
 'Replaces the notes of an order. A blank value clears them.
@@ -175,15 +171,12 @@ create or replace function public.update_order_priority(
   p_order_id text, p_store text default null, p_priority text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
-begin
-  return app.edit_order(
-    v_caller, p_order_id, jsonb_build_object('priority_override', app.priority_of(p_priority))
+  select app.edit_order(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id,
+    jsonb_build_object('priority_override', app.priority_of(p_priority))
   );
-end;
 $$;
 comment on function public.update_order_priority is
 'Sets the priority of an order: High, Medium or Low. With a blank value, the priority follows the due date again.
@@ -195,14 +188,12 @@ create or replace function public.update_order_due_date(
   p_order_id text, p_store text default null, p_due_date date default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id,
     jsonb_build_object('due_date', p_due_date)
   );
-end;
 $$;
 comment on function public.update_order_due_date is
 'Sets the due date of an order. With null, the date is unknown and the order needs attention.

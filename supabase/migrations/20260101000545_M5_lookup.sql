@@ -19,9 +19,7 @@ declare
   v_pattern text := app.search_pattern(p_search);
   v_open text[] := app.search_order_ids(v_pattern, true, 1000);
   v_done text[] := app.search_order_ids(v_pattern, false, 10000);
-  v_ids text[] := case
-    when v_open is not null and v_done is not null then v_open || v_done
-  end;
+  v_ids text[] := case when v_open is not null and v_done is not null then v_open || v_done end;
 begin
   if v_pattern is null then
     perform app.fail('BAD_INPUT', 'p_search must not be empty.');
@@ -146,7 +144,6 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform app.require_order('Staff', p_order_id, p_store);
   return query
   select
     known.id, known.shopify_order_id, known.shopify_order_gid, known.shopify_order_number,
