@@ -19,6 +19,8 @@ values
 ('NOT_SIGNED_IN', 'PT401', 'The caller is not signed in.'),
 ('PERMISSION_DENIED', 'PT403', 'The caller is unknown, inactive, or lacks the role or store.'),
 ('NOT_FOUND', 'PT404', 'The object does not exist, or the caller may not see it.'),
+('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.'),
+('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.'),
 ('AMBIGUOUS_SCAN', 'PT409', 'The scan matches more than one order. DETAIL lists them.'),
 ('APPEND_ONLY', 'PT409', 'Rows of this table cannot be changed or deleted.'),
 ('CONFLICT', 'PT409', 'The data does not allow this: a duplicate or a change by others.'),

@@ -5,12 +5,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-insert into app.error_codes (code, sqlstate, meaning)
-values
-('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.')
-on conflict (code) do update
-  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
-
 create table if not exists public.webhook_deliveries (
   id bigint generated always as identity primary key,
   store text not null references public.stores (code),
@@ -126,8 +120,7 @@ begin
     perform app.fail('PAUSED', 'Webhooks are paused. Send this webhook again later.');
   end if;
   select stores.code into v_store
-  from public.stores as stores
-  where stores.shop_domain = lower(p_shop_domain);
+  from public.stores as stores where stores.shop_domain = lower(p_shop_domain);
   v_signature := encode(
     extensions.hmac(
       convert_to(p_body, 'UTF8'), convert_to(app.shop_secret(v_store, 'webhook'), 'UTF8'), 'sha256'

@@ -5,12 +5,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-insert into app.error_codes (code, sqlstate, meaning)
-values
-('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.')
-on conflict (code) do update
-  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
-
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -66,8 +60,7 @@ begin
   );
   if v_part[1] <> '' then -- an id means that order, even if others have its number
     select orders.id into v_id
-    from public.orders as orders
-    where orders.store = any(v_stores) and orders.id = any(v_ids);
+    from public.orders as orders where orders.store = any(v_stores) and orders.id = any(v_ids);
     if found then
       return v_id;
     end if;
@@ -136,8 +129,7 @@ begin
     due_date, delivery_method, stage, priority, storage, store, filling_start_ts,
     filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
     decorating_complete_ts, packing_start_ts, packing_complete_ts, cancelled_at
-  from public.orders as orders
-  where orders.store = v_store and orders.id = v_id;
+  from public.orders as orders where orders.store = v_store and orders.id = v_id;
 end;
 $$;
 comment on function public.get_order_for_scan is
