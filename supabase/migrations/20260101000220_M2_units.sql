@@ -5,21 +5,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.attention_text(p_order jsonb)
-returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select string_agg(reasons.reason, '; ' order by reasons.position)
-    from jsonb_array_elements_text(p_order -> 'needs_attention')
-      with ordinality as reasons (reason, position)
-  );
-end;
-$$;
-comment on function app.attention_text is
-'Returns the reasons for which a person must look at a normalised order, as text for orders.needs_attention. Returns null without a reason.';
-
 create or replace function app.merge_attention(p_attention text, p_gone text[], p_come text[])
 returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
@@ -61,7 +46,9 @@ declare
   v_letter text := (
     select stores.scan_letter from public.stores as stores where stores.code = p_store
   );
-  v_attention text := app.attention_text(p_order);
+  v_attention text := nullif(array_to_string(
+    array(select jsonb_array_elements_text(p_order -> 'needs_attention')), '; '
+  ), '');
   v_added integer;
 begin
   with added as (
@@ -125,8 +112,7 @@ begin
     update public.orders as orders
     set cancelled_at = app.now(), cancelled_by = v_caller.user_id, cancel_reason = p_reason,
       assignee_id = null, updated_by = v_caller.user_id
-    from doomed
-    where orders.store = p_store and orders.id = doomed.id
+    from doomed where orders.store = p_store and orders.id = doomed.id
     returning orders.store, orders.id, orders.stage, doomed.assignee_id
   )
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
@@ -379,8 +365,7 @@ begin
     for update
   loop
     v_changed := app.edit_unit(
-      v_unit,
-      app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
+      v_unit, app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       app.expected_unit(p_new, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       v_gone, v_come
     ) or v_changed;
