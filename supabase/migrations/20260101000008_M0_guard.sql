@@ -18,8 +18,7 @@ begin
       coalesce(
         rel.relacl, acldefault(case rel.relkind when 'S' then 's' else 'r' end::"char", rel.relowner)
       ) as acl
-    from pg_class as rel
-    where rel.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    from pg_class as rel where rel.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
     select
       rel.oid, format('%s.%I', rel.oid::regclass, col.attname), rel.relnamespace, rel.relowner,
@@ -72,8 +71,7 @@ begin
     )
     union all
     select format('%s belongs to %s', scoped.name, scoped.owner::regrole)
-    from scoped
-    where scoped.owner <> 'bakehouse_owner'::regrole
+    from scoped where scoped.owner <> 'bakehouse_owner'::regrole
     -- Where Supabase Realtime exists, this function lends a right of the migration role.
     -- The query reads pg_proc because our owner may not resolve names in schema realtime.
     and not (

@@ -57,13 +57,11 @@ comment on function app.check_registered is
 
 create or replace function app.register_task(p_name text, p_period text, p_function text)
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.check_registered(p_function);
+  select app.check_registered(p_function);
   insert into app.tasks (name, period, function) values (p_name, p_period, p_function)
   on conflict (name) do update set period = excluded.period, function = excluded.function;
-end;
 $$;
 comment on function app.register_task is
 'Registers a function of schema app as a task of app.tick. Raises an error if there is no such function.
@@ -72,13 +70,11 @@ A daily task must take the store. Every task must return a number.';
 
 create or replace function app.register_hook(p_event text, p_position integer, p_function text)
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.check_registered(p_function);
+  select app.check_registered(p_function);
   insert into app.hooks (event, position, function) values (p_event, p_position, p_function)
   on conflict (event, position) do update set function = excluded.function;
-end;
 $$;
 comment on function app.register_hook is
 'Registers a function of schema app that an event calls. Raises an error if there is no such function.

@@ -60,9 +60,7 @@ declare
   );
 begin
   if v_rank is null and btrim(p_label) <> '' then
-    perform app.fail(
-      'BAD_INPUT', 'A priority must be High, Medium or Low.', '{"field": "priority"}'
-    );
+    perform app.fail('BAD_INPUT', 'Priority must be High, Medium or Low.', '{"field": "priority"}');
   end if;
   return v_rank;
 end;

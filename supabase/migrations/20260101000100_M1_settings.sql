@@ -79,8 +79,7 @@ values
 (
   'dueDates.defaultDue',
   'strict $ like_regex "^(today|\\+([1-9]|[1-9][0-9]) days?)$"',
-  'today, +1 day, or +2 days up to +99 days',
-  '"+1 day"', '{}',
+  'today, +1 day, or +2 days up to +99 days', '"+1 day"', '{}',
   'The due date that is suggested for a new order.'
 ),
 (
@@ -96,40 +95,30 @@ values
   'strict $.type() == "array" && $.size() <= 1000 && !exists($[*] ? (
     @.type() != "string" || !(@ like_regex "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$")
     || (@.datetime("YYYY-MM-DD").type() == "date") is unknown))',
-  'a list of up to 1000 dates, each YYYY-MM-DD',
-  '[]', '{}',
+  'a list of up to 1000 dates, each YYYY-MM-DD', '[]', '{}',
   'Dates on which no order can be due.'
 ),
 (
-  'monitor.density',
-  'strict $ == "compact" || $ == "cozy"', 'compact or cozy',
-  '"cozy"', '{}',
+  'monitor.density', 'strict $ == "compact" || $ == "cozy"', 'compact or cozy', '"cozy"', '{}',
   'The row spacing on the kitchen monitors.'
 ),
 (
-  'monitor.autoRefresh',
-  'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60',
-  '30', '{}',
+  'monitor.autoRefresh', 'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60', '30', '{}',
   'The refresh interval of the kitchen monitors in seconds.'
 ),
 (
-  'inventory_tracking_enabled',
-  'strict $.type() == "boolean"', 'true or false',
-  'false', '{}',
+  'inventory_tracking_enabled', 'strict $.type() == "boolean"', 'true or false', 'false', '{}',
   'Whether orders take their parts from stock.'
 ),
 (
   'photo_required_stages',
   'strict $.type() == "array" && !exists($[*] ? (@.type() != "string"
     || !(@ == "Filling" || @ == "Covering" || @ == "Decorating" || @ == "Packing")))',
-  'a list of stages: Filling, Covering, Decorating, Packing',
-  '[]', '{}',
+  'a list of stages: Filling, Covering, Decorating, Packing', '[]', '{}',
   'The stages that cannot be completed without a photo.'
 ),
 (
-  'active_shift_required',
-  'strict $.type() == "boolean"', 'true or false',
-  'false', '{}',
+  'active_shift_required', 'strict $.type() == "boolean"', 'true or false', 'false', '{}',
   'Whether an order can be assigned only to staff on shift.'
 )
 on conflict (key) do update

@@ -129,8 +129,7 @@ begin
   v_changes := (
     select
       jsonb_object_agg(facts.key, jsonb_build_object('old', v_old -> facts.key, 'new', facts.value))
-    from jsonb_each(v_new) as facts
-    where facts.value <> coalesce(v_old -> facts.key, 'null')
+    from jsonb_each(v_new) as facts where facts.value <> coalesce(v_old -> facts.key, 'null')
   );
   if v_changes is not null then
     perform app.audit(
@@ -260,16 +259,14 @@ create or replace function public.upsert_staff_member(
   p_is_active boolean default null
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin', nullif(p_store, 'both'));
-  perform app.save_staff(
+  select app.require('Admin', nullif(p_store, 'both'));
+  select app.save_staff(
     p_user_id, true, p_full_name => p_full_name, p_role => p_role, p_store => p_store,
     p_phone => p_phone, p_email => p_email, p_is_active => p_is_active
   );
-  return p_user_id;
-end;
+  select p_user_id;
 $$;
 comment on function public.upsert_staff_member is
 'Adds a member of staff for an account, or changes one. Returns the account. Store both means all stores.

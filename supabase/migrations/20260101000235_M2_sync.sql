@@ -125,8 +125,7 @@ begin
     runs.id, runs.store, runs.sync_type, runs.status, runs.started_at, runs.completed_at,
     runs.products_imported, runs.products_skipped, runs.orders_imported, runs.orders_skipped,
     runs.errors, runs.error_message
-  from public.sync_runs as runs
-  where runs.store = any(v_caller.stores)
+  from public.sync_runs as runs where runs.store = any(v_caller.stores)
   order by runs.started_at desc, runs.id
   limit least(greatest(p_limit, 1), 500);
 end;

@@ -416,8 +416,7 @@ begin
   end if;
   update public.work_queue as job
   set
-    lease_until = app.now() + p_lease,
-    token = case when p_lease > '0' then job.token end
+    lease_until = app.now() + p_lease, token = case when p_lease > '0' then job.token end
   where job.id = any(
     array(
       select held.id from public.work_queue as held
@@ -449,8 +448,7 @@ begin
   perform public.complete_work(p_token, p_ids);
   return query
   select
-    claimed.id, claimed.token, claimed.topic, claimed.payload, claimed.retries,
-    claimed.lease_until
+    claimed.id, claimed.token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
   from public.claim_work(p_topics, p_worker, p_limit, p_lease) as claimed;
 end;
 $$;

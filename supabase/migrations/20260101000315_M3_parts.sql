@@ -36,8 +36,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.save_item('accessory', p_id, jsonb_build_object(
     'sku', p_sku, 'title', p_name, 'category', p_category, 'product_match', p_product_match,
-    'min_stock', p_min_stock, 'is_active', p_is_active,
-    'shopify_variant_id', p_shopify_variant_id
+    'min_stock', p_min_stock, 'is_active', p_is_active, 'shopify_variant_id', p_shopify_variant_id
   ));
 $$;
 comment on function public.upsert_accessory is
@@ -196,8 +195,7 @@ as $$
     listed.id, listed.sku, listed.name, listed.category, listed.product_match,
     listed.shopify_variant_id, listed.current_stock, listed.min_stock, listed.is_active,
     listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at
-  from public.get_accessories() as listed
-  where listed.is_out_of_stock
+  from public.get_accessories() as listed where listed.is_out_of_stock
   order by listed.name, listed.id;
 $$;
 comment on function public.get_accessories_needing_sync is

@@ -206,13 +206,10 @@ grant execute on function public.save_bom_items to authenticated;
 
 create or replace function public.delete_bom(p_id uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
-  update public.boms as boms set is_active = false where boms.id = p_id;
-  return true;
-end;
+  select app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
+  update public.boms as boms set is_active = false where boms.id = p_id returning true;
 $$;
 comment on function public.delete_bom is
 'Retires a recipe. New orders no longer use the recipe. Audited.

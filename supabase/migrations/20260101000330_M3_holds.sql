@@ -38,8 +38,7 @@ declare
   v_text text;
 begin
   select items.id, 'sku' into item_id, matched_by
-  from public.inventory_items as items
-  where items.sku = p_line ->> 'sku' and items.is_active;
+  from public.inventory_items as items where items.sku = p_line ->> 'sku' and items.is_active;
   if found then
     return;
   end if;
@@ -62,8 +61,7 @@ begin
         p_line ->> 'product_id' in (items.shopify_product_id_1, items.shopify_product_id_2), false
       ) as is_product,
       v_title in (lower(items.title), lower(items.alt_title)) as is_name
-    from public.inventory_items as items
-    where items.kind = 'topper' and items.is_active
+    from public.inventory_items as items where items.kind = 'topper' and items.is_active
   ) as toppers
   where toppers.is_product or toppers.is_name
   order by toppers.is_product desc, toppers.sku
@@ -81,12 +79,10 @@ begin
   from public.inventory_items as items
   inner join (
     select given.component_id, lower(given.keyword), given.match_type, given.priority
-    from public.accessory_keywords as given
-    where given.is_active
+    from public.accessory_keywords as given where given.is_active
     union all
     select own.id, lower(own.product_match), 'contains', 0
-    from public.inventory_items as own
-    where own.product_match is not null
+    from public.inventory_items as own where own.product_match is not null
   ) as words (component_id, keyword, match_type, priority) on words.component_id = items.id
   where items.is_active and case words.match_type
     when 'exact' then words.keyword in (v_title, btrim(v_text))
@@ -119,8 +115,7 @@ begin
     order by
       coalesce(boms.sku = p_line ->> 'sku', false) desc,
       coalesce(boms.shopify_product_id = p_line ->> 'product_id', false) desc,
-      boms.store nulls last,
-      boms.id
+      boms.store nulls last, boms.id
     limit 1
   );
 end;
@@ -350,8 +345,7 @@ begin
 
   for v_item in
     select items.id
-    from public.inventory_items as items
-    where items.id = any(v_items)
+    from public.inventory_items as items where items.id = any(v_items)
     order by items.sku
     for no key update
   loop
@@ -364,8 +358,7 @@ begin
     )
     update public.inventory_items as items
     set reserved = items.reserved - released.quantity
-    from released
-    where items.id = v_item.id;
+    from released where items.id = v_item.id;
     if found then
       perform app.fill_holds(v_item.id);
       v_restocked := v_restocked + 1;
@@ -414,8 +407,7 @@ begin
     select
       bool_or(orders.cancelled_at is not null) as has_cancelled,
       bool_or(orders.cancelled_at is null and orders.stage <> 'Complete') as has_open
-    from public.orders as orders
-    where orders.store = p_store and orders.shopify_order_gid = p_order
+    from public.orders as orders where orders.store = p_store and orders.shopify_order_gid = p_order
   ) as units
   where heads.store = p_store and heads.gid = p_order;
   if not found then -- a manual order takes nothing

@@ -22,8 +22,7 @@ returns bigint
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0)
-  from public.stores as stores
-  where stores.code = p_store and stores.shop_domain is not null;
+  from public.stores as stores where stores.code = p_store and stores.shop_domain is not null;
 $$;
 comment on function app.enqueue_reconcile is
 'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the id of the job. Returns 0 when such a job waits already, and null for a store without a shop.';

@@ -189,8 +189,7 @@ as $$
       count(*) filter (where job.status = 'scheduled') as scheduled,
       count(*) filter (where job.status = 'dead') as dead,
       min(job.created_at) filter (where job.status = 'ready') as oldest_ready_at
-    from app.work_status as job
-    where p_topic is null or job.topic = p_topic
+    from app.work_status as job where p_topic is null or job.topic = p_topic
     group by job.topic
   ),
   done as (

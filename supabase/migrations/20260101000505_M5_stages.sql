@@ -114,8 +114,7 @@ begin
       when 'Packing' then orders.packing_start_ts
     end as begun_ts
   into v_order
-  from public.orders as orders
-  where orders.store = v_store and orders.id = p_order_id;
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
   if not found then
     perform app.not_found('order', 'order_id', p_order_id);
   end if;
@@ -133,8 +132,7 @@ begin
     bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
     bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
   into v_moves
-  from app.stage_transitions as move
-  where move.action = p_action;
+  from app.stage_transitions as move where move.action = p_action;
   if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
     or v_moves.is_returned and exists (
       select from public.stage_events as events
@@ -262,8 +260,7 @@ begin
     if app.explain_refusal(p_action, p_caller, p_order_id) then
       return (
         select app.order_result(orders.store, orders.id, orders.stage, true)
-        from public.orders as orders
-        where orders.store = v_store and orders.id = p_order_id
+        from public.orders as orders where orders.store = v_store and orders.id = p_order_id
       );
     end if; -- the order reached the right stage in the meantime: try again
   end loop;

@@ -27,8 +27,7 @@ begin
         'priority', upper(app.priority_label(orders.priority)), 'barcode_content', orders.id,
         'printed_at', app.now(), 'printed_by', v_caller.user_id
       )
-    from public.orders as orders
-    where orders.store = v_print ->> 'store' and orders.id = p_order_id
+    from public.orders as orders where orders.store = v_print ->> 'store' and orders.id = p_order_id
   );
 end;
 $$;

@@ -103,8 +103,7 @@ begin
   v_next.needs_attention := app.merge_attention(v_next.needs_attention, v_gone, v_come);
 
   select jsonb_object_agg(field.key, field.value) into v_fields
-  from jsonb_each(to_jsonb(v_next)) as field
-  where field.value is distinct from v_was -> field.key;
+  from jsonb_each(to_jsonb(v_next)) as field where field.value is distinct from v_was -> field.key;
   if v_fields is null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
@@ -234,8 +233,7 @@ begin
   return app.edit_order(
     v_caller, p_order_id, (
       select coalesce(jsonb_object_agg(field.key, field.value), '{}')
-      from jsonb_each(v_given) as field
-      where field.value <> 'null' or field.key = any(p_clear)
+      from jsonb_each(v_given) as field where field.value <> 'null' or field.key = any(p_clear)
     )
   );
 end;

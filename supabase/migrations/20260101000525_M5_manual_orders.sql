@@ -25,8 +25,7 @@ begin
   if (v_number ~ '^[A-Z][1-9][0-9]{0,8}$' and left(v_number, 1) = v_shop.scan_letter) is not true
   then
     perform app.fail(
-      'BAD_INPUT',
-      'p_order_number must be the letter of the store and a number of 1 to 9 digits.',
+      'BAD_INPUT', 'p_order_number must be the letter of the store and a number of 1 to 9 digits.',
       jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
     );
   end if;

@@ -27,8 +27,7 @@ begin
       (least(p_end_date, '9999-12-30') + 1)::timestamp at time zone stores.time_zone
     ))
   into v_from, v_to
-  from public.stores as stores
-  where stores.code = any(p_stores);
+  from public.stores as stores where stores.code = any(p_stores);
 
   return query
   select orders.store, orders.id, keyed.sort_key

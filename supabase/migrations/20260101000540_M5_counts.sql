@@ -19,8 +19,7 @@ begin
   with places as (
     select
       tally.stage, tally.orders, tally.stage <> 'Complete' and tally.assignee_id is null as is_free
-    from app.order_tally as tally
-    where tally.store = any(v_caller.stores)
+    from app.order_tally as tally where tally.store = any(v_caller.stores)
   ),
   sums as (
     select places.stage, places.is_free, sum(places.orders)::bigint as orders

@@ -188,8 +188,7 @@ begin
         where moves.event = trail.event_type and moves.from_stage = trail.stage
         and moves.to_stage <> moves.from_stage
       ) as leaves
-    from public.stage_events as trail
-    where trail.store = v_store and trail.order_id = p_order_id
+    from public.stage_events as trail where trail.store = v_store and trail.order_id = p_order_id
   ),
   numbered as ( -- a visit to a stage ends with the event that leaves the stage
     select
