@@ -40,7 +40,7 @@ declare
   v_caller app.caller;
   v_uid uuid;
 begin
-  -- inside a definer function current_user is the owner, so read the setting: the caller's role
+  -- in a definer function current_user is the owner, but the setting role is still the caller's
   if current_setting('role', true) = 'service_role' then
     v_caller.kind := 'service';
     v_caller.stores := array(select stores.code from public.stores as stores order by stores.code);
@@ -183,7 +183,7 @@ comment on function app.my_stores is
 'Returns the stores that the caller may see, and none for an unknown caller. For policies.';
 grant execute on function app.my_stores to authenticated;
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'stores_select_authenticated') then
     create policy stores_select_authenticated on public.stores

@@ -2,7 +2,7 @@
 --
 -- If every stage move updated a counter, moves would wait for each other. So a move appends -1 and
 -- +1, and a reader adds up the rows. app.tick merges many rows into few. The total is exact in
--- every snapshot and includes the changes of the own transaction.
+-- every snapshot and includes the changes of the current transaction.
 
 begin;
 set local lock_timeout = '5s';
@@ -28,7 +28,7 @@ create or replace function app.tally_order()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-begin -- plain inserts, because every stage move pays for this trigger
+begin -- plain inserts, because every stage move runs this trigger
   if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
     if old.is_open then
       insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
@@ -96,7 +96,7 @@ when ((
 ))
 execute function app.tally_order();
 
--- counts existing orders: create trigger has locked orders against writes until the commit
+-- Count existing orders. No write comes between, because create trigger has locked the table.
 insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
 select
   orders.store,

@@ -1,4 +1,4 @@
--- M2 payload: texts, numbers, ids, lists and pairs of a Shopify payload.
+-- M2 payload: read texts, numbers, ids, lists and pairs from a Shopify payload.
 -- Needs: M0 M1
 --
 -- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. A missing
@@ -20,7 +20,7 @@ as $$
 begin
   return p_body::jsonb;
 exception
-  -- truncated, \u0000, a number too large, or nested too deeply: Postgres would quote the body
+  -- Cut off, nested too deeply, with \u0000 or a huge number: Postgres would quote the whole body.
   when data_exception or program_limit_exceeded then
     perform app.fail('BAD_INPUT', 'The body is not JSON that Postgres can store.');
     return null;

@@ -253,7 +253,7 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > ( -- compares payloads, so units cancelled by staff do not return
+    where every.nth > ( -- compares with the last payload: units that staff cancelled stay so
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
       where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
@@ -301,7 +301,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- a person must look at changes that were not applied, and at changes to a started cake
+  -- staff must check changes that were not applied, and changes to a started cake
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(

@@ -264,7 +264,7 @@ execute function app.forbid_retiring_part();
 create or replace trigger boms_set_updated_at before update on public.boms
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'boms_select_authenticated') then
     create policy boms_select_authenticated on public.boms

@@ -14,7 +14,7 @@ on conflict (code) do update
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- a plan per call takes ten times as long
+set plan_cache_mode = force_generic_plan -- a new plan in each call takes ten times as long
 as $$
 declare
   v_scan text := btrim(p_scan, E' \t\r\n*'); -- Code 39 begins and ends with an asterisk
@@ -64,7 +64,7 @@ begin
     )
     from unnest(v_stores) as named (store)
   );
-  if v_part[1] <> '' then -- an id means that order, even if others have its number
+  if v_part[1] <> '' then -- a full id finds its order, even if other orders have the number
     select orders.id into v_id
     from public.orders as orders
     where orders.store = any(v_stores) and orders.id = any(v_ids);

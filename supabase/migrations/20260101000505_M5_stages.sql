@@ -2,11 +2,11 @@
 -- Needs: M4
 --
 -- A stage move locks one row of orders and nothing else.
--- Supabase Realtime tells listeners about a move. Elsewhere, listeners read stage_events.
--- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. Eight
--- scanners would do half the moves (bench/stages.py).
--- A later milestone that refuses a move (no photo, no shift) adds a trigger before update of stage
--- on public.orders, and raises there. The whole action then rolls back.
+-- On Supabase, Realtime tells listeners about a move. On plain Postgres, they read stage_events.
+-- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. It
+-- would halve the moves per second of eight scanners (bench/stages.py).
+-- To refuse moves in a later milestone (no photo, no shift), add a trigger before update of stage
+-- on public.orders that raises an error. The whole action then rolls back.
 
 begin;
 set local lock_timeout = '5s';
@@ -182,7 +182,7 @@ create or replace function app.advance_order(
 )
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign keys again
+set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign key checks again
 as $$
 declare
   v_store text := app.store_of(p_order_id);

@@ -93,7 +93,7 @@ begin
   from public.orders as orders
   where orders.store = v_store and orders.id = p_order_id;
 
-  -- locks the other units too: one of them may take over the accessories and total
+  -- lock the other units too: one of them may get the accessories and the total
   perform from public.shopify_orders as heads
   where heads.store = v_store and heads.gid = v_gid
   for update;

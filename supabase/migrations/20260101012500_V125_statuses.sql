@@ -94,7 +94,7 @@ begin
     where con.conname = 'projects_cemented_status_fkey'
     and con.conrelid = 'public.projects'::regclass
   ) then
-    -- deferred, because a status changes before its selection
+    -- deferred, because a status is renamed before the selection follows
     alter table public.projects
     add constraint projects_cemented_status_fkey foreign key (uuid, cemented_status_slug)
     references public.project_statuses (project_uuid, slug) deferrable initially deferred;
@@ -389,7 +389,7 @@ for each row
 when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
 execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_statuses_select_authenticated') then
     create policy project_statuses_select_authenticated on public.project_statuses
