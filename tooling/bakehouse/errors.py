@@ -1,4 +1,4 @@
-"""The one family of errors: a kind for programs, a sentence for people, and the next step."""
+"""Errors of commands: a kind for programs, a sentence for people, and the next step."""
 
 from dataclasses import dataclass
 from typing import Literal

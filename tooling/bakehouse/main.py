@@ -1,4 +1,4 @@
-"""Wire the commands together."""
+"""The entry point: collects all commands."""
 
 import typer
 

@@ -59,7 +59,7 @@ def version(here: Tool) -> Result:
 
 
 def _examine(here: Database) -> Iterator[_Check]:
-    """Make every check; those of the database only if there is a connection."""
+    """Make every check. Checks of the database need a connection."""
     root = here.root
     yield _Check("python", "good", sys.version.split()[0])
     yield _attempt("postgres binaries", _find_binaries)

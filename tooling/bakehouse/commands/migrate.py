@@ -42,7 +42,7 @@ def _accept(gate: str) -> Any:
 
 @dataclass(frozen=True)
 class _Deploy(Database):
-    """A database, and the reasons to continue when a gate refuses."""
+    """A database, and the refusals of gates that the caller accepts."""
 
     accept_lint: Annotated[str, _accept("lint")] = ""
     accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
@@ -233,7 +233,7 @@ def repair(
 
 
 def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
-    import difflib  # here, not above: most commands never need it, and start faster without it
+    import difflib  # imported here, because most commands start faster without it
 
     file = next((file for file in files if file.version == version), None)
     if file:

@@ -1,4 +1,4 @@
-"""The commands for the floor and the shops: smoke, label, work and tick."""
+"""The commands for the bakery and the shops: smoke, label, work and tick."""
 
 import signal
 import sys
@@ -78,7 +78,7 @@ def label_command(
         facts, settings = label.fetch_facts(conn, account, order_id)
         made = label.arrange(facts, label.WIDTHS[paper or settings["ticketSize"]])
         data = label.png(made) if form == "png" else label.zpl(made, settings["copies"])
-        path.write_bytes(data)  # before the commit, which records the print
+        path.write_bytes(data)  # write first: the commit records the print
     return Result({"path": str(path)} | facts, f"wrote {path}")
 
 
@@ -100,7 +100,7 @@ def work(
     ] = None,
 ) -> Result:
     """Do the jobs of the work queue until told to stop; the job at hand is finished first."""
-    from bakehouse.shop import shopify  # here, not above: HTTP is slow to import
+    from bakehouse.shop import shopify  # imported here: HTTP loads slowly
     from bakehouse.shop import worker as workers
 
     endpoint = shop_url_template or shopify.ENDPOINT

@@ -1,4 +1,4 @@
-"""Backups of our own: dump a database, and restore a dump to prove that it works."""
+"""Dump a database, and restore a dump to prove that it works."""
 
 import hashlib
 import os
@@ -74,7 +74,7 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
     file = folder / f"{settings.name}-{taken_at:%Y%m%dT%H%M%SZ}.dump"
     with _private(file, ".roles.sql", ".sha256") as (dump, roles, sums):
         contents = _dump(conn, dsn, binaries, dump)
-        # a dump has no roles, but its objects need their owners and grantees
+        # the dump has no roles, but a restore needs its owners and grantees
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
         _require_restorable(binaries, dump)
         checksum = _sha256(dump)
@@ -110,7 +110,7 @@ def _dump(conn: Connection, dsn: str, binaries: Binaries, dump: Path) -> _Conten
 
 @contextmanager
 def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
-    """Yield partial files that only this user may read. Rename them when all are complete."""
+    """Yield partial files that only this user may read. Renames them when all are complete."""
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
     try:
@@ -230,7 +230,7 @@ def _restored(file: Path, binaries: Binaries) -> Iterator[tuple[Connection, list
     with cluster.scratch(binaries) as port:
         server = cluster.superuser_dsn(port)
         roles = str(file.with_suffix(".roles.sql"))
-        _run(binaries, "psql", server, "-qX", "-f", roles)  # some of the roles exist already
+        _run(binaries, "psql", server, "-qX", "-f", roles)  # ignores roles that already exist
         with connect(server, "backup drill") as scratch:
             scratch.execute("create database drill template template0")
         restored = cluster.superuser_dsn(port, "drill")
