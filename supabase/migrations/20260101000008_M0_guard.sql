@@ -104,7 +104,7 @@ begin
   from offences;
 
   if v_offences is not null then
-    raise exception E'Rights are not as they should be:\n%', v_offences;
+    raise exception E'Some objects break a rule:\n%', v_offences;
   end if;
 end;
 $$;

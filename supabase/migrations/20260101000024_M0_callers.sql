@@ -115,7 +115,7 @@ begin
     select from public.stores as stores where stores.code <> all(v_caller.stores)
   ) then
     perform app.fail(
-      'PERMISSION_DENIED', 'This action needs an account of all stores. Yours is of one store.',
+      'PERMISSION_DENIED', 'This action needs an account for all stores. Yours is for one store.',
       jsonb_build_object('stores', v_caller.stores)
     );
   end if;
@@ -147,7 +147,7 @@ begin
   if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
     perform app.fail(
       'PERMISSION_DENIED',
-      'p_performed_by must be your own account, or from the service active staff of the store.',
+      'p_performed_by must be your own account. The service may name active staff of the store.',
       jsonb_build_object('performed_by', p_performed_by)
     );
   end if;

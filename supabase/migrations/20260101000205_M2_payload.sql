@@ -103,7 +103,7 @@ begin
   if jsonb_typeof(v_list) <> 'array' or jsonb_array_length(v_list) > 1000
   or p_value #>> '{pageInfo,hasNextPage}' = 'true' then
     perform app.fail(
-      'BAD_INPUT', format('%s must be a complete list of at most 1000.', p_field),
+      'BAD_INPUT', format('%s must be a complete list of at most 1000 elements.', p_field),
       jsonb_build_object('field', p_field)
     );
   end if;

@@ -199,7 +199,7 @@ begin
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
-        'An item needs a component_id, a quantity above 0, and any valid stage at most once.'
+        'An item needs a component_id and a quantity above 0. Give no stage twice for an item.'
       );
   end;
   perform app.audit(

@@ -279,7 +279,7 @@ begin
     order by items.sku
   loop
     if v_wanted.quantity > 100000 then
-      perform app.fail('BAD_INPUT', 'At most 100000 of an item per order. Check the order lines.');
+      perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
     end if;
     select items.sku, items.on_hand, items.reserved into v_item
     from public.inventory_items as items where items.id = v_wanted.item_id for no key update;

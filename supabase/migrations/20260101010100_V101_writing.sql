@@ -129,7 +129,7 @@ begin
     perform app.fail('BAD_INPUT', 'Attributes must be a JSON object.');
   end if;
   if p_attrs - p_allowed <> '{}' then
-    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed ones.', jsonb_build_object(
+    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed names.', jsonb_build_object(
       'unknown', (select jsonb_agg(names.name) from jsonb_object_keys(p_attrs - p_allowed) as names (name)),
       'allowed', p_allowed
     ));

@@ -200,7 +200,7 @@ begin
     where projects.started_at is null
   ) then
     perform app.fail(
-      'INVALID_STATE', 'The project has not started, so it has no own statuses. Start it first.'
+      'INVALID_STATE', 'The project has not started, so it has no statuses yet. Start it first.'
     );
   end if;
   return null;

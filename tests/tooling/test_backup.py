@@ -178,7 +178,7 @@ def test_a_missing_probe_program_is_named_as_the_reason(project: Project, blank:
 
     assert ran.code == 1
     assert "`./no-such-program`: No such file or directory" in ran.out
-    assert "no source knows of a backup" in ran.err
+    assert "no source has a backup" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise BakehouseError(
-            "usage", question, "Not a terminal, so nothing can be confirmed: pass --yes."
+            "usage", question, "You cannot confirm, because this is not a terminal. Pass --yes."
         )
     typer.confirm(question, abort=True, err=True)
 

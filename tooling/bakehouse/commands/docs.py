@@ -12,7 +12,7 @@ from bakehouse.output import Result
 from bakehouse.rpc import reference
 
 app = typer.Typer(help="Generate documentation from the database and from this tool.")
-_Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 4 if stale.")]
+_Check = Annotated[bool, typer.Option("--check", help="Write nothing. Exit 4 if stale.")]
 
 
 @command(app, "rpc")

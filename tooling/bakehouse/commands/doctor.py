@@ -41,7 +41,7 @@ class _Server:
 
 @command(app, "doctor")
 def doctor(here: Database) -> Result:
-    """Look for what would stop the other commands, and say how to fix it."""
+    """Look for problems that would stop other commands, and say how to fix them."""
     checks = list(_examine(here))
     text = output.table(
         ("state", "check", "found"), [(one.state, one.name, one.detail) for one in checks]

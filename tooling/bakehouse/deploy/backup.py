@@ -64,7 +64,7 @@ class _Contents:
 
 
 def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
-    """Dump the database and its roles, check the dump, and put it on record."""
+    """Dump the database and its roles, check the dump, and record the backup."""
     history.ensure(conn)
     binaries = binaries_for(conn.info.server_version // 10000)
     folder = root / settings.backup_folder
@@ -130,7 +130,7 @@ def binaries_for(major: int) -> Binaries:
     if not able:
         raise BakehouseError(
             "binaries",
-            f"the database is Postgres {major}, and no binaries as new as that are here",
+            f"the database is Postgres {major}, but the programs on this machine are older",
             f"pg_dump and pg_restore cannot read a later major: install Postgres {major}.",
         )
     return min(able, key=lambda binaries: binaries.version)

@@ -78,7 +78,7 @@ def load(project: Path, name: str, required: bool = True) -> Settings:
         raise BakehouseError(
             "usage",
             f"bakehouse.toml has no [{name}]",
-            "Add the place of the environment: url (the name of a variable), host and database.",
+            "Add the section, with url (the name of a variable), host and database.",
         )
     settings = Settings(name, **{key: _setting(name, key, given) for key, given in table.items()})
     missing = [key for key in ("url", "host", "database") if not getattr(settings, key)]

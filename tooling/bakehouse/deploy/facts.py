@@ -203,7 +203,9 @@ def _proofs(work: Work) -> list[evidence.Entry]:
         with connect(work.staging, "read evidence") as conn:
             said = environment.name_of(conn)
             if said != "staging":
-                raise BakehouseError("identity", f"that database is {said or 'not marked'}")
+                raise BakehouseError(
+                    "identity", f"the URL leads to a database that is {said or 'not marked'}"
+                )
             found = evidence.entries(conn)
             problems = evidence.broken(found)
     else:

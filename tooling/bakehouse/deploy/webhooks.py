@@ -54,7 +54,7 @@ def paused_until(conn: Connection) -> str:
 
 
 def resume(conn: Connection, work: Work) -> bool:
-    """End every pause, and put it on record. Returns False if webhooks were not paused."""
+    """End every pause, and record that. Returns False if webhooks were not paused."""
     if not paused_until(conn):
         return False
     history.ensure(conn)

@@ -29,7 +29,7 @@ LOCK_TIMEOUT = "3s"
 LOCK_TRIES = 5
 ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
 _LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
-_UNDONE = "Rolled back: the database is as before this file. Fix the file and run again."
+_UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
 _INDEX_NAME = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
     r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
@@ -107,7 +107,7 @@ def _with_retries(
     raise BakehouseError(
         "busy",
         f"{file.label} could not get its locks: {watch.blocker or 'the blocker has ended'}",
-        "Rolled back: the database is as before this file. It is safe to try again.",
+        "Rolled back: this file changed nothing. It is safe to try again.",
         blocker=watch.blocker,
     )
 

@@ -198,7 +198,7 @@ def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration
     if unknown:
         known = ", ".join(dict.fromkeys(migration.milestone for migration in migrations))
         raise BakehouseError(
-            "usage", f"--skip names no milestone here: {', '.join(unknown)}", f"One of: {known}."
+            "usage", f"--skip names an unknown milestone: {', '.join(unknown)}", f"One of: {known}."
         )
     chosen = [migration for migration in migrations if migration.milestone not in skip]
     for migration in chosen:

@@ -158,7 +158,7 @@ def require_endpoint(endpoint: str) -> None:
         url = urlsplit(endpoint.format(domain="shop.example"))
     except (KeyError, IndexError, ValueError):
         raise BakehouseError(
-            "usage", "--shop-url-template cannot be read", f"Write it like this: {ENDPOINT}"
+            "usage", "--shop-url-template is not valid", f"Write it like this: {ENDPOINT}"
         ) from None
     if url.scheme != "https" and (url.scheme, url.hostname) != ("http", "127.0.0.1"):
         raise BakehouseError(
