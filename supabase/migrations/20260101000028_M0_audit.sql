@@ -27,7 +27,7 @@ begin
 end;
 $$;
 comment on function app.broadcast is
-'Sends to the private channel bakehouse of Supabase Realtime. Does nothing where Realtime does not exist.';
+'Sends a message to the private channel bakehouse of Supabase Realtime. Does nothing where Realtime does not exist.';
 revoke all on function app.broadcast(text, jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;

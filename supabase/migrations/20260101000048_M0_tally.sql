@@ -18,7 +18,7 @@ create table if not exists app.order_tally (
 );
 alter table app.order_tally enable row level security;
 comment on table app.order_tally is
-'The number of orders by stage, as changes to add up. Cancelled orders and orders sold over the counter do not count. Without key and index, because writers append and readers read all rows.';
+'The number of orders by stage, as changes to add up. Cancelled orders and orders sold over the counter do not count. Has no key and no index, because writers append and readers read all rows.';
 comment on column app.order_tally.priority is
 'Set for open orders only, like assignee_id and storage. The complete orders of a store are one group.';
 comment on column app.order_tally.orders is
@@ -82,7 +82,7 @@ $$;
 comment on function app.fold_tally is
 'Merges the tally into one row per group. Returns the number of written rows.
 
-Merges only rows that this snapshot sees. Concurrent moves go on, and none is lost or counted twice.';
+Merges only rows that this snapshot sees. Concurrent moves do not wait, and none is lost or counted twice.';
 
 create or replace trigger orders_tally after insert or delete on public.orders
 for each row execute function app.tally_order();

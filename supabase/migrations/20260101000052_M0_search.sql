@@ -61,7 +61,7 @@ begin
 end;
 $$;
 comment on function app.search_pattern is
-'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters stand for themselves.
+'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters are plain text.
 
 A leading # is ignored. Returns null for an empty search.';
 

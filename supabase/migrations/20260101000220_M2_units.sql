@@ -102,7 +102,7 @@ begin
 end;
 $$;
 comment on function app.add_units is
-'Adds units of a normalised order (app.shopify_order) to the orders, with one event each. Raises CONFLICT if another order has the number.';
+'Adds units of an order from app.shopify_order to public.orders. Records one event for each unit. Raises CONFLICT if another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text

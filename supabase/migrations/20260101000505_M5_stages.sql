@@ -172,7 +172,7 @@ begin
 end;
 $$;
 comment on function app.explain_refusal is
-'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order fits by now.
+'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order is in the right stage by now.
 
 The action is already done in three cases. The order is past the stage, or still there and started, or sent back by a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
 

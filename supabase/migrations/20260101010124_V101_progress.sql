@@ -33,7 +33,7 @@ create table if not exists app.project_sums (
 ) with (fillfactor = 80);
 alter table app.project_sums enable row level security;
 comment on table app.project_sums is
-'The sums over the rows of each project, kept by app.apply_row_changes. They save reading every row of app.project_rows.';
+'The sums over the rows of each project, kept by app.apply_row_changes. Without them, reads would add up all rows of app.project_rows.';
 comment on column app.project_sums.empty is
 'The number of rows that are sub-projects without rows. Such a row counts in total and nowhere else.';
 
@@ -371,7 +371,7 @@ begin
 end;
 $$;
 comment on function app.recount_projects is
-'Calculates the sums of these projects again from all their rows. Used when rows count differently but did not change.';
+'Calculates the sums of these projects again from all their rows. Used when the hours of rows change, but the rows do not.';
 
 create or replace function app.recount_changed_tasks()
 returns trigger

@@ -213,7 +213,7 @@ alter table storage.buckets enable row level security;
 alter table storage.objects enable row level security;
 grant all on table storage.buckets, storage.objects to anon, authenticated, service_role;
 
-do $$ -- the migration role may add policies here on Supabase: on plain Postgres it must own the tables
+do $$ -- as on Supabase, let the migration role add policies: on plain Postgres it must own them
 declare
   v_migrator constant name := current_setting('bakehouse.migration_role');
 begin
