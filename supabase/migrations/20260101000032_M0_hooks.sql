@@ -1,7 +1,7 @@
 -- M0 hooks: a table of scheduled tasks, and a table of functions that a change calls.
 --
--- Each file registers its own tasks and listeners, so no file names a later file. The code for
--- orders does not name stock, and app.tick does not name its tasks.
+-- Each file registers its own tasks and listeners, so no file names a function of a later file.
+-- For example, M2 changes the stock of M3 only through app.hooks.
 
 begin;
 set local lock_timeout = '5s';

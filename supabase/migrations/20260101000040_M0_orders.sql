@@ -103,7 +103,7 @@ create index if not exists orders_assignee_idx on public.orders (assignee_id, is
 where assignee_id is not null;
 create index if not exists orders_storage_idx on public.orders (storage, queue_key)
 where is_open and storage is not null;
--- for the sort by due date: the queue key without its first word, the priority
+-- sorts by due date: the queue key begins with the priority, and substr leaves that out
 create index if not exists orders_due_idx on public.orders (substr(queue_key, 3)) where is_open;
 -- complete orders by time of completion
 create index if not exists orders_complete_idx

@@ -104,7 +104,7 @@ $$;
 comment on function app.resolve_scan is
 'Returns the id of the one order that a scan means, in the stores of the caller.
 
-Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id means exactly that order. A number means every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
+Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id finds exactly that order. A number finds every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
 create or replace function public.get_order_for_scan(
   p_scan text, out id text, out shopify_order_number integer, out human_id text, out suffix text,

@@ -736,7 +736,7 @@ def test_random_changes_at_once_leave_ledger_stock_and_holds_in_agreement(
         assert value(conn, "select count(*) from public.reservation_holds") > 0
 
 
-# For the service
+# Calls of the service
 
 
 def payload(gid: str = GID, sku: str = "candle") -> str:

@@ -72,7 +72,7 @@ def insert_units(db: Connection, order: dict[str, Any]) -> int:
     ).rowcount
 
 
-# The whole order
+# Complete payloads
 
 
 @pytest.mark.parametrize("order", payloads.GOLDEN, ids=lambda order: order.number)

@@ -58,7 +58,8 @@ def find_data(project: Path) -> Path | None:
             raise BakehouseError(
                 "owner",
                 f"{data} belongs to the user {owner_of(data) or data.stat().st_uid}",
-                "Run the command as that user or as root. As that user, `make clean` removes it.",
+                "Run the command as that user or as root."
+                " As that user, `make clean` deletes the data.",
             )
         return data
     if os.geteuid() == 0 and os.path.lexists(fallback_of(project)):

@@ -25,7 +25,7 @@ def bootstrap(
     """Prepare the current database for migrations, which `migration_role` will run.
 
     Creates or adjusts the role and makes it the owner of the database. Sets the password of the
-    role and of `authenticator`. A repeat is safe, also with the other regime.
+    role and of `authenticator`. You can call this again, even with the other regime.
     """
     _require(conn, migration_role, regime)
     settings = {

@@ -184,7 +184,7 @@ def _seconds_to_restore(answer: dict[str, Any]) -> float:
 def _retry_after(text: str | None) -> float:
     try:
         return max(0.1, float(text or 2))
-    except ValueError:  # not a number, for example a date
+    except ValueError:  # Retry-After can also be a date
         return 2.0
 
 
