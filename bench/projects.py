@@ -149,7 +149,7 @@ def nest(conn: Connection, width: int, template: bool) -> list[str]:
 
 
 def rollup(conn: Connection) -> None:
-    """Completes a row 8 levels down, with 500 rows on each level. OTHERS adds more projects."""
+    """Completes a row 8 levels down, first alone, then beside 100,000 other projects."""
     levels = nest(conn, WIDTH, template=False)
     for others in (0, OTHERS):
         print(f"  among {others:,} other projects")

@@ -1,4 +1,4 @@
--- V101 lists: the catalog of lists that applications offer to choose from.
+-- V101 lists: the catalog, with lists of choices for applications.
 --
 -- Needs: M0 M1
 

@@ -309,7 +309,7 @@ begin
   begin
     delete from public.project_tasks as tasks where tasks.uuid = p_task_uuid;
   exception
-    when foreign_key_violation or restrict_violation then -- Postgres 18 raises the second
+    when foreign_key_violation or restrict_violation then -- restrict_violation since Postgres 18
       perform app.fail(
         'CONFLICT', 'Rows of projects use this task. Archive it instead.', jsonb_build_object(
           'task_uuid', p_task_uuid, 'rows', (

@@ -130,7 +130,7 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
 
 
 def _losses(conn: Connection, script: Migration) -> Iterator[str]:
-    """Find what the script deletes. Runs it twice and rolls back: for its tables, then to count."""
+    """Count what the script deletes. A first run finds its tables. Both runs are rolled back."""
     with conn.transaction(force_rollback=True):
         _try(conn, script)
         touched = fetch(conn, scalar_row, sql_file(__package__, "touched_tables"))

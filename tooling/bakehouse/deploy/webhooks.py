@@ -13,7 +13,7 @@ from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.migrations.apply import Tell
 
-_OURS = "migrate up"  # the reason begins with this if a deploy paused webhooks
+_OURS = "migrate up"  # how the reason begins if a deploy paused webhooks
 _PAUSE_TABLE = "app.ingest_pause"
 _END_OURS: LiteralString = (
     "select app.resume_ingest() from app.ingest_pause as pause where starts_with(pause.reason, $1)"

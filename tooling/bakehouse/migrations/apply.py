@@ -330,7 +330,7 @@ def explain(
         if extra:
             lines.append(f"  {label}: {extra}")
             facts[f"server_{label}"] = extra
-    if error.sqlstate is None or error.sqlstate.startswith("57P"):  # ended by another session
+    if error.sqlstate is None or error.sqlstate.startswith("57P"):  # the server ended this session
         kind, hint = (
             "connection",
             "The connection was lost. `migrate status` shows what is applied.",

@@ -163,7 +163,7 @@ def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehear
 def _locate(
     conn: Connection, file: Migration, before: _Before, seen: Seen, notes: list[str]
 ) -> list[Finding]:
-    """Find the statement of each finding, then release the savepoint of the file."""
+    """Find the statement that caused each finding, then release the savepoint of the file."""
     findings: list[Finding] = []
     if notes or watch.has_findings(before.seen, seen):
         conn.execute("rollback to savepoint file")

@@ -65,7 +65,7 @@ def arrange(facts: dict[str, Any], width: int) -> Label:
             texts.append(Text(top, height, line))
             top += height + height // 4
     top += MARGIN
-    modules = 11 * (len(order_id) + 2) + 13 + 2 * QUIET  # the most, with start, check and stop
+    modules = 11 * (len(order_id) + 2) + 13 + 2 * QUIET  # an upper limit, with start, check, stop
     module = min(width // modules, 4)
     turned = module < 2  # bars of one dot are blurred in print
     length = modules * max(module, 2)
