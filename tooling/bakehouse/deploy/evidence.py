@@ -157,7 +157,7 @@ def unfinished(told: Collection[Run]) -> list[Run]:
 
 
 def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
-    """List where the chain of hashes is broken. A `whole` chain must include the first entry."""
+    """List edited entries. A `whole` chain must also begin at its start and have no gaps."""
     problems = []
     previous = ""
     for number, entry in enumerate(found, 1):

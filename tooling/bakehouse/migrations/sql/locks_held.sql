@@ -1,4 +1,4 @@
--- The strongest lock on each table. Leaves out weak locks, which block no reads and writes.
+-- The strongest lock on each table. Leaves out weak locks, which block neither reads nor writes.
 select distinct on (l.relation)
   l.relation::bigint as oid,
   l.mode
