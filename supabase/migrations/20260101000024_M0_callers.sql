@@ -40,7 +40,7 @@ declare
   v_caller app.caller;
   v_uid uuid;
 begin
-  -- inside a definer function current_user is the owner, so read the setting: the caller's role
+  -- in a definer function current_user is the owner, but the setting role is still the caller's
   if current_setting('role', true) = 'service_role' then
     v_caller.kind := 'service';
     v_caller.stores := array(select stores.code from public.stores as stores order by stores.code);
@@ -114,7 +114,7 @@ begin
     select from public.stores as stores where stores.code <> all(v_caller.stores)
   ) then
     perform app.fail(
-      'PERMISSION_DENIED', 'This action needs an account of all stores. Yours is of one store.',
+      'PERMISSION_DENIED', 'This action needs an account for all stores. Yours is for one store.',
       jsonb_build_object('stores', v_caller.stores)
     );
   end if;
@@ -146,7 +146,7 @@ begin
   if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
     perform app.fail(
       'PERMISSION_DENIED',
-      'p_performed_by must be your own account, or from the service active staff of the store.',
+      'p_performed_by must be your own account. The service may name active staff of the store.',
       jsonb_build_object('performed_by', p_performed_by)
     );
   end if;
@@ -182,7 +182,7 @@ comment on function app.my_stores is
 'Returns the stores that the caller may see, and none for an unknown caller. For policies.';
 grant execute on function app.my_stores to authenticated;
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'stores_select_authenticated') then
     create policy stores_select_authenticated on public.stores

@@ -1,7 +1,7 @@
 -- M0 hooks: a table of scheduled tasks, and a table of functions that a change calls.
 --
--- Each file registers its own tasks and listeners, so that no file names a later one. The code of
--- orders does not know stock, and app.tick does not know its tasks.
+-- Each file registers its own tasks and listeners, so no file names a function of a later file.
+-- For example, M2 changes the stock of M3 only through app.hooks.
 
 begin;
 set local lock_timeout = '5s';
@@ -136,7 +136,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
   end if;
-  -- on a new day in a store, its daily tasks are due, even if the tick comes late
+  -- the daily tasks of a store are due once its date has changed, even if the tick is late
   for v_due in
     with due as (
       insert into app.task_runs as last (task, store, day, ran_at)
@@ -170,7 +170,7 @@ select app.assert_grants();
 
 reset role;
 
--- the job runs as the migration role, and scheduling the same name again replaces the job
+-- The job runs as the migration role. Scheduling the same name again replaces the job.
 do $$
 begin
   if to_regnamespace('cron') is not null then

@@ -66,7 +66,7 @@ begin
 end;
 $$;
 comment on function app.priority_of is
-'Returns the rank of a priority by its label. Returns null for a blank. Raises BAD_INPUT for another word.';
+'Returns the rank of a priority by its label. Returns null for a blank. Raises BAD_INPUT for any other word.';
 
 create or replace function app.day_key(p_day date)
 returns text

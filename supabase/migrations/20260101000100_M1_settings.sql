@@ -193,7 +193,7 @@ begin
     begin
       v_inner := (p_value #>> '{}')::jsonb;
     exception
-      -- the text is not JSON, or JSON that Postgres cannot hold
+      -- the text is not JSON, or is JSON that Postgres cannot store
       when data_exception or program_limit_exceeded then
         v_inner := null;
     end;
@@ -266,7 +266,7 @@ begin
   perform app.require_every_store('Admin', v_store);
   perform public.get_setting(p_store, p_key); -- rejects no store, and an unknown key
   v_value := app.check_setting(p_key, p_value);
-  -- one writer of a key at a time, so that the audit log has the value that was replaced
+  -- lock the key, so that the audit log gets the value that this call replaces
   perform from app.setting_keys as keys where keys.key = p_key for no key update;
   v_old := (
     select settings.value from public.settings as settings
@@ -300,7 +300,7 @@ declare
 begin
   perform app.require_every_store('Admin', v_store);
   perform public.get_setting(p_store, p_key); -- rejects an unknown key
-  perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
+  perform from app.setting_keys as keys where keys.key = p_key for no key update; -- lock the key
   delete from public.settings as settings
   where settings.key = p_key and settings.store is not distinct from v_store
   returning settings.value into v_old;
@@ -322,7 +322,7 @@ grant execute on function public.reset_setting to authenticated;
 create or replace trigger settings_set_updated_at before update on public.settings
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'settings_select_authenticated') then
     create policy settings_select_authenticated on public.settings

@@ -81,8 +81,8 @@ begin
       v_old := '{}';
     end if;
   end if;
-  -- locks the caller's row too, in the order of ids: of two Admins who demote each other, the
-  -- second waits here. The check below then rejects the second, so one Admin always remains.
+  -- Lock the caller's row too, in the order of ids. If two Admins demote each other, the second
+  -- waits here. The check below then rejects the second, so one Admin always remains.
   perform from public.staff_shared as staff
   where staff.user_id in (p_user_id, app.uid())
   order by staff.user_id for no key update;
@@ -106,7 +106,7 @@ begin
       approved = coalesce(p_approved, staff.approved)
     where staff.user_id = p_user_id;
   exception
-    when unique_violation then -- its own message would show the email
+    when unique_violation then -- the message of Postgres shows the email
       perform app.fail('CONFLICT', 'Another member of staff already has this email.');
   end;
   if p_hourly_rate is not null then
@@ -115,7 +115,7 @@ begin
   end if;
 
   v_new := app.staff_facts(p_user_id);
-  -- an Admin of the old store was needed above, one of the new store is needed here
+  -- the caller must also be an Admin of the new store
   perform app.require_every_store('Admin', nullif(v_new ->> 'store', 'both'));
   if p_user_id = app.uid() and exists (
     select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)

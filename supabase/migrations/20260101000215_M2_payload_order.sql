@@ -133,7 +133,7 @@ declare
   v_pairs jsonb[] := app.shopify_pairs(
     'properties', coalesce(p_item -> 'properties', p_item -> 'customAttributes')
   );
-  v_variant text[] := string_to_array( -- the till writes a plus
+  v_variant text[] := string_to_array( -- the till writes " + " for " / "
     replace(app.shopify_variant(p_item), ' + ', ' / '), ' / '
   );
   v_piece text;

@@ -89,7 +89,7 @@ begin
 end;
 $$;
 comment on function app.add_units is
-'Adds units of a normalised order (app.shopify_order) to the orders, with one event each. Raises CONFLICT if another order has the number.';
+'Adds units of an order from app.shopify_order to public.orders. Records one event for each unit. Raises CONFLICT if another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text
@@ -239,7 +239,7 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > ( -- compares payloads, so units cancelled by staff do not return
+    where every.nth > ( -- compares with the last payload: units that staff cancelled stay so
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
       where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
@@ -287,7 +287,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- a person must look at changes that were not applied, and at changes to a started cake
+  -- staff must check changes that were not applied, and changes to a started cake
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(

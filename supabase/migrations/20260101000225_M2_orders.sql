@@ -77,7 +77,7 @@ begin
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
       return v_outcome;
     end if;
-    -- locks all cakes in the order of their ids, as every caller does: this prevents deadlocks
+    -- lock the cakes in the order of their ids, as every function does, to prevent deadlocks
     perform from public.orders as units
     where units.store = p_store and units.shopify_order_gid = v_gid
     order by units.id for no key update;

@@ -50,7 +50,7 @@ begin
   begin
     v_outcome := app.ingest_order(p_store, p_topic, app.read_json(p_body));
   exception
-    -- the payload was rejected, so a retry does not help; other errors go to the caller
+    -- A retry cannot help a rejected payload. Other errors go to the caller.
     when sqlstate 'PT400' or sqlstate 'PT409' then
       get stacked diagnostics v_code = pg_exception_hint, v_reason = message_text;
   end;
@@ -78,7 +78,7 @@ as $$
 declare
   v_purged integer;
 begin
-  -- the tick holds orders by now, and deliveries are locked before orders: wait for none of them
+  -- Other code locks deliveries before orders. The tick already holds orders, so it must not wait.
   update public.webhook_deliveries as deliveries
   set body = null
   where deliveries.id = any(array(

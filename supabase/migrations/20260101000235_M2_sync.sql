@@ -36,7 +36,7 @@ declare
 begin
   perform app.require('Admin', p_store, true);
   if (p_store is not null and p_sync_type in ('sync_products', 'sync_orders')) is not true then
-    perform app.fail('BAD_INPUT', 'Name a store, and sync_products or sync_orders.');
+    perform app.fail('BAD_INPUT', 'Name a store, and choose sync_products or sync_orders.');
   end if;
   update public.sync_runs as runs
   set status = 'error', completed_at = app.now(), error_message = 'Never finished.'

@@ -21,10 +21,10 @@ create table if not exists public.work_queue (
   payload jsonb not null,
   last_error text
 ) with (
-  -- A claim rewrites the row. No index holds the columns that a claim writes, and each page has
-  -- room for new versions of all its rows. So a claim touches no index and writes hardly any WAL.
+  -- Every claim is a HOT update. No index holds the columns that a claim writes, and each page has
+  -- room for new versions of its rows. So a claim writes to no index, and little WAL.
   fillfactor = 45,
-  -- a fixed threshold: the size of a table that fills and empties says nothing
+  -- a fixed number of rows, because the size of this table changes all the time
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_cost_delay = 0
@@ -117,8 +117,8 @@ begin
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
 
-  -- Sorted, so that two batches cannot deadlock. The conflict also locks a job that waits. A worker
-  -- can claim that job only after this transaction commits, and then sees its changes.
+  -- Sorted, so that two batches cannot deadlock. The conflict locks a job that is already waiting.
+  -- A worker can claim that job only after this transaction commits, and then sees its changes.
   with made as (
     insert into public.work_queue as job (
       topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
@@ -136,7 +136,7 @@ begin
   select coalesce(array_agg(made.id), '{}') into v_ids from made;
 
   if cardinality(v_ids) > 0 and p_delay = '0' then
-    perform pg_notify('bakehouse_work', p_topic); -- sent once per transaction and topic
+    perform pg_notify('bakehouse_work', p_topic); -- Postgres sends equal messages once
   end if;
   return v_ids;
 end;
@@ -247,7 +247,7 @@ returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
--- the queue is mostly empty; a plan made then would read the whole table in every later call
+-- a plan made while the queue is empty would read the whole table in every later call
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -269,7 +269,7 @@ begin
     );
   end if;
 
-  -- an array, here and below: a join may run `in (select ... limit)` again and lock more rows
+  -- An array, here and below: a join could run `in (select ... limit)` twice and lock more rows.
   update public.work_queue as job
   set next_retry_at = null
   where job.ctid = any(
@@ -332,7 +332,8 @@ declare
   v_again integer := 0;
 begin
   perform app.require('service_role');
-  -- in the order of app.enqueue_many, here and below: else a worker and an order could deadlock
+  -- Here and below, lock jobs with a key in the same order as app.enqueue_many. Otherwise a worker
+  -- and an order could deadlock.
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
   order by job.topic, job.dedupe_key for update;

@@ -40,7 +40,7 @@ create table if not exists public.inventory_items (
   constraint inventory_items_category_check check (
     kind <> 'accessory' or category in ('topper', 'balloon', 'candle', 'other')
   )
-) with (fillfactor = 70); -- no index holds stock: its many updates stay on the same page
+) with (fillfactor = 70); -- room for HOT updates: stock changes often
 create index if not exists inventory_items_variant_idx
 on public.inventory_items (shopify_variant_id) where shopify_variant_id is not null;
 alter table public.inventory_items enable row level security;
@@ -130,7 +130,7 @@ declare
   v_after numeric;
 begin
   if p_change is null or p_change = 0 or p_change <> round(p_change, 3)
-    or abs(p_change) > 999999999.999 -- NaN and infinity too
+    or abs(p_change) > 999999999.999 -- rejects NaN and infinity too
   then
     perform app.fail(
       'BAD_INPUT', 'A change of stock must not be 0 and may have at most three decimals.',
@@ -166,7 +166,7 @@ begin
     nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
     coalesce(v_caller.kind, 'system')
   );
-  if p_change > 0 then -- the trigger of the ledger may have filled holds
+  if p_change > 0 then -- the trigger on the ledger may have taken stock for holds
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
   end if;
@@ -254,7 +254,7 @@ create or replace trigger inventory_txn_append_only
 before update or delete or truncate on public.inventory_txn
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (
     select from pg_policies where policyname = 'inventory_items_select_authenticated'

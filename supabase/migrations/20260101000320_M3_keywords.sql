@@ -118,7 +118,7 @@ create or replace trigger accessory_keywords_set_updated_at
 before update on public.accessory_keywords
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (
     select from pg_policies where policyname = 'accessory_keywords_select_authenticated'

@@ -187,7 +187,7 @@ begin
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
-        'An item needs a component_id, a quantity above 0, and any valid stage at most once.'
+        'An item needs a component_id and a quantity above 0. Give no stage twice for an item.'
       );
   end;
   perform app.audit(
@@ -248,7 +248,7 @@ execute function app.forbid_retiring_part();
 create or replace trigger boms_set_updated_at before update on public.boms
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'boms_select_authenticated') then
     create policy boms_select_authenticated on public.boms

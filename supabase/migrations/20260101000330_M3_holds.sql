@@ -182,7 +182,7 @@ begin
     where queue.left_over >= 0
     order by queue.sku, queue.created_at, queue.store, queue.order_gid
   loop
-    -- skip locked orders: their holder may wait for this item, and the next tick fills them
+    -- Skip a locked order: its session may be waiting for this item. The next tick tries again.
     perform from public.inventory_items as items
     where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity for no key update;
     continue when not found;
@@ -234,7 +234,7 @@ declare
   v_shortages jsonb := '[]'::jsonb;
   v_already boolean := false;
 begin
-  -- the lock order everywhere: orders first, then items by SKU
+  -- the same lock order everywhere: first orders, then items by SKU
   select bool_and(units.cancelled_at is not null) into v_cancelled
   from (
     select orders.cancelled_at
@@ -271,7 +271,7 @@ begin
     order by items.sku
   loop
     if v_wanted.quantity > 100000 then
-      perform app.fail('BAD_INPUT', 'At most 100000 of an item per order. Check the order lines.');
+      perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
     end if;
     select items.sku, items.on_hand, items.reserved into v_item
     from public.inventory_items as items where items.id = v_wanted.item_id for no key update;
@@ -334,7 +334,7 @@ begin
     where orders.store = p_store and orders.shopify_order_gid = p_order_gid
     and orders.stage = 'Complete'
   );
-  -- ids first: a row that changes before it is locked would drop out of a subquery
+  -- Read the ids first. In a subquery, a row that changes before the lock would be lost.
   v_items := array(
     select txn.item_id from public.inventory_txn as txn
     where txn.store = p_store and txn.order_gid = p_order_gid
@@ -392,7 +392,7 @@ comment on function app.restock_order is
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else each call plans the partitions again
+set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
 as $$
 declare
   v_lines jsonb;
@@ -410,7 +410,7 @@ begin
     from public.orders as orders where orders.store = p_store and orders.shopify_order_gid = p_order
   ) as units
   where heads.store = p_store and heads.gid = p_order;
-  if not found then -- a manual order takes nothing
+  if not found then -- a manual order takes no stock
     return 0;
   end if;
   if v_is_over then
@@ -476,7 +476,7 @@ after insert on public.inventory_txn
 for each row when (new.change_amount > 0)
 execute function app.fill_waiting();
 
-select app.register_task('fill_holds', 'tick', 'fill_holds'); -- of orders locked when stock came
+select app.register_task('fill_holds', 'tick', 'fill_holds'); -- retries skipped orders
 select app.register_hook('order_changed', 1, 'settle_stock');
 
 select app.assert_grants();

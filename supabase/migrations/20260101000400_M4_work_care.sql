@@ -44,7 +44,7 @@ select
   dead.created_at
 from public.work_dead as dead;
 comment on view app.work_status is
-'The status of each unfinished or dead job: ready, running, scheduled, exhausted or dead. scheduled: delayed, or waiting to run again. exhausted: the worker died and no retry is left, so the next reap_work buries the job.';
+'The status of each unfinished or dead job: ready, running, scheduled, exhausted or dead. scheduled: delayed, or waiting to run again. exhausted: the worker died and no retry is left, so the next reap_work moves the job to work_dead.';
 
 create or replace function app.reap_work(p_limit integer default 1000)
 returns integer
@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reap_work is
-'Buries up to p_limit jobs whose lease ran out after their last retry. Returns the number of jobs. A job that was enqueued again while it ran will run again.';
+'Moves jobs to work_dead if their lease ran out after their last retry, at most p_limit. Returns the number of jobs. A job that was enqueued again while it ran will run again.';
 
 create or replace function app.purge_work(
   p_keep interval default '30 days', p_limit integer default 10000

@@ -2,11 +2,11 @@
 -- Needs: M4
 --
 -- A stage move locks one row of orders and nothing else.
--- Supabase Realtime tells listeners about a move. Elsewhere, listeners read stage_events.
--- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. Eight
--- scanners would do half the moves (bench/stages.py).
--- A later milestone that refuses a move (no photo, no shift) adds a trigger before update of stage
--- on public.orders, and raises there. The whole action then rolls back.
+-- On Supabase, Realtime tells listeners about a move. On plain Postgres, they read stage_events.
+-- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. It
+-- would halve the moves per second of eight scanners (bench/stages.py).
+-- To refuse moves in a later milestone (no photo, no shift), add a trigger before update of stage
+-- on public.orders that raises an error. The whole action then rolls back.
 
 begin;
 set local lock_timeout = '5s';
@@ -166,7 +166,7 @@ begin
 end;
 $$;
 comment on function app.explain_refusal is
-'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order fits by now.
+'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order is in the right stage by now.
 
 The action is already done in three cases. The order is past the stage, or still there and started, or sent back by a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
 
@@ -176,7 +176,7 @@ create or replace function app.advance_order(
 )
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign keys again
+set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign key checks again
 as $$
 declare
   v_store text := app.store_of(p_order_id);

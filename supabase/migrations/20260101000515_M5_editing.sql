@@ -89,7 +89,7 @@ begin
     );
   end if;
 
-  -- A value removes the reason for attention that ingest gave. Clearing the field adds the reason.
+  -- A value removes the attention reason that ingest added. Clearing the field adds a reason.
   if v_next.due_date is not null then
     v_gone := v_gone || array['No due date', 'Due date unclear'];
   elsif v_order.due_date is not null then

@@ -90,7 +90,7 @@ begin
   v_reason := app.clean_order_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
   select orders.shopify_order_gid into v_gid
   from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
-  -- locks the other units too: one of them may take over the accessories and total
+  -- lock the other units too: one of them may get the accessories and the total
   perform from public.shopify_orders as heads
   where heads.store = v_store and heads.gid = v_gid for update;
   perform from public.orders as units

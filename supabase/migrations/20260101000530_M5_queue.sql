@@ -2,7 +2,7 @@
 -- Needs: M4
 --
 -- Every list is sorted by one text that ends with the id: orders.queue_key, or a similar key.
--- A page continues after the key of its last row, even when other orders have moved.
+-- The next page starts after the key of the last row, even if other orders have moved.
 -- Each call gets its own plan, so a filter that is not given drops out of the statement.
 -- The planner then finds the index with the requested sort order.
 
@@ -118,7 +118,7 @@ returns table (
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
-set random_page_cost = 0.01 -- open orders are in memory: the number of rows read is the cost
+set random_page_cost = 0.01 -- open orders are in memory: only the rows read count
 set seq_page_cost = 0.01
 as $$
 declare
@@ -150,7 +150,7 @@ begin
     );
   end if;
 
-  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
+  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   with hits as materialized (
     select
@@ -181,7 +181,7 @@ begin
     and (p_unassigned is not true or orders.assignee_id is null)
     and (v_storage is null or orders.storage = v_storage)
     and (v_rank is null or orders.queue_key >= v_rank and orders.queue_key < v_rank || '~')
-    -- many days: follow the queue, where they come soon; few days: find them by date, then sort
+    -- Many days: read in queue order and filter. Few days: find the orders by date, then sort.
     and (v_from is null or orders.queue_key >= '1 ' || v_from)
     and (v_to is null or orders.queue_key < '3 ' || v_to)
     and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)

@@ -11,14 +11,14 @@ create or replace function app.complete_page(
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- a new plan for each call fits the filters of that call
+set plan_cache_mode = force_custom_plan -- so that filters that are not given drop out
 as $$
 declare
   v_from text;
   v_to text;
 begin
-  -- bounds for the index, from the earliest start to the latest end of these days in the stores
-  -- the query then checks each order in the time zone of its own store
+  -- Bounds for the index: the earliest start and the latest end of these days in any of the stores.
+  -- The query then checks each order in the time zone of its own store.
   select
     min(app.moment_key(
       greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone

@@ -25,7 +25,7 @@ begin
     perform app.fail('BAD_INPUT', 'p_search must not be empty.');
   end if;
 
-  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
+  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   select
     found.id, found.shopify_order_number, found.product_title, found.size, found.customer_name,
@@ -190,7 +190,7 @@ begin
       ) as leaves
     from public.stage_events as trail where trail.store = v_store and trail.order_id = p_order_id
   ),
-  numbered as ( -- a visit to a stage ends with the event that leaves the stage
+  numbered as ( -- numbers the visits to stages: an event that leaves the stage ends a visit
     select
       events.id, events.leaves, events.stage, events.at_ts,
       count(*) filter (where events.leaves) over (order by events.id)

@@ -66,7 +66,7 @@ begin
   if p_language is null or p_translations = '{}' then
     return p_primary;
   end if;
-  if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case, without a search
+  if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case needs no search
     return p_translations -> p_language ->> p_field;
   end if;
   return coalesce(
@@ -105,7 +105,7 @@ declare
   }'::jsonb;
   v_roman text := (
     select string_agg(coalesce(c_roman ->> letters.letter, letters.letter), '' order by letters.at)
-    -- decomposition makes an accent a character of its own, which the pattern then removes
+    -- nfkd splits an accent from its letter, and the pattern then removes the accent
     from string_to_table(
       regexp_replace(normalize(lower(left(p_text, 255)), nfkd), U&'[\0300-\036F]', '', 'g'), null
     ) with ordinality as letters (letter, at)
@@ -129,7 +129,7 @@ begin
     perform app.fail('BAD_INPUT', 'Attributes must be a JSON object.');
   end if;
   if p_attrs - p_allowed <> '{}' then
-    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed ones.', jsonb_build_object(
+    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed names.', jsonb_build_object(
       'unknown', (select jsonb_agg(names.name) from jsonb_object_keys(p_attrs - p_allowed) as names (name)),
       'allowed', p_allowed
     ));
@@ -183,7 +183,7 @@ create or replace trigger activities_append_only
 before update or delete or truncate on public.activities
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'activities_select_authenticated') then
     create policy activities_select_authenticated on public.activities

@@ -1,4 +1,4 @@
--- V101 lists: the catalog of lists that applications offer to choose from.
+-- V101 lists: the catalog, with lists of choices for applications.
 --
 -- Needs: M0 M1
 
@@ -302,7 +302,7 @@ grant execute on function public.restore_entity to authenticated;
 create or replace trigger entities_set_updated_at before update on public.entities
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'entities_select_authenticated') then
     create policy entities_select_authenticated on public.entities

@@ -2,7 +2,7 @@
 --
 -- Needs: M0 M1
 --
--- list_entities stands here because it counts the records of each list.
+-- list_entities is in this file because it counts the records of each list.
 
 begin;
 set local lock_timeout = '5s';
@@ -367,7 +367,7 @@ for each row
 when ((old.uuid, old.entity_uuid) is distinct from (new.uuid, new.entity_uuid))
 execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'entity_data_select_authenticated') then
     create policy entity_data_select_authenticated on public.entity_data

@@ -430,7 +430,7 @@ create or replace trigger project_task_dependencies_keep
 before update on public.project_task_dependencies
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_tasks_select_authenticated') then
     create policy project_tasks_select_authenticated on public.project_tasks

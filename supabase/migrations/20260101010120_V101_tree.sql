@@ -3,12 +3,12 @@
 -- Needs: M0 M1
 --
 -- An RPC that writes a project checks the role, then locks with app.lock_project or app.lock_row.
--- It then reads again, checks, writes, and calls app.record_activity, all at READ COMMITTED.
+-- The RPC then reads again, checks, writes, and calls app.record_activity, at READ COMMITTED.
 --
 -- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
 -- projects by id, the rows, the list. Every writer shares the lock on the structure. Linking or
--- detaching a sub-project takes that lock exclusively, and so does a new estimate of a task.
--- A root that a writer has found therefore stays the root.
+-- detaching a sub-project takes this lock exclusively, and so does a new estimate of a task.
+-- So the root that a writer has found cannot change until the writer commits.
 
 begin;
 set local lock_timeout = '5s';
@@ -116,7 +116,7 @@ create table if not exists public.project_assignments (
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
   constraint project_assignments_estimate_check
   check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
-  -- a sub-project at 100 stays open while an empty project is inside it
+  -- a sub-project can reach 100 and still be in progress, if a project inside it has no rows
   constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
@@ -158,7 +158,7 @@ as $$
 declare
   c_key constant bigint := hashtextextended('public.project_assignments.child_project_uuid', 0);
 begin
-  -- at a higher level the snapshot is older than the lock, so a check could read old rows
+  -- at a stricter isolation level, the snapshot is older than the lock and can show old rows
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'Projects can only be written at READ COMMITTED. Change the isolation level.'
     using errcode = 'feature_not_supported';
@@ -311,7 +311,7 @@ begin
   if not exists (select from made where made.child_project_uuid is not null) then
     return null;
   end if;
-  -- the child was a root until now: two direct writes may deadlock here, but never form a cycle
+  -- Lock the child, a root until now. Two direct writes can deadlock here, but never make a cycle.
   perform from public.projects as projects
   where projects.uuid in (select made.child_project_uuid from made)
   order by projects.uuid
@@ -367,7 +367,7 @@ comment on function app.check_subprojects is
 
 create or replace trigger projects_set_updated_at before update on public.projects
 for each row execute function app.set_updated_at();
--- No write changes the identity of a row, or takes a start back.
+-- No write may change the identity of a row, or undo the start of a project.
 create or replace trigger projects_keep_identity
 before update on public.projects
 for each row
@@ -392,13 +392,13 @@ before update on public.project_assignments
 for each row
 when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- the name sorts before project_assignments_completion_insert, whose roll-up needs a tree
+-- Triggers fire by name: first this check, then project_assignments_completion_insert.
 create or replace trigger project_assignments_check_subprojects
 after insert on public.project_assignments
 referencing new table as made
 for each statement execute function app.check_subprojects();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'projects_select_authenticated') then
     create policy projects_select_authenticated on public.projects

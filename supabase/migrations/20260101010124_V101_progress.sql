@@ -2,10 +2,10 @@
 --
 -- Needs: M0 M1
 --
--- A write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
--- project. app.update_completion completes or reopens the project and touches the row that stands
--- for it. That is again a write of rows, so the change rolls up one level. A change costs one step
--- a level, however many rows there are, and stops at the first level that does not change.
+-- Every write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
+-- project. app.update_completion completes or reopens the project. It also updates the row of this
+-- project in the outer project, so the triggers fire again one level up. The roll-up stops at the
+-- first level that does not change. Its cost depends on the levels, not on the number of rows.
 
 begin;
 set local lock_timeout = '5s';
@@ -33,7 +33,7 @@ create table if not exists app.project_sums (
 ) with (fillfactor = 80);
 alter table app.project_sums enable row level security;
 comment on table app.project_sums is
-'The sums over the rows of each project, kept by app.apply_row_changes. They save reading every row of app.project_rows.';
+'The sums over the rows of each project, kept by app.apply_row_changes. Without them, reads would add up all rows of app.project_rows.';
 comment on column app.project_sums.empty is
 'The number of rows that are sub-projects without rows. Such a row counts in total and nowhere else.';
 
@@ -162,7 +162,7 @@ begin
     else 'todo'
   end;
   new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
-  new.estimated_duration := case -- null without rows
+  new.estimated_duration := case -- null if the sub-project has no rows
     when v_child.hours is not null then least(round(v_child.hours * 60), 2147483647)
   end;
   new.estimated_duration_unit := 'minutes';
@@ -204,7 +204,7 @@ begin
     );
   end loop;
   update public.project_assignments as links
-  set child_project_uuid = links.child_project_uuid -- its trigger writes the rest
+  set child_project_uuid = links.child_project_uuid -- fires the trigger that copies the rest
   where links.child_project_uuid = any(p_projects);
 end;
 $$;
@@ -328,7 +328,7 @@ begin
   v_tasks := array(
     select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
   );
-  if v_tasks <> '{}' then -- a row for a sub-project comes from a lower level, which holds the lock
+  if v_tasks <> '{}' then -- the level below already holds the lock for sub-projects
     perform app.lock_project_trees(v_tasks);
   end if;
   perform app.apply_row_changes(v_made, array(
@@ -371,7 +371,7 @@ begin
 end;
 $$;
 comment on function app.recount_projects is
-'Calculates the sums of these projects again from all their rows. Used when rows count differently but did not change.';
+'Calculates the sums of these projects again from all their rows. Used when the hours of rows change, but the rows do not.';
 
 create or replace function app.recount_changed_tasks()
 returns trigger
@@ -387,7 +387,7 @@ declare
   );
 begin
   if v_tasks <> '{}' then
-    -- exclusive, because a concurrent insert of rows has already read the old estimate
+    -- Exclusive: this waits for inserts of rows that have already read the old estimate.
     perform app.lock_project_structure(true);
     perform app.recount_projects(array(
       select distinct rows.project_uuid

@@ -2,7 +2,7 @@
 --
 -- Needs: M0 M1
 --
--- delete_entity stands here because it locks projects before the list.
+-- delete_entity is in this file because it locks projects before the list.
 
 begin;
 set local lock_timeout = '5s';
@@ -103,7 +103,7 @@ declare
   v_project public.projects;
   v_constraint text;
 begin
-  if p_template.uuid is not null then -- a blank keeps the value of the template
+  if p_template.uuid is not null then -- a blank value keeps the value of the template
     v_attrs := p_attrs - array(
       select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
     );
@@ -214,7 +214,8 @@ begin
   from unnest(v_tree) with ordinality as tree (project_uuid, place)
   inner join public.projects as doomed on doomed.uuid = tree.project_uuid
   order by tree.place;
-  -- all rows go first, in one statement, so that no project is restricted or completed in between
+  -- Delete all rows first, in one statement. Otherwise a foreign key could reject the delete, or a
+  -- project could be completed in between.
   delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
   delete from public.projects as projects where projects.uuid = any(v_tree);
   return cardinality(v_tree);
@@ -410,7 +411,7 @@ declare
   v_entity public.entities;
 begin
   perform app.require_catalog('Admin');
-  -- the delete updates these projects, and projects are locked before lists
+  -- deleting the list updates these projects, and projects are locked before lists
   perform app.lock_project_trees(array(
     select projects.uuid from public.projects as projects
     where projects.status_entity_uuid = p_entity_uuid

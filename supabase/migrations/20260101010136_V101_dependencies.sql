@@ -185,7 +185,7 @@ for each statement execute function app.forbid_cycles();
 create or replace trigger project_dependencies_keep before update on public.project_dependencies
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_dependencies_select_authenticated') then
     create policy project_dependencies_select_authenticated on public.project_dependencies

@@ -2,7 +2,7 @@
 --
 -- Needs: M0 M1
 --
--- delete_task stands here because it counts the rows that use the task.
+-- delete_task is in this file because it counts the rows that use the task.
 
 begin;
 set local lock_timeout = '5s';
@@ -309,7 +309,7 @@ begin
   begin
     delete from public.project_tasks as tasks where tasks.uuid = p_task_uuid;
   exception
-    when foreign_key_violation or restrict_violation then -- the second since Postgres 18
+    when foreign_key_violation or restrict_violation then -- restrict_violation since Postgres 18
       perform app.fail(
         'CONFLICT', 'Rows of projects use this task. Archive it instead.', jsonb_build_object(
           'task_uuid', p_task_uuid, 'rows', (

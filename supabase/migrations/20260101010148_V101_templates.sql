@@ -28,7 +28,7 @@ begin
   into v_old, v_new
   from tree;
 
-  -- start_mode is left out: the copy starts as immediate, without the start date of the template
+  -- start_mode keeps its default, immediate, and the start date of the template is not copied
   insert into public.projects (
     uuid, name, description, is_template, counts_weekends, translations, assigned_person_uuid,
     created_from_template_uuid
@@ -41,7 +41,7 @@ begin
   inner join public.projects as targets on targets.uuid = p_target
   where clones.old <> p_source;
 
-  -- one statement, so that keys, cycles and sums are checked once, at the end
+  -- one statement, so that the keys, cycles and sums are checked only once, at the end
   with clones as materialized (
     select clones.old, clones.new from unnest(v_old, v_new) as clones (old, new)
   ),

@@ -38,7 +38,7 @@ begin
     return p_start + p_hours * interval '1 hour';
   end if;
   v_target := app.working_seconds(p_start) + p_hours * 3 * 3600;
-  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends on Friday
+  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends on Friday, not on Monday
   return to_timestamp(345600 + v_weeks * 604800 + v_target - v_weeks * 432000);
 end;
 $$;
@@ -122,7 +122,7 @@ as $$
 declare
   v_project public.projects;
   v_now timestamptz := app.now();
-  v_clock numeric; -- clock hours for one hour of the project
+  v_clock numeric; -- clock hours that one hour of work takes
   v_total numeric;
   v_done numeric;
   v_remaining numeric;

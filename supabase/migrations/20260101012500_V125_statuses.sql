@@ -2,8 +2,8 @@
 --
 -- Needs: M0 M1 V101
 --
--- A project that has not started reads its list in the catalog, or the default list. The start
--- copies the list. From then on the project has its own statuses, and selects one of them.
+-- A project that has not started reads its list in the catalog, or the default list. When the
+-- project starts, it copies the list. From then on it has its own statuses, and selects one.
 
 begin;
 set local lock_timeout = '5s';
@@ -94,7 +94,7 @@ begin
     where con.conname = 'projects_cemented_status_fkey'
     and con.conrelid = 'public.projects'::regclass
   ) then
-    -- deferred, because a status changes before its selection
+    -- deferred, because a status is renamed before the selection follows
     alter table public.projects
     add constraint projects_cemented_status_fkey foreign key (uuid, cemented_status_slug)
     references public.project_statuses (project_uuid, slug) deferrable initially deferred;
@@ -111,7 +111,7 @@ on app.project_defaults (status_entity_uuid);
 insert into app.project_defaults (only_row) values (true) on conflict (only_row) do nothing;
 alter table app.project_defaults enable row level security;
 comment on table app.project_defaults is
-'One row with the list for projects that name none. Not a setting, because a foreign key prevents naming a deleted list.';
+'One row with the list for projects that name none. A table, not a setting, because a foreign key clears the value when the list is deleted.';
 
 create or replace function app.css_color(p_data jsonb)
 returns text
@@ -335,7 +335,7 @@ begin
 end;
 $$;
 comment on function public.selected_statuses is
-'Returns the statuses that listed projects have, each with its number of projects.
+'Returns the statuses that projects have selected, each with its number of projects.
 
 An application can offer them as filters for list_projects.
 
@@ -389,7 +389,7 @@ for each row
 when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
 execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_statuses_select_authenticated') then
     create policy project_statuses_select_authenticated on public.project_statuses

@@ -2,7 +2,7 @@
 --
 -- Needs: M0 M1 V101
 --
--- Triggers do all of it, so no write can bypass these rules:
+-- Triggers enforce these rules, so no write can bypass them:
 --   A start copies the list, and clears a selection that the list does not have.
 --   A new list of a started project replaces its statuses, or is rejected.
 --   A deleted list leaves started projects unchanged.
@@ -43,7 +43,7 @@ as $$
 declare
   v_copied integer;
 begin
-  -- one statement with one snapshot, so that an empty list never deletes the statuses
+  -- One statement, so that all parts see the same list. An empty list deletes no status.
   with fresh as materialized (
     select
       live.record_uuid, live.title, live.slug, live.position, live.data,
@@ -166,7 +166,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.started_at is not null then
-    -- a deleted list is no new list: the copied statuses stay
+    -- if the list was deleted, the copied statuses stay
     if old.status_entity_uuid is null or exists (
       select from public.entities as entities where entities.uuid = old.status_entity_uuid
     ) then
@@ -200,7 +200,7 @@ begin
     where projects.started_at is null
   ) then
     perform app.fail(
-      'INVALID_STATE', 'The project has not started, so it has no own statuses. Start it first.'
+      'INVALID_STATE', 'The project has not started, so it has no statuses yet. Start it first.'
     );
   end if;
   return null;

@@ -26,7 +26,7 @@ as $$
 declare
   v_entity_uuid uuid;
 begin
-  -- waits for a transaction that creates the same name, then inserts nothing
+  -- If another transaction is creating this name, wait for it, then insert nothing.
   insert into public.entities as entities (
     name, display_name, display_name_plural, icon, settings, created_by_uuid
   )
@@ -126,7 +126,7 @@ declare
   v_suffix text;
   v_entity_uuid uuid;
 begin
-  while v_entity_uuid is null loop -- again if another transaction took the name
+  while v_entity_uuid is null loop -- repeats if another transaction took the name
     select numbers.n into v_number
     from generate_series(1, (select count(*) + 1 from public.entities)) as numbers (n)
     where not exists (

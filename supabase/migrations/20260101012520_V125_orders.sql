@@ -2,7 +2,7 @@
 --
 -- Needs: M0 M1 V101
 --
--- No other file of V101, V125 or V127 knows orders. The order is locked before any project.
+-- No other file of V101, V125 or V127 uses bakery orders. The order is locked before any project.
 
 begin;
 set local lock_timeout = '5s';
@@ -71,7 +71,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Supervisor', app.store_of(p_order_id));
-  v_order := app.lock_order(p_order_id, false); -- so that one transaction creates the project
+  v_order := app.lock_order(p_order_id, false); -- so that only one transaction creates the project
   v_project := app.project_of_order(p_order_id);
   if v_project.uuid is not null and not app.is_archived(v_project) then
     return app.describe_project(v_project) || '{"already_done": true}';

@@ -110,7 +110,7 @@ begin
   v_parent := app.lock_project(p_project_uuid);
   v_child := app.lock_project(p_child_project_uuid);
   if p_project_uuid = p_child_project_uuid then
-    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
+    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two different projects.', v_detail);
   end if;
   if v_parent.is_template <> v_child.is_template then
     perform app.fail(

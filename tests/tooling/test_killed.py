@@ -1,4 +1,4 @@
-"""A run that is killed at any write: the next run finishes it."""
+"""If a run is killed, at whatever write, the next run finishes it."""
 
 import subprocess
 import sys
@@ -86,16 +86,14 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
         assert ("did not finish" in again.err) == ("killed" in outcomes)
         server.drop(str(conninfo_to_dict(url)["dbname"]))
         before += 4
-    assert before > 16  # a run makes at least so many writes
+    assert before > 16  # a run makes more than 16 writes
 
 
 @pytest.mark.slow
 def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
     with psycopg.connect(launched.urls["prod"]) as blocker:
-        blocker.execute(
-            "select from app.leftover"
-        )  # the gate still allows a transaction as young as this
+        blocker.execute("select from app.leftover")  # too young for the gate to refuse
         running = launched.project.start("migrate", "up", "--env", "prod", *accept)
         wait_for(launched.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()

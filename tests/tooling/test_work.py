@@ -29,12 +29,12 @@ DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourl
 
 @dataclass
 class Shops:
-    """Two shops with two open locations each, their stock and their faults."""
+    """Two shops with two open locations each. They can be told to fail."""
 
     stock: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     orders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sets: list[tuple[str, str, int]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)  # one fault per change, in order
+    troubles: list[str] = field(default_factory=list)  # each change of stock takes the next fault
     asked: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -217,7 +217,7 @@ def test_quantities_reach_every_open_location_of_every_shop(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=0)
-    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this one
+    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this similar SKU
 
     ran = run(clone, shops)
 
@@ -355,7 +355,7 @@ def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
-    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second hangs
+    shops.troubles = ["", "", "hangs"]  # the first job is done, the second hangs
     worker = start(clone, shops, "--lease", "4", "--timeout", "1")
     while len(shops.sets) < 4:
         time.sleep(0.01)
