@@ -1,5 +1,4 @@
 -- V101 writing: texts, attributes and the activity log, used by every write.
---
 -- Needs: M0 M1
 
 begin;

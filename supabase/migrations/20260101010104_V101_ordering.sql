@@ -1,5 +1,4 @@
 -- V101 ordering: positions and sorting, shared by all lists.
---
 -- Needs: M0 M1
 
 begin;

@@ -1,5 +1,4 @@
 -- V101 lists: the catalog of lists that applications offer to choose from.
---
 -- Needs: M0 M1
 
 begin;

@@ -1,5 +1,4 @@
 -- V101 records: the records of a list.
---
 -- Needs: M0 M1
 --
 -- list_entities stands here because it counts the records of each list.
@@ -361,10 +360,8 @@ grant execute on function public.restore_entity_data to authenticated;
 
 create or replace trigger entity_data_set_updated_at before update on public.entity_data
 for each row execute function app.set_updated_at();
-create or replace trigger entity_data_keep_identity
-before update on public.entity_data
-for each row
-when ((old.uuid, old.entity_uuid) is distinct from (new.uuid, new.entity_uuid))
+create or replace trigger entity_data_keep_identity before update on public.entity_data
+for each row when ((old.uuid, old.entity_uuid) is distinct from (new.uuid, new.entity_uuid))
 execute function app.append_only();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

@@ -1,5 +1,4 @@
 -- V101 tasks: the library of tasks, and the dependencies between them.
---
 -- Needs: M0 M1
 
 begin;
@@ -355,9 +354,7 @@ p_strategy must be name_asc, name_desc, created_asc, created_desc or reverse. Re
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.reorder_tasks_by to authenticated;
 
-create or replace function public.add_task_dependency(
-  p_task_uuid uuid, p_depends_on_task_uuid uuid
-)
+create or replace function public.add_task_dependency(p_task_uuid uuid, p_depends_on_task_uuid uuid)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -423,8 +420,7 @@ grant execute on function public.remove_task_dependency to authenticated;
 create or replace trigger project_tasks_set_updated_at before update on public.project_tasks
 for each row execute function app.set_updated_at();
 create or replace trigger project_task_dependencies_forbid_cycles
-after insert on public.project_task_dependencies
-referencing new table as made
+after insert on public.project_task_dependencies referencing new table as made
 for each statement execute function app.forbid_task_cycles();
 create or replace trigger project_task_dependencies_keep
 before update on public.project_task_dependencies

@@ -1,5 +1,4 @@
 -- V101 tree: projects, their rows, sub-projects, and the locks on them.
---
 -- Needs: M0 M1
 --
 -- An RPC that writes a project checks the role, then locks with app.lock_project or app.lock_row.
@@ -129,17 +128,13 @@ create table if not exists public.project_assignments (
 );
 create index if not exists project_assignments_task_idx on public.project_assignments (task_uuid);
 create index if not exists project_assignments_person_idx
-on public.project_assignments (assigned_person_uuid)
-where assigned_person_uuid is not null;
+on public.project_assignments (assigned_person_uuid) where assigned_person_uuid is not null;
 create index if not exists project_assignments_completed_by_idx
-on public.project_assignments (completed_by_uuid)
-where completed_by_uuid is not null;
+on public.project_assignments (completed_by_uuid) where completed_by_uuid is not null;
 create unique index if not exists project_assignments_child_project_key
-on public.project_assignments (child_project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (child_project_uuid) where child_project_uuid is not null;
 create index if not exists project_assignments_subprojects_idx
-on public.project_assignments (project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (project_uuid) where child_project_uuid is not null;
 alter table public.project_assignments enable row level security;
 comment on table public.project_assignments is
 'The rows of a project. Each row is a task or a sub-project. Checks keep status, progress and completion consistent: done means 100, todo means 0.';
@@ -368,10 +363,8 @@ comment on function app.check_subprojects is
 create or replace trigger projects_set_updated_at before update on public.projects
 for each row execute function app.set_updated_at();
 -- No write changes the identity of a row, or takes a start back.
-create or replace trigger projects_keep_identity
-before update on public.projects
-for each row
-when (
+create or replace trigger projects_keep_identity before update on public.projects
+for each row when (
   (old.uuid, old.is_template) is distinct from (new.uuid, new.is_template)
   or old.started_at is distinct from new.started_at and old.started_at is not null
 )
@@ -380,22 +373,18 @@ create or replace trigger project_assignments_set_updated_at
 before update on public.project_assignments
 for each row execute function app.set_updated_at();
 create or replace trigger project_assignments_keep_identity
-before update on public.project_assignments
-for each row
+before update on public.project_assignments for each row
 when (
   (old.uuid, old.project_uuid, old.task_uuid)
   is distinct from (new.uuid, new.project_uuid, new.task_uuid)
 )
 execute function app.append_only();
-create or replace trigger project_assignments_keep_child
-before update on public.project_assignments
-for each row
-when (old.child_project_uuid is distinct from new.child_project_uuid)
+create or replace trigger project_assignments_keep_child before update on public.project_assignments
+for each row when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
 -- the name sorts before project_assignments_completion_insert, whose roll-up needs a tree
 create or replace trigger project_assignments_check_subprojects
-after insert on public.project_assignments
-referencing new table as made
+after insert on public.project_assignments referencing new table as made
 for each statement execute function app.check_subprojects();
 
 do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables

@@ -1,5 +1,4 @@
 -- V101 progress: hours, sums, completion, and the roll-up of sub-projects.
---
 -- Needs: M0 M1
 --
 -- A write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
@@ -281,9 +280,7 @@ returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rows public.project_assignments[] := array(
-    select rows::public.project_assignments from rows
-  );
+  v_rows public.project_assignments[] := array(select rows::public.project_assignments from rows);
   v_projects uuid[] := array(select distinct rows.project_uuid from rows);
 begin
   perform app.lock_project_trees(v_projects);
@@ -417,29 +414,22 @@ comment on function app.recount_changed_projects is
 
 create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments
-for each row
-when (new.child_project_uuid is not null)
+for each row when (new.child_project_uuid is not null)
 execute function app.derive_subproject_row();
 create or replace trigger project_assignments_completion_insert
-after insert on public.project_assignments
-referencing new table as rows
+after insert on public.project_assignments referencing new table as rows
 for each statement execute function app.update_completion_of_rows();
 create or replace trigger project_assignments_completion_update
-after update on public.project_assignments
-referencing old table as gone new table as made
+after update on public.project_assignments referencing old table as gone new table as made
 for each statement execute function app.update_completion_of_changed_rows();
 create or replace trigger project_assignments_completion_delete
-after delete on public.project_assignments
-referencing old table as rows
+after delete on public.project_assignments referencing old table as rows
 for each statement execute function app.update_completion_of_rows();
-create or replace trigger project_tasks_recount
-after update on public.project_tasks
+create or replace trigger project_tasks_recount after update on public.project_tasks
 referencing old table as gone new table as made
 for each statement execute function app.recount_changed_tasks();
-create or replace trigger projects_recount
-after update on public.projects
-for each row
-when (old.counts_weekends <> new.counts_weekends)
+create or replace trigger projects_recount after update on public.projects
+for each row when (old.counts_weekends <> new.counts_weekends)
 execute function app.recount_changed_projects();
 
 select app.assert_grants();

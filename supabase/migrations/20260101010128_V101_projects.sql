@@ -1,5 +1,4 @@
 -- V101 projects: create, change, start, archive, delete and read a project.
---
 -- Needs: M0 M1
 --
 -- delete_entity stands here because it locks projects before the list.
@@ -265,9 +264,7 @@ Attributes: name, and those of create_project except is_template. An attribute t
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.update_project to authenticated;
 
-create or replace function public.start_project(
-  p_project_uuid uuid, p_at timestamptz default null
-)
+create or replace function public.start_project(p_project_uuid uuid, p_at timestamptz default null)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -1,5 +1,4 @@
 -- V101 project lists: find, count, bucket and sort projects.
---
 -- Needs: M0 M1
 
 begin;
@@ -108,9 +107,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
-  return (
-    select count(*) from app.find_projects(p_templates, p_archived, p_status, p_search)
-  );
+  return (select count(*) from app.find_projects(p_templates, p_archived, p_status, p_search));
 end;
 $$;
 comment on function public.count_projects is

@@ -1,5 +1,4 @@
 -- V101 rows: create, change, list and delete the rows of a project.
---
 -- Needs: M0 M1
 --
 -- delete_task stands here because it counts the rows that use the task.

@@ -1,14 +1,11 @@
 -- V101 row progress: complete, reopen, start, move and sort rows.
---
 -- Needs: M0 M1
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.set_progress(
-  p_row_uuid uuid, p_status text, p_progress integer
-)
+create or replace function app.set_progress(p_row_uuid uuid, p_status text, p_progress integer)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -143,9 +140,7 @@ comment on function public.set_assignment_progress is
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.set_assignment_progress to authenticated;
 
-create or replace function public.move_assignment(
-  p_row_uuid uuid, p_before_uuid uuid default null
-)
+create or replace function public.move_assignment(p_row_uuid uuid, p_before_uuid uuid default null)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$

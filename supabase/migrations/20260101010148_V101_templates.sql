@@ -1,5 +1,4 @@
 -- V101 templates: create a project from a template.
---
 -- Needs: M0 M1
 
 begin;

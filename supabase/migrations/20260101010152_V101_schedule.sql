@@ -1,5 +1,4 @@
 -- V101 schedule: when a project will be done, and whether it is late.
---
 -- Needs: M0 M1
 --
 -- If weekends do not count, each of the five days has 8 hours of work, spread evenly over 24. One

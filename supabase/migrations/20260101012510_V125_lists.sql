@@ -1,5 +1,4 @@
 -- V125 lists: create and choose the lists that statuses come from.
---
 -- Needs: M0 M1 V101
 
 begin;

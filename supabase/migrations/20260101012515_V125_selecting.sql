@@ -1,5 +1,4 @@
 -- V125 selecting: select, change and translate statuses.
---
 -- Needs: M0 M1 V101
 
 begin;

@@ -1,5 +1,4 @@
 -- V127 subprojects: put a project inside another, take it out, show the tree.
---
 -- Needs: M0 M1 V101
 --
 -- The first statements add the column for sub-projects to a database with an older V101. On a new
@@ -23,8 +22,7 @@ references public.projects (uuid) on delete restrict,
 alter column task_uuid drop not null;
 
 create unique index if not exists project_assignments_child_project_key
-on public.project_assignments (child_project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (child_project_uuid) where child_project_uuid is not null;
 
 do $$
 begin
