@@ -139,7 +139,7 @@ comment on function app.check_attrs is
 'Rejects attributes that are not an object, or that have a key which is not allowed. Raises BAD_INPUT.';
 
 create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
-returns void
+returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -151,10 +151,11 @@ begin
     end,
     jsonb_build_object('constraint', nullif(p_constraint, ''), 'reason', p_message)
   );
+  return null;
 end;
 $$;
 comment on function app.fail_constraint is
-'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else.';
+'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else. Never returns.';
 
 create or replace function app.record_activity(
   p_event text, p_type text, p_uuid uuid, p_metadata jsonb default '{}',

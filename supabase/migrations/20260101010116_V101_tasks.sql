@@ -229,8 +229,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.create_task is
@@ -275,8 +274,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.update_task is
