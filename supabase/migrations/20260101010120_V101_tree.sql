@@ -261,12 +261,34 @@ begin
     from above
     inner join public.project_assignments as links
       on links.child_project_uuid = above.project_uuid
+    where above.distance < 32 -- so that app.check_subprojects can find a cycle
   )
   select above.project_uuid, above.distance from above;
 end;
 $$;
 comment on function app.project_lineage is
 'Returns a project and every outer project, up to the root.';
+
+create or replace function app.project_tree(p_project_uuid uuid)
+returns table (project_uuid uuid, parent_uuid uuid, row_uuid uuid, path integer[])
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with recursive tree (project_uuid, parent_uuid, row_uuid, path) as (
+    select p_project_uuid, null::uuid, null::uuid, '{}'::integer[]
+    union all
+    select links.child_project_uuid, links.project_uuid, links.uuid, tree.path || links.position
+    from tree
+    inner join public.project_assignments as links
+      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
+    where cardinality(tree.path) < 32 -- so that app.check_subprojects can find a cycle
+  )
+  select tree.project_uuid, tree.parent_uuid, tree.row_uuid, tree.path from tree;
+end;
+$$;
+comment on function app.project_tree is
+'Returns a project and every project inside it. path holds the position of a project at each level.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
@@ -324,30 +346,14 @@ begin
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.'
     );
   end if;
-  with recursive above (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select above.child_uuid, links.project_uuid, above.distance + 1
-    from above
-    inner join public.project_assignments as links
-      on links.child_project_uuid = above.project_uuid
-    where above.project_uuid <> above.child_uuid and above.distance <= 32
-  ),
-  below (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.child_project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select below.child_uuid, links.child_project_uuid, below.distance + 1
-    from below
-    inner join public.project_assignments as links
-      on links.project_uuid = below.project_uuid and links.child_project_uuid is not null
-    where below.distance <= 32
-  )
-  select bool_or(above.project_uuid = above.child_uuid), max(above.distance + below.distance)
+  select
+    bool_or(above.project_uuid = made.child_project_uuid),
+    max(above.distance + cardinality(below.path) + 2)
   into v_cycle, v_levels
-  from above
-  inner join below on below.child_uuid = above.child_uuid;
+  from made
+  cross join lateral app.project_lineage(made.project_uuid) as above
+  cross join lateral app.project_tree(made.child_project_uuid) as below
+  where made.child_project_uuid is not null;
   if v_cycle then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.');
   end if;

@@ -197,15 +197,10 @@ begin
       jsonb_build_object('project_uuid', p_project_uuid)
     );
   end if;
-  with recursive tree (project_uuid, level) as (
-    select p_project_uuid, 0
-    union all
-    select links.child_project_uuid, tree.level + 1
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
-  select array_agg(tree.project_uuid order by tree.level) into v_tree from tree;
+  v_tree := array(
+    select tree.project_uuid from app.project_tree(p_project_uuid) as tree
+    order by cardinality(tree.path)
+  );
   perform app.record_activity(
     case when v_project.is_template then 'template_deleted' else 'project_deleted' end,
     'project', doomed.uuid, jsonb_build_object('name', doomed.name)

@@ -98,7 +98,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
-  v_child public.projects;
   v_detail jsonb := jsonb_build_object(
     'project_uuid', p_project_uuid, 'child_project_uuid', p_child_project_uuid
   );
@@ -106,25 +105,20 @@ begin
   perform app.require('Supervisor');
   perform app.lock_project_structure(true);
   v_parent := app.lock_project(p_project_uuid);
-  v_child := app.lock_project(p_child_project_uuid);
-  if p_project_uuid = p_child_project_uuid then
-    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
-  end if;
-  if v_parent.is_template <> v_child.is_template then
+  if v_parent.is_template <> (app.lock_project(p_child_project_uuid)).is_template then
     perform app.fail(
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.', v_detail
     );
   end if;
-  if exists (
-    select from app.project_lineage(p_project_uuid) as lineage
-    where lineage.project_uuid = p_child_project_uuid
+  if p_project_uuid = p_child_project_uuid then
+    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
+  end if;
+  if p_child_project_uuid in (
+    select lineage.project_uuid from app.project_lineage(p_project_uuid) as lineage
   ) then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.', v_detail);
   end if;
-  if exists (
-    select from public.project_assignments as links
-    where links.child_project_uuid = p_child_project_uuid
-  ) then
+  if not exists (select from app.root_projects as roots where roots.uuid = p_child_project_uuid) then
     perform app.fail(
       'ALREADY_SUBPROJECT', 'The project already lies inside another. Detach it there first.', v_detail
     );
@@ -209,19 +203,11 @@ begin
   perform app.require('Staff');
   perform app.find_project(p_project_uuid);
   return query
-  with recursive tree (project_uuid, parent_uuid, row_uuid, path) as (
-    select p_project_uuid, null::uuid, null::uuid, '{}'::integer[]
-    union all
-    select links.child_project_uuid, links.project_uuid, links.uuid, tree.path || links.position
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
   select app.describe_project(projects, p_language) || jsonb_build_object(
     'level', cardinality(tree.path), 'parent_project_uuid', tree.parent_uuid,
     'row_uuid', tree.row_uuid
   )
-  from tree
+  from app.project_tree(p_project_uuid) as tree
   inner join public.projects as projects on projects.uuid = tree.project_uuid
   order by tree.path;
 end;
