@@ -68,20 +68,17 @@ begin
   if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case, without a search
     return p_translations -> p_language ->> p_field;
   end if;
-  return coalesce(
-    (
-      select texts.value ->> p_field
-      from jsonb_each(p_translations) as texts
-      where btrim(texts.value ->> p_field) <> ''
-      and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
-      order by
-        lower(texts.key) = lower(p_language) desc,
-        lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
-        texts.key collate pg_catalog.ucs_basic
-      limit 1
-    ),
-    p_primary
-  );
+  return coalesce((
+    select texts.value ->> p_field
+    from jsonb_each(p_translations) as texts
+    where btrim(texts.value ->> p_field) <> ''
+    and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
+    order by
+      lower(texts.key) = lower(p_language) desc,
+      lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
+      texts.key collate pg_catalog.ucs_basic
+    limit 1
+  ), p_primary);
 end;
 $$;
 comment on function app.translate is

@@ -36,7 +36,7 @@ $$;
 comment on function app.check_id_list is
 'Rejects a missing list, and a list of more than 1,000 ids. Raises BAD_INPUT.';
 
-create or replace function app.check_sort(p_sort text)
+create or replace function app.check_sort(p_sort text, p_uuids uuid[])
 returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -48,10 +48,11 @@ begin
       'BAD_INPUT', 'Sort by name_asc, name_desc, created_asc, created_desc or reverse.'
     );
   end if;
+  perform app.check_id_list(coalesce(p_uuids, '{}'));
 end;
 $$;
 comment on function app.check_sort is
-'Rejects an unknown way to sort. Raises BAD_INPUT.';
+'Rejects an unknown way to sort, and a list of more than 1,000 ids. No list means all. Raises BAD_INPUT.';
 
 create or replace function app.sorted_ids(p_sort text, p_rows app.sortable[])
 returns uuid[]

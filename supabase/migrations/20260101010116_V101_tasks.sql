@@ -210,8 +210,7 @@ begin
     'default_assigned_person_uuid', 'translations'
   );
   v_task := jsonb_populate_record(
-    null::public.project_tasks,
-    '{"estimated_duration_unit": "hours", "translations": {}}' || p_attrs
+    v_task, '{"estimated_duration_unit": "hours", "translations": {}}' || p_attrs
   );
   insert into public.project_tasks (
     title, description, estimated_duration, estimated_duration_unit,
@@ -335,8 +334,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_sort(p_strategy);
-  perform app.check_id_list(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy, p_uuids);
   return app.reorder_tasks(app.sorted_ids(p_strategy, array(
     select row(tasks.uuid, tasks.title, tasks.inserted_at, tasks.position)::app.sortable
     from public.project_tasks as tasks

@@ -219,16 +219,13 @@ as $$
 begin
   update app.project_sums as sums
   set
-    total = sums.total + changes.total,
-    done = sums.done + changes.done,
-    in_progress = sums.in_progress + changes.in_progress,
-    empty = sums.empty + changes.empty,
+    total = sums.total + changes.total, done = sums.done + changes.done,
+    in_progress = sums.in_progress + changes.in_progress, empty = sums.empty + changes.empty,
     progress = sums.progress + changes.progress,
     clock_hours = sums.clock_hours + changes.clock_hours
   from (
     select
-      rows.project_uuid,
-      sum(rows.sign) as total,
+      rows.project_uuid, sum(rows.sign) as total,
       sum(case rows.status when 'done' then rows.sign else 0 end) as done,
       sum(case rows.status when 'in_progress' then rows.sign else 0 end) as in_progress,
       sum(case when rows.counted then 0 else rows.sign end) as empty,
@@ -246,13 +243,10 @@ begin
         tasks.estimated_duration as task_duration,
         tasks.estimated_duration_unit as task_duration_unit,
         changed.task_uuid is not null or changed.estimated_duration is not null as counted,
-        coalesce(
-          changed.counts_weekends,
-          (
-            select projects.counts_weekends
-            from public.projects as projects where projects.uuid = changed.project_uuid
-          )
-        ) as counts_weekends
+        coalesce(changed.counts_weekends, (
+          select projects.counts_weekends
+          from public.projects as projects where projects.uuid = changed.project_uuid
+        )) as counts_weekends
       from (
         select
           1 as sign, made.project_uuid, made.task_uuid, made.status, made.progress_pct,
@@ -349,13 +343,9 @@ begin
     project_uuid, total, done, in_progress, empty, progress, clock_hours
   )
   select
-    rows.project_uuid,
-    count(*),
-    count(*) filter (where rows.status = 'done'),
-    count(*) filter (where rows.status = 'in_progress'),
-    count(*) filter (where not rows.counted),
-    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0),
-    sum(rows.clock_hours)
+    rows.project_uuid, count(*), count(*) filter (where rows.status = 'done'),
+    count(*) filter (where rows.status = 'in_progress'), count(*) filter (where not rows.counted),
+    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0), sum(rows.clock_hours)
   from app.project_rows as rows
   where rows.project_uuid = any(p_projects)
   group by rows.project_uuid

@@ -103,9 +103,7 @@ begin
         from public.project_tasks as tasks where tasks.uuid = assignments.task_uuid
       )
     ),
-    'hours', rows.hours,
-    'depends_on', waits.depends_on,
-    'waits_for', waits.waits_for,
+    'hours', rows.hours, 'depends_on', waits.depends_on, 'waits_for', waits.waits_for,
     'ready', waits.waits_for = '[]'
   )
   from app.project_rows as rows
@@ -253,8 +251,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.update_assignment is
@@ -276,8 +273,7 @@ begin
   v_row := app.lock_row(p_row_uuid);
   delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
   perform app.record_activity(
-    'assignment_removed', 'assignment', p_row_uuid,
-    jsonb_strip_nulls(jsonb_build_object(
+    'assignment_removed', 'assignment', p_row_uuid, jsonb_strip_nulls(jsonb_build_object(
       'project_uuid', v_row.project_uuid, 'task_uuid', v_row.task_uuid,
       'child_project_uuid', v_row.child_project_uuid
     ))

@@ -212,8 +212,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_sort(p_strategy);
-  perform app.check_id_list(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy, p_uuids);
   perform app.lock_project(p_project_uuid);
   return app.reorder_rows(p_project_uuid, app.sorted_ids(p_strategy, array(
     select row(rows.row_uuid, rows.title, assignments.inserted_at, rows.position)::app.sortable

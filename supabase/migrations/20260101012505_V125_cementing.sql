@@ -46,14 +46,11 @@ begin
   with fresh as materialized (
     select
       live.record_uuid, live.title, live.slug, live.position, live.data,
-      coalesce(
-        (
-          select jsonb_object_agg(texts.key, jsonb_build_object('label', texts.value ->> 'title'))
-          from jsonb_each(live.translations) as texts
-          where btrim(texts.value ->> 'title') <> ''
-        ),
-        '{}'
-      ) as translations
+      coalesce((
+        select jsonb_object_agg(texts.key, jsonb_build_object('label', texts.value ->> 'title'))
+        from jsonb_each(live.translations) as texts
+        where btrim(texts.value ->> 'title') <> ''
+      ), '{}') as translations
     from app.published_records as live
     inner join public.projects as projects
       on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_status_list())
@@ -243,12 +240,10 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.record_activity(
-    'project_status_changed', 'project', new.uuid,
-    jsonb_build_object(
+    'project_status_changed', 'project', new.uuid, jsonb_build_object(
       'name', new.name, 'status_slug', new.current_status_slug,
       'previous_status_slug', old.current_status_slug
-    ),
-    p_mode => case when pg_trigger_depth() > 1 then 'auto' else 'manual' end
+    ), p_mode => case when pg_trigger_depth() > 1 then 'auto' else 'manual' end
   );
   return null;
 end;

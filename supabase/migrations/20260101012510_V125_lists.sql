@@ -185,8 +185,7 @@ begin
   perform app.require('Staff');
   return query
   select
-    live.record_uuid,
-    app.translate(live.title, live.translations, 'title', p_language),
+    live.record_uuid, app.translate(live.title, live.translations, 'title', p_language),
     live.slug::text, app.css_color(live.data), live.position
   from app.published_records as live
   where live.entity_uuid = p_entity_uuid and app.catalog_on()
