@@ -94,5 +94,23 @@ $$;
 comment on function app.assign_positions is
 'Assigns the positions that these rows hold now to the same rows, in the requested sequence. If an id is given twice, the last one counts.';
 
+create or replace function app.record_reordering(
+  p_event text, p_type text, p_uuid uuid, p_rows app.placed[], p_module text default 'projects'
+)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if cardinality(p_rows) > 0 then
+    perform app.record_activity(p_event, p_type, p_uuid, jsonb_strip_nulls(jsonb_build_object(
+      'count', cardinality(p_rows), 'project_uuid', case p_type when 'project' then p_uuid end
+    )), p_module);
+  end if;
+  return cardinality(p_rows);
+end;
+$$;
+comment on function app.record_reordering is
+'Records that these rows were sorted. Returns their number. No rows record nothing.';
+
 select app.assert_grants();
 commit;

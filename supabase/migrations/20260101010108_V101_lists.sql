@@ -245,13 +245,7 @@ begin
   update public.entities as entities set position = assigned.position
   from app.assign_positions(p_uuids, v_lists) as assigned
   where entities.uuid = assigned.uuid and entities.position <> assigned.position;
-  if cardinality(v_lists) > 0 then
-    perform app.record_activity(
-      'entities_reordered', 'entity', null, jsonb_build_object('count', cardinality(v_lists)),
-      'entities'
-    );
-  end if;
-  return cardinality(v_lists);
+  return app.record_reordering('entities_reordered', 'entity', null, v_lists, 'entities');
 end;
 $$;
 comment on function public.reorder_entities is

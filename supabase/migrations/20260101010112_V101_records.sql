@@ -309,13 +309,9 @@ begin
   update public.entity_data as records set position = assigned.position
   from app.assign_positions(p_uuids, v_records) as assigned
   where records.uuid = assigned.uuid and records.position <> assigned.position;
-  if cardinality(v_records) > 0 then
-    perform app.record_activity(
-      'entity_data_reordered', 'entity', p_entity_uuid,
-      jsonb_build_object('count', cardinality(v_records)), 'entities'
-    );
-  end if;
-  return cardinality(v_records);
+  return app.record_reordering(
+    'entity_data_reordered', 'entity', p_entity_uuid, v_records, 'entities'
+  );
 end;
 $$;
 comment on function public.reorder_entity_data is

@@ -118,12 +118,7 @@ begin
   update public.project_tasks as tasks set position = assigned.position
   from app.assign_positions(p_uuids, v_tasks) as assigned
   where tasks.uuid = assigned.uuid and tasks.position <> assigned.position;
-  if cardinality(v_tasks) > 0 then
-    perform app.record_activity(
-      'tasks_reordered', 'task', null, jsonb_build_object('count', cardinality(v_tasks))
-    );
-  end if;
-  return cardinality(v_tasks);
+  return app.record_reordering('tasks_reordered', 'task', null, v_tasks);
 end;
 $$;
 comment on function app.reorder_tasks is

@@ -39,19 +39,17 @@ create or replace function app.describe_project(
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_sums record;
 begin
-  select sums.total, sums.done, sums.in_progress, sums.empty, sums.progress_pct, sums.hours
-  into v_sums
-  from app.project_summaries as sums where sums.project_uuid = p_project.uuid;
   return to_jsonb(p_project) || jsonb_build_object(
     'state', app.project_state(p_project),
     'label', app.translate(p_project.name, p_project.translations, 'name', p_language),
-    'about', app.translate(p_project.description, p_project.translations, 'description', p_language),
-    'total', coalesce(v_sums.total, 0), 'done', coalesce(v_sums.done, 0),
-    'in_progress', coalesce(v_sums.in_progress, 0), 'empty', coalesce(v_sums.empty, 0),
-    'progress_pct', coalesce(v_sums.progress_pct, 0), 'hours', coalesce(v_sums.hours, 0)
+    'about', app.translate(p_project.description, p_project.translations, 'description', p_language)
+  ) || coalesce(
+    (
+      select to_jsonb(sums) - 'project_uuid'
+      from app.project_summaries as sums where sums.project_uuid = p_project.uuid
+    ),
+    '{"total": 0, "done": 0, "in_progress": 0, "empty": 0, "progress_pct": 0, "hours": 0}'
   );
 end;
 $$;
@@ -285,9 +283,8 @@ begin
       jsonb_build_object('name', v_project.name, 'started_at', v_project.started_at)
     );
   end if;
-  select projects.* into v_project -- read again: triggers may have changed the row
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
+  return app.describe_project(app.find_project(p_project_uuid)) -- triggers may have changed it
+    || jsonb_build_object('already_done', not v_starts);
 end;
 $$;
 comment on function public.start_project is

@@ -54,12 +54,7 @@ begin
   update public.projects as projects set position = assigned.position
   from app.assign_positions(p_uuids, v_projects) as assigned
   where projects.uuid = assigned.uuid and projects.position <> assigned.position;
-  if cardinality(v_projects) > 0 then
-    perform app.record_activity(
-      'projects_reordered', 'project', null, jsonb_build_object('count', cardinality(v_projects))
-    );
-  end if;
-  return cardinality(v_projects);
+  return app.record_reordering('projects_reordered', 'project', null, v_projects);
 end;
 $$;
 comment on function app.reorder_projects is

@@ -59,13 +59,7 @@ begin
   update public.project_assignments as rows set position = assigned.position
   from app.assign_positions(p_uuids, v_rows) as assigned
   where rows.uuid = assigned.uuid and rows.position <> assigned.position;
-  if cardinality(v_rows) > 0 then
-    perform app.record_activity(
-      'assignments_reordered', 'project', p_project_uuid,
-      jsonb_build_object('project_uuid', p_project_uuid, 'count', cardinality(v_rows))
-    );
-  end if;
-  return cardinality(v_rows);
+  return app.record_reordering('assignments_reordered', 'project', p_project_uuid, v_rows);
 end;
 $$;
 comment on function app.reorder_rows is
