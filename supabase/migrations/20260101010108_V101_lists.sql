@@ -154,7 +154,7 @@ begin
   end if;
   v_new := jsonb_populate_record(v_old, p_attrs);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail('BAD_INPUT', 'Use trash_entity and restore_entity to trash and restore a list.');
+    perform app.fail('BAD_INPUT', 'Use trash_entity or restore_entity for the trash.');
   end if;
   if p_entity_uuid is null or v_new is distinct from v_old then
     update public.entities as entities

@@ -218,9 +218,7 @@ begin
   end if;
   v_new := jsonb_populate_record(v_old, p_attrs);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail(
-      'BAD_INPUT', 'Use trash_entity_data and restore_entity_data to trash and restore a record.'
-    );
+    perform app.fail('BAD_INPUT', 'Use trash_entity_data or restore_entity_data for the trash.');
   end if;
   if p_record_uuid is null or v_new is distinct from v_old then
     update public.entity_data as records

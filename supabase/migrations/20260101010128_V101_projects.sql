@@ -44,13 +44,10 @@ begin
     'state', app.project_state(p_project),
     'label', app.translate(p_project.name, p_project.translations, 'name', p_language),
     'about', app.translate(p_project.description, p_project.translations, 'description', p_language)
-  ) || coalesce(
-    (
-      select to_jsonb(sums) - 'project_uuid'
-      from app.project_summaries as sums where sums.project_uuid = p_project.uuid
-    ),
-    '{"total": 0, "done": 0, "in_progress": 0, "empty": 0, "progress_pct": 0, "hours": 0}'
-  );
+  ) || coalesce((
+    select to_jsonb(sums) - 'project_uuid'
+    from app.project_summaries as sums where sums.project_uuid = p_project.uuid
+  ), '{"total": 0, "done": 0, "in_progress": 0, "empty": 0, "progress_pct": 0, "hours": 0}');
 end;
 $$;
 comment on function app.describe_project is

@@ -97,8 +97,7 @@ begin
   select to_jsonb(assignments) || jsonb_build_object(
     'label', app.translate(rows.title, rows.title_translations, rows.title_field, p_language),
     'about', coalesce(
-      app.translate(assignments.description, assignments.translations, 'description', p_language),
-      (
+      app.translate(assignments.description, assignments.translations, 'description', p_language), (
         select app.translate(tasks.description, tasks.translations, 'description', p_language)
         from public.project_tasks as tasks where tasks.uuid = assignments.task_uuid
       )

@@ -68,20 +68,17 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
+  v_made jsonb;
 begin
   perform app.require('Supervisor');
   perform app.check_attrs(
     p_attrs, 'description', 'counts_weekends', 'translations', 'assigned_person_uuid'
   );
   v_parent := app.lock_project(p_project_uuid);
-  return app.insert_link(
-    'subproject_created', p_project_uuid,
-    (
-      public.create_project(
-        p_name, p_attrs || jsonb_build_object('is_template', v_parent.is_template)
-      ) ->> 'uuid'
-    )::uuid
+  v_made := public.create_project(
+    p_name, p_attrs || jsonb_build_object('is_template', v_parent.is_template)
   );
+  return app.insert_link('subproject_created', p_project_uuid, (v_made ->> 'uuid')::uuid);
 end;
 $$;
 comment on function public.create_subproject is
@@ -118,7 +115,7 @@ begin
   ) then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.', v_detail);
   end if;
-  if not exists (select from app.root_projects as roots where roots.uuid = p_child_project_uuid) then
+  if not exists (select from app.root_projects as free where free.uuid = p_child_project_uuid) then
     perform app.fail(
       'ALREADY_SUBPROJECT', 'The project already lies inside another. Detach it there first.', v_detail
     );
