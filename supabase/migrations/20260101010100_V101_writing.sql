@@ -1,5 +1,4 @@
 -- V101 writing: texts, attributes and the activity log, used by every write.
---
 -- Needs: M0 M1
 
 begin;
@@ -69,20 +68,17 @@ begin
   if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case needs no search
     return p_translations -> p_language ->> p_field;
   end if;
-  return coalesce(
-    (
-      select texts.value ->> p_field
-      from jsonb_each(p_translations) as texts
-      where btrim(texts.value ->> p_field) <> ''
-      and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
-      order by
-        lower(texts.key) = lower(p_language) desc,
-        lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
-        texts.key collate pg_catalog.ucs_basic
-      limit 1
-    ),
-    p_primary
-  );
+  return coalesce((
+    select texts.value ->> p_field
+    from jsonb_each(p_translations) as texts
+    where btrim(texts.value ->> p_field) <> ''
+    and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
+    order by
+      lower(texts.key) = lower(p_language) desc,
+      lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
+      texts.key collate pg_catalog.ucs_basic
+    limit 1
+  ), p_primary);
 end;
 $$;
 comment on function app.translate is
@@ -140,7 +136,7 @@ comment on function app.check_attrs is
 'Rejects attributes that are not an object, or that have a key which is not allowed. Raises BAD_INPUT.';
 
 create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
-returns void
+returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -152,10 +148,11 @@ begin
     end,
     jsonb_build_object('constraint', nullif(p_constraint, ''), 'reason', p_message)
   );
+  return null;
 end;
 $$;
 comment on function app.fail_constraint is
-'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else.';
+'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else. Never returns.';
 
 create or replace function app.record_activity(
   p_event text, p_type text, p_uuid uuid, p_metadata jsonb default '{}',

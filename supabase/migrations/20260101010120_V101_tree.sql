@@ -1,5 +1,4 @@
 -- V101 tree: projects, their rows, sub-projects, and the locks on them.
---
 -- Needs: M0 M1
 --
 -- An RPC that writes a project checks the role, then locks with app.lock_project or app.lock_row.
@@ -129,17 +128,13 @@ create table if not exists public.project_assignments (
 );
 create index if not exists project_assignments_task_idx on public.project_assignments (task_uuid);
 create index if not exists project_assignments_person_idx
-on public.project_assignments (assigned_person_uuid)
-where assigned_person_uuid is not null;
+on public.project_assignments (assigned_person_uuid) where assigned_person_uuid is not null;
 create index if not exists project_assignments_completed_by_idx
-on public.project_assignments (completed_by_uuid)
-where completed_by_uuid is not null;
+on public.project_assignments (completed_by_uuid) where completed_by_uuid is not null;
 create unique index if not exists project_assignments_child_project_key
-on public.project_assignments (child_project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (child_project_uuid) where child_project_uuid is not null;
 create index if not exists project_assignments_subprojects_idx
-on public.project_assignments (project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (project_uuid) where child_project_uuid is not null;
 alter table public.project_assignments enable row level security;
 comment on table public.project_assignments is
 'The rows of a project. Each row is a task or a sub-project. Checks keep status, progress and completion consistent: done means 100, todo means 0.';
@@ -266,12 +261,34 @@ begin
     from above
     inner join public.project_assignments as links
       on links.child_project_uuid = above.project_uuid
+    where above.distance < 32 -- so that app.check_subprojects can find a cycle
   )
   select above.project_uuid, above.distance from above;
 end;
 $$;
 comment on function app.project_lineage is
 'Returns a project and every outer project, up to the root.';
+
+create or replace function app.project_tree(p_project_uuid uuid)
+returns table (project_uuid uuid, parent_uuid uuid, row_uuid uuid, path integer[])
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with recursive tree (project_uuid, parent_uuid, row_uuid, path) as (
+    select p_project_uuid, null::uuid, null::uuid, '{}'::integer[]
+    union all
+    select links.child_project_uuid, links.project_uuid, links.uuid, tree.path || links.position
+    from tree
+    inner join public.project_assignments as links
+      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
+    where cardinality(tree.path) < 32 -- so that app.check_subprojects can find a cycle
+  )
+  select tree.project_uuid, tree.parent_uuid, tree.row_uuid, tree.path from tree;
+end;
+$$;
+comment on function app.project_tree is
+'Returns a project and every project inside it. path holds the position of a project at each level.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
@@ -329,30 +346,14 @@ begin
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.'
     );
   end if;
-  with recursive above (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select above.child_uuid, links.project_uuid, above.distance + 1
-    from above
-    inner join public.project_assignments as links
-      on links.child_project_uuid = above.project_uuid
-    where above.project_uuid <> above.child_uuid and above.distance <= 32
-  ),
-  below (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.child_project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select below.child_uuid, links.child_project_uuid, below.distance + 1
-    from below
-    inner join public.project_assignments as links
-      on links.project_uuid = below.project_uuid and links.child_project_uuid is not null
-    where below.distance <= 32
-  )
-  select bool_or(above.project_uuid = above.child_uuid), max(above.distance + below.distance)
+  select
+    bool_or(above.project_uuid = made.child_project_uuid),
+    max(above.distance + cardinality(below.path) + 2)
   into v_cycle, v_levels
-  from above
-  inner join below on below.child_uuid = above.child_uuid;
+  from made
+  cross join lateral app.project_lineage(made.project_uuid) as above
+  cross join lateral app.project_tree(made.child_project_uuid) as below
+  where made.child_project_uuid is not null;
   if v_cycle then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.');
   end if;
@@ -368,10 +369,8 @@ comment on function app.check_subprojects is
 create or replace trigger projects_set_updated_at before update on public.projects
 for each row execute function app.set_updated_at();
 -- No write may change the identity of a row, or undo the start of a project.
-create or replace trigger projects_keep_identity
-before update on public.projects
-for each row
-when (
+create or replace trigger projects_keep_identity before update on public.projects
+for each row when (
   (old.uuid, old.is_template) is distinct from (new.uuid, new.is_template)
   or old.started_at is distinct from new.started_at and old.started_at is not null
 )
@@ -380,22 +379,18 @@ create or replace trigger project_assignments_set_updated_at
 before update on public.project_assignments
 for each row execute function app.set_updated_at();
 create or replace trigger project_assignments_keep_identity
-before update on public.project_assignments
-for each row
+before update on public.project_assignments for each row
 when (
   (old.uuid, old.project_uuid, old.task_uuid)
   is distinct from (new.uuid, new.project_uuid, new.task_uuid)
 )
 execute function app.append_only();
-create or replace trigger project_assignments_keep_child
-before update on public.project_assignments
-for each row
-when (old.child_project_uuid is distinct from new.child_project_uuid)
+create or replace trigger project_assignments_keep_child before update on public.project_assignments
+for each row when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
 -- Triggers fire by name: first this check, then project_assignments_completion_insert.
 create or replace trigger project_assignments_check_subprojects
-after insert on public.project_assignments
-referencing new table as made
+after insert on public.project_assignments referencing new table as made
 for each statement execute function app.check_subprojects();
 
 do $$

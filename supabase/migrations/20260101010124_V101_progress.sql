@@ -1,5 +1,4 @@
 -- V101 progress: hours, sums, completion, and the roll-up of sub-projects.
---
 -- Needs: M0 M1
 --
 -- Every write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
@@ -220,16 +219,13 @@ as $$
 begin
   update app.project_sums as sums
   set
-    total = sums.total + changes.total,
-    done = sums.done + changes.done,
-    in_progress = sums.in_progress + changes.in_progress,
-    empty = sums.empty + changes.empty,
+    total = sums.total + changes.total, done = sums.done + changes.done,
+    in_progress = sums.in_progress + changes.in_progress, empty = sums.empty + changes.empty,
     progress = sums.progress + changes.progress,
     clock_hours = sums.clock_hours + changes.clock_hours
   from (
     select
-      rows.project_uuid,
-      sum(rows.sign) as total,
+      rows.project_uuid, sum(rows.sign) as total,
       sum(case rows.status when 'done' then rows.sign else 0 end) as done,
       sum(case rows.status when 'in_progress' then rows.sign else 0 end) as in_progress,
       sum(case when rows.counted then 0 else rows.sign end) as empty,
@@ -247,13 +243,10 @@ begin
         tasks.estimated_duration as task_duration,
         tasks.estimated_duration_unit as task_duration_unit,
         changed.task_uuid is not null or changed.estimated_duration is not null as counted,
-        coalesce(
-          changed.counts_weekends,
-          (
-            select projects.counts_weekends
-            from public.projects as projects where projects.uuid = changed.project_uuid
-          )
-        ) as counts_weekends
+        coalesce(changed.counts_weekends, (
+          select projects.counts_weekends
+          from public.projects as projects where projects.uuid = changed.project_uuid
+        )) as counts_weekends
       from (
         select
           1 as sign, made.project_uuid, made.task_uuid, made.status, made.progress_pct,
@@ -281,9 +274,7 @@ returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rows public.project_assignments[] := array(
-    select rows::public.project_assignments from rows
-  );
+  v_rows public.project_assignments[] := array(select rows::public.project_assignments from rows);
   v_projects uuid[] := array(select distinct rows.project_uuid from rows);
 begin
   perform app.lock_project_trees(v_projects);
@@ -352,13 +343,9 @@ begin
     project_uuid, total, done, in_progress, empty, progress, clock_hours
   )
   select
-    rows.project_uuid,
-    count(*),
-    count(*) filter (where rows.status = 'done'),
-    count(*) filter (where rows.status = 'in_progress'),
-    count(*) filter (where not rows.counted),
-    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0),
-    sum(rows.clock_hours)
+    rows.project_uuid, count(*), count(*) filter (where rows.status = 'done'),
+    count(*) filter (where rows.status = 'in_progress'), count(*) filter (where not rows.counted),
+    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0), sum(rows.clock_hours)
   from app.project_rows as rows
   where rows.project_uuid = any(p_projects)
   group by rows.project_uuid
@@ -417,29 +404,22 @@ comment on function app.recount_changed_projects is
 
 create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments
-for each row
-when (new.child_project_uuid is not null)
+for each row when (new.child_project_uuid is not null)
 execute function app.derive_subproject_row();
 create or replace trigger project_assignments_completion_insert
-after insert on public.project_assignments
-referencing new table as rows
+after insert on public.project_assignments referencing new table as rows
 for each statement execute function app.update_completion_of_rows();
 create or replace trigger project_assignments_completion_update
-after update on public.project_assignments
-referencing old table as gone new table as made
+after update on public.project_assignments referencing old table as gone new table as made
 for each statement execute function app.update_completion_of_changed_rows();
 create or replace trigger project_assignments_completion_delete
-after delete on public.project_assignments
-referencing old table as rows
+after delete on public.project_assignments referencing old table as rows
 for each statement execute function app.update_completion_of_rows();
-create or replace trigger project_tasks_recount
-after update on public.project_tasks
+create or replace trigger project_tasks_recount after update on public.project_tasks
 referencing old table as gone new table as made
 for each statement execute function app.recount_changed_tasks();
-create or replace trigger projects_recount
-after update on public.projects
-for each row
-when (old.counts_weekends <> new.counts_weekends)
+create or replace trigger projects_recount after update on public.projects
+for each row when (old.counts_weekends <> new.counts_weekends)
 execute function app.recount_changed_projects();
 
 select app.assert_grants();

@@ -1,5 +1,4 @@
 -- V101 dependencies: which row of a project waits for which.
---
 -- Needs: M0 M1
 
 begin;
@@ -178,8 +177,7 @@ Role: Supervisor. Errors: NOT_FOUND, WOULD_CREATE_CYCLE.';
 grant execute on function public.apply_template_dependencies to authenticated;
 
 create or replace trigger project_dependencies_forbid_cycles
-after insert on public.project_dependencies
-referencing new table as made
+after insert on public.project_dependencies referencing new table as made
 for each statement execute function app.forbid_cycles();
 -- A dependency is added or removed, never changed.
 create or replace trigger project_dependencies_keep before update on public.project_dependencies

@@ -1,5 +1,4 @@
 -- V125 statuses: the statuses of projects, and reading them.
---
 -- Needs: M0 M1 V101
 --
 -- A project that has not started reads its list in the catalog, or the default list. When the
@@ -58,8 +57,7 @@ constraint projects_settings_check check ((settings @@ '
 add column if not exists cemented_status_slug varchar(255)
 generated always as (case when started_at is not null then current_status_slug end) stored;
 create index if not exists projects_cemented_status_idx
-on public.projects (uuid, cemented_status_slug)
-where cemented_status_slug is not null;
+on public.projects (uuid, cemented_status_slug) where cemented_status_slug is not null;
 comment on column public.projects.cemented_status_slug is
 'The selected status of a started project. A foreign key ties it to a status of that project.';
 
@@ -383,10 +381,8 @@ grant execute on function public.use_status_translations to authenticated;
 
 create or replace trigger project_statuses_set_updated_at before update on public.project_statuses
 for each row execute function app.set_updated_at();
-create or replace trigger project_statuses_keep_identity
-before update on public.project_statuses
-for each row
-when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
+create or replace trigger project_statuses_keep_identity before update on public.project_statuses
+for each row when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
 execute function app.append_only();
 
 do $$

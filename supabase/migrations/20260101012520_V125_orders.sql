@@ -1,5 +1,4 @@
 -- V125 orders: the project of a bakery order.
---
 -- Needs: M0 M1 V101
 --
 -- No other file of V101, V125 or V127 uses bakery orders. The order is locked before any project.
@@ -60,9 +59,7 @@ Returns null if the order has no project.
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT (no such store).';
 grant execute on function public.get_project_for_order to authenticated;
 
-create or replace function public.create_project_from_order(
-  p_order_id text, p_template_uuid uuid
-)
+create or replace function public.create_project_from_order(p_order_id text, p_template_uuid uuid)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
