@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -27,6 +28,8 @@ from bakehouse.server.cluster import SUPERUSER, copied, initdb_options
 from rows import value
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
+MEMORY = Path("/dev/shm")  # noqa: S108  # the folders in it are private
+ROOM = 4 << 30  # bytes, for the servers of all workers
 
 
 class Embedded(Postgresql):  # type: ignore[misc]  # the package has no types
@@ -146,16 +149,25 @@ def migrate(dsn: str) -> None:
             pass
 
 
+def _folder() -> Path | None:
+    """Returns memory if there is room: a database is copied there in a tenth of the time."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
+
+
 @contextmanager
 def embedded_server(prefix: str) -> Iterator[Server]:
     account = unprivileged()
-    with tempfile.TemporaryDirectory(prefix="bakehouse-tests-") as home:
-        os.chown(home, account.uid, account.gid)
+    with (
+        tempfile.TemporaryDirectory(prefix="bakehouse-tests-") as programs,
+        tempfile.TemporaryDirectory(prefix="bakehouse-tests-", dir=_folder()) as home,
+    ):
+        for folder in (programs, home):
+            os.chown(folder, account.uid, account.gid)
         chosen = os.environ.get("BAKEHOUSE_TEST_BINARIES")
         binaries = inspect_binaries(Path(chosen)) if chosen else find_binaries()
         assert binaries, f"no Postgres in {chosen}"
         if not account.can_reach(binaries.bin_dir / "postgres"):
-            binaries = copied(binaries, account, Path(home))
+            binaries = copied(binaries, account, Path(programs))
         cluster = Embedded(binaries, account, Path(home))
         try:
             superuser = make_conninfo(**cluster.dsn())

@@ -39,11 +39,11 @@ def checkout(tmp_path: Path) -> Iterator[Project]:
         shutil.copytree(ROOT / part, tmp_path / part)
     project = Project(tmp_path)
     try:
-        ran = project.run("up", "--port", str(free_port()))
+        ran = project.run_installed("up", "--port", str(free_port()))
         assert ran.code == 0, ran.err
         yield project
     finally:
-        project.run("down", "--remove")
+        project.run_installed("down", "--remove")
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def restore(root: Path, server: Server, script: str) -> None:
 def test_the_session_in_the_readme_runs_as_shown(checkout: Project) -> None:
     (code,) = pages.blocks(pages.read("README.md"), "console")
     for command, shown in pages.session(code):
-        ran = checkout.run(*shlex.split(command)[1:])
+        ran = checkout.run_installed(*shlex.split(command)[1:])
 
         assert ran.code == 0, ran.err
         require_shown(ran.out, shown)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,7 @@ import pytest
 
 from bakehouse.database import Connection
 from calls import acting_as
-from command import Project, Ran
+from command import Project, Ran, Running
 from orders import payloads
 from rows import make_staff, value, values
 
@@ -195,7 +194,7 @@ def arguments(shops: Shops, *more: str) -> list[str]:
     return ["work", "--topic", "inventory_push", "--shop-url-template", shops.url, *more]
 
 
-def start(url: str, shops: Shops, *more: str) -> Popen[str]:
+def start(url: str, shops: Shops, *more: str) -> Running:
     return Project(ROOT).start(*arguments(shops, *more), url=url)
 
 
