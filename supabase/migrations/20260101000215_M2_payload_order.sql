@@ -190,7 +190,6 @@ begin
       jsonb_build_object('field', 'quantity', 'most', 200)
     );
   end if;
-
   for v_at in 0..jsonb_array_length(p_lines) - 1 loop
     continue when p_lines -> v_at ->> 'kind' <> 'cake';
     v_cake := app.shopify_cake(p_items -> v_at);

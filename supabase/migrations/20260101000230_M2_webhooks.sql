@@ -137,7 +137,6 @@ begin
       'BAD_SIGNATURE', 'The webhook is not signed by a known store. Check its webhook secret.'
     );
   end if;
-
   insert into public.webhook_deliveries as deliveries (store, webhook_id, topic)
   values (v_store, p_webhook_id, p_topic)
   on conflict (store, webhook_id) do update

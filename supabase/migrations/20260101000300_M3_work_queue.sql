@@ -116,7 +116,6 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
-
   -- Sorted, so that two batches cannot deadlock. The conflict locks a job that is already waiting.
   -- A worker can claim that job only after this transaction commits, and then sees its changes.
   with made as (
@@ -134,7 +133,6 @@ begin
     returning job.id
   )
   select coalesce(array_agg(made.id), '{}') into v_ids from made;
-
   if cardinality(v_ids) > 0 and p_delay = '0' then
     perform pg_notify('bakehouse_work', p_topic); -- Postgres sends equal messages once
   end if;
@@ -187,7 +185,6 @@ begin
     dead.id, dead.topic, dead.priority, dead.payload, dead.dedupe_key, dead.retries,
     dead.max_retries, dead.locked_by, p_error, dead.created_at, v_now
   from dead;
-
   update public.work_queue as job
   set
     next_retry_at = v_now + coalesce(
@@ -304,8 +301,7 @@ begin
     )
     select
       claimed.id, v_token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
-    from claimed
-    order by claimed.priority desc, claimed.id;
+    from claimed order by claimed.priority desc, claimed.id;
     get diagnostics v_count = row_count;
     v_left := v_left - v_count;
     exit when v_left <= 0;

@@ -55,8 +55,7 @@ comment on column public.inventory_items.on_hand is
 'The stock that no order has taken. The total of the ledger. Only app.move_stock writes this column.';
 comment on column public.inventory_items.reserved is
 'The total of the open holds: stock that orders still wait for.';
-comment on column public.inventory_items.buffer is
-'Stock that is kept back from the shops.';
+comment on column public.inventory_items.buffer is 'Stock that is kept back from the shops.';
 comment on column public.inventory_items.ats is
 'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
 grant select on table public.inventory_items to authenticated;
@@ -137,7 +136,6 @@ begin
       jsonb_build_object('change', p_change::text)
     );
   end if;
-
   update public.inventory_items as items
   set on_hand = items.on_hand + p_change
   where items.id = p_item_id and items.on_hand + p_change between 0 and 999999999.999
@@ -156,7 +154,6 @@ begin
       jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
     );
   end if;
-
   insert into public.inventory_txn (
     item_id, kind, change_amount, stock_before, stock_after, reason, reference, store, order_gid,
     matched_by, actor_id, actor_kind

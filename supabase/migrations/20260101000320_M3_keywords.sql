@@ -23,8 +23,7 @@ on public.accessory_keywords (component_id);
 alter table public.accessory_keywords enable row level security;
 comment on table public.accessory_keywords is
 'Words that find an item in the title of an order line. app.match_item tries them last, after SKU, variant and topper.';
-comment on column public.accessory_keywords.component_id is
-'The item, of any kind.';
+comment on column public.accessory_keywords.component_id is 'The item, of any kind.';
 comment on column public.accessory_keywords.priority is
 'The highest priority wins, then the longest keyword. product_match of an item has priority 0.';
 grant select on table public.accessory_keywords to authenticated;

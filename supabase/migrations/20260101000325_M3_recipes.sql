@@ -39,8 +39,7 @@ create table if not exists public.bom_items (
 );
 create index if not exists bom_items_component_idx on public.bom_items (component_id);
 alter table public.bom_items enable row level security;
-comment on table public.bom_items is
-'The items of a recipe, and the stage that uses each.';
+comment on table public.bom_items is 'The items of a recipe, and the stage that uses each.';
 comment on column public.bom_items.is_optional is
 'True: the cake is made without the item when the stock is short.';
 grant select on table public.bom_items to authenticated;

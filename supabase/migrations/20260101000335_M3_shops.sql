@@ -66,7 +66,6 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'p_counts must be a list of {sku: text, available: number}.');
   end if;
-
   for v_count in
     select items.id, least(greatest(min((counts.one ->> 'available')::numeric), 0), 99999999)
       as available

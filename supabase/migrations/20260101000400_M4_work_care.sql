@@ -135,7 +135,6 @@ begin
   if v_ids is null then
     return 0;
   end if;
-
   perform app.audit('requeue_dead_work', null, null, jsonb_build_object('ids', v_ids));
   perform pg_notify('bakehouse_work', raised.topic) from unnest(v_topics) as raised (topic);
   return cardinality(v_ids);

@@ -105,7 +105,6 @@ begin
       jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
     );
   end if;
-
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
   perform app.move_order_extras(v_store, v_gid);
   perform app.order_changed(v_store, coalesce(v_gid, p_order_id));

@@ -120,7 +120,6 @@ begin
       where tally.store = any(v_caller.stores) and tally.stage = 'Complete'
     );
   end if;
-
   return query
   select
     orders.id, orders.shopify_order_number, orders.product_title, orders.size,

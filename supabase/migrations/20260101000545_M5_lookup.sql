@@ -24,7 +24,6 @@ begin
   if v_pattern is null then
     perform app.fail('BAD_INPUT', 'p_search must not be empty.');
   end if;
-
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   select

@@ -51,8 +51,7 @@ comment on column public.activities.actor_uuid is
 'The account of the caller. Null means the service. Has no foreign key, because the log outlives accounts.';
 comment on column public.activities.mode is
 'manual for what a caller did, auto for what the system did as a result, such as completing a project.';
-comment on column public.activities.metadata is
-'Ids, and names in the primary language.';
+comment on column public.activities.metadata is 'Ids, and names in the primary language.';
 grant select on table public.activities to authenticated;
 
 create or replace function app.translate(

@@ -15,10 +15,8 @@ begin
   end if;
 end;
 $$;
-comment on type app.placed is
-'A row of a list, with its position.';
-comment on type app.sortable is
-'A row of a list, with the fields that lists are sorted by.';
+comment on type app.placed is 'A row of a list, with its position.';
+comment on type app.sortable is 'A row of a list, with the fields that lists are sorted by.';
 
 create or replace function app.check_id_list(p_uuids uuid[])
 returns void
@@ -72,8 +70,7 @@ as $$
   )
   from unnest(p_rows) as rows;
 $$;
-comment on function app.sorted_ids is
-'Returns the ids of these rows, sorted.';
+comment on function app.sorted_ids is 'Returns the ids of these rows, sorted.';
 
 create or replace function app.assign_positions(p_wanted uuid[], p_rows app.placed[])
 returns setof app.placed

@@ -58,8 +58,7 @@ begin
   return app.setting(null, 'entities_enabled')::boolean;
 end;
 $$;
-comment on function app.catalog_on is
-'Returns true while the catalog is switched on.';
+comment on function app.catalog_on is 'Returns true while the catalog is switched on.';
 
 create or replace function app.check_catalog()
 returns void

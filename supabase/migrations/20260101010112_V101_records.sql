@@ -33,8 +33,7 @@ comment on column public.entity_data.slug is
 'Created from the title in the primary language. Never changes by itself, because selections name the slug.';
 comment on column public.entity_data.data is
 'A flat object: {"color": "#34d399"}. Texts in other languages belong in translations.';
-comment on column public.entity_data.translations is
-'{"es-ES": {"title": "..."}}.';
+comment on column public.entity_data.translations is '{"es-ES": {"title": "..."}}.';
 grant select on table public.entity_data to authenticated;
 
 create or replace view app.published_records

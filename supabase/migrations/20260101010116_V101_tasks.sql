@@ -75,8 +75,7 @@ begin
   return v_task;
 end;
 $$;
-comment on function app.lock_task is
-'Locks a task. Returns the task. Raises NOT_FOUND.';
+comment on function app.lock_task is 'Locks a task. Returns the task. Raises NOT_FOUND.';
 
 create or replace function app.set_task_archived(p_task_uuid uuid, p_at timestamptz)
 returns jsonb

@@ -67,8 +67,7 @@ where status_entity_uuid is not null;
 create index if not exists projects_external_id_idx on public.projects (external_id)
 where external_id is not null;
 alter table public.projects enable row level security;
-comment on table public.projects is
-'Projects, and the templates that projects are created from.';
+comment on table public.projects is 'Projects, and the templates that projects are created from.';
 comment on column public.projects.counts_weekends is
 'True: estimates count calendar time. False: estimates count working days.';
 comment on column public.projects.started_at is
@@ -213,8 +212,7 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.find_project is
-'Returns a project for reading. Raises NOT_FOUND.';
+comment on function app.find_project is 'Returns a project for reading. Raises NOT_FOUND.';
 
 create or replace function app.lock_project(p_project_uuid uuid)
 returns public.projects
@@ -245,8 +243,7 @@ begin
   return v_row;
 end;
 $$;
-comment on function app.lock_row is
-'Locks the tree of a row. Returns the row. Raises NOT_FOUND.';
+comment on function app.lock_row is 'Locks the tree of a row. Returns the row. Raises NOT_FOUND.';
 
 create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)

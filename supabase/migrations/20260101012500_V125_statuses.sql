@@ -26,8 +26,7 @@ $$;
 comment on type public.status_value is
 'A status. Before the project starts it is a record of the catalog, afterwards a status of the project.';
 
-comment on type public.project_status_value is
-'A status with its project.';
+comment on type public.project_status_value is 'A status with its project.';
 
 insert into app.setting_keys (key, shape, needs, default_value, meaning)
 values
@@ -77,10 +76,8 @@ create table if not exists public.project_statuses (
 alter table public.project_statuses enable row level security;
 comment on table public.project_statuses is
 'The statuses of started projects. They are copied from the catalog at the start, and belong to the project afterwards.';
-comment on column public.project_statuses.data is
-'As in the catalog: {"color": "#34d399"}.';
-comment on column public.project_statuses.translations is
-'{"es-ES": {"label": "..."}}.';
+comment on column public.project_statuses.data is 'As in the catalog: {"color": "#34d399"}.';
+comment on column public.project_statuses.translations is '{"es-ES": {"label": "..."}}.';
 comment on column public.project_statuses.source_entity_data_uuid is
 'The record that this status was copied from. Has no foreign key, because the copy outlives the record.';
 grant select on table public.project_statuses to authenticated;

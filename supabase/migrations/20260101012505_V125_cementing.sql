@@ -216,8 +216,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.drop_selection is
-'Trigger: clears a selection when its status is deleted.';
+comment on function app.drop_selection is 'Trigger: clears a selection when its status is deleted.';
 
 create or replace function app.move_selection()
 returns trigger

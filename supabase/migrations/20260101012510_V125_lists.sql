@@ -13,8 +13,7 @@ as $$
   ('Backlog', 'backlog', 1), ('Planned', 'planned', 2), ('In Progress', 'in-progress', 3),
   ('Blocked', 'blocked', 4), ('In Review', 'in-review', 5), ('Done', 'done', 6);
 $$;
-comment on function app.standard_statuses is
-'Returns the statuses of a new list.';
+comment on function app.standard_statuses is 'Returns the statuses of a new list.';
 
 create or replace function app.make_status_list(p_name text, p_display_name text, p_scope text)
 returns uuid
@@ -89,8 +88,7 @@ begin
   perform app.require('Staff');
   return query
   select null::uuid, words.title, words.slug, null::text, words.place
-  from app.standard_statuses() as words
-  order by words.place;
+  from app.standard_statuses() as words order by words.place;
 end;
 $$;
 comment on function public.default_statuses is
@@ -258,8 +256,7 @@ begin
     count(*) filter (
       where projects.status_entity_uuid is null and (select app.default_status_list()) = p_entity_uuid
     )
-  from public.projects as projects
-  where projects.started_at is null;
+  from public.projects as projects where projects.started_at is null;
 end;
 $$;
 comment on function public.reverse_reference_count is
