@@ -13,10 +13,10 @@ FOLLOWERS = sorted(MIGRATIONS.glob("*_M0_tally.sql")) + sorted(MIGRATIONS.glob("
 
 
 def load(conn: Connection, total: int, open_: int) -> None:
-    """Fills an empty, autocommitting database with orders. The newest `open_` are open."""
+    """Fills an empty, autocommitting database with orders. The newest `open_` orders are open."""
     conn.execute("set statement_timeout = 0; set maintenance_work_mem = '512MB'")
     conn.execute(STAFF)
-    for path in reversed(FOLLOWERS):  # these triggers work row by row, too slow for a million rows
+    for path in reversed(FOLLOWERS):  # one trigger call per row would be too slow
         conn.execute((DOWN / path.name).read_bytes())
     conn.execute(HEADERS, {"total": total})
     conn.execute(ORDERS, {"total": total, "open": open_})

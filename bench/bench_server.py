@@ -1,4 +1,4 @@
-"""A server for one bench: durable, migrated, marked as dev, removed at the end."""
+"""A durable server for one bench. It is migrated, marked as dev, and removed at the end."""
 
 import subprocess
 import sys

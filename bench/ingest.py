@@ -1,4 +1,4 @@
-"""The cost of a webhook: a signed two-cake order against a plain insert of the same payload.
+"""The cost of a webhook: a signed order of two cakes, compared with an insert of its payload.
 
     .venv/bin/python bench/ingest.py
 

@@ -1,4 +1,4 @@
-"""How fast migrations apply: ours against the shortest psycopg loop that does the same.
+"""How fast migrations apply, compared with the shortest psycopg loop that does the same.
 
     .venv/bin/python bench/migrate.py
 
@@ -87,7 +87,7 @@ def measure(files: Path) -> None:
 
 
 def fresh() -> str:
-    """A new database, made and synced before the measured time."""
+    """A new database. It is created and synced before the measurement."""
     with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
         conn.execute("drop database if exists bench with (force)")
         conn.execute("create database bench owner postgres")
@@ -98,7 +98,7 @@ def fresh() -> str:
 
 
 def check(files: Path, url: str) -> float:
-    """Runs all gates of staging with one pending file, which the gate refuses as not rehearsed."""
+    """Asks all gates of staging about one new file, which is refused as not rehearsed."""
     mark(url, "staging")
     late = files / "20990101000000_M0_late.sql"
     late.write_text("select 1;\n")
@@ -138,7 +138,7 @@ def python(code: str) -> None:
 
 
 def run(argv: list[str], code: int = 0) -> None:
-    # users have compiled modules too
+    # users have .pyc files too, so let Python write them
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ran = subprocess.run(argv, capture_output=True, env=variables, text=True)
     assert ran.returncode == code, ran.stderr

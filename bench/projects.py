@@ -1,4 +1,4 @@
-"""The cost of projects: each section against the plainest statement that does the same.
+"""The cost of projects: each section compared with a plain statement that does the same.
 
     .venv/bin/python bench/projects.py [section ...]
 
@@ -149,7 +149,7 @@ def nest(conn: Connection, width: int, template: bool) -> list[str]:
 
 
 def rollup(conn: Connection) -> None:
-    """Completes a row 8 levels down, with 500 rows a level, alone and among 100,000 projects."""
+    """Completes a row 8 levels down, first alone, then beside 100,000 other projects."""
     levels = nest(conn, WIDTH, template=False)
     for others in (0, OTHERS):
         print(f"  among {others:,} other projects")
@@ -173,7 +173,7 @@ def roll_up(conn: Connection, leaf: str) -> None:
         "complete_assignment": lambda: conn.execute(COMPLETE, (next(rest),)),
     }
     compare(conn, sides, ROLLUP_ROUNDS, plain="one plain update")
-    conn.execute(BEGIN_AGAIN)  # from here on one row changes every level and back
+    conn.execute(BEGIN_AGAIN)  # from here on, one row completes and reopens all levels
     sides = {
         "one plain update": plain,
         "complete, changing all 8 levels": lambda: conn.execute(COMPLETE, (only,)),
@@ -183,7 +183,7 @@ def roll_up(conn: Connection, leaf: str) -> None:
 
 
 def clone(conn: Connection) -> None:
-    """Clones a template of 2,000 rows on 8 levels, against a plain insert of the rows."""
+    """Clones a template of 2,000 rows on 8 levels, compared with a plain insert of the rows."""
     kit = nest(conn, KIT // LEVELS, template=True)
     conn.execute("analyze")
     empty = conn.execute("insert into public.projects (name) values ('Empty') returning uuid")

@@ -1,4 +1,4 @@
-"""The cost of reading a page: with 1,000,000 orders, 50,000 of them open, against 10,000.
+"""The cost of a page: with 1,000,000 orders (50,000 open), compared with 10,000 orders.
 
     .venv/bin/python bench/reads.py [rounds] [orders]
 
@@ -108,7 +108,7 @@ def compare(name: str, few: Connection, many: Connection, query: str) -> None:
 
 
 def deep(conn: Connection) -> None:
-    """Reads page 100 against page 1, in turn, both by key."""
+    """Reads page 1 and page 100 in turn, both by key."""
     key = ""
     for _ in range(99):
         arguments = f"p_after => '{key}'" if key else ""

@@ -1,4 +1,4 @@
-"""Ten thousand deliveries as Shopify sends them: twice, late, out of order, to clients that die.
+"""Ten thousand deliveries as from Shopify: repeated, late, out of order, with killed clients.
 
     .venv/bin/python bench/soak.py
 
@@ -32,7 +32,7 @@ SENDERS = 4
 WORKERS = 3
 SECRET = "bench-secret-of-the-webhooks"
 SKUS = [f"ITEM-{n}" for n in range(12)]
-STOCK = 600  # not enough for all orders, so that some wait
+STOCK = 600  # too few for all orders, so that some orders wait
 LEASE = "2 seconds"
 UNFINISHED = (
     "select coalesce(sum(ready + running + scheduled), 0) from public.get_work_queue_stats()"
@@ -137,10 +137,11 @@ def dsn() -> str:
 
 
 def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
-    """Senders share the deliveries and workers push stock. Now and then one of them is killed."""
+    """Senders share the deliveries, and workers push stock. Some of them are killed."""
     context = multiprocessing.get_context("fork")
     done = context.Event()
-    reached = [RawValue(c_int) for _ in range(SENDERS)]  # a killed process leaves no lock behind
+    # a RawValue has no lock that a killed process could keep
+    reached = [RawValue(c_int) for _ in range(SENDERS)]
     kills, resent = {"sender": 0, "worker": 0}, 0
 
     def sender(n: int) -> BaseProcess:
@@ -161,7 +162,7 @@ def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
         if kill(senders[n]):
             kills["sender"] += 1
         for n, own in enumerate(senders):
-            if own.exitcode:  # the last delivery got no answer, so Shopify sends it again
+            if own.exitcode:  # the killed sender got no answer, so its last delivery is sent again
                 resent += 1
                 senders[n] = sender(n)
         n = random.randrange(WORKERS)
@@ -175,7 +176,7 @@ def run(deliveries: list[Delivery]) -> tuple[dict[str, int], int]:
 
 
 def kill(process: BaseProcess) -> bool:
-    """Kills the process now and then. Returns whether it died."""
+    """Sometimes kills the process. Returns whether it was killed."""
     if random.random() < 0.5 or process.pid is None or not process.is_alive():
         return False
     os.kill(process.pid, signal.SIGKILL)
@@ -205,7 +206,7 @@ def push(done: Event) -> None:
                 "select id, token from public.claim_work('{inventory_push}', 'soak', 5, %s)",
                 (LEASE,),
             ).fetchall()
-            time.sleep(random.uniform(0, 0.02))  # a shop needs time to answer
+            time.sleep(random.uniform(0, 0.02))  # the time until a shop answers
             if jobs:
                 conn.execute(
                     "select public.complete_work(%s, %s)", (jobs[0][1], [job[0] for job in jobs])

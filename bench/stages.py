@@ -1,4 +1,4 @@
-"""The cost of a stage RPC against the bare statement that does the same without checks.
+"""The cost of a stage RPC, compared with a bare statement that makes no checks.
 
     .venv/bin/python bench/stages.py [rounds] [orders]
 
@@ -26,10 +26,10 @@ from bench_server import migrated
 PORT = 54497
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 TOTAL = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-CALLS = 400  # per round and side, by one caller
+CALLS = 400  # calls of one caller per round and side
 CLIENTS = 8
-EACH = 250  # per round, side and client
-OURS = ROUNDS * 2 * (CALLS + CLIENTS * EACH)  # orders that the bench itself moves
+EACH = 250  # calls per round, side and client
+OURS = ROUNDS * 2 * (CALLS + CLIENTS * EACH)  # the orders that the bench moves
 FIRST = 3_000_000
 STAFF = "00000000-0000-4000-9000-000000000000"
 
@@ -130,7 +130,7 @@ def together(dsn: str, numbers: "count[int]") -> None:
 
 
 def pgbench(dsn: str, statement: LiteralString, role: str, first: int) -> float:
-    """Returns transactions a second. Each client moves its own orders."""
+    """Returns transactions per second. Each client moves its own orders."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(f"\\set i :i + 1\n\\set n {first - 1} + :client_id * {EACH} + :i\n")
         script.write(" ".join(statement.format("'bannos-' || :n").split()) + ";\n")

@@ -1,4 +1,4 @@
-"""How fast the work queue is: ours against the shortest queue with leases that works.
+"""How fast the work queue is, compared with the shortest queue that has leases.
 
     .venv/bin/python bench/work_queue.py [rounds]
 
@@ -97,7 +97,7 @@ def bulk(conn: Connection) -> None:
     report(f"enqueue {JOBS:,} jobs", ours, bare)
 
 
-# Drains: a worker takes batches until nothing is left, and returns their count
+# Drains: a worker takes batches until no job is left. Returns the number of jobs.
 
 
 def least(conn: Connection, batch: int) -> int:
@@ -161,7 +161,7 @@ def _drain(work: Callable[[Connection, int], int], batch: int) -> tuple[int, flo
         return work(conn, batch), begin, time.perf_counter()
 
 
-# The cost of a claim beside many jobs that are not due
+# The cost of a claim while many other jobs are not due
 
 
 def claims(conn: Connection) -> None:
@@ -227,7 +227,7 @@ def timed(work: Callable[..., object], *arguments: object) -> float:
 
 
 def report(name: str, times: list[float], base: list[float] | None = None) -> None:
-    """Prints times in ms, and how many times faster than the other side."""
+    """Prints the times in ms, and how many times faster this queue is."""
     middle = statistics.median(times)
     ratios = [other / took for took, other in zip(times, base or times, strict=False)]
     ratio = f"x {statistics.median(ratios):.2f} as fast" if base else ""

@@ -1,7 +1,7 @@
--- The reads that a slow plan would hurt most. `bakehouse migrate plan` runs each with EXPLAIN
+-- The reads that must never have a slow plan. `bakehouse migrate plan` runs each with EXPLAIN
 -- ANALYZE after the pending files, before the rollback. The plans go into the evidence.
 
--- the queue of a store, in its order
+-- the queue of a store, in queue order
 select o.id
 from public.orders as o
 where o.store = 'bannos' and o.is_open

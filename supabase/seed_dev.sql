@@ -1,7 +1,7 @@
 -- Dev data: staff of each role, a secret that signs webhooks, an order for tomorrow in each store,
--- something in stock, and a project with its template where there are projects.
+-- something in stock, and, with V101, a project with its template.
 --
--- Refuses unless the database itself says dev. Safe to run again.
+-- Raises an error unless the database is marked as dev. A second run changes nothing.
 
 begin;
 
@@ -106,10 +106,10 @@ inner join public.inventory_items as items on items.sku = 'dev-cake-board';
 do $$
 begin
   if to_regclass('public.projects') is null then
-    return; -- a dev database may do without projects
+    return; -- this database has no V101
   end if;
   if exists (select from public.projects) then
-    return; -- or have its own by now
+    return; -- there are projects already
   end if;
   insert into public.settings (key, value) values ('entities_enabled', 'true')
   on conflict do nothing;

@@ -48,7 +48,7 @@ def call(db: Connection, account: UUID | None, rpc: str, **arguments: object) ->
 
 
 def ask(db: Connection, account: UUID, query: str, *parameters: object) -> Any:
-    """Returns the one value that a query gives to an account."""
+    """Returns the one value that a query returns to an account."""
     with acting_as(db, "authenticated", account):
         row = db.execute(query.encode(), parameters or None).fetchone()
     assert row is not None, f"no row: {query}"

@@ -119,7 +119,7 @@ class Environments:
         (self.project.root / "taken").write_text(taken.isoformat())
 
     def refused(self, reason: str, code: int = 5) -> None:
-        """Prod refuses for this reason alone and changes nothing. `gate check` agrees."""
+        """Checks that prod and `gate check` refuse for this reason alone. Prod stays unchanged."""
         before = self.query("prod", "select count(*) from bakehouse.evidence")
         ran = self.run("migrate", "up", "--json", env="prod")
         said = [gate["reason"] for gate in ran.json["gates"] if gate["verdict"] == "refused"]
@@ -140,7 +140,7 @@ class Environments:
 
 @dataclass(frozen=True)
 class Saved:
-    """Environments as they were at one moment: a copy of the folder and of each database."""
+    """A saved state of the environments: a copy of the folder and of each database."""
 
     environments: Environments
     folder: Path
@@ -155,7 +155,7 @@ class Saved:
         )
 
     def restore(self, server: Server, root: Path) -> Environments:
-        """Brings the databases back to that moment, with a new copy of the folder."""
+        """Restores the databases, with a new copy of the folder."""
         shutil.copytree(self.folder, root, dirs_exist_ok=True)
         for env, name in self.environments.databases.items():
             server.restore(name, self.templates[env])

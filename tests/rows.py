@@ -14,7 +14,7 @@ _numbers = count(20001)
 
 
 def value(db: Connection, query: LiteralString, *parameters: object) -> Any:
-    """Returns the one value that a query gives."""
+    """Returns the one value that a query returns."""
     row = db.execute(query, parameters or None).fetchone()
     assert row is not None, f"no row: {query}"
     return row[0]

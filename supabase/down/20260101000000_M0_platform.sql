@@ -1,5 +1,5 @@
--- Takes away what the migration of this name creates, but for what others may use by now: the
--- schema extensions with its extensions, and the role, which belongs to the whole server.
+-- Drops what the migration of this name creates. Keeps the schema extensions and its extensions,
+-- because others may use them. Keeps the role, because it belongs to the whole server.
 begin;
 set local lock_timeout = '5s';
 drop schema if exists private;

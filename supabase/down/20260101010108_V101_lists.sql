@@ -3,7 +3,7 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 drop function if exists
 public.restore_entity, public.trash_entity, public.reorder_entities, public.update_entity,
-public.create_entity, app.set_entity_status, app.lock_entity, app.require_catalog,
+public.create_entity, app.write_entity, app.set_entity_status, app.lock_entity, app.require_catalog,
 app.check_catalog, app.catalog_on;
 drop table if exists public.entities;
 do $$

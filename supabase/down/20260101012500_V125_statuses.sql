@@ -12,7 +12,7 @@ drop table if exists app.project_defaults, public.project_statuses;
 drop type if exists public.project_status_value, public.status_value;
 do $$
 begin
-  -- the table of statuses is gone: the foreign key would reject these values on the next apply
+  -- Clear the selections. Otherwise the foreign key rejects them when the migration runs again.
   if to_regclass('public.projects') is not null then
     update public.projects as projects set current_status_slug = null
     where projects.current_status_slug is not null;

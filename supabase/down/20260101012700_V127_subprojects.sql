@@ -7,7 +7,7 @@ declare
   v_row record;
 begin
   if to_regclass('public.project_assignments') is null then
-    return; -- V101 is gone already
+    return; -- V101 is already rolled back
   end if;
   select rows.uuid, rows.project_uuid into v_row
   from public.project_assignments as rows

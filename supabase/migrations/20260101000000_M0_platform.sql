@@ -19,7 +19,7 @@ end;
 $$;
 do $$
 begin
-  -- from Postgres 16 the creator of a role is a member but may not act as it: check USAGE
+  -- since Postgres 16, the creator of a role is a member without USAGE: check USAGE
   if not pg_has_role(current_user, 'bakehouse_owner', 'USAGE') then
     grant bakehouse_owner to current_user;
   end if;
@@ -38,7 +38,7 @@ comment on schema private is 'Pay and secrets. No API role has access.';
 
 revoke all on schema app, private from public, anon, authenticated, service_role;
 grant usage on schema app to authenticated, service_role; -- policies call functions of app
--- without `in schema`: a default of one schema cannot revoke the global EXECUTE of PUBLIC
+-- for all schemas: a default of one schema cannot revoke the global EXECUTE of PUBLIC
 alter default privileges revoke execute on functions from public;
 
 commit;

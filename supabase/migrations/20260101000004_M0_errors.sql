@@ -19,6 +19,8 @@ values
 ('NOT_SIGNED_IN', 'PT401', 'The caller is not signed in.'),
 ('PERMISSION_DENIED', 'PT403', 'The caller is unknown, inactive, or lacks the role or store.'),
 ('NOT_FOUND', 'PT404', 'The object does not exist, or the caller may not see it.'),
+('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.'),
+('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.'),
 ('AMBIGUOUS_SCAN', 'PT409', 'The scan matches more than one order. DETAIL lists them.'),
 ('APPEND_ONLY', 'PT409', 'Rows of this table cannot be changed or deleted.'),
 ('CONFLICT', 'PT409', 'The data does not allow this: a duplicate or a change by others.'),
@@ -36,9 +38,7 @@ $$;
 comment on function app.shorten is
 'Returns a text of at most 200 characters, for a refusal that quotes what the caller sent.';
 
-create or replace function app.fail(
-  p_code text, p_message text, p_detail jsonb default '{}'
-)
+create or replace function app.fail(p_code text, p_message text, p_detail jsonb default '{}')
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$

@@ -18,8 +18,7 @@ begin
       coalesce(
         rel.relacl, acldefault(case rel.relkind when 'S' then 's' else 'r' end::"char", rel.relowner)
       ) as acl
-    from pg_class as rel
-    where rel.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    from pg_class as rel where rel.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
     select
       rel.oid, format('%s.%I', rel.oid::regclass, col.attname), rel.relnamespace, rel.relowner,
@@ -33,7 +32,7 @@ begin
       'function', coalesce(fun.proacl, acldefault('f', fun.proowner))
     from pg_proc as fun
   ),
-  scoped as ( -- without extensions, and in public only what our owner or a member of it owns
+  scoped as ( -- skips extensions, and in public the objects of foreign owners
     select ours.*, nsp.nspname
     from ours
     inner join pg_namespace as nsp on nsp.oid = ours.schema
@@ -66,15 +65,14 @@ begin
     or scoped.kind = 'sequence'
     or scoped.kind <> 'function' and acl.privilege_type <> 'SELECT'
     or scoped.kind = 'function' and scoped.nspname <> 'public' and not exists (
-      select from pg_depend as dep -- a policy may call the function
+      select from pg_depend as dep -- allowed: a policy calls the function
       where dep.classid = 'pg_policy'::regclass
       and dep.refclassid = 'pg_proc'::regclass and dep.refobjid = scoped.oid
     )
     union all
     select format('%s belongs to %s', scoped.name, scoped.owner::regrole)
-    from scoped
-    where scoped.owner <> 'bakehouse_owner'::regrole
-    -- Where Supabase Realtime exists, this function lends a right of the migration role.
+    from scoped where scoped.owner <> 'bakehouse_owner'::regrole
+    -- Where Supabase Realtime exists, app.broadcast belongs to the migration role.
     -- The query reads pg_proc because our owner may not resolve names in schema realtime.
     and not (
       scoped.name = 'app.broadcast(text,jsonb)' and exists (
@@ -104,7 +102,7 @@ begin
   from offences;
 
   if v_offences is not null then
-    raise exception E'Rights are not as they should be:\n%', v_offences;
+    raise exception E'Some objects break a rule:\n%', v_offences;
   end if;
 end;
 $$;

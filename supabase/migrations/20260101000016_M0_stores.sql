@@ -5,7 +5,7 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
 create table if not exists public.stores (
-  -- both and global are reserved: callers use them for all stores
+  -- in the RPCs, the words both and global mean all stores
   code text primary key check (code ~ '^[a-z][a-z0-9_]*$' and code not in ('both', 'global')),
   name text not null,
   scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),

@@ -40,7 +40,7 @@ declare
   v_caller app.caller;
   v_uid uuid;
 begin
-  -- inside a definer function current_user is the owner, so read the setting: the caller's role
+  -- in a definer function current_user is the owner, but the setting role is still the caller's
   if current_setting('role', true) = 'service_role' then
     v_caller.kind := 'service';
     v_caller.stores := array(select stores.code from public.stores as stores order by stores.code);
@@ -86,15 +86,14 @@ begin
     );
   end if;
   if not p_store = any(v_caller.stores) then
-    if not exists (select from public.stores as stores where stores.code = p_store) then
-      perform app.fail(
-        'BAD_INPUT', format('No store %s.', p_store), jsonb_build_object('store', p_store)
-      );
-    end if;
+    perform app.today(p_store); -- rejects a store that does not exist
     perform app.fail(
       'PERMISSION_DENIED', format('Your account does not belong to store %s.', p_store),
       jsonb_build_object('store', p_store, 'stores', v_caller.stores)
     );
+  end if;
+  if p_store is not null then
+    v_caller.stores := array[p_store];
   end if;
   return v_caller;
 end;
@@ -102,7 +101,7 @@ $$;
 comment on function app.require is
 'Returns the caller, if the caller has at least this role and works in this store. Every RPC must begin with this check.
 
-A null p_store skips the check of the store. p_service admits the service role as well. With p_role service_role, only the service role is admitted. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
+The stores of the result are p_store alone, or without p_store all stores of the caller. p_service admits the service role as well. With p_role service_role, only the service role is admitted. Errors: NOT_SIGNED_IN, PERMISSION_DENIED, BAD_INPUT (no such store).';
 
 create or replace function app.require_every_store(p_role text, p_store text)
 returns app.caller
@@ -115,7 +114,7 @@ begin
     select from public.stores as stores where stores.code <> all(v_caller.stores)
   ) then
     perform app.fail(
-      'PERMISSION_DENIED', 'This action needs an account of all stores. Yours is of one store.',
+      'PERMISSION_DENIED', 'This action needs an account for all stores. Yours is for one store.',
       jsonb_build_object('stores', v_caller.stores)
     );
   end if;
@@ -147,7 +146,7 @@ begin
   if p_performed_by is not null and v_caller.user_id is distinct from p_performed_by then
     perform app.fail(
       'PERMISSION_DENIED',
-      'p_performed_by must be your own account, or from the service active staff of the store.',
+      'p_performed_by must be your own account. The service may name active staff of the store.',
       jsonb_build_object('performed_by', p_performed_by)
     );
   end if;
@@ -183,7 +182,7 @@ comment on function app.my_stores is
 'Returns the stores that the caller may see, and none for an unknown caller. For policies.';
 grant execute on function app.my_stores to authenticated;
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'stores_select_authenticated') then
     create policy stores_select_authenticated on public.stores

@@ -27,7 +27,7 @@ begin
 end;
 $$;
 comment on function app.broadcast is
-'Sends to the private channel bakehouse of Supabase Realtime. Does nothing where Realtime does not exist.';
+'Sends a message to the private channel bakehouse of Supabase Realtime. Does nothing where Realtime does not exist.';
 revoke all on function app.broadcast(text, jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;
@@ -107,7 +107,7 @@ create or replace trigger audit_log_append_only
 before update or delete or truncate on public.audit_log
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'audit_log_select_authenticated') then
     create policy audit_log_select_authenticated on public.audit_log

@@ -1,7 +1,7 @@
 -- M0 hooks: a table of scheduled tasks, and a table of functions that a change calls.
 --
--- Each file registers its own tasks and listeners, so that no file names a later one. The code of
--- orders does not know stock, and app.tick does not know its tasks.
+-- Each file registers its own tasks and listeners, so no file names a function of a later file.
+-- For example, M2 changes the stock of M3 only through app.hooks.
 
 begin;
 set local lock_timeout = '5s';
@@ -57,13 +57,11 @@ comment on function app.check_registered is
 
 create or replace function app.register_task(p_name text, p_period text, p_function text)
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.check_registered(p_function);
+  select app.check_registered(p_function);
   insert into app.tasks (name, period, function) values (p_name, p_period, p_function)
   on conflict (name) do update set period = excluded.period, function = excluded.function;
-end;
 $$;
 comment on function app.register_task is
 'Registers a function of schema app as a task of app.tick. Raises an error if there is no such function.
@@ -72,13 +70,11 @@ A daily task must take the store. Every task must return a number.';
 
 create or replace function app.register_hook(p_event text, p_position integer, p_function text)
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.check_registered(p_function);
+  select app.check_registered(p_function);
   insert into app.hooks (event, position, function) values (p_event, p_position, p_function)
   on conflict (event, position) do update set function = excluded.function;
-end;
 $$;
 comment on function app.register_hook is
 'Registers a function of schema app that an event calls. Raises an error if there is no such function.
@@ -140,7 +136,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('app.tick')) then
     return v_done;
   end if;
-  -- on a new day in a store, its daily tasks are due, even if the tick comes late
+  -- the daily tasks of a store are due once its date has changed, even if the tick is late
   for v_due in
     with due as (
       insert into app.task_runs as last (task, store, day, ran_at)
@@ -174,7 +170,7 @@ select app.assert_grants();
 
 reset role;
 
--- the job runs as the migration role, and scheduling the same name again replaces the job
+-- The job runs as the migration role. Scheduling the same name again replaces the job.
 do $$
 begin
   if to_regnamespace('cron') is not null then

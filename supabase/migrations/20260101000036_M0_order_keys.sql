@@ -60,15 +60,13 @@ declare
   );
 begin
   if v_rank is null and btrim(p_label) <> '' then
-    perform app.fail(
-      'BAD_INPUT', 'A priority must be High, Medium or Low.', '{"field": "priority"}'
-    );
+    perform app.fail('BAD_INPUT', 'Priority must be High, Medium or Low.', '{"field": "priority"}');
   end if;
   return v_rank;
 end;
 $$;
 comment on function app.priority_of is
-'Returns the rank of a priority by its label. Returns null for a blank. Raises BAD_INPUT for another word.';
+'Returns the rank of a priority by its label. Returns null for a blank. Raises BAD_INPUT for any other word.';
 
 create or replace function app.day_key(p_day date)
 returns text

@@ -83,8 +83,7 @@ create table if not exists public.orders (
     cancelled_at is not null or (cancelled_by is null and cancel_reason is null)
   )
 ) partition by list (store);
-create table if not exists public.orders_bannos
-partition of public.orders for values in ('bannos');
+create table if not exists public.orders_bannos partition of public.orders for values in ('bannos');
 create table if not exists public.orders_flourlane
 partition of public.orders for values in ('flourlane');
 create table if not exists public.orders_default partition of public.orders default;
@@ -96,14 +95,14 @@ alter table public.orders_default enable row level security;
 create unique index if not exists orders_unit_key
 on public.orders (store, shopify_order_gid, suffix) nulls not distinct
 where shopify_order_gid is not null;
--- the queue and its filters, all sorted like the queue
+-- for the queue and its filters: each index sorts like the queue
 create index if not exists orders_queue_idx on public.orders (queue_key) where is_open;
 create index if not exists orders_stage_idx on public.orders (stage, queue_key) where is_open;
 create index if not exists orders_assignee_idx on public.orders (assignee_id, is_open, queue_key)
 where assignee_id is not null;
 create index if not exists orders_storage_idx on public.orders (storage, queue_key)
 where is_open and storage is not null;
--- sorted by due date: the queue key without its first word, the priority
+-- sorts by due date: the queue key begins with the priority, and substr leaves that out
 create index if not exists orders_due_idx on public.orders (substr(queue_key, 3)) where is_open;
 -- complete orders by time of completion
 create index if not exists orders_complete_idx
@@ -173,12 +172,9 @@ create table if not exists public.stage_events (
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
   foreign key (store, order_id) references public.orders (store, id)
 );
-create index if not exists stage_events_order_idx
-on public.stage_events (store, order_id, at_ts);
-create index if not exists stage_events_staff_idx
-on public.stage_events (staff_id, at_ts desc);
-create index if not exists stage_events_stage_idx
-on public.stage_events (store, stage, at_ts desc);
+create index if not exists stage_events_order_idx on public.stage_events (store, order_id, at_ts);
+create index if not exists stage_events_staff_idx on public.stage_events (staff_id, at_ts desc);
+create index if not exists stage_events_stage_idx on public.stage_events (store, stage, at_ts desc);
 alter table public.stage_events enable row level security;
 comment on table public.stage_events is
 'The events of each order. Append-only. Measure durations here, because orders has only the latest timestamps.';
@@ -214,7 +210,7 @@ declare
 begin
   update public.orders as orders
   set priority = app.priority_rank(orders.due_date, v_today)
-  from ( -- locked in order of id, as every function that locks several orders does
+  from ( -- locks in the order of ids, as every function that locks several orders
     select dated.id
     from public.orders as dated
     where dated.store = p_store and dated.is_open and dated.priority_override is null
@@ -253,7 +249,7 @@ create or replace trigger stage_events_append_only
 before update or delete or truncate on public.stage_events
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'orders_select_authenticated') then
     create policy orders_select_authenticated on public.orders

@@ -45,8 +45,7 @@ declare
 begin
   select orders.* into v_order
   from public.orders as orders
-  where orders.store = v_store and orders.id = p_order_id
-  for no key update;
+  where orders.store = v_store and orders.id = p_order_id for no key update;
   if not found then
     perform app.not_found('order', 'order_id', p_order_id);
   end if;

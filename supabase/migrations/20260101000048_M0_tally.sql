@@ -2,7 +2,7 @@
 --
 -- If every stage move updated a counter, moves would wait for each other. So a move appends -1 and
 -- +1, and a reader adds up the rows. app.tick merges many rows into few. The total is exact in
--- every snapshot and includes the changes of the own transaction.
+-- every snapshot and includes the changes of the current transaction.
 
 begin;
 set local lock_timeout = '5s';
@@ -18,7 +18,7 @@ create table if not exists app.order_tally (
 );
 alter table app.order_tally enable row level security;
 comment on table app.order_tally is
-'The number of orders by stage, as changes to add up. Cancelled orders and orders sold over the counter do not count. Without key and index, because writers append and readers read all rows.';
+'The number of orders by stage, as changes to add up. Cancelled orders and orders sold over the counter do not count. Has no key and no index, because writers append and readers read all rows.';
 comment on column app.order_tally.priority is
 'Set for open orders only, like assignee_id and storage. The complete orders of a store are one group.';
 comment on column app.order_tally.orders is
@@ -28,7 +28,7 @@ create or replace function app.tally_order()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-begin -- plain inserts, because every stage move pays for this trigger
+begin -- plain inserts, because every stage move runs this trigger
   if tg_op <> 'INSERT' and old.cancelled_at is null and not old.is_pos then
     if old.is_open then
       insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
@@ -82,7 +82,7 @@ $$;
 comment on function app.fold_tally is
 'Merges the tally into one row per group. Returns the number of written rows.
 
-Merges only rows that this snapshot sees. Concurrent moves go on, and none is lost or counted twice.';
+Merges only rows that this snapshot sees. Concurrent moves do not wait, and none is lost or counted twice.';
 
 create or replace trigger orders_tally after insert or delete on public.orders
 for each row execute function app.tally_order();
@@ -96,7 +96,7 @@ when ((
 ))
 execute function app.tally_order();
 
--- counts existing orders: create trigger has locked orders against writes until the commit
+-- Count existing orders. No write comes between, because create trigger has locked the table.
 insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
 select
   orders.store,

@@ -1,8 +1,7 @@
 -- M0 search: find orders by any part of a name, a product or a number.
 --
--- The words are in their own table, because a stage move writes a new version of an order. A
--- trigram index on orders would be written at every move. This index is written only when an order
--- arrives, is edited or is done.
+-- Every stage move would also write a trigram index on orders. So the words have a table of their
+-- own. Its index is written only when an order arrives, is edited or is no longer open.
 
 begin;
 set local lock_timeout = '5s';
@@ -15,10 +14,8 @@ create table if not exists app.order_words (
   words text not null,
   primary key (store, id, is_open)
 ) partition by list (is_open);
-create table if not exists app.order_words_open
-partition of app.order_words for values in (true);
-create table if not exists app.order_words_done
-partition of app.order_words for values in (false);
+create table if not exists app.order_words_open partition of app.order_words for values in (true);
+create table if not exists app.order_words_done partition of app.order_words for values in (false);
 alter table app.order_words enable row level security;
 alter table app.order_words_open enable row level security;
 alter table app.order_words_done enable row level security;
@@ -62,7 +59,7 @@ begin
 end;
 $$;
 comment on function app.search_pattern is
-'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters stand for themselves.
+'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters are plain text.
 
 A leading # is ignored. Returns null for an empty search.';
 
@@ -98,7 +95,7 @@ when (
 )
 execute function app.sync_order_words();
 
--- copies existing orders: create trigger has locked orders against writes until the commit
+-- Copy existing orders. No write comes between, because create trigger has locked the table.
 insert into app.order_words (store, id, is_open, words)
 select
   orders.store,
@@ -109,7 +106,7 @@ select
   ) as words
 from public.orders as orders
 where not exists (select from app.order_words);
-create index if not exists order_words_words_idx -- after the rows: four times as fast
+create index if not exists order_words_words_idx -- built after the inserts: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
 
 select app.assert_grants();

@@ -79,8 +79,7 @@ values
 (
   'dueDates.defaultDue',
   'strict $ like_regex "^(today|\\+([1-9]|[1-9][0-9]) days?)$"',
-  'today, +1 day, or +2 days up to +99 days',
-  '"+1 day"', '{}',
+  'today, +1 day, or +2 days up to +99 days', '"+1 day"', '{}',
   'The due date that is suggested for a new order.'
 ),
 (
@@ -96,40 +95,30 @@ values
   'strict $.type() == "array" && $.size() <= 1000 && !exists($[*] ? (
     @.type() != "string" || !(@ like_regex "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$")
     || (@.datetime("YYYY-MM-DD").type() == "date") is unknown))',
-  'a list of up to 1000 dates, each YYYY-MM-DD',
-  '[]', '{}',
+  'a list of up to 1000 dates, each YYYY-MM-DD', '[]', '{}',
   'Dates on which no order can be due.'
 ),
 (
-  'monitor.density',
-  'strict $ == "compact" || $ == "cozy"', 'compact or cozy',
-  '"cozy"', '{}',
+  'monitor.density', 'strict $ == "compact" || $ == "cozy"', 'compact or cozy', '"cozy"', '{}',
   'The row spacing on the kitchen monitors.'
 ),
 (
-  'monitor.autoRefresh',
-  'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60',
-  '30', '{}',
+  'monitor.autoRefresh', 'strict $ == 15 || $ == 30 || $ == 60', '15, 30 or 60', '30', '{}',
   'The refresh interval of the kitchen monitors in seconds.'
 ),
 (
-  'inventory_tracking_enabled',
-  'strict $.type() == "boolean"', 'true or false',
-  'false', '{}',
+  'inventory_tracking_enabled', 'strict $.type() == "boolean"', 'true or false', 'false', '{}',
   'Whether orders take their parts from stock.'
 ),
 (
   'photo_required_stages',
   'strict $.type() == "array" && !exists($[*] ? (@.type() != "string"
     || !(@ == "Filling" || @ == "Covering" || @ == "Decorating" || @ == "Packing")))',
-  'a list of stages: Filling, Covering, Decorating, Packing',
-  '[]', '{}',
+  'a list of stages: Filling, Covering, Decorating, Packing', '[]', '{}',
   'The stages that cannot be completed without a photo.'
 ),
 (
-  'active_shift_required',
-  'strict $.type() == "boolean"', 'true or false',
-  'false', '{}',
+  'active_shift_required', 'strict $.type() == "boolean"', 'true or false', 'false', '{}',
   'Whether an order can be assigned only to staff on shift.'
 )
 on conflict (key) do update
@@ -204,7 +193,7 @@ begin
     begin
       v_inner := (p_value #>> '{}')::jsonb;
     exception
-      -- the text is not JSON, or JSON that Postgres cannot hold
+      -- the text is not JSON, or is JSON that Postgres cannot store
       when data_exception or program_limit_exceeded then
         v_inner := null;
     end;
@@ -212,7 +201,6 @@ begin
       return v_inner;
     end if;
   end if;
-  perform app.setting(null, p_key); -- rejects an unknown key
   perform app.fail(
     'BAD_INPUT', format('%s must be %s.', p_key, v_key.needs), jsonb_build_object('key', p_key)
   );
@@ -222,7 +210,7 @@ $$;
 comment on function app.check_setting is
 'Returns the value to store. Unwraps JSON inside a string, because old clients send such values.
 
-Raises BAD_INPUT for an unknown key, a null, or a value of the wrong shape.';
+The key must exist. Raises BAD_INPUT for a null or a value of the wrong shape.';
 
 create or replace function public.get_setting(p_store text, p_key text)
 returns jsonb
@@ -276,11 +264,9 @@ declare
   v_old jsonb;
 begin
   perform app.require_every_store('Admin', v_store);
-  if p_store is null then
-    perform app.fail('BAD_INPUT', 'p_store must be a store, or global for all stores.');
-  end if;
+  perform public.get_setting(p_store, p_key); -- rejects no store, and an unknown key
   v_value := app.check_setting(p_key, p_value);
-  -- one writer of a key at a time, so that the audit log has the value that was replaced
+  -- lock the key, so that the audit log gets the value that this call replaces
   perform from app.setting_keys as keys where keys.key = p_key for no key update;
   v_old := (
     select settings.value from public.settings as settings
@@ -314,7 +300,7 @@ declare
 begin
   perform app.require_every_store('Admin', v_store);
   perform public.get_setting(p_store, p_key); -- rejects an unknown key
-  perform from app.setting_keys as keys where keys.key = p_key for no key update; -- as set_setting
+  perform from app.setting_keys as keys where keys.key = p_key for no key update; -- lock the key
   delete from public.settings as settings
   where settings.key = p_key and settings.store is not distinct from v_store
   returning settings.value into v_old;
@@ -336,7 +322,7 @@ grant execute on function public.reset_setting to authenticated;
 create or replace trigger settings_set_updated_at before update on public.settings
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'settings_select_authenticated') then
     create policy settings_select_authenticated on public.settings

@@ -6,21 +6,16 @@ set local role bakehouse_owner;
 
 create or replace function app.staff_facts(p_user_id uuid)
 returns jsonb
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return (
-    select
-      jsonb_build_object(
-        'full_name', staff.full_name, 'role', staff.role, 'store', coalesce(staff.store, 'both'),
-        'phone', staff.phone, 'email', staff.email, 'is_active', staff.is_active,
-        'approved', staff.approved, 'hourly_rate', pay.hourly_rate
-      )
-    from public.staff_shared as staff
-    left join private.staff_pay as pay on pay.user_id = staff.user_id
-    where staff.user_id = p_user_id
-  );
-end;
+  select jsonb_build_object(
+    'full_name', staff.full_name, 'role', staff.role, 'store', coalesce(staff.store, 'both'),
+    'phone', staff.phone, 'email', staff.email, 'is_active', staff.is_active,
+    'approved', staff.approved, 'hourly_rate', pay.hourly_rate
+  )
+  from public.staff_shared as staff
+  left join private.staff_pay as pay on pay.user_id = staff.user_id
+  where staff.user_id = p_user_id;
 $$;
 comment on function app.staff_facts is
 'Returns the fields of a member of staff that an Admin may change, with pay. Returns null for an unknown id.';
@@ -86,12 +81,11 @@ begin
       v_old := '{}';
     end if;
   end if;
-  -- locks the caller's row too, in the order of ids: of two Admins who demote each other, the
-  -- second waits here. The check below then rejects the second, so one Admin always remains.
+  -- Lock the caller's row too, in the order of ids. If two Admins demote each other, the second
+  -- waits here. The check below then rejects the second, so one Admin always remains.
   perform from public.staff_shared as staff
   where staff.user_id in (p_user_id, app.uid())
-  order by staff.user_id
-  for no key update;
+  order by staff.user_id for no key update;
   if v_old is null then
     v_old := app.staff_facts(p_user_id);
     if v_old is null then
@@ -112,7 +106,7 @@ begin
       approved = coalesce(p_approved, staff.approved)
     where staff.user_id = p_user_id;
   exception
-    when unique_violation then -- its own message would show the email
+    when unique_violation then -- the message of Postgres shows the email
       perform app.fail('CONFLICT', 'Another member of staff already has this email.');
   end;
   if p_hourly_rate is not null then
@@ -121,7 +115,7 @@ begin
   end if;
 
   v_new := app.staff_facts(p_user_id);
-  -- an Admin of the old store was needed above, one of the new store is needed here
+  -- the caller must also be an Admin of the new store
   perform app.require_every_store('Admin', nullif(v_new ->> 'store', 'both'));
   if p_user_id = app.uid() and exists (
     select from unnest(array['role', 'store', 'is_active', 'approved']) as power (name)
@@ -135,8 +129,7 @@ begin
   v_changes := (
     select
       jsonb_object_agg(facts.key, jsonb_build_object('old', v_old -> facts.key, 'new', facts.value))
-    from jsonb_each(v_new) as facts
-    where facts.value <> coalesce(v_old -> facts.key, 'null')
+    from jsonb_each(v_new) as facts where facts.value <> coalesce(v_old -> facts.key, 'null')
   );
   if v_changes is not null then
     perform app.audit(
@@ -187,15 +180,10 @@ returns table (
   user_id uuid, full_name text, role public.staff_role, store text, is_active boolean, phone text,
   email text
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require('Staff');
-begin
-  return query
   select me.user_id, me.full_name, me.role, me.store, me.is_active, me.phone, me.email
-  from public.get_staff_member(v_caller.user_id) as me;
-end;
+  from public.get_staff_member(app.uid()) as me;
 $$;
 comment on function public.get_staff_me is
 'Returns the caller''s own data. Store both means all stores.
@@ -271,16 +259,14 @@ create or replace function public.upsert_staff_member(
   p_is_active boolean default null
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin', nullif(p_store, 'both'));
-  perform app.save_staff(
+  select app.require('Admin', nullif(p_store, 'both'));
+  select app.save_staff(
     p_user_id, true, p_full_name => p_full_name, p_role => p_role, p_store => p_store,
     p_phone => p_phone, p_email => p_email, p_is_active => p_is_active
   );
-  return p_user_id;
-end;
+  select p_user_id;
 $$;
 comment on function public.upsert_staff_member is
 'Adds a member of staff for an account, or changes one. Returns the account. Store both means all stores.

@@ -89,14 +89,11 @@ begin
 
     create or replace function app.store_shop_secret(p_store text, p_kind text, p_secret text)
     returns void
-    language plpgsql volatile set search_path = pg_catalog, pg_temp
+    language sql volatile set search_path = pg_catalog, pg_temp
     as $body$
-    begin
-      insert into private.shop_tokens (store, kind, secret)
-      values (p_store, p_kind, p_secret)
+      insert into private.shop_tokens (store, kind, secret) values (p_store, p_kind, p_secret)
       on conflict (store, kind) do update
         set secret = excluded.secret, updated_at = excluded.updated_at;
-    end;
     $body$;
   end if;
 end;
@@ -110,11 +107,9 @@ comment on function app.store_shop_secret is
 
 create or replace function app.is_plausible_secret(p_text text)
 returns boolean
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
-end;
+  select length(p_text) between 20 and 500 and p_text ~ '^[!-~]*$';
 $$;
 comment on function app.is_plausible_secret is
 'Returns true if the text can be a Shopify secret: 20 to 500 visible characters, no spaces.';
@@ -157,17 +152,15 @@ Takes a shared lock, so that pause_ingest waits for deliveries in progress.';
 
 create or replace function app.pause_ingest(p_until timestamptz, p_reason text)
 returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform pg_advisory_xact_lock(hashtext('bakehouse ingest'));
+  select pg_advisory_xact_lock(hashtext('bakehouse ingest'));
   insert into app.ingest_pause (until, reason) values (p_until, p_reason)
   on conflict (only_row) do update
     set until = excluded.until, reason = excluded.reason, since = excluded.since;
-  perform app.audit(
+  select app.audit(
     'pause_ingest', null, null, jsonb_build_object('until', p_until, 'reason', p_reason)
   );
-end;
 $$;
 comment on function app.pause_ingest is
 'Pauses webhooks until a time, or until resume_ingest if p_until is null. Shopify delivers them again later.

@@ -1,4 +1,4 @@
--- M2 payload: texts, numbers, ids, lists and pairs of a Shopify payload.
+-- M2 payload: read texts, numbers, ids, lists and pairs from a Shopify payload.
 -- Needs: M0 M1
 --
 -- REST (line_items, name/value) and GraphQL (lineItems, key/value) give the same order. A missing
@@ -20,7 +20,7 @@ as $$
 begin
   return p_body::jsonb;
 exception
-  -- truncated, \u0000, a number too large, or nested too deeply: Postgres would quote the body
+  -- Cut off, nested too deeply, with \u0000 or a huge number: Postgres would quote the whole body.
   when data_exception or program_limit_exceeded then
     perform app.fail('BAD_INPUT', 'The body is not JSON that Postgres can store.');
     return null;
@@ -103,7 +103,7 @@ begin
   if jsonb_typeof(v_list) <> 'array' or jsonb_array_length(v_list) > 1000
   or p_value #>> '{pageInfo,hasNextPage}' = 'true' then
     perform app.fail(
-      'BAD_INPUT', format('%s must be a complete list of at most 1000.', p_field),
+      'BAD_INPUT', format('%s must be a complete list of at most 1000 elements.', p_field),
       jsonb_build_object('field', p_field)
     );
   end if;

@@ -81,7 +81,6 @@ begin
       v_plain := v_plain || v_words;
     end if;
   end loop;
-
   for v_source in 1..4 loop
     v_said := case v_source
       when 1 then app.shopify_values(p_attributes, 'local delivery date and time')

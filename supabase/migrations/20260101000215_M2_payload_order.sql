@@ -76,14 +76,11 @@ declare
   );
 begin
   if v_quantity is null then
-    perform app.fail(
-      'BAD_INPUT', 'A line item must have a quantity.', jsonb_build_object('field', 'quantity')
-    );
+    perform app.fail('BAD_INPUT', 'A line item must have a quantity.', '{"field": "quantity"}');
   end if;
   return jsonb_build_object(
     'line_id', app.shopify_id(p_item ->> 'id', 'LineItem'),
-    'title', v_title,
-    'variant_title', app.shopify_variant(p_item),
+    'title', v_title, 'variant_title', app.shopify_variant(p_item),
     'sku', app.shopify_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
     'variant_id', app.shopify_id(
       coalesce(p_item ->> 'variant_id', p_item #>> '{variant,id}'), 'ProductVariant'
@@ -112,24 +109,21 @@ comment on function app.shopify_line is
 
 Raises BAD_INPUT for an invalid value. A missing quantity is invalid too, because the number of cakes is never guessed.';
 
-create or replace function app.shopify_lines(p_payload jsonb)
+create or replace function app.shopify_lines(p_items jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_items jsonb := app.shopify_list(
-    'line_items', coalesce(p_payload -> 'line_items', p_payload -> 'lineItems')
-  );
   v_lines jsonb[] := '{}'::jsonb[];
 begin
-  for v_at in 0..jsonb_array_length(v_items) - 1 loop
-    v_lines := v_lines || app.shopify_line(v_items -> v_at);
+  for v_at in 0..jsonb_array_length(p_items) - 1 loop
+    v_lines := v_lines || app.shopify_line(p_items -> v_at);
   end loop;
   return to_jsonb(v_lines);
 end;
 $$;
 comment on function app.shopify_lines is
-'Returns all line items of a payload in order, each as app.shopify_line returns it. Raises BAD_INPUT.';
+'Returns all line items of an order, each as app.shopify_line returns it. Raises BAD_INPUT.';
 
 create or replace function app.shopify_cake(p_item jsonb)
 returns jsonb
@@ -139,7 +133,7 @@ declare
   v_pairs jsonb[] := app.shopify_pairs(
     'properties', coalesce(p_item -> 'properties', p_item -> 'customAttributes')
   );
-  v_variant text[] := string_to_array( -- the till writes a plus
+  v_variant text[] := string_to_array( -- the till writes " + " for " / "
     replace(app.shopify_variant(p_item), ' + ', ' / '), ' / '
   );
   v_piece text;
@@ -156,8 +150,7 @@ begin
     'flavour', coalesce(
       nullif(array_to_string(v_flavours, ', '), ''), app.shopify_text(v_variant[2])
     ),
-    'cake_writing',
-    nullif(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), '')
+    'cake_writing', nullif(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), '')
   );
 end;
 $$;
@@ -183,8 +176,7 @@ begin
     v_line := p_lines -> v_at;
     if v_line ->> 'kind' = 'cake' then
       v_cakes := v_cakes + (v_line -> 'quantity')::integer;
-      v_bytes := v_bytes
-        + (v_line -> 'quantity')::bigint * pg_column_size(p_items -> v_at);
+      v_bytes := v_bytes + (v_line -> 'quantity')::bigint * pg_column_size(p_items -> v_at);
     elsif v_line ->> 'kind' = 'accessory' and v_line -> 'quantity' <> '0' then
       v_accessories := v_accessories || jsonb_build_object(
         'title', v_line -> 'title', 'quantity', v_line -> 'quantity',
@@ -198,7 +190,6 @@ begin
       jsonb_build_object('field', 'quantity', 'most', 200)
     );
   end if;
-
   for v_at in 0..jsonb_array_length(p_lines) - 1 loop
     continue when p_lines -> v_at ->> 'kind' <> 'cake';
     v_cake := app.shopify_cake(p_items -> v_at);
@@ -226,8 +217,7 @@ language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(
-    app.shopify_text(p_address ->> 'name'),
-    app.shopify_text(p_customer ->> 'name'),
+    app.shopify_text(p_address ->> 'name'), app.shopify_text(p_customer ->> 'name'),
     app.shopify_text(concat_ws(
       ' ',
       app.shopify_text(coalesce(p_customer ->> 'first_name', p_customer ->> 'firstName')),
@@ -245,17 +235,14 @@ returns jsonb
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return to_jsonb(array_remove(
-    array[
-      case
-        when p_due is not null then null
-        when p_due_text is null then 'No due date'
-        else 'Due date unclear'
-      end,
-      case when jsonb_path_exists(p_units, '$[*] ? (@.flavour == null)') then 'No flavour' end
-    ],
-    null
-  ));
+  return to_jsonb(array_remove(array[
+    case
+      when p_due is not null then null
+      when p_due_text is null then 'No due date'
+      else 'Due date unclear'
+    end,
+    case when jsonb_path_exists(p_units, '$[*] ? (@.flavour == null)') then 'No flavour' end
+  ], null));
 end;
 $$;
 comment on function app.shopify_doubts is
@@ -282,7 +269,7 @@ declare
   v_items jsonb := app.shopify_list(
     'line_items', coalesce(p_payload -> 'line_items', p_payload -> 'lineItems')
   );
-  v_lines jsonb := app.shopify_lines(p_payload);
+  v_lines jsonb := app.shopify_lines(v_items);
   v_attributes jsonb[] := app.shopify_pairs('note_attributes', p_payload -> 'note_attributes')
     || app.shopify_pairs('attributes', p_payload -> 'attributes')
     || app.shopify_pairs('customAttributes', p_payload -> 'customAttributes');
@@ -298,10 +285,8 @@ declare
   v_total numeric := app.shopify_number(
     'total_price',
     coalesce(
-      p_payload ->> 'current_total_price',
-      p_payload #>> '{currentTotalPriceSet,shopMoney,amount}',
-      p_payload ->> 'total_price',
-      p_payload #>> '{totalPriceSet,shopMoney,amount}'
+      p_payload ->> 'current_total_price', p_payload #>> '{currentTotalPriceSet,shopMoney,amount}',
+      p_payload ->> 'total_price', p_payload #>> '{totalPriceSet,shopMoney,amount}'
     ),
     9999999999.99, 2
   );
@@ -313,28 +298,19 @@ declare
   v_due record;
 begin
   if v_id is null then
-    perform app.fail(
-      'BAD_INPUT', 'The payload must have the id of an order.', jsonb_build_object('field', 'id')
-    );
+    perform app.fail('BAD_INPUT', 'The payload must have the id of an order.', '{"field": "id"}');
   end if;
   if v_currency !~ '^[A-Z]{3}$' then
-    perform app.fail(
-      'BAD_INPUT', 'currency must be a code of three letters.',
-      jsonb_build_object('field', 'currency')
-    );
+    perform app.fail('BAD_INPUT', 'currency must have three letters.', '{"field": "currency"}');
   end if;
   v_units := app.shopify_units(v_items, v_lines, v_total);
   v_due := app.shopify_due(v_attributes, p_payload -> 'tags');
 
   return jsonb_build_object(
-    'gid', 'gid://shopify/Order/' || v_id,
-    'shopify_order_id', v_id,
-    'order_number', v_number,
+    'gid', 'gid://shopify/Order/' || v_id, 'shopify_order_id', v_id, 'order_number', v_number,
     'customer_name', app.shopify_customer(v_address, p_payload -> 'customer'),
-    'currency', v_currency,
-    'total_amount', v_total,
-    'due_date', v_due.due_date,
-    'due_date_text', v_due.due_date_text,
+    'currency', v_currency, 'total_amount', v_total,
+    'due_date', v_due.due_date, 'due_date_text', v_due.due_date_text,
     'delivery_method', case
       when translate(v_method, ' -', '') like '%pickup%' then 'pickup'
       when v_method like '%delivery%' or jsonb_typeof(v_address) = 'object' then 'delivery'
@@ -354,8 +330,7 @@ begin
     'needs_attention', case
       when v_is_pos then '[]' else app.shopify_doubts(v_due.due_date, v_due.due_date_text, v_units)
     end,
-    'units', v_units,
-    'lines', v_lines
+    'units', v_units, 'lines', v_lines
   );
 end;
 $$;

@@ -5,21 +5,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.attention_text(p_order jsonb)
-returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select string_agg(reasons.reason, '; ' order by reasons.position)
-    from jsonb_array_elements_text(p_order -> 'needs_attention')
-      with ordinality as reasons (reason, position)
-  );
-end;
-$$;
-comment on function app.attention_text is
-'Returns the reasons for which a person must look at a normalised order, as text for orders.needs_attention. Returns null without a reason.';
-
 create or replace function app.merge_attention(p_attention text, p_gone text[], p_come text[])
 returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
@@ -61,7 +46,9 @@ declare
   v_letter text := (
     select stores.scan_letter from public.stores as stores where stores.code = p_store
   );
-  v_attention text := app.attention_text(p_order);
+  v_attention text := nullif(array_to_string(
+    array(select jsonb_array_elements_text(p_order -> 'needs_attention')), '; '
+  ), '');
   v_added integer;
 begin
   with added as (
@@ -102,7 +89,7 @@ begin
 end;
 $$;
 comment on function app.add_units is
-'Adds units of a normalised order (app.shopify_order) to the orders, with one event each. Raises CONFLICT if another order has the number.';
+'Adds units of an order from app.shopify_order to public.orders. Records one event for each unit. Raises CONFLICT if another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text
@@ -125,8 +112,7 @@ begin
     update public.orders as orders
     set cancelled_at = app.now(), cancelled_by = v_caller.user_id, cancel_reason = p_reason,
       assignee_id = null, updated_by = v_caller.user_id
-    from doomed
-    where orders.store = p_store and orders.id = doomed.id
+    from doomed where orders.store = p_store and orders.id = doomed.id
     returning orders.store, orders.id, orders.stage, doomed.assignee_id
   )
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
@@ -253,7 +239,7 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > ( -- compares payloads, so units cancelled by staff do not return
+    where every.nth > ( -- compares with the last payload: units that staff cancelled stay so
       select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
       where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
     )
@@ -301,7 +287,7 @@ begin
     and nullif(p_to -> field, 'null') is distinct from nullif(v_is -> field, 'null')
   ) as diff;
 
-  -- a person must look at changes that were not applied, and at changes to a started cake
+  -- staff must check changes that were not applied, and changes to a started cake
   select 'Shopify changed ' || string_agg(replace(field, '_', ' '), ', ' order by field)
   into v_news
   from unnest(
@@ -379,8 +365,7 @@ begin
     for update
   loop
     v_changed := app.edit_unit(
-      v_unit,
-      app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
+      v_unit, app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       app.expected_unit(p_new, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       v_gone, v_come
     ) or v_changed;

@@ -73,16 +73,14 @@ begin
   elsif p_topic <> 'orders/create' then
     select heads.payload, heads.remote_updated_at, heads.cancelled_at into strict v_known
     from public.shopify_orders as heads
-    where heads.store = p_store and heads.gid = v_gid
-    for update;
+    where heads.store = p_store and heads.gid = v_gid for update;
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
       return v_outcome;
     end if;
-    -- locks all cakes in the order of their ids, as every caller does: this prevents deadlocks
+    -- lock the cakes in the order of their ids, as every function does, to prevent deadlocks
     perform from public.orders as units
     where units.store = p_store and units.shopify_order_gid = v_gid
-    order by units.id
-    for no key update;
+    order by units.id for no key update;
     update public.shopify_orders as heads
     set
       payload = p_payload, lines = v_order -> 'lines',

@@ -5,12 +5,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-insert into app.error_codes (code, sqlstate, meaning)
-values
-('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.')
-on conflict (code) do update
-  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
-
 create table if not exists public.webhook_deliveries (
   id bigint generated always as identity primary key,
   store text not null references public.stores (code),
@@ -56,7 +50,7 @@ begin
   begin
     v_outcome := app.ingest_order(p_store, p_topic, app.read_json(p_body));
   exception
-    -- the payload was rejected, so a retry does not help; other errors go to the caller
+    -- A retry cannot help a rejected payload. Other errors go to the caller.
     when sqlstate 'PT400' or sqlstate 'PT409' then
       get stacked diagnostics v_code = pg_exception_hint, v_reason = message_text;
   end;
@@ -84,7 +78,7 @@ as $$
 declare
   v_purged integer;
 begin
-  -- the tick holds orders by now, and deliveries are locked before orders: wait for none of them
+  -- Other code locks deliveries before orders. The tick already holds orders, so it must not wait.
   update public.webhook_deliveries as deliveries
   set body = null
   where deliveries.id = any(array(
@@ -126,8 +120,7 @@ begin
     perform app.fail('PAUSED', 'Webhooks are paused. Send this webhook again later.');
   end if;
   select stores.code into v_store
-  from public.stores as stores
-  where stores.shop_domain = lower(p_shop_domain);
+  from public.stores as stores where stores.shop_domain = lower(p_shop_domain);
   v_signature := encode(
     extensions.hmac(
       convert_to(p_body, 'UTF8'), convert_to(app.shop_secret(v_store, 'webhook'), 'UTF8'), 'sha256'
@@ -144,7 +137,6 @@ begin
       'BAD_SIGNATURE', 'The webhook is not signed by a known store. Check its webhook secret.'
     );
   end if;
-
   insert into public.webhook_deliveries as deliveries (store, webhook_id, topic)
   values (v_store, p_webhook_id, p_topic)
   on conflict (store, webhook_id) do update
@@ -187,7 +179,6 @@ begin
     deliveries.received_at, deliveries.updated_at
   from public.webhook_deliveries as deliveries
   where deliveries.store = any(v_caller.stores)
-  and deliveries.store = coalesce(p_store, deliveries.store)
   and deliveries.status = coalesce(p_status, deliveries.status)
   and deliveries.id < coalesce(p_before, 9223372036854775807)
   order by deliveries.id desc
@@ -212,8 +203,7 @@ declare
 begin
   select deliveries.store, deliveries.topic, deliveries.status, deliveries.body into v_delivery
   from public.webhook_deliveries as deliveries
-  where deliveries.id = p_id and deliveries.store = any(v_caller.stores)
-  for update;
+  where deliveries.id = p_id and deliveries.store = any(v_caller.stores) for update;
   if not found then
     perform app.not_found('delivery', 'delivery_id', p_id);
   end if;

@@ -36,7 +36,7 @@ declare
 begin
   perform app.require('Admin', p_store, true);
   if (p_store is not null and p_sync_type in ('sync_products', 'sync_orders')) is not true then
-    perform app.fail('BAD_INPUT', 'Name a store, and sync_products or sync_orders.');
+    perform app.fail('BAD_INPUT', 'Name a store, and choose sync_products or sync_orders.');
   end if;
   update public.sync_runs as runs
   set status = 'error', completed_at = app.now(), error_message = 'Never finished.'
@@ -125,8 +125,7 @@ begin
     runs.id, runs.store, runs.sync_type, runs.status, runs.started_at, runs.completed_at,
     runs.products_imported, runs.products_skipped, runs.orders_imported, runs.orders_skipped,
     runs.errors, runs.error_message
-  from public.sync_runs as runs
-  where runs.store = any(v_caller.stores) and runs.store = coalesce(p_store, runs.store)
+  from public.sync_runs as runs where runs.store = any(v_caller.stores)
   order by runs.started_at desc, runs.id
   limit least(greatest(p_limit, 1), 500);
 end;

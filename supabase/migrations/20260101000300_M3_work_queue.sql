@@ -21,23 +21,20 @@ create table if not exists public.work_queue (
   payload jsonb not null,
   last_error text
 ) with (
-  -- A claim rewrites the row. No index holds the columns that a claim writes, and each page has
-  -- room for new versions of all its rows. So a claim touches no index and writes hardly any WAL.
+  -- Every claim is a HOT update. No index holds the columns that a claim writes, and each page has
+  -- room for new versions of its rows. So a claim writes to no index, and little WAL.
   fillfactor = 45,
-  -- a fixed threshold: the size of a table that fills and empties says nothing
+  -- a fixed number of rows, because the size of this table changes all the time
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_cost_delay = 0
 );
 create index if not exists work_queue_lane_idx
-on public.work_queue (topic, priority desc, id)
-where next_retry_at is null;
+on public.work_queue (topic, priority desc, id) where next_retry_at is null;
 create index if not exists work_queue_due_idx
-on public.work_queue (next_retry_at)
-where next_retry_at is not null;
+on public.work_queue (next_retry_at) where next_retry_at is not null;
 create unique index if not exists work_queue_dedupe_key
-on public.work_queue (topic, dedupe_key)
-where dedupe_key is not null;
+on public.work_queue (topic, dedupe_key) where dedupe_key is not null;
 alter table public.work_queue enable row level security;
 comment on table public.work_queue is
 'Unfinished jobs. app.work_status shows the status of each. Finished jobs move to work_archive, dead ones to work_dead.';
@@ -119,9 +116,8 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
-
-  -- Sorted, so that two batches cannot deadlock. The conflict also locks a job that waits. A worker
-  -- can claim that job only after this transaction commits, and then sees its changes.
+  -- Sorted, so that two batches cannot deadlock. The conflict locks a job that is already waiting.
+  -- A worker can claim that job only after this transaction commits, and then sees its changes.
   with made as (
     insert into public.work_queue as job (
       topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
@@ -137,9 +133,8 @@ begin
     returning job.id
   )
   select coalesce(array_agg(made.id), '{}') into v_ids from made;
-
   if cardinality(v_ids) > 0 and p_delay = '0' then
-    perform pg_notify('bakehouse_work', p_topic); -- sent once per transaction and topic
+    perform pg_notify('bakehouse_work', p_topic); -- Postgres sends equal messages once
   end if;
   return v_ids;
 end;
@@ -190,7 +185,6 @@ begin
     dead.id, dead.topic, dead.priority, dead.payload, dead.dedupe_key, dead.retries,
     dead.max_retries, dead.locked_by, p_error, dead.created_at, v_now
   from dead;
-
   update public.work_queue as job
   set
     next_retry_at = v_now + coalesce(
@@ -250,7 +244,7 @@ returns table (
   id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
 )
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
--- the queue is mostly empty; a plan made then would read the whole table in every later call
+-- a plan made while the queue is empty would read the whole table in every later call
 set enable_seqscan = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
@@ -272,7 +266,7 @@ begin
     );
   end if;
 
-  -- an array, here and below: a join may run `in (select ... limit)` again and lock more rows
+  -- An array, here and below: a join could run `in (select ... limit)` twice and lock more rows.
   update public.work_queue as job
   set next_retry_at = null
   where job.ctid = any(
@@ -307,8 +301,7 @@ begin
     )
     select
       claimed.id, v_token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
-    from claimed
-    order by claimed.priority desc, claimed.id;
+    from claimed order by claimed.priority desc, claimed.id;
     get diagnostics v_count = row_count;
     v_left := v_left - v_count;
     exit when v_left <= 0;
@@ -331,39 +324,34 @@ set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now timestamptz := app.now();
   v_done integer;
-  v_again integer;
+  v_again integer := 0;
 begin
   perform app.require('service_role');
-  -- Jobs with a key are locked in the order in which app.enqueue_many locks them, here and below.
-  -- Otherwise a worker and an order could each wait for the other.
+  -- Here and below, lock jobs with a key in the same order as app.enqueue_many. Otherwise a worker
+  -- and an order could deadlock.
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
-  order by job.topic, job.dedupe_key
-  for update;
+  order by job.topic, job.dedupe_key for update;
   with done as (
     delete from public.work_queue as job
     where job.id = any(p_ids) and job.token = p_token and not job.again
-    returning
-      job.id, job.created_at, job.retries, job.topic, job.dedupe_key, job.locked_by, job.payload
+    returning job.*
   )
   insert into public.work_archive (
     id, created_at, finished_at, retries, topic, dedupe_key, locked_by, payload
   )
   select
-    done.id, done.created_at, v_now, done.retries, done.topic, done.dedupe_key, done.locked_by,
-    done.payload
+    done.id, done.created_at, (select app.now()), done.retries, done.topic, done.dedupe_key,
+    done.locked_by, done.payload
   from done;
   get diagnostics v_done = row_count;
-  if v_done = cardinality(p_ids) then
-    return v_done;
+  if v_done < cardinality(p_ids) then
+    update public.work_queue as job
+    set retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null
+    where job.id = any(p_ids) and job.token = p_token;
+    get diagnostics v_again = row_count;
   end if;
-
-  update public.work_queue as job
-  set retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null
-  where job.id = any(p_ids) and job.token = p_token;
-  get diagnostics v_again = row_count;
   return v_done + v_again;
 end;
 $$;
@@ -409,9 +397,7 @@ Failed jobs run again later. After the last retry they are dead. p_delay replace
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.fail_work to service_role;
 
-create or replace function public.extend_work_lease(
-  p_token uuid, p_ids bigint[], p_lease interval
-)
+create or replace function public.extend_work_lease(p_token uuid, p_ids bigint[], p_lease interval)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -427,8 +413,7 @@ begin
   end if;
   update public.work_queue as job
   set
-    lease_until = app.now() + p_lease,
-    token = case when p_lease > '0' then job.token end
+    lease_until = app.now() + p_lease, token = case when p_lease > '0' then job.token end
   where job.id = any(
     array(
       select held.id from public.work_queue as held
@@ -460,8 +445,7 @@ begin
   perform public.complete_work(p_token, p_ids);
   return query
   select
-    claimed.id, claimed.token, claimed.topic, claimed.payload, claimed.retries,
-    claimed.lease_until
+    claimed.id, claimed.token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
   from public.claim_work(p_topics, p_worker, p_limit, p_lease) as claimed;
 end;
 $$;

@@ -40,10 +40,9 @@ create table if not exists public.inventory_items (
   constraint inventory_items_category_check check (
     kind <> 'accessory' or category in ('topper', 'balloon', 'candle', 'other')
   )
-) with (fillfactor = 70); -- no index holds stock: its many updates stay on the same page
+) with (fillfactor = 70); -- room for HOT updates: stock changes often
 create index if not exists inventory_items_variant_idx
-on public.inventory_items (shopify_variant_id)
-where shopify_variant_id is not null;
+on public.inventory_items (shopify_variant_id) where shopify_variant_id is not null;
 alter table public.inventory_items enable row level security;
 comment on table public.inventory_items is
 'The items in stock: components of cakes, accessories sold with them, cake toppers. All stores share one stock.';
@@ -56,8 +55,7 @@ comment on column public.inventory_items.on_hand is
 'The stock that no order has taken. The total of the ledger. Only app.move_stock writes this column.';
 comment on column public.inventory_items.reserved is
 'The total of the open holds: stock that orders still wait for.';
-comment on column public.inventory_items.buffer is
-'Stock that is kept back from the shops.';
+comment on column public.inventory_items.buffer is 'Stock that is kept back from the shops.';
 comment on column public.inventory_items.ats is
 'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
 grant select on table public.inventory_items to authenticated;
@@ -88,8 +86,7 @@ create table if not exists public.inventory_txn (
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
 -- an order takes an item once and gives it back once, however often a call is repeated
 create unique index if not exists inventory_txn_order_key
-on public.inventory_txn (store, order_gid, item_id, kind)
-where store is not null;
+on public.inventory_txn (store, order_gid, item_id, kind) where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
 'The ledger: every change of stock, in order. Append-only. The changes of an item add up to its on_hand.';
@@ -132,14 +129,13 @@ declare
   v_after numeric;
 begin
   if p_change is null or p_change = 0 or p_change <> round(p_change, 3)
-    or abs(p_change) > 999999999.999 -- NaN and infinity too
+    or abs(p_change) > 999999999.999 -- rejects NaN and infinity too
   then
     perform app.fail(
       'BAD_INPUT', 'A change of stock must not be 0 and may have at most three decimals.',
       jsonb_build_object('change', p_change::text)
     );
   end if;
-
   update public.inventory_items as items
   set on_hand = items.on_hand + p_change
   where items.id = p_item_id and items.on_hand + p_change between 0 and 999999999.999
@@ -158,7 +154,6 @@ begin
       jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
     );
   end if;
-
   insert into public.inventory_txn (
     item_id, kind, change_amount, stock_before, stock_after, reason, reference, store, order_gid,
     matched_by, actor_id, actor_kind
@@ -168,7 +163,7 @@ begin
     nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
     coalesce(v_caller.kind, 'system')
   );
-  if p_change > 0 then -- the trigger of the ledger may have filled holds
+  if p_change > 0 then -- the trigger on the ledger may have taken stock for holds
     select items.on_hand into v_after
     from public.inventory_items as items where items.id = p_item_id;
   end if;
@@ -185,55 +180,51 @@ returns uuid
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_new public.inventory_items := jsonb_populate_record(null::public.inventory_items, p_fields);
   v_id uuid := coalesce(p_id, gen_random_uuid());
+  v_item public.inventory_items;
   v_constraint text;
 begin
-  begin
-    if p_id is null then
-      insert into public.inventory_items (
-        id, kind, sku, title, alt_title, description, category, uom, product_match,
-        shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
-      )
-      values (
-        v_id, p_kind,
-        coalesce(btrim(v_new.sku), case when p_kind = 'topper' then 'topper-' || v_id end),
-        btrim(v_new.title), nullif(btrim(v_new.alt_title), ''), nullif(v_new.description, ''),
-        coalesce(v_new.category, case when p_kind = 'topper' then 'topper' else 'other' end),
-        coalesce(v_new.uom, 'each'), nullif(btrim(v_new.product_match), ''),
-        nullif(v_new.shopify_variant_id, ''), nullif(v_new.shopify_product_id_1, ''),
-        nullif(v_new.shopify_product_id_2, ''),
-        coalesce(v_new.min_stock, case when p_kind = 'component' then 0 else 5 end),
-        coalesce(v_new.is_active, true)
-      );
-    else
-      update public.inventory_items as items
-      set
-        sku = coalesce(btrim(v_new.sku), items.sku),
-        title = coalesce(btrim(v_new.title), items.title),
-        alt_title = nullif(btrim(coalesce(v_new.alt_title, items.alt_title)), ''),
-        description = nullif(coalesce(v_new.description, items.description), ''),
-        category = coalesce(v_new.category, items.category),
-        uom = coalesce(v_new.uom, items.uom),
-        product_match = nullif(btrim(coalesce(v_new.product_match, items.product_match)), ''),
-        shopify_variant_id
-        = nullif(coalesce(v_new.shopify_variant_id, items.shopify_variant_id), ''),
-        shopify_product_id_1
-        = nullif(coalesce(v_new.shopify_product_id_1, items.shopify_product_id_1), ''),
-        shopify_product_id_2
-        = nullif(coalesce(v_new.shopify_product_id_2, items.shopify_product_id_2), ''),
-        min_stock = coalesce(v_new.min_stock, items.min_stock),
-        is_active = coalesce(v_new.is_active, items.is_active)
-      where items.id = p_id and items.kind = p_kind;
-      if not found then
-        perform app.not_found(p_kind, 'id', p_id);
-      end if;
+  perform app.require('Admin');
+  perform app.check_quantity((p_fields ->> 'min_stock')::numeric);
+  if p_id is null then
+    v_item := jsonb_populate_record(v_item, jsonb_build_object(
+      'sku', case when p_kind = 'topper' then 'topper-' || v_id end, 'uom', 'each',
+      'category', case when p_kind = 'topper' then 'topper' else 'other' end,
+      'min_stock', case when p_kind = 'component' then 0 else 5 end, 'is_active', true
+    ));
+  else
+    select items.* into v_item
+    from public.inventory_items as items
+    where items.id = p_id and items.kind = p_kind for no key update;
+    if not found then
+      perform app.not_found(p_kind, 'id', p_id);
     end if;
+  end if;
+  v_item := jsonb_populate_record(v_item, jsonb_strip_nulls(p_fields));
+  begin
+    insert into public.inventory_items (
+      id, kind, sku, title, alt_title, description, category, uom, product_match,
+      shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
+    )
+    values (
+      v_id, p_kind, btrim(v_item.sku), btrim(v_item.title), nullif(btrim(v_item.alt_title), ''),
+      nullif(v_item.description, ''), v_item.category, v_item.uom,
+      nullif(btrim(v_item.product_match), ''), nullif(v_item.shopify_variant_id, ''),
+      nullif(v_item.shopify_product_id_1, ''), nullif(v_item.shopify_product_id_2, ''),
+      v_item.min_stock, v_item.is_active
+    )
+    on conflict (id) do update set
+      sku = excluded.sku, title = excluded.title, alt_title = excluded.alt_title,
+      description = excluded.description, category = excluded.category, uom = excluded.uom,
+      product_match = excluded.product_match, shopify_variant_id = excluded.shopify_variant_id,
+      shopify_product_id_1 = excluded.shopify_product_id_1,
+      shopify_product_id_2 = excluded.shopify_product_id_2, min_stock = excluded.min_stock,
+      is_active = excluded.is_active;
   exception
     when unique_violation then
       perform app.fail(
         'CONFLICT', 'Another item has this SKU. Choose another SKU.',
-        jsonb_build_object('sku', v_new.sku)
+        jsonb_build_object('sku', v_item.sku)
       );
     when integrity_constraint_violation then
       get stacked diagnostics v_constraint = constraint_name;
@@ -248,7 +239,7 @@ begin
 end;
 $$;
 comment on function app.save_item is
-'Creates an item, or updates the item with this id. Returns its id. Never changes stock.
+'Creates an item, or updates the item with this id, for an Admin. Returns its id. Never changes stock.
 
 A null field stays unchanged. An empty text clears an optional field.
 
@@ -260,7 +251,7 @@ create or replace trigger inventory_txn_append_only
 before update or delete or truncate on public.inventory_txn
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (
     select from pg_policies where policyname = 'inventory_items_select_authenticated'

@@ -12,19 +12,19 @@ returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_caller app.caller := app.require('Supervisor');
   v_before numeric;
   v_title text;
   v_alt_title text;
 begin
-  if nullif(p_created_by, '') <> (app.actor()).user_id::text then
+  if nullif(p_created_by, '') <> v_caller.user_id::text then
     perform app.fail(
       'PERMISSION_DENIED', 'p_created_by must be your own account. Leave p_created_by out.'
     );
   end if;
   select items.on_hand, items.title, items.alt_title into v_before, v_title, v_alt_title
   from public.inventory_items as items
-  where items.id = p_item_id and items.kind = p_kind
-  for no key update;
+  where items.id = p_item_id and items.kind = p_kind for no key update;
   if not found then
     perform app.not_found(p_kind, 'item_id', p_item_id);
   end if;
@@ -36,7 +36,7 @@ begin
 end;
 $$;
 comment on function app.adjust_stock is
-'Changes the stock of an item by hand. Returns {success, title, alt_title, before, after, change}.
+'Changes the stock of an item by hand, for a Supervisor. Returns {success, title, alt_title, before, after, change}.
 
 p_item_id must be an item of p_kind. after is the stock before the holds of waiting orders are filled.
 
@@ -47,18 +47,13 @@ create or replace function public.adjust_component_stock(
   p_created_by text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_done jsonb;
-begin
-  perform app.require('Supervisor');
-  v_done := app.adjust_stock(
+  select stock.done - '{title,alt_title}'::text[]
+    || jsonb_build_object('component', stock.done -> 'title')
+  from app.adjust_stock(
     'component', p_component_id, p_change, p_reason, p_reference, p_created_by
-  );
-  return v_done - '{title,alt_title}'::text[]
-    || jsonb_build_object('component', v_done -> 'title');
-end;
+  ) as stock (done);
 $$;
 comment on function public.adjust_component_stock is
 'Changes the stock of a component by hand. Returns {success, component, before, after, change}.
@@ -73,20 +68,15 @@ create or replace function public.adjust_accessory_stock(
   p_created_by text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_done jsonb;
-begin
-  perform app.require('Supervisor');
-  v_done := app.adjust_stock(
+  select stock.done - '{title,alt_title}'::text[] || jsonb_build_object(
+    'accessory', stock.done -> 'title',
+    'needs_sync', (stock.done -> 'before' > '0') <> (stock.done -> 'after' > '0')
+  )
+  from app.adjust_stock(
     'accessory', p_accessory_id, p_change, p_reason, p_reference, p_created_by
-  );
-  return v_done - '{title,alt_title}'::text[] || jsonb_build_object(
-    'accessory', v_done -> 'title',
-    'needs_sync', ((v_done ->> 'before')::numeric > 0) <> ((v_done ->> 'after')::numeric > 0)
-  );
-end;
+  ) as stock (done);
 $$;
 comment on function public.adjust_accessory_stock is
 'Changes the stock of an accessory by hand. Returns {success, accessory, before, after, change, needs_sync}.
@@ -101,18 +91,15 @@ create or replace function public.adjust_cake_topper_stock(
   p_created_by text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_done jsonb;
-begin
-  perform app.require('Supervisor');
-  v_done := app.adjust_stock('topper', p_topper_id, p_change, p_reason, p_reference, p_created_by);
-  return jsonb_build_object(
-    'success', true, 'old_stock', v_done -> 'before', 'new_stock', v_done -> 'after',
-    'name_1', v_done -> 'title', 'name_2', v_done -> 'alt_title'
-  );
-end;
+  select jsonb_build_object(
+    'success', true, 'old_stock', stock.done -> 'before', 'new_stock', stock.done -> 'after',
+    'name_1', stock.done -> 'title', 'name_2', stock.done -> 'alt_title'
+  )
+  from app.adjust_stock(
+    'topper', p_topper_id, p_change, p_reason, p_reference, p_created_by
+  ) as stock (done);
 $$;
 comment on function public.adjust_cake_topper_stock is
 'Changes the stock of a cake topper by hand. Returns {success, old_stock, new_stock, name_1, name_2}.
@@ -150,11 +137,9 @@ returns table (
   item_id uuid, sku text, title text, kind text, stock numeric, reserved numeric, buffer numeric,
   ats numeric, min_stock numeric, is_low_stock boolean
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     items.id, items.sku, items.title, items.kind, items.on_hand::numeric, items.reserved::numeric,
     items.buffer::numeric, items.ats::numeric, items.min_stock::numeric,
@@ -165,7 +150,6 @@ begin
     lower(concat_ws(' ', items.sku, items.title, items.alt_title)), lower(coalesce(p_search, ''))
   ) > 0
   order by items.title, items.id;
-end;
 $$;
 comment on function public.get_inventory_status is
 'Returns every active item with its stock, open holds, buffer and the quantity available to sell.

@@ -11,15 +11,12 @@ create or replace function public.upsert_component(
   p_unit text default null, p_is_active boolean default null
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  return app.save_item('component', p_id, jsonb_build_object(
+  select app.save_item('component', p_id, jsonb_build_object(
     'sku', p_sku, 'title', p_name, 'description', p_description, 'category', p_category,
-    'min_stock', app.check_quantity(p_min_stock), 'uom', p_unit, 'is_active', p_is_active
+    'min_stock', p_min_stock, 'uom', p_unit, 'is_active', p_is_active
   ));
-end;
 $$;
 comment on function public.upsert_component is
 'Creates a component, or updates the component with this id. Returns its id. Never changes stock.
@@ -35,16 +32,12 @@ create or replace function public.upsert_accessory(
   p_is_active boolean default null, p_shopify_variant_id text default null
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  return app.save_item('accessory', p_id, jsonb_build_object(
+  select app.save_item('accessory', p_id, jsonb_build_object(
     'sku', p_sku, 'title', p_name, 'category', p_category, 'product_match', p_product_match,
-    'min_stock', app.check_quantity(p_min_stock), 'is_active', p_is_active,
-    'shopify_variant_id', p_shopify_variant_id
+    'min_stock', p_min_stock, 'is_active', p_is_active, 'shopify_variant_id', p_shopify_variant_id
   ));
-end;
 $$;
 comment on function public.upsert_accessory is
 'Creates an accessory, or updates the accessory with this id. Returns its id. Never changes stock.
@@ -61,16 +54,13 @@ create or replace function public.upsert_cake_topper(
   p_sku text default null
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  return app.save_item('topper', p_id, jsonb_build_object(
-    'title', p_name_1, 'alt_title', p_name_2, 'min_stock', app.check_quantity(p_min_stock),
+  select app.save_item('topper', p_id, jsonb_build_object(
+    'title', p_name_1, 'alt_title', p_name_2, 'min_stock', p_min_stock,
     'shopify_product_id_1', p_shopify_product_id_1,
     'shopify_product_id_2', p_shopify_product_id_2, 'is_active', p_is_active, 'sku', p_sku
   ));
-end;
 $$;
 comment on function public.upsert_cake_topper is
 'Creates a cake topper, or updates the cake topper with this id. Returns its id. Never changes stock.
@@ -82,13 +72,9 @@ grant execute on function public.upsert_cake_topper to authenticated;
 
 create or replace function public.delete_component(p_id uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  perform app.save_item('component', p_id, '{"is_active": false}');
-  return true;
-end;
+  select app.save_item('component', p_id, '{"is_active": false}') is not null;
 $$;
 comment on function public.delete_component is
 'Retires a component. The ledger keeps the component, and lists of active items leave the component out. Audited.
@@ -98,13 +84,9 @@ grant execute on function public.delete_component to authenticated;
 
 create or replace function public.soft_delete_accessory(p_id uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  perform app.save_item('accessory', p_id, '{"is_active": false}');
-  return true;
-end;
+  select app.save_item('accessory', p_id, '{"is_active": false}') is not null;
 $$;
 comment on function public.soft_delete_accessory is
 'Retires an accessory. The ledger keeps the accessory, and orders no longer match it. Audited.
@@ -114,13 +96,9 @@ grant execute on function public.soft_delete_accessory to authenticated;
 
 create or replace function public.soft_delete_cake_topper(p_id uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  perform app.save_item('topper', p_id, '{"is_active": false}');
-  return true;
-end;
+  select app.save_item('topper', p_id, '{"is_active": false}') is not null;
 $$;
 comment on function public.soft_delete_cake_topper is
 'Retires a cake topper. The ledger keeps the topper, and orders no longer match it. Audited.
@@ -136,11 +114,9 @@ returns table (
   min_stock numeric, is_active boolean, is_low_stock boolean, created_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     items.id, items.sku, items.title, items.description, items.category, items.uom,
     items.on_hand::numeric, items.min_stock::numeric, items.is_active,
@@ -151,7 +127,6 @@ begin
   and (items.is_active or p_active_only is false)
   and strpos(lower(items.title || ' ' || items.sku), lower(coalesce(p_search, ''))) > 0
   order by items.title, items.id;
-end;
 $$;
 comment on function public.get_components is
 'Returns components, sorted by name. p_search looks in name and SKU.
@@ -164,18 +139,15 @@ returns table (
   id uuid, sku text, name text, category text, unit text, current_stock numeric,
   min_stock numeric, shortage numeric
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     items.id, items.sku, items.title, items.category, items.uom, items.on_hand::numeric,
     items.min_stock::numeric, items.min_stock - items.on_hand
   from public.inventory_items as items
   where items.kind = 'component' and items.is_active and items.on_hand < items.min_stock
   order by items.min_stock - items.on_hand desc, items.title, items.id;
-end;
 $$;
 comment on function public.get_low_stock_components is
 'Returns active components below their minimum, the largest shortage first.
@@ -191,11 +163,9 @@ returns table (
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     items.id, items.sku, items.title, items.category, items.product_match,
     items.shopify_variant_id, items.on_hand::numeric, items.min_stock::numeric, items.is_active,
@@ -206,7 +176,6 @@ begin
   and (p_category is null or items.category = p_category)
   and (items.is_active or p_active_only is false)
   order by items.title, items.id;
-end;
 $$;
 comment on function public.get_accessories is
 'Returns accessories, sorted by name. is_low_stock: the stock is above 0 and below the minimum.
@@ -220,19 +189,14 @@ returns table (
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
   select
     listed.id, listed.sku, listed.name, listed.category, listed.product_match,
     listed.shopify_variant_id, listed.current_stock, listed.min_stock, listed.is_active,
     listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at
-  from public.get_accessories() as listed
-  where listed.is_out_of_stock
+  from public.get_accessories() as listed where listed.is_out_of_stock
   order by listed.name, listed.id;
-end;
 $$;
 comment on function public.get_accessories_needing_sync is
 'Returns active accessories that are out of stock. The push to the shops needs no call: each change of stock queues one.
@@ -246,11 +210,9 @@ returns table (
   shopify_product_id_1 text, shopify_product_id_2 text, is_active boolean, is_low_stock boolean,
   is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     items.id, items.title, items.alt_title, items.sku, items.on_hand::numeric,
     items.min_stock::numeric, items.shopify_product_id_1, items.shopify_product_id_2,
@@ -259,7 +221,6 @@ begin
   from public.inventory_items as items
   where items.kind = 'topper' and (items.is_active or p_active_only is false)
   order by items.title, items.id;
-end;
 $$;
 comment on function public.get_cake_toppers is
 'Returns cake toppers, sorted by name. is_low_stock: the stock is above 0 and below the minimum.

@@ -17,15 +17,13 @@ create table if not exists public.accessory_keywords (
   updated_at timestamptz not null default app.now()
 );
 create unique index if not exists accessory_keywords_active_key
-on public.accessory_keywords (lower(keyword), match_type)
-where is_active;
+on public.accessory_keywords (lower(keyword), match_type) where is_active;
 create index if not exists accessory_keywords_component_idx
 on public.accessory_keywords (component_id);
 alter table public.accessory_keywords enable row level security;
 comment on table public.accessory_keywords is
 'Words that find an item in the title of an order line. app.match_item tries them last, after SKU, variant and topper.';
-comment on column public.accessory_keywords.component_id is
-'The item, of any kind.';
+comment on column public.accessory_keywords.component_id is 'The item, of any kind.';
 comment on column public.accessory_keywords.priority is
 'The highest priority wins, then the longest keyword. product_match of an item has priority 0.';
 grant select on table public.accessory_keywords to authenticated;
@@ -38,11 +36,9 @@ returns table (
   priority integer, match_type text, is_active boolean, created_at timestamptz,
   updated_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Staff');
-  return query
+  select app.require('Staff');
   select
     words.id, words.keyword, words.component_id, items.title, items.sku, words.priority,
     words.match_type, words.is_active, words.created_at, words.updated_at
@@ -51,7 +47,6 @@ begin
   where (p_is_active is null or words.is_active = p_is_active)
   and strpos(lower(words.keyword || ' ' || items.title), lower(coalesce(p_search, ''))) > 0
   order by words.priority desc, length(words.keyword) desc, words.keyword, words.id;
-end;
 $$;
 comment on function public.get_accessory_keywords is
 'Returns keywords, highest priority first, then the longest. p_search looks in keyword and item title.
@@ -94,9 +89,7 @@ begin
     end if;
   exception
     when unique_violation then
-      perform app.fail(
-        'CONFLICT', 'This keyword and match type are in use. Change the active keyword instead.'
-      );
+      perform app.fail('CONFLICT', 'This keyword and match type are in use. Change that keyword.');
     when foreign_key_violation then
       perform app.not_found('item', 'component_id', p_component_id);
     when integrity_constraint_violation then
@@ -124,7 +117,7 @@ create or replace trigger accessory_keywords_set_updated_at
 before update on public.accessory_keywords
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (
     select from pg_policies where policyname = 'accessory_keywords_select_authenticated'

@@ -17,11 +17,9 @@ create table if not exists public.boms (
   updated_at timestamptz not null default app.now()
 );
 create unique index if not exists boms_title_key
-on public.boms (store, lower(product_title)) nulls not distinct
-where is_active;
+on public.boms (store, lower(product_title)) nulls not distinct where is_active;
 create unique index if not exists boms_sku_key
-on public.boms (store, sku) nulls not distinct
-where is_active and sku is not null;
+on public.boms (store, sku) nulls not distinct where is_active and sku is not null;
 create index if not exists boms_store_idx on public.boms (store);
 alter table public.boms enable row level security;
 comment on table public.boms is
@@ -41,8 +39,7 @@ create table if not exists public.bom_items (
 );
 create index if not exists bom_items_component_idx on public.bom_items (component_id);
 alter table public.bom_items enable row level security;
-comment on table public.bom_items is
-'The items of a recipe, and the stage that uses each.';
+comment on table public.bom_items is 'The items of a recipe, and the stage that uses each.';
 comment on column public.bom_items.is_optional is
 'True: the cake is made without the item when the stock is short.';
 grant select on table public.bom_items to authenticated;
@@ -54,6 +51,7 @@ as $$
 declare
   v_store text;
 begin
+  perform app.require('Admin');
   select boms.store into v_store from public.boms as boms where boms.id = p_id for no key update;
   if not found then
     perform app.not_found('recipe', 'id', p_id);
@@ -75,8 +73,7 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_store text := nullif(p_store, 'both');
-  v_caller app.caller := app.require('Staff', v_store);
+  v_caller app.caller := app.require('Staff', nullif(p_store, 'both'));
 begin
   return query
   select
@@ -99,7 +96,6 @@ begin
     boms.created_at, boms.updated_at
   from public.boms as boms
   where (boms.store is null or boms.store = any(v_caller.stores))
-  and (boms.store is null or v_store is null or boms.store = v_store)
   and (boms.is_active or p_active_only is false)
   and strpos(lower(boms.product_title), lower(coalesce(p_search, ''))) > 0
   order by lower(boms.product_title), boms.store nulls last, boms.id;
@@ -128,12 +124,11 @@ begin
     perform app.lock_recipe(p_id);
   end if;
   begin
-    insert into public.boms as boms (
+    insert into public.boms (
       id, product_title, store, description, is_active, shopify_product_id, sku
     )
     select
-      v_id,
-      coalesce(btrim(p_product_title), was.product_title),
+      v_id, coalesce(btrim(p_product_title), was.product_title),
       case when p_store is null then was.store else v_store end,
       nullif(coalesce(p_description, was.description), ''),
       coalesce(p_is_active, was.is_active, true),
@@ -147,9 +142,7 @@ begin
       shopify_product_id = excluded.shopify_product_id, sku = excluded.sku;
   exception
     when unique_violation then
-      perform app.fail(
-        'CONFLICT', 'Another active recipe has this title or SKU. Change or retire that recipe.'
-      );
+      perform app.fail('CONFLICT', 'Another active recipe has this title or SKU. Change that one.');
     when integrity_constraint_violation then
       perform app.fail('BAD_INPUT', 'A recipe needs a title.');
   end;
@@ -173,11 +166,8 @@ returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_count integer;
-  v_store text;
+  v_store text := app.lock_recipe(p_bom_id);
 begin
-  perform app.require('Admin');
-  v_store := app.lock_recipe(p_bom_id);
   if jsonb_typeof(p_items) is distinct from 'array' then
     perform app.fail('BAD_INPUT', 'p_items must be a JSON array.');
   end if;
@@ -185,27 +175,24 @@ begin
   begin
     insert into public.bom_items (bom_id, component_id, quantity_required, stage, is_optional)
     select
-      p_bom_id, parts.component_id, parts.quantity_required, nullif(parts.stage, '')::public.stage_type,
-      coalesce(parts.is_optional, false)
+      p_bom_id, parts.component_id, parts.quantity_required,
+      nullif(parts.stage, '')::public.stage_type, coalesce(parts.is_optional, false)
     from jsonb_to_recordset(p_items) as parts (
       component_id uuid, quantity_required public.stock_quantity, stage text, is_optional boolean
     );
-    get diagnostics v_count = row_count;
   exception
     when foreign_key_violation then
-      perform app.fail(
-        'NOT_FOUND', 'An item of the recipe does not exist. Check each component_id.'
-      );
+      perform app.fail('NOT_FOUND', 'An item does not exist. Check each component_id.');
     when integrity_constraint_violation or data_exception then
       perform app.fail(
         'BAD_INPUT',
-        'An item needs a component_id, a quantity above 0, and any valid stage at most once.'
+        'An item needs a component_id and a quantity above 0. Give no stage twice for an item.'
       );
   end;
   perform app.audit(
     'save_bom_items', v_store, p_bom_id::text, jsonb_build_object('items', p_items)
   );
-  return v_count;
+  return jsonb_array_length(p_items);
 end;
 $$;
 comment on function public.save_bom_items is
@@ -218,14 +205,10 @@ grant execute on function public.save_bom_items to authenticated;
 
 create or replace function public.delete_bom(p_id uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin');
-  perform app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
-  update public.boms as boms set is_active = false where boms.id = p_id;
-  return true;
-end;
+  select app.audit('delete_bom', app.lock_recipe(p_id), p_id::text);
+  update public.boms as boms set is_active = false where boms.id = p_id returning true;
 $$;
 comment on function public.delete_bom is
 'Retires a recipe. New orders no longer use the recipe. Audited.
@@ -264,7 +247,7 @@ execute function app.forbid_retiring_part();
 create or replace trigger boms_set_updated_at before update on public.boms
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'boms_select_authenticated') then
     create policy boms_select_authenticated on public.boms

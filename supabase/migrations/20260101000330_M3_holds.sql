@@ -29,9 +29,7 @@ comment on table public.reservation_holds is
 'Holds: stock that an order needs and did not get. New stock fills the oldest hold first.';
 comment on column public.reservation_holds.outcome is 'Null while the hold is open.';
 
-create or replace function app.match_item(
-  p_line jsonb, out item_id uuid, out matched_by text
-)
+create or replace function app.match_item(p_line jsonb, out item_id uuid, out matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -40,8 +38,7 @@ declare
   v_text text;
 begin
   select items.id, 'sku' into item_id, matched_by
-  from public.inventory_items as items
-  where items.sku = p_line ->> 'sku' and items.is_active;
+  from public.inventory_items as items where items.sku = p_line ->> 'sku' and items.is_active;
   if found then
     return;
   end if;
@@ -64,8 +61,7 @@ begin
         p_line ->> 'product_id' in (items.shopify_product_id_1, items.shopify_product_id_2), false
       ) as is_product,
       v_title in (lower(items.title), lower(items.alt_title)) as is_name
-    from public.inventory_items as items
-    where items.kind = 'topper' and items.is_active
+    from public.inventory_items as items where items.kind = 'topper' and items.is_active
   ) as toppers
   where toppers.is_product or toppers.is_name
   order by toppers.is_product desc, toppers.sku
@@ -83,12 +79,10 @@ begin
   from public.inventory_items as items
   inner join (
     select given.component_id, lower(given.keyword), given.match_type, given.priority
-    from public.accessory_keywords as given
-    where given.is_active
+    from public.accessory_keywords as given where given.is_active
     union all
     select own.id, lower(own.product_match), 'contains', 0
-    from public.inventory_items as own
-    where own.product_match is not null
+    from public.inventory_items as own where own.product_match is not null
   ) as words (component_id, keyword, match_type, priority) on words.component_id = items.id
   where items.is_active and case words.match_type
     when 'exact' then words.keyword in (v_title, btrim(v_text))
@@ -121,8 +115,7 @@ begin
     order by
       coalesce(boms.sku = p_line ->> 'sku', false) desc,
       coalesce(boms.shopify_product_id = p_line ->> 'product_id', false) desc,
-      boms.store nulls last,
-      boms.id
+      boms.store nulls last, boms.id
     limit 1
   );
 end;
@@ -189,10 +182,9 @@ begin
     where queue.left_over >= 0
     order by queue.sku, queue.created_at, queue.store, queue.order_gid
   loop
-    -- skip locked orders: their holder may wait for this item, and the next tick fills them
+    -- Skip a locked order: its session may be waiting for this item. The next tick tries again.
     perform from public.inventory_items as items
-    where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity
-    for no key update;
+    where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity for no key update;
     continue when not found;
     perform from public.reservation_holds as holds
     where holds.store = v_hold.store and holds.order_gid = v_hold.order_gid
@@ -242,7 +234,7 @@ declare
   v_shortages jsonb := '[]'::jsonb;
   v_already boolean := false;
 begin
-  -- the lock order everywhere: orders first, then items by SKU
+  -- the same lock order everywhere: first orders, then items by SKU
   select bool_and(units.cancelled_at is not null) into v_cancelled
   from (
     select orders.cancelled_at
@@ -279,7 +271,7 @@ begin
     order by items.sku
   loop
     if v_wanted.quantity > 100000 then
-      perform app.fail('BAD_INPUT', 'At most 100000 of an item per order. Check the order lines.');
+      perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
     end if;
     select items.sku, items.on_hand, items.reserved into v_item
     from public.inventory_items as items where items.id = v_wanted.item_id for no key update;
@@ -336,14 +328,13 @@ declare
 begin
   perform from public.orders as orders
   where orders.store = p_store and orders.shopify_order_gid = p_order_gid
-  order by orders.id
-  for no key update;
+  order by orders.id for no key update;
   v_used := exists (
     select from public.orders as orders
     where orders.store = p_store and orders.shopify_order_gid = p_order_gid
     and orders.stage = 'Complete'
   );
-  -- ids first: a row that changes before it is locked would drop out of a subquery
+  -- Read the ids first. In a subquery, a row that changes before the lock would be lost.
   v_items := array(
     select txn.item_id from public.inventory_txn as txn
     where txn.store = p_store and txn.order_gid = p_order_gid
@@ -354,8 +345,7 @@ begin
 
   for v_item in
     select items.id
-    from public.inventory_items as items
-    where items.id = any(v_items)
+    from public.inventory_items as items where items.id = any(v_items)
     order by items.sku
     for no key update
   loop
@@ -368,8 +358,7 @@ begin
     )
     update public.inventory_items as items
     set reserved = items.reserved - released.quantity
-    from released
-    where items.id = v_item.id;
+    from released where items.id = v_item.id;
     if found then
       perform app.fill_holds(v_item.id);
       v_restocked := v_restocked + 1;
@@ -403,7 +392,7 @@ comment on function app.restock_order is
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- else each call plans the partitions again
+set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
 as $$
 declare
   v_lines jsonb;
@@ -418,11 +407,10 @@ begin
     select
       bool_or(orders.cancelled_at is not null) as has_cancelled,
       bool_or(orders.cancelled_at is null and orders.stage <> 'Complete') as has_open
-    from public.orders as orders
-    where orders.store = p_store and orders.shopify_order_gid = p_order
+    from public.orders as orders where orders.store = p_store and orders.shopify_order_gid = p_order
   ) as units
   where heads.store = p_store and heads.gid = p_order;
-  if not found then -- a manual order takes nothing
+  if not found then -- a manual order takes no stock
     return 0;
   end if;
   if v_is_over then
@@ -473,8 +461,7 @@ begin
     order by orders.cancelled_at is not null, length(orders.suffix) nulls first, orders.suffix
     limit 1
   ) as units on true
-  where holds.released_at is null
-  and holds.store = any(v_caller.stores) and (p_store is null or holds.store = p_store)
+  where holds.released_at is null and holds.store = any(v_caller.stores)
   order by holds.created_at, holds.store, holds.order_gid, items.sku;
 end;
 $$;
@@ -489,7 +476,7 @@ after insert on public.inventory_txn
 for each row when (new.change_amount > 0)
 execute function app.fill_waiting();
 
-select app.register_task('fill_holds', 'tick', 'fill_holds'); -- of orders locked when stock came
+select app.register_task('fill_holds', 'tick', 'fill_holds'); -- retries skipped orders
 select app.register_hook('order_changed', 1, 'settle_stock');
 
 select app.assert_grants();

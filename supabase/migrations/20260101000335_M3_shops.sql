@@ -19,35 +19,25 @@ comment on function app.enqueue_stock_push is
 
 create or replace function app.enqueue_reconcile(p_store text)
 returns bigint
-language plpgsql volatile set search_path = pg_catalog, pg_temp
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-begin
-  if not exists (
-    select from public.stores as stores
-    where stores.code = p_store and stores.shop_domain is not null
-  ) then
-    return null;
-  end if;
-  return coalesce(app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0);
-end;
+  select coalesce(app.enqueue('reconcile', jsonb_build_object('store', p_store), p_store), 0)
+  from public.stores as stores where stores.code = p_store and stores.shop_domain is not null;
 $$;
 comment on function app.enqueue_reconcile is
 'Daily task: enqueues a comparison of the stock with the counts of the shop. Returns the id of the job. Returns 0 when such a job waits already, and null for a store without a shop.';
 
 create or replace function public.get_push_items(p_skus text[])
 returns table (sku text, available integer, shopify_variant_id text, shopify_product_ids text[])
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('service_role');
-  return query
+  select app.require('service_role');
   select
     items.sku, floor(greatest(items.ats, 0))::integer, items.shopify_variant_id,
     array_remove(array[items.shopify_product_id_1, items.shopify_product_id_2], null)
   from public.inventory_items as items
   where items.sku = any(p_skus) and items.kind <> 'component' and items.is_active
   order by items.sku;
-end;
 $$;
 comment on function public.get_push_items is
 'Returns the quantity that the shops should show for each SKU: whole pieces, never below 0.
@@ -76,7 +66,6 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'p_counts must be a list of {sku: text, available: number}.');
   end if;
-
   for v_count in
     select items.id, least(greatest(min((counts.one ->> 'available')::numeric), 0), 99999999)
       as available

@@ -44,7 +44,7 @@ select
   dead.created_at
 from public.work_dead as dead;
 comment on view app.work_status is
-'The status of each unfinished or dead job: ready, running, scheduled, exhausted or dead. scheduled: delayed, or waiting to run again. exhausted: the worker died and no retry is left, so the next reap_work buries the job.';
+'The status of each unfinished or dead job: ready, running, scheduled, exhausted or dead. scheduled: delayed, or waiting to run again. exhausted: the worker died and no retry is left, so the next reap_work moves the job to work_dead.';
 
 create or replace function app.reap_work(p_limit integer default 1000)
 returns integer
@@ -64,7 +64,7 @@ begin
 end;
 $$;
 comment on function app.reap_work is
-'Buries up to p_limit jobs whose lease ran out after their last retry. Returns the number of jobs. A job that was enqueued again while it ran will run again.';
+'Moves jobs to work_dead if their lease ran out after their last retry, at most p_limit. Returns the number of jobs. A job that was enqueued again while it ran will run again.';
 
 create or replace function app.purge_work(
   p_keep interval default '30 days', p_limit integer default 10000
@@ -94,12 +94,10 @@ comment on function app.purge_work is
 
 create or replace function public.reap_work(p_limit integer default 1000)
 returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('service_role');
-  return app.reap_work(p_limit);
-end;
+  select app.require('service_role');
+  select app.reap_work(p_limit);
 $$;
 comment on function public.reap_work is
 'Moves jobs to work_dead when their workers died and no retry is left. Returns the number of jobs.
@@ -119,9 +117,7 @@ declare
 begin
   perform app.require('Admin', p_service => true);
   with risen as (
-    delete from public.work_dead as dead
-    where dead.id = any(p_ids)
-    returning dead.*
+    delete from public.work_dead as dead where dead.id = any(p_ids) returning dead.*
   ),
   made as (
     insert into public.work_queue (
@@ -139,7 +135,6 @@ begin
   if v_ids is null then
     return 0;
   end if;
-
   perform app.audit('requeue_dead_work', null, null, jsonb_build_object('ids', v_ids));
   perform pg_notify('bakehouse_work', raised.topic) from unnest(v_topics) as raised (topic);
   return cardinality(v_ids);
@@ -160,11 +155,9 @@ returns table (
   id bigint, topic text, payload jsonb, dedupe_key text, retries smallint, last_error text,
   created_at timestamptz, died_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin', p_service => true);
-  return query
+  select app.require('Admin', p_service => true);
   select
     dead.id, dead.topic, dead.payload, dead.dedupe_key, dead.retries, dead.last_error,
     dead.created_at, dead.died_at
@@ -172,7 +165,6 @@ begin
   where (p_topic is null or dead.topic = p_topic) and (p_before is null or dead.id < p_before)
   order by dead.id desc
   limit least(p_limit, 500);
-end;
 $$;
 comment on function public.get_dead_work is
 'Returns dead jobs, newest first, at most 500. Pass the last id of a page as p_before for the next page.
@@ -185,11 +177,9 @@ returns table (
   topic text, ready bigint, running bigint, scheduled bigint, dead bigint, done_last_hour bigint,
   oldest_ready_at timestamptz
 )
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  perform app.require('Admin', p_service => true);
-  return query
+  select app.require('Admin', p_service => true);
   with counts as (
     select
       job.topic,
@@ -198,8 +188,7 @@ begin
       count(*) filter (where job.status = 'scheduled') as scheduled,
       count(*) filter (where job.status = 'dead') as dead,
       min(job.created_at) filter (where job.status = 'ready') as oldest_ready_at
-    from app.work_status as job
-    where p_topic is null or job.topic = p_topic
+    from app.work_status as job where p_topic is null or job.topic = p_topic
     group by job.topic
   ),
   done as (
@@ -216,7 +205,6 @@ begin
   from counts
   full join done on done.topic = counts.topic
   order by 1;
-end;
 $$;
 comment on function public.get_work_queue_stats is
 'Returns the jobs of each topic by status, and the number done in the last hour. running includes exhausted jobs. oldest_ready_at is when the oldest ready job was created.

@@ -5,16 +5,10 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-insert into app.error_codes (code, sqlstate, meaning)
-values
-('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.')
-on conflict (code) do update
-  set sqlstate = excluded.sqlstate, meaning = excluded.meaning;
-
 create or replace function app.resolve_scan(p_caller app.caller, p_scan text)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- a plan per call takes ten times as long
+set plan_cache_mode = force_generic_plan -- a new plan in each call takes ten times as long
 as $$
 declare
   v_scan text := btrim(p_scan, E' \t\r\n*'); -- Code 39 begins and ends with an asterisk
@@ -64,10 +58,9 @@ begin
     )
     from unnest(v_stores) as named (store)
   );
-  if v_part[1] <> '' then -- an id means that order, even if others have its number
+  if v_part[1] <> '' then -- a full id finds its order, even if other orders have the number
     select orders.id into v_id
-    from public.orders as orders
-    where orders.store = any(v_stores) and orders.id = any(v_ids);
+    from public.orders as orders where orders.store = any(v_stores) and orders.id = any(v_ids);
     if found then
       return v_id;
     end if;
@@ -104,7 +97,7 @@ $$;
 comment on function app.resolve_scan is
 'Returns the id of the one order that a scan means, in the stores of the caller.
 
-Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id means exactly that order. A number means every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
+Reads ids (bannos-18617-A, also with the store as spelled in the shop domain), dockets (#B18617-A, *B18617), plain numbers, and JSON or URLs with one of these. Ignores case and spaces at the ends. An id finds exactly that order. A number finds every unit with this number. A cancelled unit counts only if no other unit matches. Errors: PERMISSION_DENIED (another store), BAD_INPUT (not a scan), NOT_FOUND, AMBIGUOUS_SCAN.';
 
 create or replace function public.get_order_for_scan(
   p_scan text, out id text, out shopify_order_number integer, out human_id text, out suffix text,
@@ -136,8 +129,7 @@ begin
     due_date, delivery_method, stage, priority, storage, store, filling_start_ts,
     filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
     decorating_complete_ts, packing_start_ts, packing_complete_ts, cancelled_at
-  from public.orders as orders
-  where orders.store = v_store and orders.id = v_id;
+  from public.orders as orders where orders.store = v_store and orders.id = v_id;
 end;
 $$;
 comment on function public.get_order_for_scan is

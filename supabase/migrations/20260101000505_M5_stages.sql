@@ -2,11 +2,11 @@
 -- Needs: M4
 --
 -- A stage move locks one row of orders and nothing else.
--- Supabase Realtime tells listeners about a move. Elsewhere, listeners read stage_events.
--- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. Eight
--- scanners would do half the moves (bench/stages.py).
--- A later milestone that refuses a move (no photo, no shift) adds a trigger before update of stage
--- on public.orders, and raises there. The whole action then rolls back.
+-- On Supabase, Realtime tells listeners about a move. On plain Postgres, they read stage_events.
+-- NOTIFY is not used, because commits with NOTIFY wait for each other in the whole database. It
+-- would halve the moves per second of eight scanners (bench/stages.py).
+-- To refuse moves in a later milestone (no photo, no shift), add a trigger before update of stage
+-- on public.orders that raises an error. The whole action then rolls back.
 
 begin;
 set local lock_timeout = '5s';
@@ -40,9 +40,7 @@ comment on column app.stage_transitions.clears is 'The timestamps of orders that
 comment on column app.stage_transitions.frees is 'True if the action removes the assignee.';
 comment on column app.stage_transitions.role is 'The lowest role that may do the action.';
 
-insert into app.stage_transitions (
-  action, from_stage, to_stage, stamps, clears, frees, event, role
-)
+insert into app.stage_transitions (action, from_stage, to_stage, stamps, clears, frees, event, role)
 values
 ('print', 'Filling', 'Filling', '{filling_start_ts}', '{}', false, 'print', 'Staff'),
 (
@@ -98,9 +96,7 @@ on conflict (action, from_stage) do update
     to_stage = excluded.to_stage, stamps = excluded.stamps, clears = excluded.clears,
     frees = excluded.frees, event = excluded.event, role = excluded.role;
 
-create or replace function app.explain_refusal(
-  p_action text, p_caller app.caller, p_order_id text
-)
+create or replace function app.explain_refusal(p_action text, p_caller app.caller, p_order_id text)
 returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -118,8 +114,7 @@ begin
       when 'Packing' then orders.packing_start_ts
     end as begun_ts
   into v_order
-  from public.orders as orders
-  where orders.store = v_store and orders.id = p_order_id;
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
   if not found then
     perform app.not_found('order', 'order_id', p_order_id);
   end if;
@@ -137,8 +132,7 @@ begin
     bool_or(move.from_stage = v_order.stage and move.to_stage = v_order.stage) as marks,
     bool_or(move.from_stage = v_order.stage and move.role > p_caller.role) as is_denied
   into v_moves
-  from app.stage_transitions as move
-  where move.action = p_action;
+  from app.stage_transitions as move where move.action = p_action;
   if v_moves.is_past or v_moves.marks and v_order.begun_ts is not null
     or v_moves.is_returned and exists (
       select from public.stage_events as events
@@ -172,7 +166,7 @@ begin
 end;
 $$;
 comment on function app.explain_refusal is
-'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order fits by now.
+'Raises the reason why an action moved nothing. Returns true if the order has already done the action, false if the order is in the right stage by now.
 
 The action is already done in three cases. The order is past the stage, or still there and started, or sent back by a recorded return. Errors: NOT_FOUND, CANCELLED, PERMISSION_DENIED, INVALID_STAGE.';
 
@@ -182,7 +176,7 @@ create or replace function app.advance_order(
 )
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign keys again
+set plan_cache_mode = force_generic_plan -- otherwise each call plans the foreign key checks again
 as $$
 declare
   v_store text := app.store_of(p_order_id);
@@ -202,46 +196,40 @@ begin
       set
         stage = move.to_stage,
         assignee_id = case when not move.frees then orders.assignee_id end,
-        filling_start_ts = case
-          when 'filling_start_ts' = any(move.stamps)
-            then coalesce(orders.filling_start_ts, v_now)
-          when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts
-        end,
-        filling_complete_ts = case
-          when 'filling_complete_ts' = any(move.stamps)
-            then coalesce(orders.filling_complete_ts, v_now)
-          when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts
-        end,
-        covering_start_ts = case
-          when 'covering_start_ts' = any(move.stamps)
-            then coalesce(orders.covering_start_ts, v_now)
-          when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts
-        end,
-        covering_complete_ts = case
-          when 'covering_complete_ts' = any(move.stamps)
-            then coalesce(orders.covering_complete_ts, v_now)
-          when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts
-        end,
-        decorating_start_ts = case
-          when 'decorating_start_ts' = any(move.stamps)
-            then coalesce(orders.decorating_start_ts, v_now)
-          when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts
-        end,
-        decorating_complete_ts = case
-          when 'decorating_complete_ts' = any(move.stamps)
-            then coalesce(orders.decorating_complete_ts, v_now)
-          when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
-        end,
-        packing_start_ts = case
-          when 'packing_start_ts' = any(move.stamps)
-            then coalesce(orders.packing_start_ts, v_now)
-          when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts
-        end,
-        packing_complete_ts = case
-          when 'packing_complete_ts' = any(move.stamps)
-            then coalesce(orders.packing_complete_ts, v_now)
-          when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts
-        end,
+        filling_start_ts = coalesce(
+          case when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts end,
+          case when 'filling_start_ts' = any(move.stamps) then v_now end
+        ),
+        filling_complete_ts = coalesce(
+          case when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts end,
+          case when 'filling_complete_ts' = any(move.stamps) then v_now end
+        ),
+        covering_start_ts = coalesce(
+          case when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts end,
+          case when 'covering_start_ts' = any(move.stamps) then v_now end
+        ),
+        covering_complete_ts = coalesce(
+          case when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts end,
+          case when 'covering_complete_ts' = any(move.stamps) then v_now end
+        ),
+        decorating_start_ts = coalesce(
+          case when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts end,
+          case when 'decorating_start_ts' = any(move.stamps) then v_now end
+        ),
+        decorating_complete_ts = coalesce(
+          case
+            when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
+          end,
+          case when 'decorating_complete_ts' = any(move.stamps) then v_now end
+        ),
+        packing_start_ts = coalesce(
+          case when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts end,
+          case when 'packing_start_ts' = any(move.stamps) then v_now end
+        ),
+        packing_complete_ts = coalesce(
+          case when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts end,
+          case when 'packing_complete_ts' = any(move.stamps) then v_now end
+        ),
         updated_by = p_caller.user_id
       from app.stage_transitions as move
       where orders.store = v_store and orders.id = p_order_id
@@ -272,8 +260,7 @@ begin
     if app.explain_refusal(p_action, p_caller, p_order_id) then
       return (
         select app.order_result(orders.store, orders.id, orders.stage, true)
-        from public.orders as orders
-        where orders.store = v_store and orders.id = p_order_id
+        from public.orders as orders where orders.store = v_store and orders.id = p_order_id
       );
     end if; -- the order reached the right stage in the meantime: try again
   end loop;

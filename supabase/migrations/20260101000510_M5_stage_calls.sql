@@ -27,8 +27,7 @@ begin
         'priority', upper(app.priority_label(orders.priority)), 'barcode_content', orders.id,
         'printed_at', app.now(), 'printed_by', v_caller.user_id
       )
-    from public.orders as orders
-    where orders.store = v_print ->> 'store' and orders.id = p_order_id
+    from public.orders as orders where orders.store = v_print ->> 'store' and orders.id = p_order_id
   );
 end;
 $$;
@@ -53,7 +52,7 @@ declare
 begin
   if p_order_id <> v_order_id then
     perform app.fail(
-      'CONFLICT', format('The scan means order %s, not order %s.', v_order_id, p_order_id),
+      'CONFLICT', format('This barcode is of order %s, not of order %s.', v_order_id, p_order_id),
       jsonb_build_object('scanned', v_order_id, 'order_id', p_order_id)
     );
   end if;

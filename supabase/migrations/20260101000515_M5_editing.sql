@@ -64,9 +64,7 @@ comment on function app.clean_order_fields is
 
 Null clears a field. Errors: BAD_INPUT (too long, out of range, or empty where a value is required).';
 
-create or replace function app.edit_order(
-  p_caller app.caller, p_order_id text, p_fields jsonb
-)
+create or replace function app.edit_order(p_caller app.caller, p_order_id text, p_fields jsonb)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -91,7 +89,7 @@ begin
     );
   end if;
 
-  -- A value removes the reason for attention that ingest gave. Clearing the field adds the reason.
+  -- A value removes the attention reason that ingest added. Clearing the field adds a reason.
   if v_next.due_date is not null then
     v_gone := v_gone || array['No due date', 'Due date unclear'];
   elsif v_order.due_date is not null then
@@ -105,8 +103,7 @@ begin
   v_next.needs_attention := app.merge_attention(v_next.needs_attention, v_gone, v_come);
 
   select jsonb_object_agg(field.key, field.value) into v_fields
-  from jsonb_each(to_jsonb(v_next)) as field
-  where field.value is distinct from v_was -> field.key;
+  from jsonb_each(to_jsonb(v_next)) as field where field.value is distinct from v_was -> field.key;
   if v_fields is null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
@@ -139,14 +136,12 @@ create or replace function public.set_storage(
   p_store text default null, p_order_id text default null, p_storage text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Staff', p_order_id, p_store), p_order_id,
     jsonb_build_object('storage', p_storage)
   );
-end;
 $$;
 comment on function public.set_storage is
 'Sets the storage location of an order, in any stage. The location must belong to the store of the order. A blank value clears the location.
@@ -158,14 +153,12 @@ create or replace function public.update_order_notes(
   p_order_id text, p_store text default null, p_notes text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id,
     jsonb_build_object('notes', p_notes)
   );
-end;
 $$;
 comment on function public.update_order_notes is
 'Replaces the notes of an order. A blank value clears them.
@@ -177,15 +170,12 @@ create or replace function public.update_order_priority(
   p_order_id text, p_store text default null, p_priority text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
-begin
-  return app.edit_order(
-    v_caller, p_order_id, jsonb_build_object('priority_override', app.priority_of(p_priority))
+  select app.edit_order(
+    app.require_order('Supervisor', p_order_id, p_store), p_order_id,
+    jsonb_build_object('priority_override', app.priority_of(p_priority))
   );
-end;
 $$;
 comment on function public.update_order_priority is
 'Sets the priority of an order: High, Medium or Low. With a blank value, the priority follows the due date again.
@@ -197,14 +187,12 @@ create or replace function public.update_order_due_date(
   p_order_id text, p_store text default null, p_due_date date default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.edit_order(
+  select app.edit_order(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id,
     jsonb_build_object('due_date', p_due_date)
   );
-end;
 $$;
 comment on function public.update_order_due_date is
 'Sets the due date of an order. With null, the date is unknown and the order needs attention.
@@ -245,8 +233,7 @@ begin
   return app.edit_order(
     v_caller, p_order_id, (
       select coalesce(jsonb_object_agg(field.key, field.value), '{}')
-      from jsonb_each(v_given) as field
-      where field.value <> 'null' or field.key = any(p_clear)
+      from jsonb_each(v_given) as field where field.value <> 'null' or field.key = any(p_clear)
     )
   );
 end;

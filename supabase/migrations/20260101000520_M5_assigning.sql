@@ -54,13 +54,11 @@ create or replace function public.assign_staff(
   p_order_id text, p_store text default null, p_staff_id uuid default null, p_note text default null
 )
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.set_assignee(
+  select app.set_assignee(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id, 'assign', p_staff_id, p_note
   );
-end;
 $$;
 comment on function public.assign_staff is
 'Assigns an open order to a member of staff. They must be active, approved, and allowed in the store of the order.
@@ -72,13 +70,11 @@ grant execute on function public.assign_staff to authenticated;
 
 create or replace function public.unassign_staff(p_order_id text, p_store text default null)
 returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return app.set_assignee(
+  select app.set_assignee(
     app.require_order('Supervisor', p_order_id, p_store), p_order_id, 'unassign', null, null
   );
-end;
 $$;
 comment on function public.unassign_staff is
 'Removes the assignee of an open order. If the order has no assignee, returns already_done.
@@ -106,9 +102,8 @@ begin
   for v_order_id in
     select orders.id
     from public.orders as orders
-    where orders.store = any(v_caller.stores) and orders.store = coalesce(p_store, orders.store)
-    and orders.id = any(p_order_ids) and orders.is_open
-    and orders.assignee_id is distinct from p_staff_id
+    where orders.store = any(v_caller.stores) and orders.id = any(p_order_ids)
+    and orders.is_open and orders.assignee_id is distinct from p_staff_id
     order by orders.id
     for no key update
   loop

@@ -25,8 +25,7 @@ begin
   if (v_number ~ '^[A-Z][1-9][0-9]{0,8}$' and left(v_number, 1) = v_shop.scan_letter) is not true
   then
     perform app.fail(
-      'BAD_INPUT',
-      'p_order_number must be the letter of the store and a number of 1 to 9 digits.',
+      'BAD_INPUT', 'p_order_number must be the letter of the store and a number of 1 to 9 digits.',
       jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
     );
   end if;
@@ -90,28 +89,22 @@ begin
   perform app.require_order('Admin', p_order_id, p_store);
   v_reason := app.clean_order_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
   select orders.shopify_order_gid into v_gid
-  from public.orders as orders
-  where orders.store = v_store and orders.id = p_order_id;
-
-  -- locks the other units too: one of them may take over the accessories and total
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
+  -- lock the other units too: one of them may get the accessories and the total
   perform from public.shopify_orders as heads
-  where heads.store = v_store and heads.gid = v_gid
-  for update;
+  where heads.store = v_store and heads.gid = v_gid for update;
   perform from public.orders as units
   where units.store = v_store and units.shopify_order_gid = v_gid
-  order by units.id
-  for no key update;
+  order by units.id for no key update;
   v_order := app.lock_order(p_order_id, false);
   if v_order.cancelled_at is not null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
-  end if;
-  if v_order.stage = 'Complete' then
+  elsif v_order.stage = 'Complete' then
     perform app.fail(
       'INVALID_STAGE', format('Order %s is complete, so it cannot be cancelled.', p_order_id),
       jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'open')
     );
   end if;
-
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
   perform app.move_order_extras(v_store, v_gid);
   perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
@@ -149,9 +142,7 @@ begin
   if cardinality(v_stores) <> 1 then
     perform app.fail(
       case cardinality(v_stores) when 0 then 'NOT_FOUND' else 'CONFLICT' end,
-      case cardinality(v_stores)
-        when 0 then 'No store has this order.' else 'More than one store has this order.'
-      end,
+      format('%s stores have this order. This action needs one.', cardinality(v_stores)),
       jsonb_build_object('order_gid', p_order_gid, 'stores', v_stores)
     );
   end if;

@@ -2,7 +2,7 @@
 -- Needs: M4
 --
 -- Every list is sorted by one text that ends with the id: orders.queue_key, or a similar key.
--- A page continues after the key of its last row, even when other orders have moved.
+-- The next page starts after the key of the last row, even if other orders have moved.
 -- Each call gets its own plan, so a filter that is not given drops out of the statement.
 -- The planner then finds the index with the requested sort order.
 
@@ -118,12 +118,11 @@ returns table (
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'auto'
-set random_page_cost = 0.01 -- open orders are in memory: the number of rows read is the cost
+set random_page_cost = 0.01 -- open orders are in memory: only the rows read count
 set seq_page_cost = 0.01
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
-  v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
   v_page app.page := app.read_page(
     p_offset, p_limit, p_sort_by, p_sort_order, p_after,
     '{priority, due_date, created_at, customer_name, product_title, size}'
@@ -147,11 +146,11 @@ declare
 begin
   if v_pattern is null and p_after is null and v_to is null then
     v_total := app.count_queue(
-      v_stores, v_stage, 4 - v_rank::integer, p_assignee_id, p_unassigned, v_storage
+      v_caller.stores, v_stage, 4 - v_rank::integer, p_assignee_id, p_unassigned, v_storage
     );
   end if;
 
-  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
+  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   with hits as materialized (
     select
@@ -176,13 +175,13 @@ begin
         end collate "C"
       )
     ) as keyed (sort_key)
-    where orders.store = any(v_stores) and orders.is_open
+    where orders.store = any(v_caller.stores) and orders.is_open
     and (v_stage is null or orders.stage = v_stage)
     and (p_assignee_id is null or orders.assignee_id = p_assignee_id)
     and (p_unassigned is not true or orders.assignee_id is null)
     and (v_storage is null or orders.storage = v_storage)
     and (v_rank is null or orders.queue_key >= v_rank and orders.queue_key < v_rank || '~')
-    -- many days: follow the queue, where they come soon; few days: find them by date, then sort
+    -- Many days: read in queue order and filter. Few days: find the orders by date, then sort.
     and (v_from is null or orders.queue_key >= '1 ' || v_from)
     and (v_to is null or orders.queue_key < '3 ' || v_to)
     and (v_from is null or v_wide or substr(orders.queue_key, 3) >= v_from)
@@ -277,9 +276,7 @@ begin
   from public.get_queue(
     p_store, p_limit => 1000, p_sort_by => 'due_date', p_sort_order => 'ASC',
     p_date_to => v_days + (
-      select max(app.today(shops.store))
-      from unnest(case when p_store is null then v_caller.stores else array[p_store] end)
-        as shops (store)
+      select max(app.today(shops.store)) from unnest(v_caller.stores) as shops (store)
     )
   ) as queue;
 end;

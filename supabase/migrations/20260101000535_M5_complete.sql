@@ -11,14 +11,14 @@ create or replace function app.complete_page(
 )
 returns table (store text, id text, sort_key text)
 language plpgsql stable rows 50 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- a new plan for each call fits the filters of that call
+set plan_cache_mode = force_custom_plan -- so that filters that are not given drop out
 as $$
 declare
   v_from text;
   v_to text;
 begin
-  -- bounds for the index, from the earliest start to the latest end of these days in the stores
-  -- the query then checks each order in the time zone of its own store
+  -- Bounds for the index: the earliest start and the latest end of these days in any of the stores.
+  -- The query then checks each order in the time zone of its own store.
   select
     min(app.moment_key(
       greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone
@@ -27,8 +27,7 @@ begin
       (least(p_end_date, '9999-12-30') + 1)::timestamp at time zone stores.time_zone
     ))
   into v_from, v_to
-  from public.stores as stores
-  where stores.code = any(p_stores);
+  from public.stores as stores where stores.code = any(p_stores);
 
   return query
   select orders.store, orders.id, keyed.sort_key
@@ -98,7 +97,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_caller app.caller := app.require('Staff', p_store, true);
-  v_stores text[] := case when p_store is null then v_caller.stores else array[p_store] end;
   v_page app.page := app.read_page(
     p_offset, p_limit, p_sort_by, p_sort_order, p_after,
     '{completed_at, due_date, customer_name, product_title}'
@@ -119,10 +117,9 @@ begin
     v_most := v_page.size;
     v_total := (
       select coalesce(sum(tally.orders), 0) from app.order_tally as tally
-      where tally.store = any(v_stores) and tally.stage = 'Complete'
+      where tally.store = any(v_caller.stores) and tally.stage = 'Complete'
     );
   end if;
-
   return query
   select
     orders.id, orders.shopify_order_number, orders.product_title, orders.size,
@@ -134,8 +131,8 @@ begin
   from (
     select hits.store, hits.id, hits.sort_key, hits.place, count(*) over () as found
     from app.complete_page(
-      v_stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern, v_page.sort,
-      v_page.direction = 'DESC', v_page.after, v_page.first, v_most
+      v_caller.stores, nullif(p_storage, ''), p_start_date, p_end_date, v_ids, v_pattern,
+      v_page.sort, v_page.direction = 'DESC', v_page.after, v_page.first, v_most
     ) with ordinality as hits (store, id, sort_key, place)
     order by hits.place
     limit v_page.size

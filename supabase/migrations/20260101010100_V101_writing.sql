@@ -1,5 +1,4 @@
 -- V101 writing: texts, attributes and the activity log, used by every write.
---
 -- Needs: M0 M1
 
 begin;
@@ -52,8 +51,7 @@ comment on column public.activities.actor_uuid is
 'The account of the caller. Null means the service. Has no foreign key, because the log outlives accounts.';
 comment on column public.activities.mode is
 'manual for what a caller did, auto for what the system did as a result, such as completing a project.';
-comment on column public.activities.metadata is
-'Ids, and names in the primary language.';
+comment on column public.activities.metadata is 'Ids, and names in the primary language.';
 grant select on table public.activities to authenticated;
 
 create or replace function app.translate(
@@ -66,23 +64,20 @@ begin
   if p_language is null or p_translations = '{}' then
     return p_primary;
   end if;
-  if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case, without a search
+  if btrim(p_translations -> p_language ->> p_field) <> '' then -- the usual case needs no search
     return p_translations -> p_language ->> p_field;
   end if;
-  return coalesce(
-    (
-      select texts.value ->> p_field
-      from jsonb_each(p_translations) as texts
-      where btrim(texts.value ->> p_field) <> ''
-      and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
-      order by
-        lower(texts.key) = lower(p_language) desc,
-        lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
-        texts.key collate pg_catalog.ucs_basic
-      limit 1
-    ),
-    p_primary
-  );
+  return coalesce((
+    select texts.value ->> p_field
+    from jsonb_each(p_translations) as texts
+    where btrim(texts.value ->> p_field) <> ''
+    and split_part(lower(texts.key), '-', 1) = split_part(lower(p_language), '-', 1)
+    order by
+      lower(texts.key) = lower(p_language) desc,
+      lower(texts.key) = split_part(lower(p_language), '-', 1) desc,
+      texts.key collate pg_catalog.ucs_basic
+    limit 1
+  ), p_primary);
 end;
 $$;
 comment on function app.translate is
@@ -105,7 +100,7 @@ declare
   }'::jsonb;
   v_roman text := (
     select string_agg(coalesce(c_roman ->> letters.letter, letters.letter), '' order by letters.at)
-    -- decomposition makes an accent a character of its own, which the pattern then removes
+    -- nfkd splits an accent from its letter, and the pattern then removes the accent
     from string_to_table(
       regexp_replace(normalize(lower(left(p_text, 255)), nfkd), U&'[\0300-\036F]', '', 'g'), null
     ) with ordinality as letters (letter, at)
@@ -129,7 +124,7 @@ begin
     perform app.fail('BAD_INPUT', 'Attributes must be a JSON object.');
   end if;
   if p_attrs - p_allowed <> '{}' then
-    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed ones.', jsonb_build_object(
+    perform app.fail('BAD_INPUT', 'Unknown attribute. DETAIL lists the allowed names.', jsonb_build_object(
       'unknown', (select jsonb_agg(names.name) from jsonb_object_keys(p_attrs - p_allowed) as names (name)),
       'allowed', p_allowed
     ));
@@ -140,7 +135,7 @@ comment on function app.check_attrs is
 'Rejects attributes that are not an object, or that have a key which is not allowed. Raises BAD_INPUT.';
 
 create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
-returns void
+returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -152,10 +147,11 @@ begin
     end,
     jsonb_build_object('constraint', nullif(p_constraint, ''), 'reason', p_message)
   );
+  return null;
 end;
 $$;
 comment on function app.fail_constraint is
-'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else.';
+'Turns a constraint violation into CONFLICT for a duplicate, and into BAD_INPUT for anything else. Never returns.';
 
 create or replace function app.record_activity(
   p_event text, p_type text, p_uuid uuid, p_metadata jsonb default '{}',
@@ -183,7 +179,7 @@ create or replace trigger activities_append_only
 before update or delete or truncate on public.activities
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'activities_select_authenticated') then
     create policy activities_select_authenticated on public.activities

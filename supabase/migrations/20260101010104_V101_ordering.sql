@@ -1,5 +1,4 @@
 -- V101 ordering: positions and sorting, shared by all lists.
---
 -- Needs: M0 M1
 
 begin;
@@ -16,10 +15,8 @@ begin
   end if;
 end;
 $$;
-comment on type app.placed is
-'A row of a list, with its position.';
-comment on type app.sortable is
-'A row of a list, with the fields that lists are sorted by.';
+comment on type app.placed is 'A row of a list, with its position.';
+comment on type app.sortable is 'A row of a list, with the fields that lists are sorted by.';
 
 create or replace function app.check_id_list(p_uuids uuid[])
 returns void
@@ -37,7 +34,7 @@ $$;
 comment on function app.check_id_list is
 'Rejects a missing list, and a list of more than 1,000 ids. Raises BAD_INPUT.';
 
-create or replace function app.check_sort(p_sort text)
+create or replace function app.check_sort(p_sort text, p_uuids uuid[])
 returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -49,10 +46,11 @@ begin
       'BAD_INPUT', 'Sort by name_asc, name_desc, created_asc, created_desc or reverse.'
     );
   end if;
+  perform app.check_id_list(coalesce(p_uuids, '{}'));
 end;
 $$;
 comment on function app.check_sort is
-'Rejects an unknown way to sort. Raises BAD_INPUT.';
+'Rejects an unknown way to sort, and a list of more than 1,000 ids. No list means all. Raises BAD_INPUT.';
 
 create or replace function app.sorted_ids(p_sort text, p_rows app.sortable[])
 returns uuid[]
@@ -72,8 +70,7 @@ as $$
   )
   from unnest(p_rows) as rows;
 $$;
-comment on function app.sorted_ids is
-'Returns the ids of these rows, sorted.';
+comment on function app.sorted_ids is 'Returns the ids of these rows, sorted.';
 
 create or replace function app.assign_positions(p_wanted uuid[], p_rows app.placed[])
 returns setof app.placed
@@ -93,6 +90,24 @@ as $$
 $$;
 comment on function app.assign_positions is
 'Assigns the positions that these rows hold now to the same rows, in the requested sequence. If an id is given twice, the last one counts.';
+
+create or replace function app.record_reordering(
+  p_event text, p_type text, p_uuid uuid, p_rows app.placed[], p_module text default 'projects'
+)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if cardinality(p_rows) > 0 then
+    perform app.record_activity(p_event, p_type, p_uuid, jsonb_strip_nulls(jsonb_build_object(
+      'count', cardinality(p_rows), 'project_uuid', case p_type when 'project' then p_uuid end
+    )), p_module);
+  end if;
+  return cardinality(p_rows);
+end;
+$$;
+comment on function app.record_reordering is
+'Records that these rows were sorted. Returns their number. No rows record nothing.';
 
 select app.assert_grants();
 commit;

@@ -1,5 +1,4 @@
--- V101 lists: the catalog of lists that applications offer to choose from.
---
+-- V101 lists: the catalog, with lists of choices for applications.
 -- Needs: M0 M1
 
 begin;
@@ -59,8 +58,7 @@ begin
   return app.setting(null, 'entities_enabled')::boolean;
 end;
 $$;
-comment on function app.catalog_on is
-'Returns true while the catalog is switched on.';
+comment on function app.catalog_on is 'Returns true while the catalog is switched on.';
 
 create or replace function app.check_catalog()
 returns void
@@ -78,18 +76,16 @@ comment on function app.check_catalog is
 'Raises CATALOG_UNAVAILABLE while the catalog is switched off.';
 
 create or replace function app.require_catalog(p_role text)
-returns app.caller
+returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require(p_role);
 begin
+  perform app.require(p_role);
   perform app.check_catalog();
-  return v_caller;
 end;
 $$;
 comment on function app.require_catalog is
-'Requires a role and a catalog that is switched on. Returns the caller. Raises CATALOG_UNAVAILABLE.';
+'Requires a role and a catalog that is switched on. Raises CATALOG_UNAVAILABLE.';
 
 create or replace function app.lock_entity(p_entity_uuid uuid)
 returns public.entities
@@ -136,47 +132,68 @@ $$;
 comment on function app.set_entity_status is
 'Trashes or restores a list, for Admins. Raises NOT_FOUND and CATALOG_UNAVAILABLE.';
 
+create or replace function app.write_entity(p_entity_uuid uuid, p_attrs jsonb)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old public.entities;
+  v_new public.entities;
+  v_constraint text;
+begin
+  if p_entity_uuid is null then
+    insert into public.entities (name, display_name, display_name_plural, created_by_uuid)
+    values (
+      p_attrs ->> 'name', p_attrs ->> 'display_name', p_attrs ->> 'display_name',
+      (app.actor()).user_id
+    )
+    returning entities.* into v_old;
+  else
+    v_old := app.lock_entity(p_entity_uuid);
+  end if;
+  v_new := jsonb_populate_record(v_old, p_attrs);
+  if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
+    perform app.fail('BAD_INPUT', 'Use trash_entity or restore_entity for the trash.');
+  end if;
+  if p_entity_uuid is null or v_new is distinct from v_old then
+    update public.entities as entities
+    set
+      name = v_new.name, display_name = v_new.display_name,
+      display_name_plural = v_new.display_name_plural, description = v_new.description,
+      icon = v_new.icon, status = v_new.status, fields_definition = v_new.fields_definition,
+      settings = v_new.settings, translations = v_new.translations
+    where entities.uuid = v_old.uuid
+    returning entities.* into v_new;
+    perform app.record_activity(
+      case when p_entity_uuid is null then 'entity_created' else 'entity_updated' end,
+      'entity', v_new.uuid, jsonb_build_object('name', v_new.name), 'entities'
+    );
+  end if;
+  return to_jsonb(v_new);
+exception
+  when integrity_constraint_violation or data_exception then
+    get stacked diagnostics v_constraint = constraint_name;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
+end;
+$$;
+comment on function app.write_entity is
+'Writes the attributes of a list. Creates the list first, with the defaults of the table, if no list is given. Raises NOT_FOUND, BAD_INPUT and CONFLICT.';
+
 create or replace function public.create_entity(
   p_name text, p_display_name text, p_attrs jsonb default '{}'
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require_catalog('Supervisor');
-  v_entity public.entities;
-  v_constraint text;
 begin
+  perform app.require_catalog('Supervisor');
   perform app.check_attrs(
     p_attrs, 'display_name_plural', 'description', 'icon', 'status', 'fields_definition',
     'settings', 'translations'
   );
-  v_entity := jsonb_populate_record(null::public.entities, jsonb_build_object(
-    'display_name_plural', p_display_name, 'status', 'published', 'fields_definition', '[]'::jsonb,
-    'settings', '{}'::jsonb, 'translations', '{}'::jsonb
-  ) || p_attrs);
-  if v_entity.status = 'trashed' then
-    perform app.fail('BAD_INPUT', 'A new list cannot be trashed. Use draft, published or archived.');
-  end if;
-  insert into public.entities (
-    name, display_name, display_name_plural, description, icon, status, fields_definition,
-    settings, translations, created_by_uuid
-  )
-  values (
-    p_name, p_display_name, v_entity.display_name_plural, v_entity.description, v_entity.icon,
-    v_entity.status, v_entity.fields_definition, v_entity.settings, v_entity.translations,
-    v_caller.user_id
-  )
-  returning entities.* into v_entity;
-  perform app.record_activity(
-    'entity_created', 'entity', v_entity.uuid, jsonb_build_object('name', v_entity.name), 'entities'
+  return app.write_entity(
+    null, p_attrs || jsonb_build_object('name', p_name, 'display_name', p_display_name)
   );
-  return to_jsonb(v_entity);
-exception
-  when integrity_constraint_violation or data_exception then
-    get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
 end;
 $$;
 comment on function public.create_entity is
@@ -191,40 +208,13 @@ create or replace function public.update_entity(p_entity_uuid uuid, p_attrs json
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_old public.entities;
-  v_new public.entities;
-  v_constraint text;
 begin
   perform app.require_catalog('Supervisor');
   perform app.check_attrs(
     p_attrs, 'name', 'display_name', 'display_name_plural', 'description', 'icon', 'status',
     'fields_definition', 'settings', 'translations'
   );
-  v_old := app.lock_entity(p_entity_uuid);
-  v_new := jsonb_populate_record(v_old, p_attrs);
-  if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail('BAD_INPUT', 'Use trash_entity and restore_entity to trash and restore a list.');
-  end if;
-  if v_new is distinct from v_old then
-    update public.entities as entities
-    set
-      name = v_new.name, display_name = v_new.display_name,
-      display_name_plural = v_new.display_name_plural, description = v_new.description,
-      icon = v_new.icon, status = v_new.status, fields_definition = v_new.fields_definition,
-      settings = v_new.settings, translations = v_new.translations
-    where entities.uuid = p_entity_uuid
-    returning entities.* into v_new;
-    perform app.record_activity(
-      'entity_updated', 'entity', p_entity_uuid, jsonb_build_object('name', v_new.name), 'entities'
-    );
-  end if;
-  return to_jsonb(v_new);
-exception
-  when integrity_constraint_violation or data_exception then
-    get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+  return app.write_entity(p_entity_uuid, p_attrs);
 end;
 $$;
 comment on function public.update_entity is
@@ -254,13 +244,7 @@ begin
   update public.entities as entities set position = assigned.position
   from app.assign_positions(p_uuids, v_lists) as assigned
   where entities.uuid = assigned.uuid and entities.position <> assigned.position;
-  if cardinality(v_lists) > 0 then
-    perform app.record_activity(
-      'entities_reordered', 'entity', null, jsonb_build_object('count', cardinality(v_lists)),
-      'entities'
-    );
-  end if;
-  return cardinality(v_lists);
+  return app.record_reordering('entities_reordered', 'entity', null, v_lists, 'entities');
 end;
 $$;
 comment on function public.reorder_entities is
@@ -302,7 +286,7 @@ grant execute on function public.restore_entity to authenticated;
 create or replace trigger entities_set_updated_at before update on public.entities
 for each row execute function app.set_updated_at();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'entities_select_authenticated') then
     create policy entities_select_authenticated on public.entities

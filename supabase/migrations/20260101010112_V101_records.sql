@@ -1,8 +1,7 @@
 -- V101 records: the records of a list.
---
 -- Needs: M0 M1
 --
--- list_entities stands here because it counts the records of each list.
+-- list_entities is in this file because it counts the records of each list.
 
 begin;
 set local lock_timeout = '5s';
@@ -34,8 +33,7 @@ comment on column public.entity_data.slug is
 'Created from the title in the primary language. Never changes by itself, because selections name the slug.';
 comment on column public.entity_data.data is
 'A flat object: {"color": "#34d399"}. Texts in other languages belong in translations.';
-comment on column public.entity_data.translations is
-'{"es-ES": {"title": "..."}}.';
+comment on column public.entity_data.translations is '{"es-ES": {"title": "..."}}.';
 grant select on table public.entity_data to authenticated;
 
 create or replace view app.published_records
@@ -55,18 +53,21 @@ where records.status = 'published' and entities.status <> 'trashed';
 comment on view app.published_records is
 'The published records of lists that are not in the trash.';
 
-create or replace function app.unused_slug(p_slug text, p_taken text[])
+create or replace function app.unused_name(p_name text, p_taken text[], p_hyphen text default '-')
 returns text
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-  select p_slug || case when numbers.n > 1 then '-' || numbers.n else '' end
+  select names.name
   from generate_series(1, cardinality(p_taken) + 1) as numbers (n)
-  where p_slug || case when numbers.n > 1 then '-' || numbers.n else '' end <> all(p_taken)
+  cross join lateral (
+    select p_name || case when numbers.n > 1 then p_hyphen || numbers.n else '' end as name
+  ) as names
+  where names.name <> all(p_taken)
   order by numbers.n
   limit 1;
 $$;
-comment on function app.unused_slug is
-'Returns the slug, or the first of slug-2, slug-3 and so on that is not taken.';
+comment on function app.unused_name is
+'Returns the name, or the first of name-2, name-3 and so on that is not taken.';
 
 create or replace function app.lock_record(p_record_uuid uuid)
 returns public.entity_data
@@ -183,55 +184,74 @@ Returns every record with its label in the given language. Trashed records are o
 Role: Staff.';
 grant execute on function public.list_entity_data to authenticated;
 
+create or replace function app.write_record(
+  p_entity_uuid uuid, p_record_uuid uuid, p_attrs jsonb
+)
+returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old public.entity_data;
+  v_new public.entity_data;
+  v_position integer;
+  v_slugs text[];
+  v_constraint text;
+begin
+  if p_record_uuid is null then
+    perform app.lock_entity(p_entity_uuid);
+    select coalesce(max(records.position), 0) + 1, coalesce(array_agg(records.slug::text), '{}')
+    into v_position, v_slugs
+    from public.entity_data as records where records.entity_uuid = p_entity_uuid;
+    insert into public.entity_data (entity_uuid, title, slug, position, created_by_uuid)
+    values (
+      p_entity_uuid, btrim(p_attrs ->> 'title'),
+      case
+        when p_attrs ? 'slug' then p_attrs ->> 'slug'
+        else app.unused_name(app.slugify(p_attrs ->> 'title', 'item-' || v_position), v_slugs)
+      end,
+      v_position, (app.actor()).user_id
+    )
+    returning entity_data.* into v_old;
+  else
+    v_old := app.lock_record(p_record_uuid);
+  end if;
+  v_new := jsonb_populate_record(v_old, p_attrs);
+  if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
+    perform app.fail('BAD_INPUT', 'Use trash_entity_data or restore_entity_data for the trash.');
+  end if;
+  if p_record_uuid is null or v_new is distinct from v_old then
+    update public.entity_data as records
+    set
+      title = btrim(v_new.title), slug = v_new.slug, status = v_new.status, data = v_new.data,
+      translations = v_new.translations
+    where records.uuid = v_old.uuid
+    returning records.* into v_new;
+    perform app.record_activity(
+      case when p_record_uuid is null then 'entity_data_created' else 'entity_data_updated' end,
+      'entity_data', v_new.uuid,
+      jsonb_build_object('entity_uuid', v_new.entity_uuid, 'title', v_new.title), 'entities'
+    );
+  end if;
+  return to_jsonb(v_new);
+exception
+  when integrity_constraint_violation or data_exception then
+    get stacked diagnostics v_constraint = constraint_name;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
+end;
+$$;
+comment on function app.write_record is
+'Writes the attributes of a record. Creates the record first, at the end of its list, if no record is given. Raises NOT_FOUND, BAD_INPUT and CONFLICT.';
+
 create or replace function public.create_entity_data(
   p_entity_uuid uuid, p_title text, p_attrs jsonb default '{}'
 )
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_caller app.caller := app.require_catalog('Supervisor');
-  v_record public.entity_data;
-  v_constraint text;
 begin
+  perform app.require_catalog('Supervisor');
   perform app.check_attrs(p_attrs, 'slug', 'status', 'data', 'translations');
-  perform app.lock_entity(p_entity_uuid);
-  v_record := jsonb_populate_record(
-    null::public.entity_data,
-    '{"status": "published", "data": {}, "translations": {}}' || p_attrs
-  );
-  if v_record.status = 'trashed' then
-    perform app.fail('BAD_INPUT', 'A new record cannot be trashed. Use draft, published or archived.');
-  end if;
-  v_record.position := (
-    select coalesce(max(records.position), 0) + 1 from public.entity_data as records
-    where records.entity_uuid = p_entity_uuid
-  );
-  insert into public.entity_data (
-    entity_uuid, title, slug, status, data, translations, position, created_by_uuid
-  )
-  values (
-    p_entity_uuid, btrim(p_title),
-    case when p_attrs ? 'slug' then v_record.slug else app.unused_slug(
-      app.slugify(p_title, 'item-' || v_record.position),
-      array(
-        select records.slug::text from public.entity_data as records
-        where records.entity_uuid = p_entity_uuid
-      )
-    ) end,
-    v_record.status, v_record.data, v_record.translations, v_record.position, v_caller.user_id
-  )
-  returning entity_data.* into v_record;
-  perform app.record_activity(
-    'entity_data_created', 'entity_data', v_record.uuid,
-    jsonb_build_object('entity_uuid', p_entity_uuid, 'title', v_record.title), 'entities'
-  );
-  return to_jsonb(v_record);
-exception
-  when integrity_constraint_violation or data_exception then
-    get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+  return app.write_record(p_entity_uuid, null, p_attrs || jsonb_build_object('title', p_title));
 end;
 $$;
 comment on function public.create_entity_data is
@@ -246,38 +266,10 @@ create or replace function public.update_entity_data(p_record_uuid uuid, p_attrs
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_old public.entity_data;
-  v_new public.entity_data;
-  v_constraint text;
 begin
   perform app.require_catalog('Supervisor');
   perform app.check_attrs(p_attrs, 'title', 'slug', 'status', 'data', 'translations');
-  v_old := app.lock_record(p_record_uuid);
-  v_new := jsonb_populate_record(v_old, p_attrs);
-  if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
-    perform app.fail(
-      'BAD_INPUT', 'Use trash_entity_data and restore_entity_data to trash and restore a record.'
-    );
-  end if;
-  if v_new is distinct from v_old then
-    update public.entity_data as records
-    set
-      title = btrim(v_new.title), slug = v_new.slug, status = v_new.status, data = v_new.data,
-      translations = v_new.translations
-    where records.uuid = p_record_uuid
-    returning records.* into v_new;
-    perform app.record_activity(
-      'entity_data_updated', 'entity_data', p_record_uuid,
-      jsonb_build_object('entity_uuid', v_new.entity_uuid, 'title', v_new.title), 'entities'
-    );
-  end if;
-  return to_jsonb(v_new);
-exception
-  when integrity_constraint_violation or data_exception then
-    get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+  return app.write_record(null, p_record_uuid, p_attrs);
 end;
 $$;
 comment on function public.update_entity_data is
@@ -314,13 +306,9 @@ begin
   update public.entity_data as records set position = assigned.position
   from app.assign_positions(p_uuids, v_records) as assigned
   where records.uuid = assigned.uuid and records.position <> assigned.position;
-  if cardinality(v_records) > 0 then
-    perform app.record_activity(
-      'entity_data_reordered', 'entity', p_entity_uuid,
-      jsonb_build_object('count', cardinality(v_records)), 'entities'
-    );
-  end if;
-  return cardinality(v_records);
+  return app.record_reordering(
+    'entity_data_reordered', 'entity', p_entity_uuid, v_records, 'entities'
+  );
 end;
 $$;
 comment on function public.reorder_entity_data is
@@ -361,13 +349,11 @@ grant execute on function public.restore_entity_data to authenticated;
 
 create or replace trigger entity_data_set_updated_at before update on public.entity_data
 for each row execute function app.set_updated_at();
-create or replace trigger entity_data_keep_identity
-before update on public.entity_data
-for each row
-when ((old.uuid, old.entity_uuid) is distinct from (new.uuid, new.entity_uuid))
+create or replace trigger entity_data_keep_identity before update on public.entity_data
+for each row when ((old.uuid, old.entity_uuid) is distinct from (new.uuid, new.entity_uuid))
 execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'entity_data_select_authenticated') then
     create policy entity_data_select_authenticated on public.entity_data

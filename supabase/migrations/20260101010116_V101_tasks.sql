@@ -1,5 +1,4 @@
 -- V101 tasks: the library of tasks, and the dependencies between them.
---
 -- Needs: M0 M1
 
 begin;
@@ -76,8 +75,7 @@ begin
   return v_task;
 end;
 $$;
-comment on function app.lock_task is
-'Locks a task. Returns the task. Raises NOT_FOUND.';
+comment on function app.lock_task is 'Locks a task. Returns the task. Raises NOT_FOUND.';
 
 create or replace function app.set_task_archived(p_task_uuid uuid, p_at timestamptz)
 returns jsonb
@@ -119,12 +117,7 @@ begin
   update public.project_tasks as tasks set position = assigned.position
   from app.assign_positions(p_uuids, v_tasks) as assigned
   where tasks.uuid = assigned.uuid and tasks.position <> assigned.position;
-  if cardinality(v_tasks) > 0 then
-    perform app.record_activity(
-      'tasks_reordered', 'task', null, jsonb_build_object('count', cardinality(v_tasks))
-    );
-  end if;
-  return cardinality(v_tasks);
+  return app.record_reordering('tasks_reordered', 'task', null, v_tasks);
 end;
 $$;
 comment on function app.reorder_tasks is
@@ -211,8 +204,7 @@ begin
     'default_assigned_person_uuid', 'translations'
   );
   v_task := jsonb_populate_record(
-    null::public.project_tasks,
-    '{"estimated_duration_unit": "hours", "translations": {}}' || p_attrs
+    v_task, '{"estimated_duration_unit": "hours", "translations": {}}' || p_attrs
   );
   insert into public.project_tasks (
     title, description, estimated_duration, estimated_duration_unit,
@@ -230,8 +222,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.create_task is
@@ -276,8 +267,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.update_task is
@@ -338,8 +328,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_sort(p_strategy);
-  perform app.check_id_list(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy, p_uuids);
   return app.reorder_tasks(app.sorted_ids(p_strategy, array(
     select row(tasks.uuid, tasks.title, tasks.inserted_at, tasks.position)::app.sortable
     from public.project_tasks as tasks
@@ -355,9 +344,7 @@ p_strategy must be name_asc, name_desc, created_asc, created_desc or reverse. Re
 Role: Supervisor. Errors: BAD_INPUT.';
 grant execute on function public.reorder_tasks_by to authenticated;
 
-create or replace function public.add_task_dependency(
-  p_task_uuid uuid, p_depends_on_task_uuid uuid
-)
+create or replace function public.add_task_dependency(p_task_uuid uuid, p_depends_on_task_uuid uuid)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -423,14 +410,13 @@ grant execute on function public.remove_task_dependency to authenticated;
 create or replace trigger project_tasks_set_updated_at before update on public.project_tasks
 for each row execute function app.set_updated_at();
 create or replace trigger project_task_dependencies_forbid_cycles
-after insert on public.project_task_dependencies
-referencing new table as made
+after insert on public.project_task_dependencies referencing new table as made
 for each statement execute function app.forbid_task_cycles();
 create or replace trigger project_task_dependencies_keep
 before update on public.project_task_dependencies
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_tasks_select_authenticated') then
     create policy project_tasks_select_authenticated on public.project_tasks

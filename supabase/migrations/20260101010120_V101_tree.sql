@@ -1,14 +1,13 @@
 -- V101 tree: projects, their rows, sub-projects, and the locks on them.
---
 -- Needs: M0 M1
 --
 -- An RPC that writes a project checks the role, then locks with app.lock_project or app.lock_row.
--- It then reads again, checks, writes, and calls app.record_activity, all at READ COMMITTED.
+-- The RPC then reads again, checks, writes, and calls app.record_activity, at READ COMMITTED.
 --
 -- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
 -- projects by id, the rows, the list. Every writer shares the lock on the structure. Linking or
--- detaching a sub-project takes that lock exclusively, and so does a new estimate of a task.
--- A root that a writer has found therefore stays the root.
+-- detaching a sub-project takes this lock exclusively, and so does a new estimate of a task.
+-- So the root that a writer has found cannot change until the writer commits.
 
 begin;
 set local lock_timeout = '5s';
@@ -68,8 +67,7 @@ where status_entity_uuid is not null;
 create index if not exists projects_external_id_idx on public.projects (external_id)
 where external_id is not null;
 alter table public.projects enable row level security;
-comment on table public.projects is
-'Projects, and the templates that projects are created from.';
+comment on table public.projects is 'Projects, and the templates that projects are created from.';
 comment on column public.projects.counts_weekends is
 'True: estimates count calendar time. False: estimates count working days.';
 comment on column public.projects.started_at is
@@ -116,7 +114,7 @@ create table if not exists public.project_assignments (
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
   constraint project_assignments_estimate_check
   check (estimated_duration >= case when child_project_uuid is null then 1 else 0 end),
-  -- a sub-project at 100 stays open while an empty project is inside it
+  -- a sub-project can reach 100 and still be in progress, if a project inside it has no rows
   constraint project_assignments_slider_check check (
     case status
       when 'done' then progress_pct = 100 and completed_at is not null
@@ -129,17 +127,13 @@ create table if not exists public.project_assignments (
 );
 create index if not exists project_assignments_task_idx on public.project_assignments (task_uuid);
 create index if not exists project_assignments_person_idx
-on public.project_assignments (assigned_person_uuid)
-where assigned_person_uuid is not null;
+on public.project_assignments (assigned_person_uuid) where assigned_person_uuid is not null;
 create index if not exists project_assignments_completed_by_idx
-on public.project_assignments (completed_by_uuid)
-where completed_by_uuid is not null;
+on public.project_assignments (completed_by_uuid) where completed_by_uuid is not null;
 create unique index if not exists project_assignments_child_project_key
-on public.project_assignments (child_project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (child_project_uuid) where child_project_uuid is not null;
 create index if not exists project_assignments_subprojects_idx
-on public.project_assignments (project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (project_uuid) where child_project_uuid is not null;
 alter table public.project_assignments enable row level security;
 comment on table public.project_assignments is
 'The rows of a project. Each row is a task or a sub-project. Checks keep status, progress and completion consistent: done means 100, todo means 0.';
@@ -158,7 +152,7 @@ as $$
 declare
   c_key constant bigint := hashtextextended('public.project_assignments.child_project_uuid', 0);
 begin
-  -- at a higher level the snapshot is older than the lock, so a check could read old rows
+  -- at a stricter isolation level, the snapshot is older than the lock and can show old rows
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'Projects can only be written at READ COMMITTED. Change the isolation level.'
     using errcode = 'feature_not_supported';
@@ -218,8 +212,7 @@ begin
   return v_project;
 end;
 $$;
-comment on function app.find_project is
-'Returns a project for reading. Raises NOT_FOUND.';
+comment on function app.find_project is 'Returns a project for reading. Raises NOT_FOUND.';
 
 create or replace function app.lock_project(p_project_uuid uuid)
 returns public.projects
@@ -250,8 +243,7 @@ begin
   return v_row;
 end;
 $$;
-comment on function app.lock_row is
-'Locks the tree of a row. Returns the row. Raises NOT_FOUND.';
+comment on function app.lock_row is 'Locks the tree of a row. Returns the row. Raises NOT_FOUND.';
 
 create or replace function app.project_lineage(p_project_uuid uuid)
 returns table (project_uuid uuid, distance integer)
@@ -266,12 +258,34 @@ begin
     from above
     inner join public.project_assignments as links
       on links.child_project_uuid = above.project_uuid
+    where above.distance < 32 -- so that app.check_subprojects can find a cycle
   )
   select above.project_uuid, above.distance from above;
 end;
 $$;
 comment on function app.project_lineage is
 'Returns a project and every outer project, up to the root.';
+
+create or replace function app.project_tree(p_project_uuid uuid)
+returns table (project_uuid uuid, parent_uuid uuid, row_uuid uuid, path integer[])
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with recursive tree (project_uuid, parent_uuid, row_uuid, path) as (
+    select p_project_uuid, null::uuid, null::uuid, '{}'::integer[]
+    union all
+    select links.child_project_uuid, links.project_uuid, links.uuid, tree.path || links.position
+    from tree
+    inner join public.project_assignments as links
+      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
+    where cardinality(tree.path) < 32 -- so that app.check_subprojects can find a cycle
+  )
+  select tree.project_uuid, tree.parent_uuid, tree.row_uuid, tree.path from tree;
+end;
+$$;
+comment on function app.project_tree is
+'Returns a project and every project inside it. path holds the position of a project at each level.';
 
 create or replace function app.is_archived(p_project public.projects)
 returns boolean
@@ -311,7 +325,7 @@ begin
   if not exists (select from made where made.child_project_uuid is not null) then
     return null;
   end if;
-  -- the child was a root until now: two direct writes may deadlock here, but never form a cycle
+  -- Lock the child, a root until now. Two direct writes can deadlock here, but never make a cycle.
   perform from public.projects as projects
   where projects.uuid in (select made.child_project_uuid from made)
   order by projects.uuid
@@ -329,30 +343,14 @@ begin
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.'
     );
   end if;
-  with recursive above (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select above.child_uuid, links.project_uuid, above.distance + 1
-    from above
-    inner join public.project_assignments as links
-      on links.child_project_uuid = above.project_uuid
-    where above.project_uuid <> above.child_uuid and above.distance <= 32
-  ),
-  below (child_uuid, project_uuid, distance) as (
-    select made.child_project_uuid, made.child_project_uuid, 1 from made
-    where made.child_project_uuid is not null
-    union all
-    select below.child_uuid, links.child_project_uuid, below.distance + 1
-    from below
-    inner join public.project_assignments as links
-      on links.project_uuid = below.project_uuid and links.child_project_uuid is not null
-    where below.distance <= 32
-  )
-  select bool_or(above.project_uuid = above.child_uuid), max(above.distance + below.distance)
+  select
+    bool_or(above.project_uuid = made.child_project_uuid),
+    max(above.distance + cardinality(below.path) + 2)
   into v_cycle, v_levels
-  from above
-  inner join below on below.child_uuid = above.child_uuid;
+  from made
+  cross join lateral app.project_lineage(made.project_uuid) as above
+  cross join lateral app.project_tree(made.child_project_uuid) as below
+  where made.child_project_uuid is not null;
   if v_cycle then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.');
   end if;
@@ -367,11 +365,9 @@ comment on function app.check_subprojects is
 
 create or replace trigger projects_set_updated_at before update on public.projects
 for each row execute function app.set_updated_at();
--- No write changes the identity of a row, or takes a start back.
-create or replace trigger projects_keep_identity
-before update on public.projects
-for each row
-when (
+-- No write may change the identity of a row, or undo the start of a project.
+create or replace trigger projects_keep_identity before update on public.projects
+for each row when (
   (old.uuid, old.is_template) is distinct from (new.uuid, new.is_template)
   or old.started_at is distinct from new.started_at and old.started_at is not null
 )
@@ -380,25 +376,21 @@ create or replace trigger project_assignments_set_updated_at
 before update on public.project_assignments
 for each row execute function app.set_updated_at();
 create or replace trigger project_assignments_keep_identity
-before update on public.project_assignments
-for each row
+before update on public.project_assignments for each row
 when (
   (old.uuid, old.project_uuid, old.task_uuid)
   is distinct from (new.uuid, new.project_uuid, new.task_uuid)
 )
 execute function app.append_only();
-create or replace trigger project_assignments_keep_child
-before update on public.project_assignments
-for each row
-when (old.child_project_uuid is distinct from new.child_project_uuid)
+create or replace trigger project_assignments_keep_child before update on public.project_assignments
+for each row when (old.child_project_uuid is distinct from new.child_project_uuid)
 execute function app.append_only();
--- the name sorts before project_assignments_completion_insert, whose roll-up needs a tree
+-- Triggers fire by name: first this check, then project_assignments_completion_insert.
 create or replace trigger project_assignments_check_subprojects
-after insert on public.project_assignments
-referencing new table as made
+after insert on public.project_assignments referencing new table as made
 for each statement execute function app.check_subprojects();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'projects_select_authenticated') then
     create policy projects_select_authenticated on public.projects

@@ -1,11 +1,10 @@
 -- V101 progress: hours, sums, completion, and the roll-up of sub-projects.
---
 -- Needs: M0 M1
 --
--- A write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
--- project. app.update_completion completes or reopens the project and touches the row that stands
--- for it. That is again a write of rows, so the change rolls up one level. A change costs one step
--- a level, however many rows there are, and stops at the first level that does not change.
+-- Every write of rows fires triggers. app.apply_row_changes adds the difference to the sums of the
+-- project. app.update_completion completes or reopens the project. It also updates the row of this
+-- project in the outer project, so the triggers fire again one level up. The roll-up stops at the
+-- first level that does not change. Its cost depends on the levels, not on the number of rows.
 
 begin;
 set local lock_timeout = '5s';
@@ -33,7 +32,7 @@ create table if not exists app.project_sums (
 ) with (fillfactor = 80);
 alter table app.project_sums enable row level security;
 comment on table app.project_sums is
-'The sums over the rows of each project, kept by app.apply_row_changes. They save reading every row of app.project_rows.';
+'The sums over the rows of each project, kept by app.apply_row_changes. Without them, reads would add up all rows of app.project_rows.';
 comment on column app.project_sums.empty is
 'The number of rows that are sub-projects without rows. Such a row counts in total and nowhere else.';
 
@@ -162,7 +161,7 @@ begin
     else 'todo'
   end;
   new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
-  new.estimated_duration := case -- null without rows
+  new.estimated_duration := case -- null if the sub-project has no rows
     when v_child.hours is not null then least(round(v_child.hours * 60), 2147483647)
   end;
   new.estimated_duration_unit := 'minutes';
@@ -204,7 +203,7 @@ begin
     );
   end loop;
   update public.project_assignments as links
-  set child_project_uuid = links.child_project_uuid -- its trigger writes the rest
+  set child_project_uuid = links.child_project_uuid -- fires the trigger that copies the rest
   where links.child_project_uuid = any(p_projects);
 end;
 $$;
@@ -220,16 +219,13 @@ as $$
 begin
   update app.project_sums as sums
   set
-    total = sums.total + changes.total,
-    done = sums.done + changes.done,
-    in_progress = sums.in_progress + changes.in_progress,
-    empty = sums.empty + changes.empty,
+    total = sums.total + changes.total, done = sums.done + changes.done,
+    in_progress = sums.in_progress + changes.in_progress, empty = sums.empty + changes.empty,
     progress = sums.progress + changes.progress,
     clock_hours = sums.clock_hours + changes.clock_hours
   from (
     select
-      rows.project_uuid,
-      sum(rows.sign) as total,
+      rows.project_uuid, sum(rows.sign) as total,
       sum(case rows.status when 'done' then rows.sign else 0 end) as done,
       sum(case rows.status when 'in_progress' then rows.sign else 0 end) as in_progress,
       sum(case when rows.counted then 0 else rows.sign end) as empty,
@@ -247,13 +243,10 @@ begin
         tasks.estimated_duration as task_duration,
         tasks.estimated_duration_unit as task_duration_unit,
         changed.task_uuid is not null or changed.estimated_duration is not null as counted,
-        coalesce(
-          changed.counts_weekends,
-          (
-            select projects.counts_weekends
-            from public.projects as projects where projects.uuid = changed.project_uuid
-          )
-        ) as counts_weekends
+        coalesce(changed.counts_weekends, (
+          select projects.counts_weekends
+          from public.projects as projects where projects.uuid = changed.project_uuid
+        )) as counts_weekends
       from (
         select
           1 as sign, made.project_uuid, made.task_uuid, made.status, made.progress_pct,
@@ -281,9 +274,7 @@ returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rows public.project_assignments[] := array(
-    select rows::public.project_assignments from rows
-  );
+  v_rows public.project_assignments[] := array(select rows::public.project_assignments from rows);
   v_projects uuid[] := array(select distinct rows.project_uuid from rows);
 begin
   perform app.lock_project_trees(v_projects);
@@ -328,7 +319,7 @@ begin
   v_tasks := array(
     select distinct made.project_uuid from unnest(v_made) as made where made.task_uuid is not null
   );
-  if v_tasks <> '{}' then -- a row for a sub-project comes from a lower level, which holds the lock
+  if v_tasks <> '{}' then -- the level below already holds the lock for sub-projects
     perform app.lock_project_trees(v_tasks);
   end if;
   perform app.apply_row_changes(v_made, array(
@@ -352,13 +343,9 @@ begin
     project_uuid, total, done, in_progress, empty, progress, clock_hours
   )
   select
-    rows.project_uuid,
-    count(*),
-    count(*) filter (where rows.status = 'done'),
-    count(*) filter (where rows.status = 'in_progress'),
-    count(*) filter (where not rows.counted),
-    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0),
-    sum(rows.clock_hours)
+    rows.project_uuid, count(*), count(*) filter (where rows.status = 'done'),
+    count(*) filter (where rows.status = 'in_progress'), count(*) filter (where not rows.counted),
+    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0), sum(rows.clock_hours)
   from app.project_rows as rows
   where rows.project_uuid = any(p_projects)
   group by rows.project_uuid
@@ -371,7 +358,7 @@ begin
 end;
 $$;
 comment on function app.recount_projects is
-'Calculates the sums of these projects again from all their rows. Used when rows count differently but did not change.';
+'Calculates the sums of these projects again from all their rows. Used when the hours of rows change, but the rows do not.';
 
 create or replace function app.recount_changed_tasks()
 returns trigger
@@ -387,7 +374,7 @@ declare
   );
 begin
   if v_tasks <> '{}' then
-    -- exclusive, because a concurrent insert of rows has already read the old estimate
+    -- Exclusive: this waits for inserts of rows that have already read the old estimate.
     perform app.lock_project_structure(true);
     perform app.recount_projects(array(
       select distinct rows.project_uuid
@@ -417,29 +404,22 @@ comment on function app.recount_changed_projects is
 
 create or replace trigger project_assignments_roll_up
 before insert or update on public.project_assignments
-for each row
-when (new.child_project_uuid is not null)
+for each row when (new.child_project_uuid is not null)
 execute function app.derive_subproject_row();
 create or replace trigger project_assignments_completion_insert
-after insert on public.project_assignments
-referencing new table as rows
+after insert on public.project_assignments referencing new table as rows
 for each statement execute function app.update_completion_of_rows();
 create or replace trigger project_assignments_completion_update
-after update on public.project_assignments
-referencing old table as gone new table as made
+after update on public.project_assignments referencing old table as gone new table as made
 for each statement execute function app.update_completion_of_changed_rows();
 create or replace trigger project_assignments_completion_delete
-after delete on public.project_assignments
-referencing old table as rows
+after delete on public.project_assignments referencing old table as rows
 for each statement execute function app.update_completion_of_rows();
-create or replace trigger project_tasks_recount
-after update on public.project_tasks
+create or replace trigger project_tasks_recount after update on public.project_tasks
 referencing old table as gone new table as made
 for each statement execute function app.recount_changed_tasks();
-create or replace trigger projects_recount
-after update on public.projects
-for each row
-when (old.counts_weekends <> new.counts_weekends)
+create or replace trigger projects_recount after update on public.projects
+for each row when (old.counts_weekends <> new.counts_weekends)
 execute function app.recount_changed_projects();
 
 select app.assert_grants();

@@ -1,8 +1,7 @@
 -- V101 projects: create, change, start, archive, delete and read a project.
---
 -- Needs: M0 M1
 --
--- delete_entity stands here because it locks projects before the list.
+-- delete_entity is in this file because it locks projects before the list.
 
 begin;
 set local lock_timeout = '5s';
@@ -40,20 +39,15 @@ create or replace function app.describe_project(
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_sums record;
 begin
-  select sums.total, sums.done, sums.in_progress, sums.empty, sums.progress_pct, sums.hours
-  into v_sums
-  from app.project_summaries as sums where sums.project_uuid = p_project.uuid;
   return to_jsonb(p_project) || jsonb_build_object(
     'state', app.project_state(p_project),
     'label', app.translate(p_project.name, p_project.translations, 'name', p_language),
-    'about', app.translate(p_project.description, p_project.translations, 'description', p_language),
-    'total', coalesce(v_sums.total, 0), 'done', coalesce(v_sums.done, 0),
-    'in_progress', coalesce(v_sums.in_progress, 0), 'empty', coalesce(v_sums.empty, 0),
-    'progress_pct', coalesce(v_sums.progress_pct, 0), 'hours', coalesce(v_sums.hours, 0)
-  );
+    'about', app.translate(p_project.description, p_project.translations, 'description', p_language)
+  ) || coalesce((
+    select to_jsonb(sums) - 'project_uuid'
+    from app.project_summaries as sums where sums.project_uuid = p_project.uuid
+  ), '{"total": 0, "done": 0, "in_progress": 0, "empty": 0, "progress_pct": 0, "hours": 0}');
 end;
 $$;
 comment on function app.describe_project is
@@ -103,7 +97,7 @@ declare
   v_project public.projects;
   v_constraint text;
 begin
-  if p_template.uuid is not null then -- a blank keeps the value of the template
+  if p_template.uuid is not null then -- a blank value keeps the value of the template
     v_attrs := p_attrs - array(
       select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
     );
@@ -198,15 +192,10 @@ begin
       jsonb_build_object('project_uuid', p_project_uuid)
     );
   end if;
-  with recursive tree (project_uuid, level) as (
-    select p_project_uuid, 0
-    union all
-    select links.child_project_uuid, tree.level + 1
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
-  select array_agg(tree.project_uuid order by tree.level) into v_tree from tree;
+  v_tree := array(
+    select tree.project_uuid from app.project_tree(p_project_uuid) as tree
+    order by cardinality(tree.path)
+  );
   perform app.record_activity(
     case when v_project.is_template then 'template_deleted' else 'project_deleted' end,
     'project', doomed.uuid, jsonb_build_object('name', doomed.name)
@@ -214,7 +203,8 @@ begin
   from unnest(v_tree) with ordinality as tree (project_uuid, place)
   inner join public.projects as doomed on doomed.uuid = tree.project_uuid
   order by tree.place;
-  -- all rows go first, in one statement, so that no project is restricted or completed in between
+  -- Delete all rows first, in one statement. Otherwise a foreign key could reject the delete, or a
+  -- project could be completed in between.
   delete from public.project_assignments as rows where rows.project_uuid = any(v_tree);
   delete from public.projects as projects where projects.uuid = any(v_tree);
   return cardinality(v_tree);
@@ -265,9 +255,7 @@ Attributes: name, and those of create_project except is_template. An attribute t
 Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT.';
 grant execute on function public.update_project to authenticated;
 
-create or replace function public.start_project(
-  p_project_uuid uuid, p_at timestamptz default null
-)
+create or replace function public.start_project(p_project_uuid uuid, p_at timestamptz default null)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -293,9 +281,8 @@ begin
       jsonb_build_object('name', v_project.name, 'started_at', v_project.started_at)
     );
   end if;
-  select projects.* into v_project -- read again: triggers may have changed the row
-  from public.projects as projects where projects.uuid = p_project_uuid;
-  return app.describe_project(v_project) || jsonb_build_object('already_done', not v_starts);
+  return app.describe_project(app.find_project(p_project_uuid)) -- triggers may have changed it
+    || jsonb_build_object('already_done', not v_starts);
 end;
 $$;
 comment on function public.start_project is
@@ -410,7 +397,7 @@ declare
   v_entity public.entities;
 begin
   perform app.require_catalog('Admin');
-  -- the delete updates these projects, and projects are locked before lists
+  -- deleting the list updates these projects, and projects are locked before lists
   perform app.lock_project_trees(array(
     select projects.uuid from public.projects as projects
     where projects.status_entity_uuid = p_entity_uuid

@@ -1,5 +1,4 @@
 -- V101 project lists: find, count, bucket and sort projects.
---
 -- Needs: M0 M1
 
 begin;
@@ -55,12 +54,7 @@ begin
   update public.projects as projects set position = assigned.position
   from app.assign_positions(p_uuids, v_projects) as assigned
   where projects.uuid = assigned.uuid and projects.position <> assigned.position;
-  if cardinality(v_projects) > 0 then
-    perform app.record_activity(
-      'projects_reordered', 'project', null, jsonb_build_object('count', cardinality(v_projects))
-    );
-  end if;
-  return cardinality(v_projects);
+  return app.record_reordering('projects_reordered', 'project', null, v_projects);
 end;
 $$;
 comment on function app.reorder_projects is
@@ -108,9 +102,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
-  return (
-    select count(*) from app.find_projects(p_templates, p_archived, p_status, p_search)
-  );
+  return (select count(*) from app.find_projects(p_templates, p_archived, p_status, p_search));
 end;
 $$;
 comment on function public.count_projects is
@@ -125,22 +117,15 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
-  return (
+  return '{"running": [], "completed": [], "upcoming": [], "setup": []}'::jsonb || (
     with sorted as (
-      select
-        projects as project,
-        buckets.bucket,
-        row_number() over (
-          partition by buckets.bucket
-          order by
-            case when buckets.bucket = 'upcoming' then projects.scheduled_start_date end,
-            case buckets.bucket
-              when 'running' then projects.started_at
-              when 'completed' then projects.completed_at
-              when 'setup' then projects.inserted_at
-            end desc,
-            projects.position
-        ) as place
+      select projects as project, buckets.bucket, row_number() over (
+        partition by buckets.bucket
+        order by extract(epoch from case buckets.bucket
+          when 'running' then projects.started_at when 'completed' then projects.completed_at
+          when 'setup' then projects.inserted_at else projects.scheduled_start_date
+        end) * case buckets.bucket when 'upcoming' then 1 else -1 end, projects.position
+      ) as place
       from app.find_projects(false, 'false', 'all', null) as projects
       cross join lateral (
         select case app.project_state(projects)
@@ -149,9 +134,7 @@ begin
         end as bucket
       ) as buckets
     )
-    select '{"running": [], "completed": [], "upcoming": [], "setup": []}'::jsonb || coalesce(
-      jsonb_object_agg(filled.bucket, filled.projects), '{}'
-    )
+    select coalesce(jsonb_object_agg(filled.bucket, filled.projects), '{}')
     from (
       select
         sorted.bucket,
@@ -205,8 +188,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_sort(p_strategy);
-  perform app.check_id_list(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy, p_uuids);
   return app.reorder_projects(app.sorted_ids(p_strategy, array(
     select row(projects.uuid, projects.name, projects.inserted_at, projects.position)::app.sortable
     from public.projects as projects

@@ -1,5 +1,4 @@
 -- V101 dependencies: which row of a project waits for which.
---
 -- Needs: M0 M1
 
 begin;
@@ -178,14 +177,13 @@ Role: Supervisor. Errors: NOT_FOUND, WOULD_CREATE_CYCLE.';
 grant execute on function public.apply_template_dependencies to authenticated;
 
 create or replace trigger project_dependencies_forbid_cycles
-after insert on public.project_dependencies
-referencing new table as made
+after insert on public.project_dependencies referencing new table as made
 for each statement execute function app.forbid_cycles();
 -- A dependency is added or removed, never changed.
 create or replace trigger project_dependencies_keep before update on public.project_dependencies
 for each statement execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_dependencies_select_authenticated') then
     create policy project_dependencies_select_authenticated on public.project_dependencies

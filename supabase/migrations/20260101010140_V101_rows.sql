@@ -1,8 +1,7 @@
 -- V101 rows: create, change, list and delete the rows of a project.
---
 -- Needs: M0 M1
 --
--- delete_task stands here because it counts the rows that use the task.
+-- delete_task is in this file because it counts the rows that use the task.
 
 begin;
 set local lock_timeout = '5s';
@@ -98,15 +97,12 @@ begin
   select to_jsonb(assignments) || jsonb_build_object(
     'label', app.translate(rows.title, rows.title_translations, rows.title_field, p_language),
     'about', coalesce(
-      app.translate(assignments.description, assignments.translations, 'description', p_language),
-      (
+      app.translate(assignments.description, assignments.translations, 'description', p_language), (
         select app.translate(tasks.description, tasks.translations, 'description', p_language)
         from public.project_tasks as tasks where tasks.uuid = assignments.task_uuid
       )
     ),
-    'hours', rows.hours,
-    'depends_on', waits.depends_on,
-    'waits_for', waits.waits_for,
+    'hours', rows.hours, 'depends_on', waits.depends_on, 'waits_for', waits.waits_for,
     'ready', waits.waits_for = '[]'
   )
   from app.project_rows as rows
@@ -254,8 +250,7 @@ begin
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
-    perform app.fail_constraint(sqlstate, v_constraint, sqlerrm);
-    return null;
+    return app.fail_constraint(sqlstate, v_constraint, sqlerrm);
 end;
 $$;
 comment on function public.update_assignment is
@@ -277,8 +272,7 @@ begin
   v_row := app.lock_row(p_row_uuid);
   delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
   perform app.record_activity(
-    'assignment_removed', 'assignment', p_row_uuid,
-    jsonb_strip_nulls(jsonb_build_object(
+    'assignment_removed', 'assignment', p_row_uuid, jsonb_strip_nulls(jsonb_build_object(
       'project_uuid', v_row.project_uuid, 'task_uuid', v_row.task_uuid,
       'child_project_uuid', v_row.child_project_uuid
     ))
@@ -309,7 +303,7 @@ begin
   begin
     delete from public.project_tasks as tasks where tasks.uuid = p_task_uuid;
   exception
-    when foreign_key_violation or restrict_violation then -- the second since Postgres 18
+    when foreign_key_violation or restrict_violation then -- restrict_violation since Postgres 18
       perform app.fail(
         'CONFLICT', 'Rows of projects use this task. Archive it instead.', jsonb_build_object(
           'task_uuid', p_task_uuid, 'rows', (

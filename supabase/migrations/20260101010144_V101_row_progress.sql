@@ -1,14 +1,11 @@
 -- V101 row progress: complete, reopen, start, move and sort rows.
---
 -- Needs: M0 M1
 
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
-create or replace function app.set_progress(
-  p_row_uuid uuid, p_status text, p_progress integer
-)
+create or replace function app.set_progress(p_row_uuid uuid, p_status text, p_progress integer)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -62,13 +59,7 @@ begin
   update public.project_assignments as rows set position = assigned.position
   from app.assign_positions(p_uuids, v_rows) as assigned
   where rows.uuid = assigned.uuid and rows.position <> assigned.position;
-  if cardinality(v_rows) > 0 then
-    perform app.record_activity(
-      'assignments_reordered', 'project', p_project_uuid,
-      jsonb_build_object('project_uuid', p_project_uuid, 'count', cardinality(v_rows))
-    );
-  end if;
-  return cardinality(v_rows);
+  return app.record_reordering('assignments_reordered', 'project', p_project_uuid, v_rows);
 end;
 $$;
 comment on function app.reorder_rows is
@@ -143,9 +134,7 @@ comment on function public.set_assignment_progress is
 Role: Staff. Errors: NOT_FOUND, SUBPROJECT_ROW.';
 grant execute on function public.set_assignment_progress to authenticated;
 
-create or replace function public.move_assignment(
-  p_row_uuid uuid, p_before_uuid uuid default null
-)
+create or replace function public.move_assignment(p_row_uuid uuid, p_before_uuid uuid default null)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -217,8 +206,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Supervisor');
-  perform app.check_sort(p_strategy);
-  perform app.check_id_list(coalesce(p_uuids, '{}'));
+  perform app.check_sort(p_strategy, p_uuids);
   perform app.lock_project(p_project_uuid);
   return app.reorder_rows(p_project_uuid, app.sorted_ids(p_strategy, array(
     select row(rows.row_uuid, rows.title, assignments.inserted_at, rows.position)::app.sortable

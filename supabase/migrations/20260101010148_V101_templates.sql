@@ -1,5 +1,4 @@
 -- V101 templates: create a project from a template.
---
 -- Needs: M0 M1
 
 begin;
@@ -14,21 +13,13 @@ declare
   v_old uuid[];
   v_new uuid[];
 begin
-  with recursive tree (project_uuid) as (
-    select p_source
-    union all
-    select links.child_project_uuid
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
   select
     array_agg(tree.project_uuid),
     array_agg(case tree.project_uuid when p_source then p_target else gen_random_uuid() end)
   into v_old, v_new
-  from tree;
+  from app.project_tree(p_source) as tree;
 
-  -- start_mode is left out: the copy starts as immediate, without the start date of the template
+  -- start_mode keeps its default, immediate, and the start date of the template is not copied
   insert into public.projects (
     uuid, name, description, is_template, counts_weekends, translations, assigned_person_uuid,
     created_from_template_uuid
@@ -41,7 +32,7 @@ begin
   inner join public.projects as targets on targets.uuid = p_target
   where clones.old <> p_source;
 
-  -- one statement, so that keys, cycles and sums are checked once, at the end
+  -- one statement, so that the keys, cycles and sums are checked only once, at the end
   with clones as materialized (
     select clones.old, clones.new from unnest(v_old, v_new) as clones (old, new)
   ),

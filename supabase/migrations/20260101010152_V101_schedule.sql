@@ -1,5 +1,4 @@
 -- V101 schedule: when a project will be done, and whether it is late.
---
 -- Needs: M0 M1
 --
 -- If weekends do not count, each of the five days has 8 hours of work, spread evenly over 24. One
@@ -38,7 +37,7 @@ begin
     return p_start + p_hours * interval '1 hour';
   end if;
   v_target := app.working_seconds(p_start) + p_hours * 3 * 3600;
-  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends on Friday
+  v_weeks := ceil(v_target / 432000) - 1; -- work that fills a week ends on Friday, not on Monday
   return to_timestamp(345600 + v_weeks * 604800 + v_target - v_weeks * 432000);
 end;
 $$;
@@ -122,18 +121,15 @@ as $$
 declare
   v_project public.projects;
   v_now timestamptz := app.now();
-  v_clock numeric; -- clock hours for one hour of the project
+  v_clock numeric; -- clock hours that one hour of work takes
   v_total numeric;
   v_done numeric;
   v_remaining numeric;
   v_planned_end timestamptz;
-  v_elapsed numeric;
-  v_expected numeric;
   v_overdue boolean;
 begin
   perform app.require('Staff');
   v_project := app.find_project(p_project_uuid);
-
   v_clock := case when v_project.counts_weekends then 1 else 3 end;
   select
     coalesce(sum(rows.clock_hours), 0) / v_clock,
@@ -149,19 +145,17 @@ begin
   v_remaining := v_total - v_done;
   v_planned_end := app.end_of_work(v_project.started_at, v_total, v_project.counts_weekends);
   v_overdue := coalesce(v_now > v_planned_end and v_remaining > 0, false);
-  v_elapsed := app.work_hours(v_project.started_at, v_now, v_project.counts_weekends);
-  v_expected := case
-    when v_overdue then 100
-    when v_elapsed is not null and v_total > 0
-      then least(greatest(v_elapsed, 0) / v_total * 100, 100)
-  end;
   return jsonb_build_object(
     'project_uuid', p_project_uuid, 'started_at', v_project.started_at,
     'planned_end', v_planned_end, 'total_hours', trim_scale(v_total),
     'done_hours', trim_scale(v_done),
-    'expected_pct', round(v_expected, 1),
-    'actual_pct', round(v_done / nullif(v_total, 0) * 100, 1),
-    'overdue', v_overdue,
+    'expected_pct', round(case
+      when v_overdue then 100
+      when v_project.started_at is not null and v_total > 0 then least(100, greatest(
+        0, app.work_hours(v_project.started_at, v_now, v_project.counts_weekends)
+      ) / v_total * 100)
+    end, 1),
+    'actual_pct', round(v_done / nullif(v_total, 0) * 100, 1), 'overdue', v_overdue,
     'eta', case
       when v_project.completed_at is not null then v_project.completed_at
       when v_remaining <= 0 then v_now

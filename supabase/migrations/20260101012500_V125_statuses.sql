@@ -1,9 +1,8 @@
 -- V125 statuses: the statuses of projects, and reading them.
---
 -- Needs: M0 M1 V101
 --
--- A project that has not started reads its list in the catalog, or the default list. The start
--- copies the list. From then on the project has its own statuses, and selects one of them.
+-- A project that has not started reads its list in the catalog, or the default list. When the
+-- project starts, it copies the list. From then on it has its own statuses, and selects one.
 
 begin;
 set local lock_timeout = '5s';
@@ -27,8 +26,7 @@ $$;
 comment on type public.status_value is
 'A status. Before the project starts it is a record of the catalog, afterwards a status of the project.';
 
-comment on type public.project_status_value is
-'A status with its project.';
+comment on type public.project_status_value is 'A status with its project.';
 
 insert into app.setting_keys (key, shape, needs, default_value, meaning)
 values
@@ -58,8 +56,7 @@ constraint projects_settings_check check ((settings @@ '
 add column if not exists cemented_status_slug varchar(255)
 generated always as (case when started_at is not null then current_status_slug end) stored;
 create index if not exists projects_cemented_status_idx
-on public.projects (uuid, cemented_status_slug)
-where cemented_status_slug is not null;
+on public.projects (uuid, cemented_status_slug) where cemented_status_slug is not null;
 comment on column public.projects.cemented_status_slug is
 'The selected status of a started project. A foreign key ties it to a status of that project.';
 
@@ -79,10 +76,8 @@ create table if not exists public.project_statuses (
 alter table public.project_statuses enable row level security;
 comment on table public.project_statuses is
 'The statuses of started projects. They are copied from the catalog at the start, and belong to the project afterwards.';
-comment on column public.project_statuses.data is
-'As in the catalog: {"color": "#34d399"}.';
-comment on column public.project_statuses.translations is
-'{"es-ES": {"label": "..."}}.';
+comment on column public.project_statuses.data is 'As in the catalog: {"color": "#34d399"}.';
+comment on column public.project_statuses.translations is '{"es-ES": {"label": "..."}}.';
 comment on column public.project_statuses.source_entity_data_uuid is
 'The record that this status was copied from. Has no foreign key, because the copy outlives the record.';
 grant select on table public.project_statuses to authenticated;
@@ -94,7 +89,7 @@ begin
     where con.conname = 'projects_cemented_status_fkey'
     and con.conrelid = 'public.projects'::regclass
   ) then
-    -- deferred, because a status changes before its selection
+    -- deferred, because a status is renamed before the selection follows
     alter table public.projects
     add constraint projects_cemented_status_fkey foreign key (uuid, cemented_status_slug)
     references public.project_statuses (project_uuid, slug) deferrable initially deferred;
@@ -111,7 +106,7 @@ on app.project_defaults (status_entity_uuid);
 insert into app.project_defaults (only_row) values (true) on conflict (only_row) do nothing;
 alter table app.project_defaults enable row level security;
 comment on table app.project_defaults is
-'One row with the list for projects that name none. Not a setting, because a foreign key prevents naming a deleted list.';
+'One row with the list for projects that name none. A table, not a setting, because a foreign key clears the value when the list is deleted.';
 
 create or replace function app.css_color(p_data jsonb)
 returns text
@@ -335,7 +330,7 @@ begin
 end;
 $$;
 comment on function public.selected_statuses is
-'Returns the statuses that listed projects have, each with its number of projects.
+'Returns the statuses that projects have selected, each with its number of projects.
 
 An application can offer them as filters for list_projects.
 
@@ -383,13 +378,11 @@ grant execute on function public.use_status_translations to authenticated;
 
 create or replace trigger project_statuses_set_updated_at before update on public.project_statuses
 for each row execute function app.set_updated_at();
-create or replace trigger project_statuses_keep_identity
-before update on public.project_statuses
-for each row
-when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
+create or replace trigger project_statuses_keep_identity before update on public.project_statuses
+for each row when ((old.uuid, old.project_uuid) is distinct from (new.uuid, new.project_uuid))
 execute function app.append_only();
 
-do $$ -- guarded, not dropped: on Supabase a policy statement locks the platform's own tables
+do $$
 begin
   if not exists (select from pg_policies where policyname = 'project_statuses_select_authenticated') then
     create policy project_statuses_select_authenticated on public.project_statuses

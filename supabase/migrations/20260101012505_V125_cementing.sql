@@ -1,8 +1,7 @@
 -- V125 cementing: copy the statuses at the start, and keep the selection valid.
---
 -- Needs: M0 M1 V101
 --
--- Triggers do all of it, so no write can bypass these rules:
+-- Triggers enforce these rules, so no write can bypass them:
 --   A start copies the list, and clears a selection that the list does not have.
 --   A new list of a started project replaces its statuses, or is rejected.
 --   A deleted list leaves started projects unchanged.
@@ -43,18 +42,15 @@ as $$
 declare
   v_copied integer;
 begin
-  -- one statement with one snapshot, so that an empty list never deletes the statuses
+  -- One statement, so that all parts see the same list. An empty list deletes no status.
   with fresh as materialized (
     select
       live.record_uuid, live.title, live.slug, live.position, live.data,
-      coalesce(
-        (
-          select jsonb_object_agg(texts.key, jsonb_build_object('label', texts.value ->> 'title'))
-          from jsonb_each(live.translations) as texts
-          where btrim(texts.value ->> 'title') <> ''
-        ),
-        '{}'
-      ) as translations
+      coalesce((
+        select jsonb_object_agg(texts.key, jsonb_build_object('label', texts.value ->> 'title'))
+        from jsonb_each(live.translations) as texts
+        where btrim(texts.value ->> 'title') <> ''
+      ), '{}') as translations
     from app.published_records as live
     inner join public.projects as projects
       on live.entity_uuid = coalesce(projects.status_entity_uuid, app.default_status_list())
@@ -166,7 +162,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   if old.started_at is not null then
-    -- a deleted list is no new list: the copied statuses stay
+    -- if the list was deleted, the copied statuses stay
     if old.status_entity_uuid is null or exists (
       select from public.entities as entities where entities.uuid = old.status_entity_uuid
     ) then
@@ -200,7 +196,7 @@ begin
     where projects.started_at is null
   ) then
     perform app.fail(
-      'INVALID_STATE', 'The project has not started, so it has no own statuses. Start it first.'
+      'INVALID_STATE', 'The project has not started, so it has no statuses yet. Start it first.'
     );
   end if;
   return null;
@@ -220,8 +216,7 @@ begin
   return null;
 end;
 $$;
-comment on function app.drop_selection is
-'Trigger: clears a selection when its status is deleted.';
+comment on function app.drop_selection is 'Trigger: clears a selection when its status is deleted.';
 
 create or replace function app.move_selection()
 returns trigger
@@ -244,12 +239,10 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.record_activity(
-    'project_status_changed', 'project', new.uuid,
-    jsonb_build_object(
+    'project_status_changed', 'project', new.uuid, jsonb_build_object(
       'name', new.name, 'status_slug', new.current_status_slug,
       'previous_status_slug', old.current_status_slug
-    ),
-    p_mode => case when pg_trigger_depth() > 1 then 'auto' else 'manual' end
+    ), p_mode => case when pg_trigger_depth() > 1 then 'auto' else 'manual' end
   );
   return null;
 end;
@@ -309,42 +302,31 @@ Changes made to these statuses are lost. The selection stays if the list has it.
 Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (not started), NO_STATUS_ENTITY (the list is empty).';
 grant execute on function public.recement_project_statuses to authenticated;
 
-create or replace trigger projects_inherit_statuses_insert
-before insert on public.projects
-for each row
-when (new.created_from_template_uuid is not null)
+create or replace trigger projects_inherit_statuses_insert before insert on public.projects
+for each row when (new.created_from_template_uuid is not null)
 execute function app.inherit_statuses();
-create or replace trigger projects_inherit_statuses_update
-before update on public.projects
-for each row
-when (
+create or replace trigger projects_inherit_statuses_update before update on public.projects
+for each row when (
   new.started_at is null and old.status_entity_uuid is distinct from new.status_entity_uuid
 )
 execute function app.inherit_statuses();
-create or replace trigger projects_cement
-after update on public.projects
-for each row
-when (
+create or replace trigger projects_cement after update on public.projects
+for each row when (
   new.started_at is not null and (
     old.started_at is null or old.status_entity_uuid is distinct from new.status_entity_uuid
   )
 )
 execute function app.cement_changed_project();
-create or replace trigger projects_record_selection
-after update on public.projects
-for each row
-when (old.current_status_slug is distinct from new.current_status_slug)
+create or replace trigger projects_record_selection after update on public.projects
+for each row when (old.current_status_slug is distinct from new.current_status_slug)
 execute function app.record_selection();
-create or replace trigger project_statuses_require_started
-after insert on public.project_statuses
+create or replace trigger project_statuses_require_started after insert on public.project_statuses
 referencing new table as made
 for each statement execute function app.require_started();
-create or replace trigger project_statuses_move_selection
-after update on public.project_statuses
+create or replace trigger project_statuses_move_selection after update on public.project_statuses
 referencing old table as gone new table as made
 for each statement execute function app.move_selection();
-create or replace trigger project_statuses_drop_selection
-after delete on public.project_statuses
+create or replace trigger project_statuses_drop_selection after delete on public.project_statuses
 referencing old table as gone
 for each statement execute function app.drop_selection();
 

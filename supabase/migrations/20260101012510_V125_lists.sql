@@ -1,5 +1,4 @@
 -- V125 lists: create and choose the lists that statuses come from.
---
 -- Needs: M0 M1 V101
 
 begin;
@@ -14,31 +13,29 @@ as $$
   ('Backlog', 'backlog', 1), ('Planned', 'planned', 2), ('In Progress', 'in-progress', 3),
   ('Blocked', 'blocked', 4), ('In Review', 'in-review', 5), ('Done', 'done', 6);
 $$;
-comment on function app.standard_statuses is
-'Returns the statuses of a new list.';
+comment on function app.standard_statuses is 'Returns the statuses of a new list.';
 
-create or replace function app.make_status_list(
-  p_name text, p_display_name text, p_scope text, p_actor uuid
-)
+create or replace function app.make_status_list(p_name text, p_display_name text, p_scope text)
 returns uuid
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_actor uuid := (app.actor()).user_id;
   v_entity_uuid uuid;
 begin
-  -- waits for a transaction that creates the same name, then inserts nothing
+  -- If another transaction is creating this name, wait for it, then insert nothing.
   insert into public.entities as entities (
     name, display_name, display_name_plural, icon, settings, created_by_uuid
   )
   values (
     p_name, p_display_name, p_display_name, 'hero-flag',
-    jsonb_build_object('source', 'projects', 'scope', p_scope), p_actor
+    jsonb_build_object('source', 'projects', 'scope', p_scope), v_actor
   )
   on conflict (name) do nothing
   returning entities.uuid into v_entity_uuid;
   if v_entity_uuid is not null then
     insert into public.entity_data (entity_uuid, title, slug, position, created_by_uuid)
-    select v_entity_uuid, words.title, words.slug, words.place, p_actor
+    select v_entity_uuid, words.title, words.slug, words.place, v_actor
     from app.standard_statuses() as words;
     perform app.record_activity(
       'status_entity_provisioned', 'entity', v_entity_uuid,
@@ -91,8 +88,7 @@ begin
   perform app.require('Staff');
   return query
   select null::uuid, words.title, words.slug, null::text, words.place
-  from app.standard_statuses() as words
-  order by words.place;
+  from app.standard_statuses() as words order by words.place;
 end;
 $$;
 comment on function public.default_statuses is
@@ -121,25 +117,16 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_caller app.caller := app.require_catalog('Supervisor');
-  v_number integer;
-  v_suffix text;
+  v_name text;
   v_entity_uuid uuid;
 begin
-  while v_entity_uuid is null loop -- again if another transaction took the name
-    select numbers.n into v_number
-    from generate_series(1, (select count(*) + 1 from public.entities)) as numbers (n)
-    where not exists (
-      select from public.entities as entities
-      where entities.name
-      = 'project_statuses' || case when numbers.n > 1 then '_' || numbers.n else '' end
-    )
-    order by numbers.n
-    limit 1;
-    v_suffix := case when v_number > 1 then v_number::text end;
+  perform app.require_catalog('Supervisor');
+  while v_entity_uuid is null loop -- repeats if another transaction took the name
+    v_name := app.unused_name('project_statuses', array(
+      select entities.name from public.entities as entities
+    ), '_');
     v_entity_uuid := app.make_status_list(
-      concat_ws('_', 'project_statuses', v_suffix), concat_ws(' ', 'Project Statuses', v_suffix),
-      'shared', v_caller.user_id
+      v_name, concat_ws(' ', 'Project Statuses', substring(v_name from '[0-9]+$')), 'shared'
     );
   end loop;
   return (
@@ -160,15 +147,15 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_caller app.caller := app.require_catalog('Supervisor');
-  v_before public.projects := app.lock_project(p_project_uuid);
-  v_name text := public.per_project_entity_name(p_project_uuid);
+  v_before public.projects;
+  v_name text;
   v_made uuid;
   v_entity_uuid uuid;
 begin
-  v_made := app.make_status_list(
-    v_name, left(v_before.name, 90) || ' statuses', 'project', v_caller.user_id
-  );
+  perform app.require_catalog('Supervisor');
+  v_before := app.lock_project(p_project_uuid);
+  v_name := public.per_project_entity_name(p_project_uuid);
+  v_made := app.make_status_list(v_name, left(v_before.name, 90) || ' statuses', 'project');
   v_entity_uuid := coalesce(
     v_made, (select entities.uuid from public.entities as entities where entities.name = v_name)
   );
@@ -196,8 +183,7 @@ begin
   perform app.require('Staff');
   return query
   select
-    live.record_uuid,
-    app.translate(live.title, live.translations, 'title', p_language),
+    live.record_uuid, app.translate(live.title, live.translations, 'title', p_language),
     live.slug::text, app.css_color(live.data), live.position
   from app.published_records as live
   where live.entity_uuid = p_entity_uuid and app.catalog_on()
@@ -270,8 +256,7 @@ begin
     count(*) filter (
       where projects.status_entity_uuid is null and (select app.default_status_list()) = p_entity_uuid
     )
-  from public.projects as projects
-  where projects.started_at is null;
+  from public.projects as projects where projects.started_at is null;
 end;
 $$;
 comment on function public.reverse_reference_count is

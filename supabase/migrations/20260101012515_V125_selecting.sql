@@ -1,5 +1,4 @@
 -- V125 selecting: select, change and translate statuses.
---
 -- Needs: M0 M1 V101
 
 begin;
@@ -33,25 +32,6 @@ end;
 $$;
 comment on function app.lock_status is
 'Locks the project of a status. Returns the status. Raises NOT_FOUND.';
-
-create or replace function app.status_value(p_status_uuid uuid)
-returns public.status_value
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_status public.status_value;
-begin
-  select statuses.uuid, statuses.label, statuses.slug, statuses.color, statuses.position
-  into v_status
-  from app.statuses_of(array(
-    select own.project_uuid from public.project_statuses as own where own.uuid = p_status_uuid
-  )) as statuses
-  where statuses.uuid = p_status_uuid;
-  return v_status;
-end;
-$$;
-comment on function app.status_value is
-'Returns a status of a started project in the primary language.';
 
 create or replace function public.set_current_status(p_project_uuid uuid, p_slug text)
 returns jsonb
@@ -101,8 +81,7 @@ begin
   perform app.check_attrs(p_attrs, 'slug', 'position', 'data', 'translations');
   perform app.lock_project(p_project_uuid);
   v_status := jsonb_populate_record(
-    null::public.project_statuses,
-    jsonb_build_object('data', '{}'::jsonb, 'translations', '{}'::jsonb, 'position', (
+    v_status, jsonb_build_object('data', '{}'::jsonb, 'translations', '{}'::jsonb, 'position', (
       select coalesce(max(statuses.position), 0) + 1 from public.project_statuses as statuses
       where statuses.project_uuid = p_project_uuid
     )) || (p_attrs - 'slug')
@@ -120,7 +99,9 @@ begin
     'project_status_added', 'project_status', v_status.uuid,
     jsonb_build_object('project_uuid', p_project_uuid, 'slug', v_status.slug)
   );
-  return app.status_value(v_status.uuid);
+  return (
+    v_status.uuid, v_status.label, v_status.slug, app.css_color(v_status.data), v_status.position
+  )::public.status_value;
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;
@@ -157,13 +138,16 @@ begin
     set
       label = btrim(v_new.label), slug = v_new.slug, position = v_new.position,
       data = v_new.data, translations = v_new.translations
-    where statuses.uuid = p_status_uuid;
+    where statuses.uuid = p_status_uuid
+    returning statuses.* into v_new;
     perform app.record_activity(
       'project_status_updated', 'project_status', p_status_uuid,
       jsonb_build_object('project_uuid', v_old.project_uuid, 'slug', v_new.slug)
     );
   end if;
-  return app.status_value(p_status_uuid);
+  return (
+    v_new.uuid, v_new.label, v_new.slug, app.css_color(v_new.data), v_new.position
+  )::public.status_value;
 exception
   when integrity_constraint_violation or data_exception then
     get stacked diagnostics v_constraint = constraint_name;

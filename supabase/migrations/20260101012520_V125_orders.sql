@@ -1,8 +1,7 @@
 -- V125 orders: the project of a bakery order.
---
 -- Needs: M0 M1 V101
 --
--- No other file of V101, V125 or V127 knows orders. The order is locked before any project.
+-- No other file of V101, V125 or V127 uses bakery orders. The order is locked before any project.
 
 begin;
 set local lock_timeout = '5s';
@@ -60,9 +59,7 @@ Returns null if the order has no project.
 Role: Staff. Errors: NOT_FOUND, BAD_INPUT (no such store).';
 grant execute on function public.get_project_for_order to authenticated;
 
-create or replace function public.create_project_from_order(
-  p_order_id text, p_template_uuid uuid
-)
+create or replace function public.create_project_from_order(p_order_id text, p_template_uuid uuid)
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -71,7 +68,7 @@ declare
   v_project public.projects;
 begin
   perform app.require('Supervisor', app.store_of(p_order_id));
-  v_order := app.lock_order(p_order_id, false); -- so that one transaction creates the project
+  v_order := app.lock_order(p_order_id, false); -- so that only one transaction creates the project
   v_project := app.project_of_order(p_order_id);
   if v_project.uuid is not null and not app.is_archived(v_project) then
     return app.describe_project(v_project) || '{"already_done": true}';

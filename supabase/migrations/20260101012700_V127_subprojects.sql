@@ -1,5 +1,4 @@
 -- V127 subprojects: put a project inside another, take it out, show the tree.
---
 -- Needs: M0 M1 V101
 --
 -- The first statements add the column for sub-projects to a database with an older V101. On a new
@@ -23,8 +22,7 @@ references public.projects (uuid) on delete restrict,
 alter column task_uuid drop not null;
 
 create unique index if not exists project_assignments_child_project_key
-on public.project_assignments (child_project_uuid)
-where child_project_uuid is not null;
+on public.project_assignments (child_project_uuid) where child_project_uuid is not null;
 
 do $$
 begin
@@ -70,20 +68,17 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
+  v_made jsonb;
 begin
   perform app.require('Supervisor');
   perform app.check_attrs(
     p_attrs, 'description', 'counts_weekends', 'translations', 'assigned_person_uuid'
   );
   v_parent := app.lock_project(p_project_uuid);
-  return app.insert_link(
-    'subproject_created', p_project_uuid,
-    (
-      public.create_project(
-        p_name, p_attrs || jsonb_build_object('is_template', v_parent.is_template)
-      ) ->> 'uuid'
-    )::uuid
+  v_made := public.create_project(
+    p_name, p_attrs || jsonb_build_object('is_template', v_parent.is_template)
   );
+  return app.insert_link('subproject_created', p_project_uuid, (v_made ->> 'uuid')::uuid);
 end;
 $$;
 comment on function public.create_subproject is
@@ -100,7 +95,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_parent public.projects;
-  v_child public.projects;
   v_detail jsonb := jsonb_build_object(
     'project_uuid', p_project_uuid, 'child_project_uuid', p_child_project_uuid
   );
@@ -108,25 +102,20 @@ begin
   perform app.require('Supervisor');
   perform app.lock_project_structure(true);
   v_parent := app.lock_project(p_project_uuid);
-  v_child := app.lock_project(p_child_project_uuid);
-  if p_project_uuid = p_child_project_uuid then
-    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
-  end if;
-  if v_parent.is_template <> v_child.is_template then
+  if v_parent.is_template <> (app.lock_project(p_child_project_uuid)).is_template then
     perform app.fail(
       'KIND_MISMATCH', 'A template can only hold templates, and a project only projects.', v_detail
     );
   end if;
-  if exists (
-    select from app.project_lineage(p_project_uuid) as lineage
-    where lineage.project_uuid = p_child_project_uuid
+  if p_project_uuid = p_child_project_uuid then
+    perform app.fail('SELF_LINK', 'A project cannot lie inside itself. Pass two projects.', v_detail);
+  end if;
+  if p_child_project_uuid in (
+    select lineage.project_uuid from app.project_lineage(p_project_uuid) as lineage
   ) then
     perform app.fail('WOULD_CREATE_CYCLE', 'The project would lie inside itself.', v_detail);
   end if;
-  if exists (
-    select from public.project_assignments as links
-    where links.child_project_uuid = p_child_project_uuid
-  ) then
+  if not exists (select from app.root_projects as free where free.uuid = p_child_project_uuid) then
     perform app.fail(
       'ALREADY_SUBPROJECT', 'The project already lies inside another. Detach it there first.', v_detail
     );
@@ -211,19 +200,11 @@ begin
   perform app.require('Staff');
   perform app.find_project(p_project_uuid);
   return query
-  with recursive tree (project_uuid, parent_uuid, row_uuid, path) as (
-    select p_project_uuid, null::uuid, null::uuid, '{}'::integer[]
-    union all
-    select links.child_project_uuid, links.project_uuid, links.uuid, tree.path || links.position
-    from tree
-    inner join public.project_assignments as links
-      on links.project_uuid = tree.project_uuid and links.child_project_uuid is not null
-  )
   select app.describe_project(projects, p_language) || jsonb_build_object(
     'level', cardinality(tree.path), 'parent_project_uuid', tree.parent_uuid,
     'row_uuid', tree.row_uuid
   )
-  from tree
+  from app.project_tree(p_project_uuid) as tree
   inner join public.projects as projects on projects.uuid = tree.project_uuid
   order by tree.path;
 end;

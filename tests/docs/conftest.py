@@ -1,4 +1,4 @@
-"""What the pages are run on."""
+"""The database for the tests of the docs."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what they show."""
+"""Reads the pages of the documentation: code, sessions and sections."""
 
 import re
 from pathlib import Path
@@ -30,5 +30,5 @@ def session(code: str) -> list[tuple[str, str]]:
 
 
 def section(page: str, title: str) -> str:
-    """What stands below a heading, up to the next heading of its level."""
+    """The text below a heading, up to the next heading of the same level."""
     return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]

@@ -1,4 +1,4 @@
-"""What docs/connecting.md and the README tell developers of applications is so."""
+"""docs/connecting.md and the README tell application developers the truth."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every link of a page leads somewhere, and every command that a page shows exists."""
+"""Every link in the pages works, and every command in the pages exists."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pytest
 from docs import pages
 from docs.pages import ROOT
 
-# each command with its options, in code; a word in capitals stands for a value
+# in this text, a word in capitals stands for a value
 COMMAND = re.compile(r"bakehouse ((?:[a-z]+ )?[a-z]+(?: [^`\n#|]*)?)")
 
 
@@ -33,7 +33,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def shown(page: str) -> set[str]:
-    """The commands in blocks and in code within a line."""
+    """The commands in code blocks and in inline code."""
     code = [
         *re.findall(r"`([^`\n]+)`", page),
         *re.findall(r"^(?: {4,}|\$ )(.*)$", page, re.MULTILINE),
@@ -43,7 +43,7 @@ def shown(page: str) -> set[str]:
 
 @cache
 def manual() -> dict[str, str]:
-    """What docs/commands.md, which is generated, says of each command."""
+    """The text of each command in docs/commands.md, which is generated."""
     sections = pages.read("docs/commands.md").split("\n## bakehouse ")[1:]
     return {name: text for name, _, text in (one.partition("\n") for one in sections)}
 

@@ -1,4 +1,4 @@
-"""The map of the files names each migration, in the order of application."""
+"""The list of files names every migration, in the order of application."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The sessions in the pages are true: their commands run, and answer as shown."""
+"""The sessions in the pages are true: their commands run, and print the shown output."""
 
 import os
 import re
@@ -26,7 +26,7 @@ NEW = "postgresql://postgres@db.new.example.com:5432/restored"
 
 
 def require_shown(said: str, shown: str) -> None:
-    """A line of three dots stands for any lines, and a number that changes for any number."""
+    """Compares output. "..." matches any lines, and a number that can vary matches any number."""
     lines = VARIABLE.sub("#", shown).splitlines()
     expected = "".join("(.*\n)+?" if line == "..." else f"{re.escape(line)}\n" for line in lines)
     assert re.fullmatch(expected, VARIABLE.sub("#", said)), f"expected:\n{shown}\nsaid:\n{said}"
@@ -39,16 +39,16 @@ def checkout(tmp_path: Path) -> Iterator[Project]:
         shutil.copytree(ROOT / part, tmp_path / part)
     project = Project(tmp_path)
     try:
-        ran = project.run("up", "--port", str(free_port()))
+        ran = project.run_installed("up", "--port", str(free_port()))
         assert ran.code == 0, ran.err
         yield project
     finally:
-        project.run("down", "--remove")
+        project.run_installed("down", "--remove")
 
 
 @pytest.fixture
 def fleet(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Environments]:
-    """A clean checkout with a new staging and a new prod."""
+    """A clean checkout, with empty databases for staging and prod."""
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     (tmp_path / ".gitignore").write_text("evidence/\nbackups/\n")
     urls = {env: server.dsn(server.copy(blank_template)) for env in ("staging", "prod")}
@@ -64,7 +64,7 @@ def fleet(tmp_path: Path, server: Server, blank_template: str) -> Iterator[Envir
 
 
 def replay(page: str, fleet: Environments, server: Server) -> None:
-    """Type a page: its sessions, whose databases are db.<name>.example.com, and its scripts."""
+    """Run the sessions and scripts of a page. Its databases are named db.<name>.example.com."""
     restored = f"{server.prefix}_restored"
     urls = {**fleet.urls, "new": server.dsn(restored)}
     for code in pages.blocks(pages.read(page), "console", "sh"):
@@ -89,7 +89,7 @@ def replay(page: str, fleet: Environments, server: Server) -> None:
 
 
 def restore(root: Path, server: Server, script: str) -> None:
-    """Run the script on the test server, with the backup that was taken last."""
+    """Run the script on the test server, with the newest backup."""
     superuser = conninfo_to_dict(server.superuser)
     taken = max((root / "backups").glob("prod-*.dump")).stem
     done = subprocess.run(
@@ -111,7 +111,7 @@ def restore(root: Path, server: Server, script: str) -> None:
 def test_the_session_in_the_readme_runs_as_shown(checkout: Project) -> None:
     (code,) = pages.blocks(pages.read("README.md"), "console")
     for command, shown in pages.session(code):
-        ran = checkout.run(*shlex.split(command)[1:])
+        ran = checkout.run_installed(*shlex.split(command)[1:])
 
         assert ran.code == 0, ran.err
         require_shown(ran.out, shown)

@@ -1,4 +1,4 @@
-"""The SQL for operators runs as the roles that the pages name."""
+"""The SQL for operators runs under the roles that the pages name."""
 
 from uuid import UUID
 

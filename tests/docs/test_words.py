@@ -1,4 +1,4 @@
-"""Words that docs/conventions.md refuses stand nowhere in comments, messages and pages."""
+"""Comments, messages and pages use no word that docs/conventions.md forbids."""
 
 import ast
 import io
@@ -47,7 +47,7 @@ def sql_prose(code: str) -> Iterator[str]:
 
 
 def page_prose(page: str) -> Iterator[str]:
-    """All but the code, and the table of words itself."""
+    """The page without its code and without the table of words."""
     yield re.sub(r"^ *```.*?^ *```$|`[^`]*`", "", page.replace(TABLE, ""), flags=re.M | re.S)
 
 

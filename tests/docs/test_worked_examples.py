@@ -1,4 +1,4 @@
-"""The worked examples are true: their SQL runs on the dev data, and answers as shown."""
+"""The worked examples are true: their SQL runs on the dev data, with the shown answers."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from psycopg import sql
 from bakehouse.database import Connection
 
 DOCS = Path(__file__).parents[2] / "docs"
-# a statement, the variable that keeps its answer or else the answer in comments
+# a statement, then \gset or comments with the answer
 STEP = re.compile(
     r"^(?!--)(.+?)(?:;|\sas (\w+) \\gset)\n((?:--[^\n]*\n)*)", re.MULTILINE | re.DOTALL
 )
@@ -22,7 +22,7 @@ def shown(answer: object) -> str:
 
 
 def answers(db: Connection, statement: str) -> list[str]:
-    """The rows of the answer, or the refusal."""
+    """Returns the rows of the answer, or the refusal."""
     try:
         with db.transaction():
             done = db.execute(statement.encode())
@@ -48,4 +48,4 @@ def test_the_worked_example_runs_and_answers_as_shown(seeded: Connection, page: 
             else:
                 assert answer == [line[2:].strip() for line in expected.splitlines()], statement
 
-    assert STEP.sub("", script).strip() == ""  # all of it has run
+    assert STEP.sub("", script).strip() == ""  # the whole page has run

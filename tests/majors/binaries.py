@@ -1,4 +1,4 @@
-"""Prints the folders of Postgres majors other than the project's own, one a line."""
+"""Prints the folders of the Postgres majors other than the default, one per line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Orders in the two shapes in which Shopify sends them: REST and GraphQL."""
+"""Orders in the two formats of Shopify: REST and GraphQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ class Line:
     sku: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     gift_card: bool = False
-    removed: int = 0  # pieces that a later edit removed
-    product: bool = True  # False: typed in by hand
+    removed: int = 0  # the number of pieces that a later edit removed
+    product: bool = True  # False for a line that was typed in by hand
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Order:
     total: str = "180.00"
     current_total: str | None = None
     currency: str = "AUD"
-    presentment: tuple[str, str] | None = None  # currency and total that the customer saw
+    presentment: tuple[str, str] | None = None  # the currency and the total that the customer saw
     recipient: str | None = None
     customer: tuple[str, str] | None = ("Test", "Customer")
     note: str | None = None

@@ -1,4 +1,4 @@
-"""Two calls at once: the second has to wait for the first."""
+"""Two calls at once: the second must wait for the first."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def meet(dsn: str, first: Call, second: Call) -> None:
 def held_up(dsn: str, first: Call, second: Call) -> Iterator[Connection]:
     """Like `meet`. Yields the connection of the first call while the second waits."""
     with psycopg.connect(dsn) as one, psycopg.connect(dsn) as two, ThreadPoolExecutor() as pool:
-        # ends the test if the first call never commits
+        # ends the test if the first call does not commit
         two.execute("set statement_timeout = '30s'")
         _make(one, first)
         second_ends = pool.submit(_make, two, second)

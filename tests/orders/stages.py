@@ -15,7 +15,7 @@ TIMES = (
     *("filling_start_ts", "filling_complete_ts", "covering_start_ts", "covering_complete_ts"),
     *("decorating_start_ts", "decorating_complete_ts", "packing_start_ts", "packing_complete_ts"),
 )
-RPCS = {"print": "print_barcode"}  # every other RPC has the name of its action
+RPCS = {"print": "print_barcode"}  # all other RPCs have the name of their action
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def act(db: Connection, account: UUID, action: str, order_id: str) -> Any:
 
 
 def row(db: Connection, order_id: str) -> dict[str, Any]:
-    """Returns every column of an order, and the version of its row."""
+    """Returns all columns of an order, and the ctid of its row."""
     with db.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             "select orders.*, orders.ctid::text as version from public.orders as orders "

@@ -1,4 +1,4 @@
-"""The core: callers, the clock, orders, and rows that no role may change."""
+"""Callers, the clock, orders, and rows that no role may change."""
 
 import json
 from datetime import date, timedelta
@@ -309,7 +309,7 @@ def test_today_needs_a_store(db: Connection, store: str | None) -> None:
     [(-5, "High"), (0, "High"), (1, "High"), (2, "Medium"), (3, "Medium"), (4, "Low")],
 )
 def test_priority_follows_the_due_date(db: Connection, days_left: int, label: str) -> None:
-    set_clock(db, "2025-10-04 14:30Z")  # in the stores it is the 5th
+    set_clock(db, "2025-10-04 14:30Z")  # already 5 October in the stores
     due = date(2025, 10, 5) + timedelta(days=days_left)
 
     order_id = make_order(db, due_date=due)
@@ -458,7 +458,7 @@ def test_a_third_store_needs_only_a_row(db: Connection) -> None:
         "insert into public.stores (code, name, scan_letter, time_zone, currency) "
         "values ('ovenside', 'Ovenside', 'O', 'Pacific/Auckland', 'NZD')"
     )
-    set_clock(db, "2025-10-05 11:30Z")  # past midnight in that store, not yet in Sydney
+    set_clock(db, "2025-10-05 11:30Z")  # after midnight in that store, but not in Sydney
     order_id = make_order(db, store="ovenside", due_date="2025-10-07")
 
     place = value(db, "select tableoid::regclass::text from public.orders where id = %s", order_id)
@@ -628,8 +628,8 @@ def test_an_admin_cannot_write_tables_directly(db: Connection, query: str) -> No
 @pytest.mark.parametrize(
     ("role", "store", "colleagues"),
     [
-        ("Staff", "bannos", 1),  # themselves
-        ("Supervisor", "bannos", 3),  # and every member of the store, or of all stores
+        ("Staff", "bannos", 1),  # only themselves
+        ("Supervisor", "bannos", 3),  # all staff of the store, and of all stores
         ("Admin", None, 4),
     ],
 )

@@ -164,15 +164,15 @@ def test_an_item_is_found_by_sku_then_variant_then_keyword_and_the_ledger_names_
     [
         ({"title": "Gold Candle"}, "long"),  # the longest keyword
         ({"title": "Candle"}, "short"),
-        ({"title": "Candlestick"}, "first"),  # priority wins over length
+        ({"title": "Candlestick"}, "first"),  # priority counts more than length
         ({"title": "Balloon", "variant_title": "Large / Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Large + Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7"}, "variant"),
         ({"title": "Balloon", "variant_title": "Number 7 / Large"}, None),
         ({"title": "50% off"}, "percent"),
-        ({"title": "50 off"}, None),  # % stands for itself
+        ({"title": "50 off"}, None),  # % is no wildcard
         ({"title": "a_b"}, "underscore"),
-        ({"title": "axb"}, None),  # _ stands for itself
+        ({"title": "axb"}, None),  # _ is no wildcard
         ({"title": "Exactly"}, "exact"),
         ({"title": "Exactly so"}, None),
         ({"title": "Start here"}, "start"),
@@ -412,7 +412,7 @@ def test_new_stock_goes_to_the_order_that_waits_longest(db: Connection) -> None:
         arrive(db, gid)
         deduct(db, CANDLE | {"quantity": quantity}, gid=gid)
 
-    add(db, candle, 2)  # enough for the second order, but the first one waits longer
+    add(db, candle, 2)  # enough for the second order, but the first has waited longer
     assert stock(db, candle) == 2
     add(db, candle, 1)
     assert (blocked(db), blocked(db, "gid://shopify/Order/2")) == ([False], [True])
@@ -520,7 +520,7 @@ def test_a_cake_takes_components_where_the_store_tracks_them(db: Connection) -> 
         ({"title": " PLAIN "}, "ours"),
         ({"title": "Plain"}, "ours"),
         ({"title": "Shared"}, "shared"),
-        ({"title": "Plain Cake"}, None),  # part of a title does not match
+        ({"title": "Plain Cake"}, None),  # a part of the title is no match
         ({"title": "Pl%"}, None),
         ({"title": "Old"}, None),
         ({"title": "Theirs"}, None),
@@ -656,7 +656,7 @@ def test_returned_stock_goes_to_waiting_orders(db: Connection) -> None:
         deduct(db, CANDLE | {"quantity": quantity}, gid=f"gid://shopify/Order/{nr}")
     assert stock(db, candle) == 1
 
-    cancel(db, "gid://shopify/Order/2")  # returns nothing, but lets the third order go on
+    cancel(db, "gid://shopify/Order/2")  # returns no stock, but frees the third order
     assert (stock(db, candle), blocked(db, "gid://shopify/Order/3")) == (0, [False])
     cancel(db, "gid://shopify/Order/1")
 
@@ -736,7 +736,7 @@ def test_random_changes_at_once_leave_ledger_stock_and_holds_in_agreement(
         assert value(conn, "select count(*) from public.reservation_holds") > 0
 
 
-# For the service
+# Calls of the service
 
 
 def payload(gid: str = GID, sku: str = "candle") -> str:

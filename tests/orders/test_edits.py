@@ -1,4 +1,4 @@
-"""Edits of an order beside its stage: assignment, fields, manual orders, cancellation."""
+"""Edits that move no stage: assignment, fields, manual orders, cancellation."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ TEXTS = {
 }
 HOSTILE = '\'; delete from public.orders; -- \\ %s $$ {"a": 1} \U0001f370'
 
-# A function on one order, the least role that may call it, and valid arguments
+# Each function on one order, the lowest role that may call it, and valid arguments
 ON_ONE_ORDER: list[tuple[str, int, Mapping[str, object]]] = [
     ("assign_staff", SUPERVISOR, {"p_staff_id": "<baker>"}),
     ("unassign_staff", SUPERVISOR, {}),
@@ -317,7 +317,7 @@ def test_bulk_assignment_without_a_store_covers_the_stores_of_the_caller(
     db.execute("update public.staff_shared set store = 'bannos' where user_id = %s", (here,))
     both = [make_order(db), make_order(db, store="flourlane")]
 
-    with raises_code("NOT_FOUND", "PT404"):  # the baker works in the first store only
+    with raises_code("NOT_FOUND", "PT404"):  # the baker works only in the first store
         call(db, everywhere, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
     nobody_yet = [row(db, order_id)["assignee_id"] for order_id in both]
     of_one_store = call(db, here, "assign_staff_bulk", p_order_ids=both, p_staff_id=baker)
@@ -1063,7 +1063,7 @@ def test_calls_that_lock_several_orders_lock_them_by_id(
         Call(two, CANCEL, (second,)),
     ):
         with held_up(clone, Call(one, ASSIGN, (first, one)), waiting) as conn:
-            # a call that locked the second order before the first would deadlock here
+            # deadlocks if the call has locked the second order before the first
             conn.execute(
                 "select from public.orders where id = %s for no key update nowait", (second,)
             )

@@ -1,4 +1,4 @@
-"""Tasks and listeners are rows that a file registers."""
+"""Tasks and listeners are rows, which each file registers."""
 
 import psycopg
 import pytest
@@ -8,7 +8,7 @@ from rows import value, values
 
 
 def register_listener(db: Connection, name: str, position: int) -> None:
-    """A listener that writes its name and the order to a table of the test."""
+    """Registers a listener that writes its name and the order to a table."""
     db.execute("create table if not exists app.heard (name text, store text, order_ref text)")
     db.execute(
         f"create function app.{name}(p_store text, p_order text) returns bigint language sql as "

@@ -81,7 +81,7 @@ def order(*lines: Payload, **fields: object) -> Payload:
 
 
 def later(payload: Payload, minutes: int = 5, **fields: object) -> Payload:
-    """The same order, changed in Shopify some minutes later."""
+    """The same order after a change in Shopify some minutes later."""
     return (
         deepcopy(payload)
         | {"updated_at": f"2025-11-01T10:{minutes:02d}:00+11:00"}
@@ -150,7 +150,7 @@ def events(db: Connection, order_id: str) -> list[str]:
 
 
 def moves(db: Connection, sku: str) -> list[float]:
-    """Returns the ledger of an item after its opening stock."""
+    """Returns the ledger of an item, without its opening stock."""
     return [
         float(change)
         for change in values(
@@ -164,7 +164,7 @@ def moves(db: Connection, sku: str) -> list[float]:
 
 
 def stocked(db: Connection, sku: str) -> None:
-    """An accessory with ten on the shelf."""
+    """An accessory with a stock of ten."""
     admin = make_staff(db, role="Admin")
     with acting_as(db, "authenticated", admin):
         item = value(db, "select public.upsert_accessory(null, %s, %s, 'candle')", sku, sku)
@@ -710,7 +710,7 @@ def test_an_update_with_a_cancellation_cancels_the_order(shop: Connection) -> No
     assert events(shop, cake) == ["create", "cancel"]
 
 
-# Deliveries that can never apply
+# Deliveries that can never be applied
 
 
 HOPELESS: dict[str, tuple[str, str]] = {
@@ -1174,7 +1174,7 @@ await import(process.argv[2]);
 
 
 class Api(BaseHTTPRequestHandler):
-    """The part of PostgREST that the function uses: an RPC by name, refusals as JSON."""
+    """As much of PostgREST as the function needs: calls an RPC, and answers refusals as JSON."""
 
     dsn: str
 
@@ -1212,7 +1212,7 @@ class Api(BaseHTTPRequestHandler):
 
 @contextmanager
 def edge_function(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Runs the function in Node. Yields its port. Without types it runs unchanged."""
+    """Runs the function in Node, with only its types removed. Yields the port."""
     if shutil.which("node") is None:
         pytest.skip("there is no Node to run the function")
     (folder / "deno.mjs").write_text(DENO)
@@ -1285,7 +1285,7 @@ def test_the_edge_function_delivers_and_answers_with_the_right_status(
 def test_the_edge_function_passes_the_signed_bytes_unchanged(
     clone: str, api: dict[str, str], tmp_path: Path
 ) -> None:
-    body = "\ufeff" + BODY  # with a byte order mark the signature holds, but the text is not JSON
+    body = "\ufeff" + BODY  # The byte order mark is signed, but it makes the text invalid JSON.
 
     with edge_function(tmp_path, api) as port, psycopg.connect(clone) as conn:
         assert send(port, body) == (200, None)

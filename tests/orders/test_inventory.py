@@ -1,4 +1,4 @@
-"""Stock: one ledger, one writer, and a catalog whose edits never change it."""
+"""Stock: one ledger and one writer. Edits of the catalog change no stock."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ ADJUST: dict[str, LiteralString] = {
     "accessory": "select public.adjust_accessory_stock(%s, %s, p_reason => 'correction')",
     "topper": "select public.adjust_cake_topper_stock(%s, %s, p_reason => 'correction')",
 }
-# the functions that the client calls, with its parameter names
+# the functions that clients call, with the parameter names of the clients
 CONTRACT = {
     "get_components": "p_category p_active_only p_search",
     "get_low_stock_components": "",
@@ -51,7 +51,7 @@ CONTRACT = {
 def make_item(
     db: Connection, sku: str, stock: object = 0, kind: str = "accessory", **columns: object
 ) -> UUID:
-    """Adds an item with this stock, without the jobs that its first count queues."""
+    """Adds an item with this stock. Deletes the jobs that this has queued."""
     row: dict[str, object] = {"sku": sku, "kind": kind, "title": sku} | columns
     insert = psycopg.sql.SQL(
         "insert into public.inventory_items ({}) values ({}) returning id"
@@ -89,7 +89,7 @@ def items_that_differ_from_their_ledger(db: Connection) -> list[str]:
 
 
 def breaks_in_the_ledger(db: Connection) -> list[int]:
-    """Returns ledger rows that do not start at the end of the row before."""
+    """Returns ledger rows that do not continue from the previous row."""
     return values(
         db,
         """
@@ -503,7 +503,7 @@ def reconcile(db: Connection, *counts: tuple[str, object]) -> Any:
 
 
 def let_time_pass(db: Connection) -> None:
-    """Moves the clock two hours past all movements so far."""
+    """Sets the clock two hours ahead, so that all movements so far are older."""
     db.execute(
         "insert into app.clock (at) values (now() + interval '2 hours') "
         "on conflict (xid) do update set at = excluded.at"

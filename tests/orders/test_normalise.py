@@ -1,4 +1,4 @@
-"""From a Shopify payload to an order: each rule, and arbitrary payloads."""
+"""Converts Shopify payloads to orders: each rule, and random payloads."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def normalise(db: Connection, payload: object) -> dict[str, Any]:
 
 
 def cake(db: Connection, line: Line) -> dict[str, Any]:
-    """The only unit of an order of one line."""
+    """The only unit of an order with one line."""
     (unit,) = normalise(db, rest(Order(lines=(line,))))["units"]
     return dict(unit)
 
@@ -72,7 +72,7 @@ def insert_units(db: Connection, order: dict[str, Any]) -> int:
     ).rowcount
 
 
-# The whole order
+# Complete payloads
 
 
 @pytest.mark.parametrize("order", payloads.GOLDEN, ids=lambda order: order.number)
@@ -221,19 +221,19 @@ def test_the_variant_says_size_and_flavour(db: Connection) -> None:
         ("29/02/2028", "2028-02-29"),
         ("DEL:2025-09-16", "2025-09-16"),
         ("Pickup: Fri 14 Nov 2025", "2025-11-14"),
-        ("12/25/2025", None),  # the month never comes first
+        ("12/25/2025", None),  # the day comes before the month
         ("29/02/2026", None),
         ("31 Feb 2026", None),
         ("2025-13-01", None),
         ("2025-00-10", None),
         ("0/1/2025", None),
-        ("Sun 8 Nov 2025", None),  # it was a Saturday
+        ("Sun 8 Nov 2025", None),  # that day was a Saturday
         ("not 8 Nov 2025", None),
         ("by Sat 8 Nov 2025", None),
         ("8 Nob 2025", None),
         ("8 Nov 25", None),
         ("1999-09-16", None),
-        ("2025-09-16T23:30:00Z", None),  # in the store it is the next day
+        ("2025-09-16T23:30:00Z", None),  # already the next day in the store
         ("2025-09-16 or 2025-09-17", None),
         ("between 2025-09-16 and 2025-09-17", None),
         ("20251108", None),
@@ -268,7 +268,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
 @pytest.mark.parametrize(
     ("attributes", "tags", "due", "words"),
     [
-        (  # the attribute for due dates
+        (  # the attribute for due dates has priority
             {"Delivery Date": "2025-09-18", "Local Delivery Date and Time": "2025-09-16"},
             ("DEL:2025-09-17",),
             "2025-09-16",
@@ -279,7 +279,7 @@ def test_no_text_about_a_due_date_raises(db: Connection, said: str) -> None:
         ({}, ("2025-09-18", "pickup:2025-09-17"), "2025-09-17", "pickup:2025-09-17"),
         ({}, ("DEL:soon",), None, "DEL:soon"),
         ({}, ("8 cakes", "VIP"), None, None),
-        (  # two dates count as none
+        (  # two different dates give no due date
             {},
             ("DEL:2025-09-16", "DEL:2025-09-17"),
             None,
@@ -395,7 +395,7 @@ def test_a_line_removed_by_an_edit_makes_no_cake(db: Connection) -> None:
     [
         ("Medium / Vanilla", "Medium", "Vanilla"),
         ("Small Tall / Choc / Extra", "Small Tall", "Choc"),
-        ("Large + Pistachio", "Large", "Pistachio"),  # as the till writes it
+        ("Large + Pistachio", "Large", "Pistachio"),  # the till writes +
         ("Gift Size", "Gift Size", None),
         ("Choc/Vanilla", "Choc/Vanilla", None),
         ("Default Title", None, None),
@@ -730,7 +730,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def accepted(db: Connection, payload: object) -> bool:
-    """Returns whether a payload is an order. Any other payload must be refused as BAD_INPUT."""
+    """Returns whether a payload is accepted. A refusal must be BAD_INPUT."""
     with db.transaction(force_rollback=True):
         try:
             with db.transaction():
@@ -756,7 +756,7 @@ def test_arbitrary_json_becomes_a_valid_order_or_bad_input(db: Connection, paylo
 
 
 def places(payload: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields each container in a payload with each of its keys."""
+    """Yields every object and list in a payload, with each key or index."""
     keys: Any = range(len(payload)) if isinstance(payload, list) else payload
     if isinstance(payload, dict | list):
         for key in list(keys):

@@ -1,4 +1,4 @@
-"""Orders against a small model: both agree after any calls in any order."""
+"""Orders compared with a small model: both agree after random calls."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -166,7 +166,7 @@ class Kitchen(RuleBasedStateMachine):
     nth = st.integers(0, 1)
     roles = st.sampled_from(ROLES)
 
-    # as many regular moves as irregular ones
+    # makes half of all moves regular
     @rule(nth=nth, role=roles, twice=st.booleans(), begins=st.booleans())
     def go_on(self, nth: int, role: str, twice: bool, begins: bool) -> None:
         cake = list(self.cakes.values())[nth]

@@ -1,4 +1,4 @@
-"""The work queue: no job is lost, blocked or handed out twice. And the nightly tick."""
+"""The work queue loses no job, and gives no job out twice. Also the nightly tick."""
 
 import random
 import threading
@@ -27,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 @dataclass(frozen=True)
 class Claim:
     token: UUID | None
-    jobs: dict[int, Any]  # id to payload, in the order of the claim
+    jobs: dict[int, Any]  # the payload of each id, in the order of the claim
 
     @property
     def ids(self) -> list[int]:
@@ -135,7 +135,7 @@ def test_a_delayed_job_waits_for_its_time(db: Connection) -> None:
 
 
 def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> None:
-    """The plan that was made for an empty queue must hold as well."""
+    """The plan was made for an empty queue, and must suit a full queue too."""
     counters: LiteralString = (
         "select array[n_tup_upd - n_tup_hot_upd, seq_scan] "
         "from pg_stat_xact_user_tables where relname = 'work_queue'"
@@ -213,7 +213,7 @@ def test_an_expired_lease_beside_a_newer_request_blocks_nothing(db: Connection) 
     enqueue(db, "cake-1")
     wait(db, 2 * MINUTE)
 
-    # the second claim reads the current state, so the late worker has nothing to complete
+    # the second claim took the job over, so the late worker can complete nothing
     assert claim(db).ids == [job]
     assert complete(db, late) == 0
 
@@ -558,7 +558,7 @@ def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: s
                 for _ in range(chance.randrange(1, 20)):
                     held = claim(db, chance.randrange(1, 30), lease=timedelta(seconds=1))
                     if chance.random() < 0.1:
-                        break  # the worker dies with its jobs
+                        break  # the worker dies and keeps its jobs
                     if chance.random() < 0.05:
                         time.sleep(1.1)  # longer than its lease
                     done = complete(db, held) if held.ids else 0
@@ -578,7 +578,7 @@ def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: s
 
 
 class Bakery(RuleBasedStateMachine):
-    """The queue against a model, with one clock for both."""
+    """The queue compared with a model. Both use the same clock."""
 
     db: ClassVar[Connection]
 
@@ -588,8 +588,8 @@ class Bakery(RuleBasedStateMachine):
         self.db.execute("savepoint bakery")
         set_clock(self.db, self.now)
         self.claims: list[tuple[Claim, datetime]] = []
-        self.asked: dict[str, int] = {}  # requests per key so far
-        self.seen: dict[str, int] = {}  # requests per key that a completed run has served
+        self.asked: dict[str, int] = {}  # the number of requests per key
+        self.seen: dict[str, int] = {}  # those that a completed job has served
         self.knows: dict[UUID, dict[str, int]] = {}
         self.dead: set[str] = set()
 
@@ -652,7 +652,7 @@ class Bakery(RuleBasedStateMachine):
 
     @invariant()
     def no_request_is_lost(self) -> None:
-        """Each request has an open or dead job, or a later run has finished."""
+        """Each request has an open or dead job, or a job that ended after the request."""
         kept = set(values(self.db, "select dedupe_key from app.work_status"))
         lost = {key for key, count in self.asked.items() if self.seen.get(key, 0) < count} - kept
         assert not lost
@@ -681,7 +681,7 @@ def tick(db: Connection) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [  # includes the nights when clocks go forward and back
+    [  # with the nights when clocks go forward and back
         ("2026-11-20T23:30:00+11:00", "2026-11-21T00:30:00+11:00"),
         ("2026-10-03T23:30:00+10:00", "2026-10-04T00:30:00+10:00"),
         ("2026-04-04T23:30:00+11:00", "2026-04-05T00:30:00+11:00"),

@@ -1,4 +1,4 @@
-"""The lists of orders, each against a plain Python model, and the kept counts."""
+"""The lists of orders, compared with a plain Python model, and the counts."""
 
 import json
 import random
@@ -29,7 +29,7 @@ NOON = "2026-03-04 12:00 Australia/Sydney"
 
 
 def read(db: Connection, account: UUID, function: str, **arguments: object) -> list[Row]:
-    """Returns the rows that a function of the API gives to an account."""
+    """Returns the rows that a function of the API returns to an account."""
     query = sql.SQL("select * from public.{}({})").format(
         sql.Identifier(function),
         sql.SQL(", ").join(
@@ -46,7 +46,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def fill(db: Connection, dice: random.Random, staff: list[UUID], count: int) -> None:
-    """Adds random orders in both stores. Some are complete, cancelled or sold over the counter."""
+    """Adds random orders in both stores. Some are complete, cancelled or sold at the till."""
     for number in range(count):
         done = dice.random() < 0.2
         suffix = dice.choice([None, None, "A", "B"])
@@ -124,7 +124,7 @@ COMPLETE_SORTS: dict[str, Callable[[Row], tuple[Any, ...]]] = {
 
 
 def modelled(rows: list[Row], done: bool, asked: Row) -> list[str]:
-    """Returns the ids that a list should give, in its order."""
+    """Returns the ids that a list must return, in the right order."""
     kept = [
         row
         for row in rows
@@ -594,7 +594,7 @@ def test_find_order_shows_the_ten_newest_numbers_of_any_stage(db: Connection, ad
 
 @pytest.mark.spec("vector-17")
 def test_the_queue_reads_a_page_of_one_index_and_no_table(clone: str) -> None:
-    # its own database: index counts include rows that other tests rolled back
+    # a database of its own, because index counts include rolled-back rows of other tests
     with psycopg.connect(clone) as db:
         admin = make_staff(db, role="Admin")
         db.execute(

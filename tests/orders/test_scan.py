@@ -1,4 +1,4 @@
-"""A scan finds exactly one cake or gives a reason. It never finds another cake."""
+"""A scan finds the right cake, or refuses and gives the reason."""
 
 import json
 from typing import LiteralString
@@ -246,7 +246,7 @@ def test_a_scan_ignores_tables_of_the_caller(db: Connection, baker: UUID) -> Non
 
 
 def test_a_scan_reads_no_whole_table(db: Connection, baker: UUID) -> None:
-    """This holds for an id, a number with #, a unit and a bare number."""
+    """Tries an id, a number with #, a unit and a plain number."""
     db.execute(
         "insert into public.orders (store, id, shopify_order_number, stage) "
         "select 'bannos', 'bannos-' || n, n, 'Complete' from generate_series(900001, 920000) as n"

@@ -51,7 +51,7 @@ ONE_CONNECTION = settings(
 
 
 def answer(db: Connection, account: UUID, function: str, *arguments: object) -> Any:
-    """Returns what a function answers to an account."""
+    """Returns the answer of a function to an account."""
     return ask(db, account, f"select public.{function}", *arguments)
 
 
@@ -310,7 +310,7 @@ def test_any_value_is_accepted_or_refused_as_bad_input(db: Connection, setting: 
         except psycopg.Error as error:
             hints.add(error.diag.message_hint)
 
-    assert hints == {"BAD_INPUT"}  # no value fits all eleven shapes
+    assert hints == {"BAD_INPUT"}  # no value fits all shapes
 
 
 @pytest.mark.parametrize("key", ["shopifyToken", "shopify_last_sync", "Flavours", "", None])

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def rows(db: Connection, account: UUID, query: str, *arguments: object) -> list[Row]:
-    """Returns the rows that a function of the API gives to an account."""
+    """Returns the rows that a function of the API returns to an account."""
     with acting_as(db, "authenticated", account):
         cursor = db.cursor(row_factory=psycopg.rows.dict_row)
         return cursor.execute(f"select * from public.{query}".encode(), arguments).fetchall()

@@ -33,7 +33,7 @@ def shop(clone: str) -> Iterator[Connection]:
 
 @contextmanager
 def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
-    """Connections with a time limit, so that a blocked test ends."""
+    """Connections with a time limit, so that a blocked test still ends."""
     with ExitStack() as stack:
         options = "-c statement_timeout=30s"
         yield [stack.enter_context(psycopg.connect(dsn, options=options)) for _ in range(number)]
@@ -42,7 +42,7 @@ def sessions(dsn: str, number: int) -> Iterator[list[Connection]]:
 def crowd(
     pool: list[Connection], account: UUID, action: str, order_id: str, *others: str
 ) -> list[Any]:
-    """Returns all answers. The first call commits once every other one waits.
+    """Makes calls at once, and returns all answers. The first commits when all others wait.
 
     The others make the same call unless `others` gives one.
     """

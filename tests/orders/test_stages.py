@@ -38,7 +38,7 @@ def walk(db: Connection, account: UUID, order_id: str) -> None:
 
 
 def ready(db: Connection, move: Move, account: UUID) -> str:
-    """Adds an order of the account on which this move writes all it can."""
+    """Adds an order on which this move writes every column that it can write."""
     times = {name: BEFORE for name in TIMES if name not in move.stamps}
     return make_order(db, stage=move.from_stage, assignee_id=account, **times)
 
@@ -398,7 +398,7 @@ def test_an_ambiguous_barcode_starts_no_stage(db: Connection, baker: UUID) -> No
 
 
 def outsiders(db: Connection) -> dict[str, tuple[str, UUID | None, str]]:
-    """Returns role, account and refusal of each caller who may not move an order of bannos."""
+    """Returns each caller who may not move an order of bannos: role, account and refusal."""
     return {
         "anon": ("anon", None, "42501"),
         "no account": ("authenticated", None, "NOT_SIGNED_IN"),
@@ -638,7 +638,7 @@ def test_notes_and_context_of_5000_characters_are_refused(db: Connection, baker:
 def test_a_move_that_a_later_trigger_refuses_leaves_nothing_behind(
     db: Connection, baker: UUID
 ) -> None:
-    """A later milestone can demand a photo or a shift by a trigger on public.orders."""
+    """A later milestone can use a trigger on public.orders to require a photo or a shift."""
     order_id = make_order(db, stage="Packing", assignee_id=baker)
     db.execute("set local role bakehouse_owner")
     db.execute(

@@ -27,7 +27,7 @@ class Caller:
             return [row[0] for row in self.db.execute(query, parameters)]
 
     def __call__(self, function: str, *arguments: object, **named: object) -> Any:
-        """Returns the one value that a function gives."""
+        """Returns the one value that a function returns."""
         (answer,) = self.rows(function, *arguments, **named)
         return answer
 
@@ -117,7 +117,7 @@ def switch(db: Connection, enabled: str) -> None:
 
 
 def calling(account: UUID, function: str, *arguments: object) -> Call:
-    """Returns one side of a race for orders.races.meet."""
+    """Returns one of two calls for orders.races.meet."""
     places = ", ".join(["%s"] * len(arguments))
     query = f"select public.{function}({places})"
     return Call(account, query, tuple(map(_adapted, arguments)))

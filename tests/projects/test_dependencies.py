@@ -18,7 +18,7 @@ def project(api: Caller) -> str:
 
 
 def library(api: Caller, *edges: str) -> dict[str, str]:
-    """Adds tasks and their edges, such as "ab" for a waits for b. Returns tasks by title."""
+    """Adds tasks and dependencies: "ab" means that a waits for b. Returns the tasks by title."""
     tasks = {title: api.task(title) for title in sorted(set("".join(edges)))}
     for edge in edges:
         api("add_task_dependency", *(tasks[title] for title in edge))
@@ -166,7 +166,7 @@ def test_two_sessions_cannot_make_two_tasks_wait_for_each_other(clone: str) -> N
 def test_each_task_of_a_layered_library_is_visited_once(
     api: Caller, project: str, db: Connection
 ) -> None:
-    """Twenty layers of two tasks make 2^20 paths but only 40 tasks."""
+    """Twenty layers of two tasks have 40 tasks, but 2^20 paths."""
     db.execute(
         "insert into public.project_tasks (title) select 't' || n from generate_series(0, 39) n"
     )

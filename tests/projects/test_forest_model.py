@@ -1,4 +1,4 @@
-"""Nested projects against a model that adds everything up again after each step."""
+"""Nested projects compared with a model that calculates all sums again after each step."""
 
 import random
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Row:
         return self.pct
 
     def clock(self, weekends: bool) -> Fraction:
-        """Clock hours per hour of work: three."""
+        """Returns the clock hours of the row. Without weekends, an hour of work takes three."""
         if self.child:
             minutes = round(self.child.hours * 60)
             return Fraction(minutes, 60) * (1 if self.child.weekends else 3)
@@ -102,7 +102,7 @@ class Project:
             yield from self.parent.above()
 
     def complete_or_reopen(self) -> None:
-        """Completes or reopens projects from the leaves up, but not one without rows."""
+        """Completes or reopens projects, innermost first. Skips projects without rows."""
         for row in self.rows:
             if row.child:
                 row.child.complete_or_reopen()
@@ -473,7 +473,7 @@ def test_many_sessions_at_once_cause_no_deadlock_and_no_wrong_sum(clone: str) ->
                     done += 1
                 except psycopg.Error as error:
                     if not str(error.sqlstate).startswith("PT"):
-                        raise  # a deadlock or a broken check is no refusal
+                        raise  # raise, because a deadlock or a failed check is no refusal
                     conn.rollback()
         return done
 

@@ -256,7 +256,7 @@ def test_lists_show_projects_or_templates_never_both(api: Caller) -> None:
         ("\\", []),
         ("boda", ["Wedding 50%"]),
         ("tiers", ["Odd_name"]),
-        ("name", ["Odd_name"]),  # it matches the name, never the key of a translation
+        ("name", ["Odd_name"]),  # found by its name, not by the key of a translation
         ("", ["Wedding 50%", "Odd_name"]),
     ],
 )

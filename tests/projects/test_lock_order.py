@@ -26,7 +26,7 @@ CALLS = [
 ]
 
 WAITS: LiteralString = "select %s = any(pg_blocking_pids(%s))"
-# data that makes the calls meet: a stale priority, an old webhook, a list with a project
+# rows for every call to lock: a stale priority, an old webhook, a list with a project
 PREPARE = """
 update public.orders set priority = 1;
 insert into public.shopify_orders (store, gid, payload)
@@ -44,7 +44,7 @@ values ('Old wedding', '00000000-0000-4000-8000-000000000132');
 
 @dataclass(frozen=True)
 class Lock:
-    """A step of the lock order: how to take it, and whether nobody has any part of it."""
+    """A step of the lock order: SQL to take the lock, and SQL to check that it is free."""
 
     take: str
     is_free: str
@@ -70,7 +70,7 @@ STRUCTURE = "hashtextextended('public.project_assignments.child_project_uuid', 0
 
 
 def projects(*tables: str) -> Lock:
-    """As every writer of projects: no row of a project without the project structure."""
+    """Every writer of projects locks the project structure before any row."""
     held = rows(*tables)
     return Lock(f"select pg_advisory_xact_lock_shared({STRUCTURE});{held.take}", held.is_free)
 
@@ -91,7 +91,7 @@ LOCKS = {
 
 @pytest.fixture(scope="module")
 def shop(server: Server, template: str) -> Iterator[str]:
-    """The DSN of a database with the dev data, and something for every call to lock."""
+    """The DSN of a database with the dev data, and with rows for every call to lock."""
     with dev_database(server, template) as dsn:
         with psycopg.connect(dsn) as conn:
             conn.execute(PREPARE.encode())

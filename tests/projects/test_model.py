@@ -1,4 +1,4 @@
-"""A project against a model: both agree after each change of its rows."""
+"""A project compared with a model: both agree after each change of its rows."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

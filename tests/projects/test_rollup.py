@@ -1,4 +1,4 @@
-"""Every write updates the totals of a sub-project on its row, up to the root."""
+"""Every write updates the rows of sub-projects, up to the root."""
 
 from typing import LiteralString
 

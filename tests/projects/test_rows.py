@@ -451,7 +451,7 @@ def test_two_reorders_of_the_same_rows_at_once_leave_unique_places(clone: str) -
 
     with psycopg.connect(clone) as db:
         rows = Caller(db, api.account).rows("list_assignments", project)
-        # the second call gave d, c and b the free places 1, 2 and 4
+        # the second call put d, c and b in their own places 1, 2 and 4
         assert "".join(row["label"] for row in rows) == "dcab"
         assert [row["position"] for row in rows] == [1, 2, 3, 4]
 

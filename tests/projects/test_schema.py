@@ -1,4 +1,4 @@
-"""The database itself refuses wrong rows, whatever the migration files say."""
+"""Constraints of the database refuse wrong rows."""
 
 import psycopg
 import pytest

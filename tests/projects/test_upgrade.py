@@ -1,4 +1,4 @@
-"""V125 and V127 onto a database that already holds projects."""
+"""Applies V125 and V127 to a database that already has projects."""
 
 from pathlib import Path
 from typing import LiteralString
@@ -32,7 +32,7 @@ def migrate(dsn: str, *milestones: str) -> None:
 
 @pytest.fixture
 def v101(server: Server, blank: str) -> str:
-    """The DSN of a database with the core, settings and projects alone."""
+    """The DSN of a database with only the core, settings and projects."""
     with server.one_at_a_time():
         migrate(blank, "M0", "M1", "V101")
     return blank

@@ -1,4 +1,4 @@
-"""The rules that every object follows. Each function returns the offenders in words."""
+"""The rules for every object. Each function lists the objects that break its rule."""
 
 from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
@@ -23,7 +23,7 @@ def tables_have_row_security(db: Connection) -> list[str]:
 
 
 def api_roles_write_nothing(db: Connection) -> list[str]:
-    """Checks effective rights, so also those through PUBLIC, a column or another role."""
+    """Checks effective rights, including rights through PUBLIC, a column or another role."""
     writes = "insert, update, delete, truncate, references, trigger"
     if db.info.server_version >= 170000:
         writes += ", maintain"

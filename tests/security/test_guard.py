@@ -46,7 +46,7 @@ def test_wrong_grants_stop_a_migration(db: Connection, bad: str, offence: str) -
     db.execute("set local role bakehouse_owner")
     db.execute(bad.encode())
 
-    with pytest.raises(psycopg.errors.RaiseException, match="Rights are not") as refusal:
+    with pytest.raises(psycopg.errors.RaiseException, match="break a rule") as refusal:
         db.execute("select app.assert_grants()")
 
     assert offence in str(refusal.value)

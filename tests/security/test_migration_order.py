@@ -1,4 +1,4 @@
-"""Each migration stands on the files before it: it uses nothing that a later file creates."""
+"""No migration uses an object that a later file creates."""
 
 import re
 
@@ -13,7 +13,7 @@ PROSE = re.compile(r"--[^\n]*|comment on [^;]*? is\s+(?:'(?:[^']|'')*'\s*)+;|'(?
 
 
 def later_uses(files: dict[str, str]) -> list[str]:
-    """Uses of what a later file creates, by file and name."""
+    """The uses of objects that a later file creates, by file and name."""
     code = {name: PROSE.sub("", text) for name, text in sorted(files.items())}
     home: dict[str, str] = {}
     for name, text in code.items():

@@ -1,4 +1,4 @@
-"""Rules over the text of the migration files, and proof that each one can fail."""
+"""Rules for the text of the migration files. Each rule is shown to fail."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The rules hold for every migrated object, and each one reports what breaks it."""
+"""Every migrated object keeps the rules, and each rule reports an object that breaks it."""
 
 from collections.abc import Iterator
 
@@ -86,7 +86,7 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             HEAD + "as $$ begin update public.orders set notes = (select '' where true); end $$",
         ),
         (rules.roles_are_as_the_comment_says, SAFE + "as 'begin return 1; end'" + LET_IN),
-        (  # no Role line, although it refuses every caller
+        (  # refuses every caller, but has no Role line
             rules.roles_are_as_the_comment_says,
             SAFE + "as $$ begin perform app.require('Admin'); return 1; end $$" + LET_IN,
         ),

@@ -40,7 +40,7 @@ def test_no_function_uses_a_type_that_its_caller_made(clone: str, name: str) -> 
         project = api.project(start_mode="immediate", counts_weekends=True)
         api.row(project, estimated_duration=8, estimated_duration_unit="hours")
         api("start_project", project)
-    # a new session, since a function keeps the types that it found at its first call
+    # a new session, because a function keeps the types of its first call
     with psycopg.connect(clone, autocommit=True) as conn:
         functions = rpcs.load(conn, {"p_uuid": project, "p_project_uuid": project})
         with conn.transaction():

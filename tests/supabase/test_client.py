@@ -1,4 +1,4 @@
-"""The snippets for supabase-js are true: the unmodified client makes the calls they show."""
+"""The snippets for supabase-js work with the unmodified client."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass
 class Api:
-    """As much of the HTTP API as the snippets need, with the functions of a real database."""
+    """As much of the HTTP API as the snippets need, on a real database."""
 
     db: Connection
     called: list[tuple[str, dict[str, object]]] = field(default_factory=list)
@@ -101,7 +101,7 @@ def api(seeded: Connection) -> Iterator[Api]:
 
 
 def run(api: Api, snippet: str) -> str:
-    """What Node prints when it runs a snippet against the API."""
+    """Returns the output of Node for a snippet that uses the API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -121,7 +121,7 @@ def run(api: Api, snippet: str) -> str:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     done = subprocess.run(
-        ["node", "--experimental-websocket", "--input-type=module"],  # Node 22 has it by itself
+        ["node", "--experimental-websocket", "--input-type=module"],  # not needed since Node 22
         input=f"{CONNECT}\n{snippet}\nprocess.exit(0)\n",
         cwd=HERE,
         env={

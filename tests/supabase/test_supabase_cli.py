@@ -1,4 +1,4 @@
-"""The real Supabase CLI and ours on one database: each accepts the work of the other."""
+"""The real Supabase CLI and bakehouse on one database: each accepts the changes of the other."""
 
 import json
 import shutil

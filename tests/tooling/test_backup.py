@@ -1,4 +1,4 @@
-"""Backups: the sources of the last backup time, and the drill that restores one."""
+"""Backups: the sources of the newest backup time, and the drill that restores a backup."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def dumps(project: Project) -> list[Path]:
 
 
 def said(project: Project, source: str) -> Backup:
-    """Returns the answer of one source about the last backup, through the command."""
+    """Returns the answer of one source about the newest backup, through the command."""
     answered = project.run("backup", "probe", "--json").json["sources"]
     facts = next(one for one in answered if one["source"] == source)
     if facts["taken_at"]:
@@ -112,7 +112,7 @@ def test_a_drill_reports_rows_and_objects_that_were_not_restored(
     assert configured.run("migrate", "up").code in (
         0,
         9,
-    )  # 9: this project has no orders for the smoke walk
+    )  # 9, because the smoke walk finds no orders
     assert configured.run("backup", "take").code == 0
     with psycopg.connect(blank) as conn:
         conn.execute(
@@ -178,7 +178,7 @@ def test_a_missing_probe_program_is_named_as_the_reason(project: Project, blank:
 
     assert ran.code == 1
     assert "`./no-such-program`: No such file or directory" in ran.out
-    assert "no source knows of a backup" in ran.err
+    assert "no source has a backup" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ drop type public.shape;
 drop schema kitchen cascade;
 commit;
 """
-# A column restored in a kept table allows null, because its old rows have no value.
+# The old rows of a kept table have no value, so a restored column allows null.
 NULLABLE = ["column public.cakes.name", "constraint cakes_name_check on public.cakes"]
 NOT_VALID = "constraint cakes_store_fkey on public.cakes"
 
@@ -110,7 +110,7 @@ def test_compensation_restores_dropped_objects_and_can_be_rolled_back(
     assert "alter table public.cakes alter column name set not null" in ran.json["by_hand"]
     assert "compensate 20260101000001" in down.read_text()
 
-    # a second run changes nothing, and its down script restores the state before it
+    # a second run changes nothing, and the down script undoes it
     query(blank, written.read_text())
     assert objects(blank) == after
     assert cleared.run("migrate", "down", written.name[:14]).code == 0

@@ -1,4 +1,4 @@
-"""The dev server through the command: up, down, reset, seed, doctor, bootstrap."""
+"""The commands for the dev server: up, down, reset, seed, doctor, bootstrap."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The dev server: real clusters in real directories, in good and in bad states."""
+"""The dev server: real clusters in real directories, intact or damaged."""
 
 import os
 import shutil
@@ -91,7 +91,7 @@ def pid_of(project: Path) -> int:
 
 
 def crash(project: Path) -> int:
-    """Kills the server as a power cut does. Returns its old process number."""
+    """Kills the server, as in a power cut. Returns its process id."""
     status = embedded.status(project)
     assert status is not None
     assert status.pid is not None
@@ -556,7 +556,7 @@ def test_the_server_runs_as_the_owner_of_its_data(empty: Path) -> None:
 def test_data_of_another_user_is_refused_to_everyone_but_root(
     cluster: tuple[Path, int], stopped: Path
 ) -> None:
-    child = os.fork()  # a fork, because other users may not be able to run this Python
+    child = os.fork()  # fork, because the other user may not be able to run this Python
     if child == 0:
         os._exit(_exit_code_of_a_stranger(cluster[0]))
 

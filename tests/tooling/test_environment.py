@@ -1,4 +1,4 @@
-"""The environment of a database, and commands that name a different one."""
+"""The environment of a database, and commands that name another environment."""
 
 import psycopg
 import pytest
@@ -84,7 +84,7 @@ def test_a_restored_copy_counts_as_a_copy_until_it_is_marked(
     assert shown.startswith("copy, marked ")
     assert (refused.code, asked.code, marked.code) == (11, 2, 0)
     assert "a copy of one that is prod" in refused.err
-    with psycopg.connect(copy) as conn:  # dev has no guard on its history
+    with psycopg.connect(copy) as conn:  # dev does not guard its history
         conn.execute("truncate supabase_migrations.schema_migrations")
     assert prod.run("reset", "--yes", url=copy).code == 0  # this database never was prod
     server.drop(str(conninfo_to_dict(copy)["dbname"]))

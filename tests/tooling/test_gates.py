@@ -1,4 +1,4 @@
-"""Each gate alone, from facts to a verdict with a reason, and the breaking changes."""
+"""Tests each gate alone: the facts, the verdict and the reason. Also breaking changes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,7 +92,7 @@ CASES: tuple[tuple[Ask, dict[str, Any], bool, str], ...] = (
         True,
         "proved on staging",
     ),
-    (  # prod stopped midway and continues
+    (  # prod stopped in the middle, and continues
         gates.promotion,
         {"fingerprint": "f7", "own": (run(after="f7", outcome="failed"),)},
         True,

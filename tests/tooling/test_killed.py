@@ -1,8 +1,7 @@
-"""A run that is killed at any write: the next run finishes it."""
+"""If a run is killed, at whatever write, the next run finishes it."""
 
-import subprocess
-import sys
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -12,28 +11,9 @@ from bakehouse.deploy import evidence
 from bakehouse.migrations import catalog, history
 from command import Project
 from environments import Environments, mark, wait_for
+from killing import killed_before
 from postgres import Server
 
-# The real command, which kills itself just before its nth statement that writes.
-KILLED = """
-import os, re, signal, sys
-import psycopg
-from bakehouse.main import main
-
-left = int(sys.argv.pop(1))
-execute = psycopg.Cursor.execute
-
-def counted(cursor, query, *arguments, **options):
-    global left
-    text = query.decode() if isinstance(query, bytes) else str(query)
-    left -= bool(re.match("insert|update|delete|with|begin|commit|create (index|schema)", text))
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return execute(cursor, query, *arguments, **options)
-
-psycopg.Cursor.execute = counted
-main()
-"""
 FILES = {
     "20260101000000_M0_log.sql": "begin;\ncreate table public.log (file int);\ncommit;\n",
     "20260101000001_M0_row.sql": "begin;\ninsert into public.log values (1);\ncommit;\n",
@@ -43,16 +23,6 @@ FILES = {
     ),
     "20260101000003_M0_last.sql": "insert into public.log values (3);\n",
 }
-
-
-def write(project: Project) -> None:
-    for name, text in FILES.items():
-        project.write(name, text)
-
-
-def killed(project: Project, url: str, before: int) -> int:
-    command = [sys.executable, "-c", KILLED, str(before), "migrate", "up", "--database-url", url]
-    return subprocess.run(command, cwd=project.root, capture_output=True).returncode
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
@@ -68,7 +38,9 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
     while not ended:
         url = server.dsn(server.copy(template))
         mark(url)
-        ended = killed(project, url, before) == 0
+        running = project.start("migrate", "up", url=url, run=partial(killed_before, before))
+        running.communicate()
+        ended = running.returncode == 0
         again = project.run("migrate", "up", url=url)
         with psycopg.connect(url) as conn:
             files = conn.execute("select file from public.log order by file").fetchall()
@@ -86,16 +58,14 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
         assert ("did not finish" in again.err) == ("killed" in outcomes)
         server.drop(str(conninfo_to_dict(url)["dbname"]))
         before += 4
-    assert before > 16  # a run makes at least so many writes
+    assert before > 16  # a run makes more than 16 writes
 
 
 @pytest.mark.slow
 def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environments) -> None:
     accept = ("--accept-secrets", "no shop yet")
     with psycopg.connect(launched.urls["prod"]) as blocker:
-        blocker.execute(
-            "select from app.leftover"
-        )  # the gate still allows a transaction as young as this
+        blocker.execute("select from app.leftover")  # too young for the gate to refuse
         running = launched.project.start("migrate", "up", "--env", "prod", *accept)
         wait_for(launched.urls["prod"], "select count(*) from pg_locks where not granted")
         running.kill()

@@ -1,4 +1,4 @@
-"""Labels are read again by another decoder, which must find exactly the order's id."""
+"""Another decoder reads the labels, and must find exactly the id of the order."""
 
 import io
 import re
@@ -43,7 +43,7 @@ def fields(zpl: bytes) -> list[str]:
         re.sub(rb"_([0-9A-F]{2})", lambda code: bytes.fromhex(code[1].decode()), data).decode()
         for data in re.findall(rb"\^FH_\^FD(.*?)\^FS", zpl)
     ]
-    assert b"^CI28" in zpl  # the printer then reads UTF-8
+    assert b"^CI28" in zpl  # makes the printer read UTF-8
     return plain
 
 

@@ -284,7 +284,7 @@ def test_a_concurrent_index_that_outlived_its_killed_run_counts_as_done(
     )
     with psycopg.connect(blank) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        reader.execute("select from pg_class limit 1")  # an old snapshot, for which the build waits
+        reader.execute("select from pg_class limit 1")  # the build waits for this snapshot
         running = project.start("migrate", "up", url=blank)
         wait_for(
             blank,

@@ -36,7 +36,7 @@ def pooled(blank: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = {mode}\n"
         )
-        with config.open("rb") as content:  # the account cannot read pytest's directory
+        with config.open("rb") as content:  # the account cannot read the directory of pytest
             running.append(
                 subprocess.Popen(
                     account.command([str(PGBOUNCER), "-q", "/dev/stdin"]),

@@ -1,4 +1,4 @@
-"""The same bytes from dev to staging to prod, on three real databases, past every gate."""
+"""The same files pass every gate, from dev to staging to prod, on three real databases."""
 
 import time
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_the_first_release_needs_its_secrets_and_its_tag(proved: Environments) -
 
 @pytest.fixture
 def ready(launched: Environments) -> Environments:
-    """The second release, which drops a table, may go to prod: its secrets are there."""
+    """The second release drops a table. It may go to prod, because the secrets exist."""
     launched.query(
         "prod", "select app.store_shop_secret('bannos', 'webhook', 'a-secret-of-twenty-letters')"
     )

@@ -62,7 +62,7 @@ def test_an_example_runs_as_the_role_it_names(seeded: Connection, example: Examp
     with seeded.transaction(force_rollback=True):
         ran = run(seeded, example.role, example.sql)
 
-        # a list may be empty, but an example without rows has called nothing
+        # only a list may return no rows
         assert ran.rowcount > 0 or example.function in lists(seeded)
 
 

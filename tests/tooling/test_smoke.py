@@ -28,7 +28,7 @@ def failures(outcomes: list[Outcome]) -> list[str]:
 
 
 def rows(conn: Connection) -> dict[str, int]:
-    """Returns the number of rows in each table of ours."""
+    """Returns the number of rows in each table of the schemas of bakehouse."""
     tables = values(
         conn,
         "select oid::regclass::text from pg_class where relkind in ('r', 'p')"

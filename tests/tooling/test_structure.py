@@ -1,4 +1,4 @@
-"""The shape of the tool: imports run one way, private names stay home, functions are short."""
+"""The structure of the tool: imports without circles, private names, short functions."""
 
 import ast
 from collections.abc import Iterator

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from psycopg import sql
 
 from bakehouse.database import Connection
 from calls import acting_as
-from command import Project, Ran, free_port
+from command import Project, Ran, Running, free_port
 from orders import payloads
 from rows import make_staff, value, values
 
@@ -33,12 +32,12 @@ DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourl
 
 @dataclass
 class Shops:
-    """Two shops with two open locations each, their stock and their faults."""
+    """Two shops with two open locations each. They can be told to fail."""
 
     stock: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     orders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sets: list[tuple[str, str, int]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)  # one fault per change, in order
+    troubles: list[str] = field(default_factory=list)  # each change of stock takes the next fault
     asked: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -199,7 +198,7 @@ def arguments(shops: Shops, *more: str) -> list[str]:
     return ["work", "--topic", "inventory_push", "--shop-url-template", shops.url, *more]
 
 
-def start(url: str, shops: Shops, *more: str) -> Popen[str]:
+def start(url: str, shops: Shops, *more: str) -> Running:
     return Project(ROOT).start(*arguments(shops, *more), url=url)
 
 
@@ -221,7 +220,7 @@ def test_quantities_reach_every_open_location_of_every_shop(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=0)
-    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this one
+    shops.stock["bannos"]["candle-large"] = [3, 3]  # the search also finds this similar SKU
 
     ran = run(clone, shops)
 
@@ -359,7 +358,7 @@ def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=2)
-    shops.troubles = ["", "", "hangs"]  # the first job is pushed, the second hangs
+    shops.troubles = ["", "", "hangs"]  # the first job is done, the second hangs
     worker = start(clone, shops, "--lease", "4", "--timeout", "1")
     while len(shops.sets) < 4:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Connections: open one, or say in one line why that fails. No password leaves this module."""
+"""Open connections, or explain in one line why that fails. No message shows a password."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def value(conn: Connection, query: LiteralString | bytes, *parameters: object) -
 
 
 def execute(conn: Connection, text: str) -> None:
-    """Run SQL from a file or built here: psycopg's own types accept only literals."""
+    """Run SQL that is not a literal, which the types of psycopg would reject."""
     conn.execute(text.encode())
 
 
@@ -146,6 +146,6 @@ def _require_usable(conn: Connection, dsn: str) -> None:
 
 
 def _shares_backends(dsn: str, pid: object) -> bool:
-    """Check if a pooler gives another client the backend that our session has just used."""
+    """Check if a second connection gets the same backend. Only a pooler does that."""
     with psycopg.connect(dsn, autocommit=True) as other:
         return bool(value(other, "select pg_backend_pid()") == pid)

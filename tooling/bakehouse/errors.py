@@ -1,4 +1,4 @@
-"""The one family of errors: a kind for programs, a sentence for people, and the next step."""
+"""Errors of commands: a kind for programs, a sentence for people, and the next step."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,12 +22,12 @@ class Exit:
 
 
 EXITS = (
-    Exit("unexpected", 1, "any other failure; its kind says which"),
+    Exit("unexpected", 1, "any other failure, which its kind names"),
     Exit("usage", 2, "the command line or a setting is wrong"),
     Exit("pending", 3, "`migrate status --check` found files that are not applied"),
-    Exit("drift", 4, "files, history, database or a generated page disagree"),
+    Exit("drift", 4, "the files, the history, the database or a generated page differ"),
     Exit("gate", 5, "the environment refuses; nothing was run"),
-    Exit("lint", 6, "a file is not acceptable; nothing was run"),
+    Exit("lint", 6, "a file breaks a rule; nothing was run"),
     Exit("failed", 7, "a file failed and was rolled back; files before it are applied"),
     Exit("partial", 8, "a file without a transaction stopped midway; `migrate up` resumes it"),
     Exit("smoke", 9, "the files are applied, but the smoke walk failed"),

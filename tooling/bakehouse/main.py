@@ -1,11 +1,11 @@
-"""Wire the commands together."""
+"""The entry point: collects all commands."""
 
 import typer
 
 from bakehouse.commands import backups, dev, docs, doctor, environments, migrate, releases, shop
 
 app = typer.Typer(
-    help="Carry the SQL of this project to a Postgres database, and run one for dev.",
+    help="Apply the migrations of this project to a database, and run a database for dev.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, talk to stderr, one JSON object for programs."""
+"""Where output goes: results to stdout, messages to stderr, one JSON object for programs."""
 
 import json
 import sys
@@ -13,13 +13,13 @@ from bakehouse.errors import BakehouseError
 class Result:
     """What a command found or did. With an error, the command shows the text and then fails."""
 
-    facts: dict[str, Any]  # for programs
-    text: str = ""  # for people
+    facts: dict[str, Any]  # the JSON object for programs
+    text: str = ""  # the text for people
     error: BakehouseError | None = None
 
 
 def say(text: str) -> None:
-    """Print talk, such as progress and warnings. A result goes through `render`."""
+    """Print progress and warnings to stderr. Results go through `render`."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -47,7 +47,7 @@ def render_error(error: BakehouseError, as_json: bool) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align columns. The last column is not padded."""
+    """Align the columns. The last column is not padded."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]

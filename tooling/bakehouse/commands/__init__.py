@@ -1,1 +1,1 @@
-"""The commands, a module for each group: parse, call, return a result."""
+"""The commands, one module for each group. A command parses, calls, and returns a result."""

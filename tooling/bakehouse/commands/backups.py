@@ -15,7 +15,7 @@ app = typer.Typer(help="Take backups, and test that they can be restored.")
 
 @command(app, "take")
 def take(here: Database) -> Result:
-    """Dump the database and its roles, check the dump, and put it on record."""
+    """Dump the database and its roles, check the dump, and record the backup."""
     with here.connected(writes=True) as conn:
         done = backup.take(conn, here.dsn, here.settings, here.root)
     size = f"{done.bytes / 1024:.0f} kB, {done.rows} rows in {done.tables} tables"
@@ -24,7 +24,7 @@ def take(here: Database) -> Result:
 
 @command(app, "probe")
 def probe(here: Database) -> Result:
-    """List every backup source and its newest backup; the newest of all counts."""
+    """List every backup source and its newest backup. The newest of all counts."""
     with here.connected() as conn:
         found = list(backup_age.sources(conn, here.settings, here.root))
     newest = backup_age.newest(found)
@@ -41,7 +41,7 @@ def probe(here: Database) -> Result:
     error = None
     if newest.taken_at is None:
         hint = "Run `bakehouse backup take`, or name other sources in bakehouse.toml."
-        error = BakehouseError("backup", "no source knows of a backup", hint)
+        error = BakehouseError("backup", "no source has a backup", hint)
     return Result(facts, text, error)
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: their options, their context, and the rendering of their results.
+"""The shared part of all commands: options, context, and the output of results.
 
 A command is a function. Its first parameter is a context, whose class decides which shared options
 the command has. It returns a result.
@@ -184,7 +184,7 @@ class DevDatabase(Project):
 
     @contextmanager
     def connected(self, writes: bool = False) -> Iterator[Connection]:
-        """Connect: every command that talks to the database of the context does it here."""
+        """Connect to the database of the context, for all commands alike."""
         with database.connect(self.dsn, self.command) as conn:
             name = environment.name_of(conn) or "unmarked"
             output.say(f"{name} database at {database.describe(self.dsn)}")
@@ -226,7 +226,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise BakehouseError(
-            "usage", question, "Not a terminal, so nothing can be confirmed: pass --yes."
+            "usage", question, "You cannot confirm, because this is not a terminal. Pass --yes."
         )
     typer.confirm(question, abort=True, err=True)
 
@@ -239,7 +239,7 @@ Command = Callable[Concatenate[Context, Own], Result]
 def command(
     group: typer.Typer, name: str
 ) -> Callable[[Command[Context, Own]], Command[Context, Own]]:
-    """Register a function as a command: with its own options and those of its context."""
+    """Register a function as a command, with its own options and those of its context."""
 
     def register(function: Command[Context, Own]) -> Command[Context, Own]:
         first, *own = inspect.signature(function).parameters.values()
@@ -264,7 +264,7 @@ def command(
 
 
 def _run(here: Tool, call: Callable[[], Result]) -> None:
-    """Run a command: render its result, or its error and the exit code."""
+    """Run a command. Prints its result, or prints its error and exits with its code."""
     try:
         output.render(call(), here.json)
     except (BakehouseError, psycopg.Error, OSError) as error:

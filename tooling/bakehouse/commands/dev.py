@@ -36,7 +36,7 @@ _Port = Annotated[
 
 @command(app, "up")
 def up(here: Project, port: _Port = cluster.PORT, skip: Skip = "") -> Result:
-    """Start the dev server, migrate, seed, smoke, and print how to connect."""
+    """Start the dev server, migrate, seed, run the smoke walk, and print how to connect."""
     work = here.work(skip)
     started = embedded.start(here.root, port)
     for note in started.notes:
@@ -76,7 +76,7 @@ def down(
     here: Project,
     remove: Annotated[bool, typer.Option("--remove", help="Also delete the data.")] = False,
 ) -> Result:
-    """Stop the dev server; its data stays unless you pass --remove."""
+    """Stop the dev server. Its data stays unless you pass --remove."""
     stopped = embedded.remove(here.root) if remove else embedded.stop(here.root)
     done = "stopped the dev server" if stopped else "the dev server was not running"
     removed = ", removed" if remove else ""
@@ -118,7 +118,7 @@ def reset(
 
 @command(app, "seed")
 def seed(here: DevDatabase) -> Result:
-    """Dev only: run supabase/seed_dev.sql; a second run changes nothing."""
+    """Dev only: run supabase/seed_dev.sql. A second run changes nothing."""
     with here.connected(writes=True) as conn:
         _seed(conn, here.root)
     return Result({}, "seeded")
@@ -145,7 +145,7 @@ def bootstrap(
         typer.Option(
             "--database-url",
             envvar="BAKEHOUSE_SUPERUSER_URL",
-            help="The URL of a superuser of the database, on plain Postgres.",
+            help="The database URL on plain Postgres, as a superuser.",
         ),
     ],
     migration_role: Annotated[

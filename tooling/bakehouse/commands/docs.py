@@ -12,7 +12,7 @@ from bakehouse.output import Result
 from bakehouse.rpc import reference
 
 app = typer.Typer(help="Generate documentation from the database and from this tool.")
-_Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 4 if stale.")]
+_Check = Annotated[bool, typer.Option("--check", help="Write nothing. Exit 4 if stale.")]
 
 
 @command(app, "rpc")
@@ -37,7 +37,7 @@ def commands(here: Project, check: _Check = False) -> Result:
 
 
 def _write(pages: dict[Path, str | None], what: str, command: str, check: bool) -> Result:
-    """Write the pages that are stale, and delete those without a text."""
+    """Write the pages that have changed, and delete pages that are no longer generated."""
     stale = [
         path
         for path, text in pages.items()

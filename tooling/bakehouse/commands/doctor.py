@@ -41,7 +41,7 @@ class _Server:
 
 @command(app, "doctor")
 def doctor(here: Database) -> Result:
-    """Look for what would stop the other commands, and say how to fix it."""
+    """Look for problems that would stop other commands, and say how to fix them."""
     checks = list(_examine(here))
     text = output.table(
         ("state", "check", "found"), [(one.state, one.name, one.detail) for one in checks]
@@ -59,7 +59,7 @@ def version(here: Tool) -> Result:
 
 
 def _examine(here: Database) -> Iterator[_Check]:
-    """Make every check; those of the database only if there is a connection."""
+    """Make every check. Checks of the database need a connection."""
     root = here.root
     yield _Check("python", "good", sys.version.split()[0])
     yield _attempt("postgres binaries", _find_binaries)

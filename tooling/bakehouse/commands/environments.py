@@ -21,7 +21,7 @@ from bakehouse.output import Result
 
 app = typer.Typer()
 env_app = typer.Typer(help="Mark a database as an environment, and show its mark.")
-gate_app = typer.Typer(help="Show what an environment demands.")
+gate_app = typer.Typer(help="Show what an environment requires of a deploy.")
 
 
 @command(env_app, "mark")
@@ -41,7 +41,7 @@ def mark(
         str, typer.Option("--reason", help="Why a mark of staging or prod changes, for the record.")
     ] = "",
 ) -> Result:
-    """Mark the database as an environment; outside dev, guard its history."""
+    """Mark the database as an environment. Outside dev, guard its history."""
     marked = Database(here.click, here.json, here.project, here.database_url, env)
     with marked.connected() as conn:
         before = environment.identity(conn)
@@ -70,7 +70,7 @@ def _confirm_change(database: str, env: str, name: str, reason: str) -> None:
 
 @command(env_app, "show")
 def show(here: Database) -> Result:
-    """Show the mark of the database: its environment, and who marked it when."""
+    """Show the mark of the database: its environment, the user, and the time."""
     with here.connected() as conn:
         identity = environment.identity(conn)
     if identity is None:
@@ -90,7 +90,7 @@ def _described(name: str, mark: dict[str, Any]) -> str:
 
 @command(gate_app, "check")
 def check(here: Database, skip: Skip = "", proofs: Proofs = None) -> Result:
-    """Show the checklist that `migrate up` enforces; exit 0 if it would go ahead."""
+    """Show the gates of `migrate up`. Exit with 0 if no gate refuses."""
     work = here.work(skip, proofs=proofs)
     with here.connected() as conn:
         known = facts.gather(conn, work, facts.read_state(conn, work))
@@ -108,7 +108,7 @@ def check(here: Database, skip: Skip = "", proofs: Proofs = None) -> Result:
 
 @command(app, "resume")
 def resume(here: Database) -> Result:
-    """Let webhooks in again before their pause ends."""
+    """Accept webhooks again before their pause ends."""
     with here.connected(writes=True) as conn:
         done = webhooks.resume(conn, here.work())
     return Result({"resumed": done}, "webhooks come in" if done else "webhooks were not paused")

@@ -1,4 +1,4 @@
-"""Render the reference of the commands from the commands themselves."""
+"""Generate the reference of the commands from their own help."""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ def render(root: Any) -> str:
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield every command with its name, those of groups too."""
+    """Yield every command with its full name."""
     if not hasattr(command, "commands"):
         yield name, command
         return
@@ -83,7 +83,7 @@ def _metavar(argument: Any) -> str:
 
 
 def _row(parameter: Any) -> tuple[str, str, str]:
-    """Describe a parameter: how it is written, what it means, its default."""
+    """Describe a parameter: its form, its meaning, its default."""
     if parameter.param_type_name == "argument":
         return f"`{_metavar(parameter)}`", parameter.help, ""
     written = parameter.opts[0]

@@ -42,7 +42,7 @@ def _accept(gate: str) -> Any:
 
 @dataclass(frozen=True)
 class _Deploy(Database):
-    """A database, and the reasons to continue when a gate refuses."""
+    """A database, and the refusals of gates that the caller accepts."""
 
     accept_lint: Annotated[str, _accept("lint")] = ""
     accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
@@ -61,7 +61,7 @@ class _Deploy(Database):
 
 @command(app, "up")
 def up(here: _Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
-    """Apply what is pending, if the environment allows it: each file whole or not at all."""
+    """Apply the pending files, if the environment allows this: each one whole or not at all."""
     work = here.work(skip, lock_wait, proofs, here.accepted)
     with here.connected(writes=True) as conn:
         done = run.up(conn, here.dsn, work, output.say)
@@ -75,10 +75,10 @@ def status(
     here: Database,
     skip: Skip = "",
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 3 when something is pending.")
+        bool, typer.Option("--check", help="Exit with 3 if a file is pending.")
     ] = False,
 ) -> Result:
-    """Show every version: in the files, in the database, and if they agree."""
+    """Show the state of every version in the files and in the database."""
     files, left_out = here.files(skip)
     with here.connected() as conn:
         applied = history.applied(conn)
@@ -123,9 +123,9 @@ def _status_error(versions: list[Version]) -> BakehouseError | None:
 
 @command(app, "plan")
 def plan(here: Database, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
-    """Rehearse what is pending: run it, report what it did, roll it back.
+    """Rehearse the pending files: run them, report their effects, roll them back.
 
-    Locks that the files take are held until the rollback. Sequences that they use move on.
+    The files hold their locks until the rollback. Numbers taken from sequences stay used.
     """
     work = here.work(skip, lock_wait)
     with here.connected(writes=True) as conn:
@@ -163,7 +163,7 @@ def new(
     milestone: Annotated[str, typer.Argument(help="M or V and a number, such as M5.")],
     concept: Annotated[list[str], typer.Argument(help="The concept, in one to three words.")],
 ) -> Result:
-    """Start a migration later than all others, and its down script."""
+    """Create an empty migration, later than all others, and its down script."""
     folder = here.root / "supabase"
     paths = create(folder / "migrations", folder / "down", milestone, " ".join(concept))
     names = [str(path.relative_to(here.root)) for path in paths]
@@ -182,7 +182,7 @@ def verify(here: Database) -> Result:
     if known is None:
         raise BakehouseError(
             "drift",
-            "there is no record of the objects of this database to compare with",
+            "the objects of this database are not on record, so nothing can be compared",
             "`bakehouse migrate up` and `migrate repair` record the objects.",
         )
     head, before = known
@@ -213,11 +213,11 @@ def repair(
     to: Annotated[str, typer.Argument(help="For rename: the new version.")] = "",
     yes: Yes = False,
 ) -> Result:
-    """Repair one row of the history, never the schema; a record is kept.
+    """Repair one row of the history, and record that. The schema stays unchanged.
 
     - adopt: count the file as applied, without running it.
 
-    - rehash: accept the file as it reads now as what was applied.
+    - rehash: accept the present text of the file as what was applied.
 
     - rename: give the row to the file of another version with the same SQL.
 
@@ -233,7 +233,7 @@ def repair(
 
 
 def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
-    import difflib  # here, not above: most commands never need it, and start faster without it
+    import difflib  # imported here, because most commands start faster without it
 
     file = next((file for file in files if file.version == version), None)
     if file:
@@ -276,10 +276,10 @@ def down(
 @command(app, "compensate")
 def compensate_command(
     here: Project,
-    version: Annotated[str, typer.Argument(help="The version that drops objects.")],
+    version: Annotated[str, typer.Argument(help="The version of the migration.")],
     skip: Skip = "",
 ) -> Result:
-    """Write a migration that adds back what another one drops; needs no database."""
+    """Write a migration that adds back what another one drops. Needs no database."""
     files, left_out = here.files(skip)
     written = compensate.write(here.root, select(files, left_out), version, output.say)
     names = [str(path.relative_to(here.root)) for path in written.paths]

@@ -1,4 +1,4 @@
-"""The commands for the floor and the shops: smoke, label, work and tick."""
+"""The commands for the bakery and the shops: smoke, label, work and tick."""
 
 import signal
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def label_command(
     order_id: Annotated[str, typer.Argument(help="The order, such as bannos-18617-B.")],
     account: Annotated[
         UUID,
-        typer.Option("--as", envvar="BAKEHOUSE_ACCOUNT", help="The account that prints it."),
+        typer.Option("--as", envvar="BAKEHOUSE_ACCOUNT", help="The account that prints the label."),
     ],
     form: Annotated[Literal["png", "zpl"], typer.Option("--format", help="Its format.")] = "png",
     out: Annotated[
@@ -70,23 +70,23 @@ def label_command(
     ] = None,
     paper: Annotated[
         Literal["58mm", "80mm", "custom"] | None,
-        typer.Option("--paper", help="Its width, if other than in the settings of the store."),
+        typer.Option("--paper", help="The width, if not as set for the store."),
     ] = None,
 ) -> Result:
-    """Print the barcode of an order to a file, as print_barcode does for that account."""
+    """Call print_barcode as an account, and write the barcode of the order to a file."""
     path = out or Path(f"{order_id}.{form}")
     with here.connected(writes=True) as conn, conn.transaction():
         facts, settings = label.fetch_facts(conn, account, order_id)
         made = label.arrange(facts, label.WIDTHS[paper or settings["ticketSize"]])
         data = label.png(made) if form == "png" else label.zpl(made, settings["copies"])
-        path.write_bytes(data)  # before the commit, which records the print
+        path.write_bytes(data)  # write first: the commit records the print
     return Result({"path": str(path)} | facts, f"wrote {path}")
 
 
 @command(app, "work")
 def work(
     here: Database,
-    topic: Annotated[list[str], typer.Option("--topic", help="What to work on; repeatable.")],
+    topic: Annotated[list[str], typer.Option("--topic", help="A topic. Can be repeated.")],
     once: Annotated[bool, typer.Option("--once", help="Stop when no job is ready.")] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
@@ -109,8 +109,8 @@ def work(
         ),
     ] = None,
 ) -> Result:
-    """Do the jobs of the work queue until told to stop; the job at hand is finished first."""
-    from bakehouse.shop import health as healths  # here, not above: HTTP is slow to import
+    """Do the jobs of the work queue until stopped. Finishes the current job first."""
+    from bakehouse.shop import health as healths  # imported here: HTTP loads slowly
     from bakehouse.shop import shopify
     from bakehouse.shop import worker as workers
 
@@ -145,7 +145,7 @@ def _on_signal(stop: Callable[[], None], lease: float) -> None:
 
 @command(app, "tick")
 def tick(here: Database) -> Result:
-    """Run the tasks that are due by the clock, where pg_cron does not; safe to run at any time."""
+    """Run the scheduled tasks that are due, without pg_cron. Safe to run at any time."""
     with here.connected(writes=True) as conn:
         done: dict[str, Any] = value(conn, "select app.tick()") or {}
     table = output.table(("task", "result"), sorted(done.items()))

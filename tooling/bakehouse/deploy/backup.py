@@ -1,4 +1,4 @@
-"""Backups of our own: dump a database, and restore a dump to prove that it works."""
+"""Dump a database, and restore a dump to prove that it works."""
 
 import hashlib
 import os
@@ -64,7 +64,7 @@ class _Contents:
 
 
 def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
-    """Dump the database and its roles, check the dump, and put it on record."""
+    """Dump the database and its roles, check the dump, and record the backup."""
     history.ensure(conn)
     binaries = binaries_for(conn.info.server_version // 10000)
     folder = root / settings.backup_folder
@@ -74,7 +74,7 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
     file = folder / f"{settings.name}-{taken_at:%Y%m%dT%H%M%SZ}.dump"
     with _private(file, ".roles.sql", ".sha256") as (dump, roles, sums):
         contents = _dump(conn, dsn, binaries, dump)
-        # a dump has no roles, but its objects need their owners and grantees
+        # the dump has no roles, but a restore needs its owners and grantees
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
         _require_restorable(binaries, dump)
         checksum = _sha256(dump)
@@ -110,7 +110,7 @@ def _dump(conn: Connection, dsn: str, binaries: Binaries, dump: Path) -> _Conten
 
 @contextmanager
 def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
-    """Yield partial files that only this user may read. Rename them when all are complete."""
+    """Yield partial files that only this user may read. Renames them when all are complete."""
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
     try:
@@ -130,7 +130,7 @@ def binaries_for(major: int) -> Binaries:
     if not able:
         raise BakehouseError(
             "binaries",
-            f"the database is Postgres {major}, and no binaries as new as that are here",
+            f"the database is Postgres {major}, but the programs on this machine are older",
             f"pg_dump and pg_restore cannot read a later major: install Postgres {major}.",
         )
     return min(able, key=lambda binaries: binaries.version)
@@ -230,7 +230,7 @@ def _restored(file: Path, binaries: Binaries) -> Iterator[tuple[Connection, list
     with cluster.scratch(binaries) as port:
         server = cluster.superuser_dsn(port)
         roles = str(file.with_suffix(".roles.sql"))
-        _run(binaries, "psql", server, "-qX", "-f", roles)  # some of the roles exist already
+        _run(binaries, "psql", server, "-qX", "-f", roles)  # ignores roles that already exist
         with connect(server, "backup drill") as scratch:
             scratch.execute("create database drill template template0")
         restored = cluster.superuser_dsn(port, "drill")

@@ -14,7 +14,7 @@ from bakehouse.deploy import backup_record
 from bakehouse.deploy.environment import Settings
 
 _PATIENCE = 60  # seconds for another program to answer
-_AHEAD = timedelta(minutes=5)  # how far clocks may differ
+_AHEAD = timedelta(minutes=5)  # how much two clocks may differ
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Backup:
 
 
 def newest(found: Iterable[Backup]) -> Backup:
-    """Return the source with the newest backup: it is the one that counts."""
+    """Return the source with the newest backup."""
     found = list(found)
     dated = [(one.taken_at, one) for one in found if one.taken_at]
     if dated:
@@ -37,7 +37,7 @@ def newest(found: Iterable[Backup]) -> Backup:
 
 
 def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup]:
-    """Ask our own record, the archiver, and every command that bakehouse.toml names."""
+    """Ask the record of `backup take`, the archiver, and every command in bakehouse.toml."""
     yield _ours(conn, root / settings.backup_folder)
     yield _archiver(conn)
     for source, command, read in (
@@ -72,7 +72,7 @@ class _Archiver:
     wal: str | None
     failed_wal: str | None
     enabled: bool
-    idle: bool  # its command stores nothing
+    idle: bool  # whether archive_command stores nothing
 
 
 def _archiver(conn: Connection) -> Backup:
@@ -114,7 +114,7 @@ def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -
         return Backup(source, None, f"`{command[0]}`: {error.strerror}")
     except (KeyError, TypeError, AttributeError):
         return Backup(source, None, f"`{command[0]}` answered in an unknown form")
-    except ValueError as error:  # also JSON and times that cannot be read
+    except ValueError as error:  # invalid JSON and times raise this too
         return Backup(source, None, f"`{command[0]}`: {error}")
     return Backup(source, taken_at, "", detail)
 

@@ -1,4 +1,4 @@
-"""The record of our own backups, kept in the database itself."""
+"""The record of `backup take`, kept in the database itself."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -18,16 +18,16 @@ class Recorded:
     taken_at: str
     bytes: int
     sha256: str
-    server: int  # the major
+    server: int  # the major version
     role: str
     chain_head: str | None
     rows: dict[str, int]  # by table
     duration_ms: int
-    drilled_at: str | None = None  # the last time that it was restored
+    drilled_at: str | None = None  # when it was last restored
 
 
 def last(conn: Connection) -> Recorded | None:
-    """Return the newest backup of our own."""
+    """Return the newest backup in the record."""
     if not table_exists(conn, "bakehouse.backups"):
         return None
     query = b"select file, facts from bakehouse.backups order by number desc limit 1"

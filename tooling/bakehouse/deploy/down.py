@@ -25,8 +25,8 @@ class Plan:
     """The cost of rolling a version back, and the reasons against it."""
 
     script: Migration
-    lost: list[str]  # a line for each table and column, with its rows or values
-    refusals: list[str]  # why the environment refuses
+    lost: list[str]  # the rows of each table and the values of each column
+    refusals: list[str]  # the reasons of the environment to refuse
     backup: Backup
 
 
@@ -46,7 +46,7 @@ class _Count:
 
 
 def look(conn: Connection, work: Work, version: str) -> Plan:
-    """Find what would be lost, and if the environment allows it. Changes nothing."""
+    """Find out what would be lost, and if the environment allows this. Changes nothing."""
     progress = facts.read_progress(conn, work)
     history.require_clean(progress.versions)
     applied = [one for one in progress.versions if one.applied]
@@ -73,7 +73,7 @@ def roll_back(
     Returns what was lost.
     """
     with apply.lock(conn, work.wait, tell):
-        plan = look(conn, work, plan.script.version)  # again: another run may have held the lock
+        plan = look(conn, work, plan.script.version)  # another run may have changed it
         refusals = list(plan.refusals)
         if not work.in_dev and confirmed != conn.info.dbname:
             refusals.append("name: confirm with the name of the database: --confirm NAME")
@@ -130,7 +130,7 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
 
 
 def _losses(conn: Connection, script: Migration) -> Iterator[str]:
-    """Run the script twice and roll it back: find its tables, then compare rows and values."""
+    """Count what the script deletes. A first run finds its tables. Both runs are rolled back."""
     with conn.transaction(force_rollback=True):
         _try(conn, script)
         touched = fetch(conn, scalar_row, sql_file(__package__, "touched_tables"))

@@ -1,4 +1,4 @@
-"""The environment of a database: a mark in the database names it. A copied mark does not count."""
+"""The environment of a database, as marked in the database. A copied mark does not count."""
 
 import json
 import tomllib
@@ -17,17 +17,17 @@ ENVIRONMENTS: tuple[EnvironmentName, ...] = get_args(EnvironmentName)
 
 @dataclass(frozen=True)
 class Settings:
-    """What bakehouse.toml says about an environment: its place and its limits. No secret."""
+    """The settings of an environment in bakehouse.toml, which holds no secret."""
 
     name: EnvironmentName
     url: str = ""  # the environment variable that holds the URL
     host: str = ""
     database: str = ""
-    secrets: tuple[str, ...] = ()  # variables, or a shop's as store/webhook and store/token
-    backup_probe: tuple[str, ...] = ()  # a command that prints the time of the last backup
-    backup_pgbackrest: tuple[str, ...] = ()  # pgbackrest info --output=json
-    backup_supabase: tuple[str, ...] = ()  # supabase backups list --output=json
-    backup_folder: str = "backups"  # where `bakehouse backup take` writes
+    secrets: tuple[str, ...] = ()  # variables, or secrets of a shop: store/webhook, store/token
+    backup_probe: tuple[str, ...] = ()  # a command that prints the time of the newest backup
+    backup_pgbackrest: tuple[str, ...] = ()  # such as pgbackrest info --output=json
+    backup_supabase: tuple[str, ...] = ()  # such as supabase backups list --output=json
+    backup_folder: str = "backups"  # where `bakehouse backup take` writes dumps
     backup_hours: float = 24
     rehearsal_hours: float = 24
     promotion_days: float = 7
@@ -82,7 +82,7 @@ def load(project: Path, name: str, required: bool = True) -> Settings:
         raise BakehouseError(
             "usage",
             f"bakehouse.toml has no [{name}]",
-            "Add the place of the environment: url (the name of a variable), host and database.",
+            "Add the section, with url (the name of a variable), host and database.",
         )
     settings = Settings(name, **{key: _setting(name, key, given) for key, given in table.items()})
     missing = [key for key in ("url", "host", "database") if not getattr(settings, key)]

@@ -1,4 +1,4 @@
-"""The record of every run, in the database and as files: what ran, who ran it, how it ended.
+"""The record of every run, in the database and as files.
 
 One entry opens a run before its first change, so that a crash shows. Another entry closes it. Each
 entry is hashed together with the one before it.
@@ -44,10 +44,10 @@ class Observed:
     locked: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()  # files without a rehearsal
-    findings: tuple[dict[str, Any], ...] = ()  # of the lint, for tables of any size
+    findings: tuple[dict[str, Any], ...] = ()  # all findings, whatever the size of the table
 
     def severe(self, rows: Mapping[str, int], large: int) -> list[str]:
-        """List what makes a deploy breaking, on tables of this size."""
+        """List what makes a deploy a breaking change, for tables of this size."""
         return [
             *self.breaking,
             *(f"rewrites {t} ({rows[t]} rows)" for t in self.rewritten if rows.get(t, 0) >= large),
@@ -97,7 +97,7 @@ class Run:
 
     @property
     def head(self) -> str | None:
-        """The chain head that the files lead to."""
+        """The chain head after the files."""
         return self.opened.get("head")
 
     @property
@@ -116,7 +116,7 @@ class Run:
 
     @property
     def observed(self) -> Observed | None:
-        """What the rehearsal of these files saw; None without a rehearsal."""
+        """The effects seen in the rehearsal of these files, or None without a rehearsal."""
         seen = self.opened.get("observed")
         if not seen:
             return None
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def broke(self) -> tuple[str, ...]:
-        """What the run broke for callers."""
+        """The changes of this run that break callers."""
         return tuple((self.closed or {}).get("breaking") or ())
 
     @property
@@ -157,7 +157,7 @@ def unfinished(told: Collection[Run]) -> list[Run]:
 
 
 def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
-    """List where the chain of hashes is broken. Only a `whole` chain must begin with its oldest."""
+    """List edited entries. A `whole` chain must also begin at its start and have no gaps."""
     problems = []
     previous = ""
     for number, entry in enumerate(found, 1):
@@ -237,7 +237,7 @@ def load(place: Path, env: str) -> list[Entry]:
 
 
 def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:
-    """Yield this fingerprint, and those before the unsuccessful runs that led to it."""
+    """Yield this fingerprint, and that before each unsuccessful run that led to it."""
     yield fingerprint
     for run in reversed([run for run in told if run.kind == "up"]):
         if run.outcome == "done" or (run.closed and run.after != fingerprint):
@@ -247,7 +247,7 @@ def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:
 
 
 def path(told: Collection[Run], head: str, starts: Collection[str]) -> list[Run]:
-    """Return the runs that led from one of these fingerprints to the chain head, if any."""
+    """Return the runs that led from one of these fingerprints to this chain head."""
     ups = [run for run in told if run.kind == "up" and run.closed]
     for last in reversed(ups):
         if last.head == head and last.outcome == "done":

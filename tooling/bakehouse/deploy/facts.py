@@ -1,4 +1,4 @@
-"""Gather the facts that the gates judge: read everything, change nothing."""
+"""Gather the facts that the gates judge. Changes nothing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Version
 from bakehouse.migrations.watch import Finding
 
-SKEW = 0.1  # hours by which two clocks may differ
+SKEW = 0.1  # hours that two clocks may differ
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Facts:
     settings: Settings
     now: datetime
     mismatch: str = ""  # why this is not the database of the environment
-    disagreements: tuple[str, ...] = ()  # of files, history and catalog
+    disagreements: tuple[str, ...] = ()  # between files, history and catalog
     pending: tuple[str, ...] = ()
-    head: str | None = None  # the chain head that the pending files lead to
+    head: str | None = None  # the chain head after the pending files
     fingerprint: str = ""
-    findings: tuple[str, ...] = ()  # of the lint
+    findings: tuple[str, ...] = ()  # from the rehearsal
     own: tuple[Run, ...] = ()  # the runs of this database
     proofs: tuple[Run, ...] = ()  # the runs of staging
     proofs_problem: str = ""
@@ -84,9 +84,9 @@ class Facts:
     observed: Observed | None = None
     rows: Mapping[str, int] = field(default_factory=dict)
     pausable: bool = False  # whether webhooks can be paused here
-    holders: tuple[str, ...] = ()  # old transactions on tables that will be locked
+    holders: tuple[str, ...] = ()  # old transactions on tables that the files lock
     missing_secrets: tuple[str, ...] = ()
-    smoke: tuple[str, ...] | None = None  # steps that failed; None before the walk
+    smoke: tuple[str, ...] | None = None  # failed steps, or None before the walk
 
     @property
     def breaking(self) -> list[str]:
@@ -161,7 +161,7 @@ def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
 
 
 def _with_proofs(work: Work, facts: Facts) -> Facts:
-    """Add the runs of staging, and the effects that they saw."""
+    """Add the runs of staging, and their effects."""
     proofs: list[Run] = []
     problem = ""
     try:
@@ -183,7 +183,7 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
 
 
 def _drift(conn: Connection, state: State) -> list[str]:
-    """List what changed since the last snapshot. Lists nothing after an unfinished run."""
+    """List what changed since the last snapshot. Returns nothing after an unfinished run."""
     known = history.last_snapshot(conn)
     if known is None or evidence.unfinished(state.runs):
         return []
@@ -198,12 +198,14 @@ def _drift(conn: Connection, state: State) -> list[str]:
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:
-    """Read the record of staging from its database if its URL is known, else from files."""
+    """Read the record of staging: from its database if the URL is known, otherwise from files."""
     if work.staging and work.proofs is None:
         with connect(work.staging, "read evidence") as conn:
             said = environment.name_of(conn)
             if said != "staging":
-                raise BakehouseError("identity", f"that database is {said or 'not marked'}")
+                raise BakehouseError(
+                    "identity", f"the URL leads to a database that is {said or 'not marked'}"
+                )
             found = evidence.entries(conn)
             problems = evidence.broken(found)
     else:
@@ -216,7 +218,7 @@ def _proofs(work: Work) -> list[evidence.Entry]:
 
 
 def _observed(runs: list[Run]) -> Observed | None:
-    """Join the effects that these runs saw; None if a run had no rehearsal."""
+    """Join the effects of these runs. Returns None if a run had no rehearsal."""
     seen = [run.observed for run in runs if run.observed]
     if not runs or len(seen) != len(runs):
         return None
@@ -224,14 +226,14 @@ def _observed(runs: list[Run]) -> Observed | None:
         breaking=union(*(one.breaking for one in seen), *(run.broke for run in runs)),
         locked=union(*(one.locked for one in seen)),
         rewritten=union(*(one.rewritten for one in seen)),
-        # a real run has seen every file
+        # only a rehearsal can leave files out
         unseen=union(*(one.unseen for one in seen if runs[-1].kind == "rehearsal")),
         findings=tuple(finding for one in seen for finding in one.findings),
     )
 
 
 def union(*parts: Iterable[str]) -> tuple[str, ...]:
-    """Return every text once, in the order of its first use."""
+    """Return each text once, in the original order."""
     return tuple(dict.fromkeys(one for part in parts for one in part))
 
 

@@ -1,4 +1,4 @@
-"""The gates of an environment: each turns facts into a verdict and a reason."""
+"""The gates of an environment. Each gate judges facts, and gives a reason."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,15 +110,15 @@ def smoke(facts: Facts) -> Answer:
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate, and what each environment demands of it."""
+    """A gate, and how strict each environment is: must, warn or off."""
 
     name: GateName
     ask: Callable[[Facts], Answer]
     dev: Demand
     staging: Demand
     prod: Demand
-    when_idle: bool = False  # also asked if no file is pending
-    final: bool = False  # no reason can accept a refusal
+    when_idle: bool = False  # the gate is asked even if no file is pending
+    final: bool = False  # a refusal cannot be accepted
 
     def demand(self, facts: Facts) -> Demand:
         return {"dev": self.dev, "staging": self.staging, "prod": self.prod}[facts.settings.name]
@@ -141,7 +141,7 @@ GATES = (
 
 
 def check(facts: Facts, accepted: Mapping[str, str]) -> list[Verdict]:
-    """Ask every gate of the environment, also after one has refused."""
+    """Ask every gate of the environment, even after a refusal."""
     return [judge(gate, facts, accepted) for gate in GATES if gate.demand(facts) != "off"]
 
 

@@ -17,7 +17,7 @@ FOLDER = "supabase/migrations"
 
 @dataclass(frozen=True)
 class Tag:
-    """The tag of the checkout. Problems of the tag are reasons not to deploy."""
+    """The tag of the checkout, and the reasons not to deploy it."""
 
     name: str | None
     commit: str | None
@@ -57,7 +57,7 @@ def _uncommitted(root: Path) -> Iterator[str]:
 
 
 def _other_bytes(root: Path, tag: str) -> Iterator[str]:
-    """Compare the bytes of each file with the tag, whatever git has been told to ignore."""
+    """Compare the bytes of each file with the tag. Settings of git cannot hide a difference."""
     listed = git(root, "ls-tree", "-r", tag, "--", FOLDER) or ""
     tagged = {line.partition("\t")[2]: line.split()[2] for line in listed.splitlines()}
     here = sorted(str(path.relative_to(root)) for path in (root / FOLDER).glob("*.sql"))
@@ -71,7 +71,7 @@ def _other_bytes(root: Path, tag: str) -> Iterator[str]:
 @contextmanager
 def files_of(root: Path, tag: str) -> Iterator[list[Migration]]:
     """Yield the migrations of a tag."""
-    import tarfile  # here, not above: most commands never need it, and start faster without it
+    import tarfile  # imported here, because most commands start faster without it
 
     try:
         ran = subprocess.run(
@@ -96,8 +96,8 @@ class Notes:
 
     path: Path
     text: str
-    since: str  # the tag before it; '' for the first release
-    migrations: list[str]  # new since then
+    since: str  # the previous tag, or '' for the first release
+    migrations: list[str]  # those that are new since then
     head: str | None
 
 

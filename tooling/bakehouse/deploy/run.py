@@ -1,4 +1,4 @@
-"""The runs that change a database and put it on record: up, plan and repair."""
+"""The runs that go on record: up, plan and repair."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +32,7 @@ class UpResult:
 
 @dataclass
 class _Results:
-    """The results of a run so far, which an exception must not lose."""
+    """The results of a run so far. They survive an exception."""
 
     applied: list[Ran] = field(default_factory=list)
     steps: list[smoke.Outcome] = field(default_factory=list)
@@ -40,11 +40,11 @@ class _Results:
 
 
 def up(conn: Connection, dsn: str, work: Work, tell: Tell) -> UpResult:
-    """Apply what is pending, if the environment allows it. Resume what a killed run began."""
+    """Apply the pending files, if the environment allows this. Continue a killed run."""
     if facts.read_progress(conn, work).is_done:
         return UpResult()
     with apply.lock(conn, work.wait, tell):
-        state = facts.read_state(conn, work)  # again: another run may have held the lock
+        state = facts.read_state(conn, work)  # another run may have changed it
         known = facts.gather(conn, work, state)
         verdicts = gates.check(known, work.accepted)
         for verdict in verdicts:
@@ -92,7 +92,7 @@ def _apply_pending(
         require_smoke(conn, work, known, results.steps)
     except (BakehouseError, psycopg.Error) as error:
         results.failure = error
-    if not conn.closed:  # else the record stays open, and the next run closes it
+    if not conn.closed:  # otherwise the next run closes the record
         _close_up(conn, work, run, state, results, promises)
     if results.failure:
         raise results.failure
@@ -159,7 +159,7 @@ def _outcome_of(failure: BakehouseError | psycopg.Error | None) -> evidence.Endi
 
 
 def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
-    """Take the smoke walk, if these files create the orders."""
+    """Run the smoke walk, if these files create the tables of orders."""
     return list(smoke.walk(conn)) if smoke.applies_to(work.files) else []
 
 
@@ -180,7 +180,7 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 
 
 def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Rehearse what is pending. Outside dev, put on record what was seen."""
+    """Rehearse the pending files. Outside dev, record the effects."""
     path = work.root / "supabase" / "heavy_reads.sql"
     reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
     with apply.lock(conn, work.wait, tell):
@@ -233,7 +233,7 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
 
 
 def repair(conn: Connection, work: Work, action: Action, version: str, to: str) -> str:
-    """Repair one row of the history and put it on record, both or neither."""
+    """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
     with conn.transaction():
         asked = {"action": action, "version": version, "to": to}

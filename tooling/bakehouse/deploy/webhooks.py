@@ -13,7 +13,7 @@ from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.migrations.apply import Tell
 
-_OURS = "migrate up"  # the reason of each pause by a deploy begins with this
+_OURS = "migrate up"  # how the reason begins if a deploy paused webhooks
 _PAUSE_TABLE = "app.ingest_pause"
 _END_OURS: LiteralString = (
     "select app.resume_ingest() from app.ingest_pause as pause where starts_with(pause.reason, $1)"
@@ -41,7 +41,7 @@ def pause(conn: Connection, settings: Settings, tell: Tell) -> None:
 
 
 def end_pause(conn: Connection) -> None:
-    """End the pause of a deploy. The pause of a person stays."""
+    """End the pause that a deploy began. A pause that a person began stays."""
     if table_exists(conn, _PAUSE_TABLE):
         fetch(conn, scalar_row, _END_OURS, _OURS)
 
@@ -54,7 +54,7 @@ def paused_until(conn: Connection) -> str:
 
 
 def resume(conn: Connection, work: Work) -> bool:
-    """End every pause, and put it on record. Returns False if webhooks were not paused."""
+    """End every pause, and record that. Returns False if webhooks were not paused."""
     if not paused_until(conn):
         return False
     history.ensure(conn)

@@ -1,4 +1,4 @@
-"""The work of a deploy: which files go to which environment, and what its run records."""
+"""The input of a run: the files, the environment, and the choices of the caller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ from bakehouse.migrations.files import Migration
 
 @dataclass(frozen=True)
 class Work:
-    """The files, the environment, and what the caller accepts and waits for."""
+    """The files, the environment, and the choices of the caller."""
 
     root: Path
     files: list[Migration]
     left_out: frozenset[str]
     settings: Settings
     who: Mapping[str, str | None] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)  # to look for secrets in
-    accepted: Mapping[str, str] = field(default_factory=dict)  # gate -> reason
-    proofs: Path | None = None  # the evidence of staging as files
+    variables: Mapping[str, str] = field(default_factory=dict)  # in which secrets are looked up
+    accepted: Mapping[str, str] = field(default_factory=dict)  # the gate, and the reason to accept
+    proofs: Path | None = None  # where the evidence files of staging are
     staging: str = ""  # the connection string of staging
     wait: float = 10
 

@@ -1,4 +1,4 @@
-"""Run migration files under one lock: a file is applied whole, or its run can be resumed."""
+"""Run migration files under one lock. A file is applied whole, or its run can be continued."""
 
 import random
 import re
@@ -23,13 +23,13 @@ _BLOCKERS = sql_file(__package__, "blockers")
 _LOCK_HOLDER = sql_file(__package__, "lock_holder")
 
 Tell = Callable[[str], None]
-Record = Callable[[Connection, Migration, int], None]  # writes a file into the history
+Record = Callable[[Connection, Migration, int], None]  # writes the history row of a file
 
 LOCK_TIMEOUT = "3s"
 LOCK_TRIES = 5
-ALONE_TIMEOUT = "1h"  # lock_timeout would also end the wait of a concurrent build for old snapshots
-_LOCK_KEY = 7165891230427  # any number, the same in every version of the tool
-_UNDONE = "Rolled back: the database is as before this file. Fix the file and run again."
+ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
+_LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
+_UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
 _INDEX_NAME = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
     r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
@@ -48,7 +48,7 @@ class Ran:
 
 @contextmanager
 def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
-    """Hold the lock of all bakehouse commands that write. Polls, so that no session queues."""
+    """Hold the lock that all writing bakehouse commands share. Polls instead of waiting for it."""
     deadline = time.monotonic() + wait
     told = False
     while not value(conn, "select pg_try_advisory_lock($1)", _LOCK_KEY):
@@ -107,13 +107,13 @@ def _with_retries(
     raise BakehouseError(
         "busy",
         f"{file.label} could not get its locks: {watch.blocker or 'the blocker has ended'}",
-        "Rolled back: the database is as before this file. It is safe to try again.",
+        "Rolled back: this file changed nothing. It is safe to try again.",
         blocker=watch.blocker,
     )
 
 
 def _whole(conn: Connection, file: Migration, record: Record, attempt: int) -> Ran:
-    """Run the file in one message: a small file then costs little more than its commit."""
+    """Run the file in one message, which saves a round trip for each statement."""
     start, end = file.span
     prologue = f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
     started = time.monotonic()
@@ -140,18 +140,18 @@ def _whole(conn: Connection, file: Migration, record: Record, attempt: int) -> R
 
 
 def _find(conn: Connection, file: Migration) -> int | None:
-    """Return where a file fails if the server does not say so."""
+    """Find the place where a file fails, if the server does not name it."""
     try:
         conn.execute(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'")
         return failing_statement(conn, file)
-    except psycopg.OperationalError:  # the connection is gone, and with it the transaction
+    except psycopg.OperationalError:  # the connection is lost, and the transaction with it
         return None
     finally:
         _roll_back(conn)
 
 
 def place_of(error: psycopg.Error, file: Migration, prologue: str) -> int | None:
-    """Return the offset in the file that the server names, if the file was sent as one message."""
+    """Convert the position in the error of the server to an offset in the file."""
     position = error.diag.statement_position
     return file.span[0] - len(prologue) + int(position) - 1 if position else None
 
@@ -167,7 +167,7 @@ def failing_statement(conn: Connection, file: Migration) -> int | None:
 
 
 def _roll_back(conn: Connection) -> None:
-    with suppress(psycopg.OperationalError):  # a lost connection has rolled back by itself
+    with suppress(psycopg.OperationalError):  # the server has rolled back a lost connection
         conn.execute("rollback; reset all; reset role")
 
 
@@ -240,7 +240,7 @@ def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
 
 
 def index_of(statement: sqltext.Statement) -> str:
-    """Return the index that a concurrent statement makes or drops; '' for other statements."""
+    """Return the index that a concurrent statement creates or drops, or '' for other statements."""
     if not runs_alone(statement):
         return ""
     match = _INDEX_NAME.match(" ".join(statement.tokens))
@@ -253,10 +253,10 @@ def _is_invalid(conn: Connection, index: str) -> bool:
 
 
 class BlockerWatch:
-    """Names the session that blocks a slow file, as seen by a second connection."""
+    """Names the session that blocks a slow file. Looks through a second connection."""
 
     def __init__(self, conn: Connection, dsn: str, tell: Tell) -> None:
-        self.blocker = ""  # of the file that ran last
+        self.blocker = ""  # the blocker of the last file
         self._pid = conn.info.backend_pid
         self._dsn = dsn
         self._tell = tell
@@ -290,7 +290,7 @@ class BlockerWatch:
             while not self._end.wait(0.2):
                 slow = self._since is not None and time.monotonic() - self._since > 0.3
                 try:
-                    if slow and conn is None:  # most runs never need a second connection
+                    if slow and conn is None:  # connect only when a file is slow
                         conn = stack.enter_context(database.connect(self._dsn, "watch"))
                     if slow and conn:
                         self._note(value(conn, _BLOCKERS, self._pid))
@@ -307,7 +307,7 @@ class BlockerWatch:
 def explain(
     error: psycopg.Error, file: Migration, place: int | None, kind: Kind, hint: str
 ) -> BakehouseError:
-    """Return the error of the server, with file, line and a caret under the place."""
+    """Return the error of the server, with file, line and a caret at the place."""
     diag = error.diag
     said = diag.message_primary or str(error).strip()
     facts: dict[str, object] = {"file": file.path.name, "sqlstate": error.sqlstate}
@@ -330,7 +330,7 @@ def explain(
         if extra:
             lines.append(f"  {label}: {extra}")
             facts[f"server_{label}"] = extra
-    if error.sqlstate is None or error.sqlstate.startswith("57P"):  # another session ended ours
+    if error.sqlstate is None or error.sqlstate.startswith("57P"):  # the server ended this session
         kind, hint = (
             "connection",
             "The connection was lost. `migrate status` shows what is applied.",

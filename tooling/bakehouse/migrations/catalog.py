@@ -1,4 +1,4 @@
-"""The catalog of a database as data: its objects, and what changed between two readings."""
+"""The objects in a database, and what changed between two readings."""
 
 import hashlib
 from collections.abc import Container, Mapping
@@ -11,7 +11,7 @@ from bakehouse.database import Connection, Row, fetch, sql_file
 _OBJECTS = sql_file(__package__, "catalog")
 _PROMISES = sql_file(__package__, "promises")
 
-Objects = Mapping[str, str]  # an object's name -> a hash of its definition
+Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def objects(conn: Connection) -> dict[str, str]:
 
 
 def promises(conn: Connection) -> set[str]:
-    """Read what callers may count on, a sentence each."""
+    """Read what callers may rely on, as one sentence each."""
     return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
 
 
@@ -44,10 +44,10 @@ def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes) -> list[Ro
 
 
 def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:
-    """List what callers could count on before and cannot count on now.
+    """List what callers could rely on before, but not any more.
 
-    `had` names the objects at the start of the run: changes to what the run itself created break
-    no caller. An object that is gone is named once, without its promises.
+    `had` names the objects at the start of the run: changes to objects that the run created break
+    no caller. A dropped object is listed once, without its promises.
     """
     gone = tuple(f"{name} " for name in changes.gone)
     ended = sorted(one for one in before - after if not one.startswith(gone))

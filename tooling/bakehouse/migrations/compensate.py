@@ -1,7 +1,7 @@
-"""Write the migration that adds back what another one dropped.
+"""Write a migration that adds back what another one dropped.
 
-The files run on a server of their own, which shows what was dropped. So it does not matter how
-they drop objects, nor where they have been applied.
+The files run on a scratch server, which shows what was dropped. So the way in which a file drops
+objects does not matter.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from bakehouse.server import cluster
 from bakehouse.server.binaries import find_binaries
 
 _DEFINITIONS = sql_file(__package__, "definitions")
-# kinds of objects that the query may not know
+# kinds of objects whose definition the query may not find
 _KINDS = ("aggregate", "extension", "foreign table", "function", "type")
 
 How = Literal["", "run", "skip", "hand", "not valid"]
@@ -31,19 +31,19 @@ How = Literal["", "run", "skip", "hand", "not valid"]
 class Written:
     paths: tuple[Path, Path]
     again: list[str]  # the objects that are added back
-    by_hand: list[str]  # statements and objects that are left to a person
+    by_hand: list[str]  # what a person must add
 
 
 @dataclass(frozen=True)
 class _Object:
     name: str
-    again: str  # the statement that makes it
+    again: str  # the statement that creates it
     away: str | None  # the statement that drops it
     guard: str | None
-    part_of: str | None  # its table
-    new: How  # in a table that is made again
-    kept: How  # in a table that was kept
-    how: How = ""  # new or kept, as decided
+    part_of: str | None  # the table that it belongs to
+    new: How  # what to do if its table is created again
+    kept: How  # what to do if its table still exists
+    how: How = ""  # the decision: new or kept
 
     @property
     def statement(self) -> str:
@@ -55,10 +55,10 @@ class _Object:
 
 @dataclass(frozen=True)
 class _Loss:
-    """What a migration took away."""
+    """The objects that a migration dropped."""
 
-    tables: set[str | None]  # the tables that are gone
-    again: list[_Object]  # can be made again, in this order
+    tables: set[str | None]  # the dropped tables
+    again: list[_Object]  # the objects to create, in this order
     by_hand: list[str]
 
 
@@ -136,7 +136,7 @@ def _title(dropping: Migration) -> str:
 
 
 def _decided(one: _Object, made_again: bool) -> _Object:
-    """Decide what to do about an object: its table is made again, or was kept."""
+    """Decide how to add an object back: with its table, or to a table that still exists."""
     how = one.new if made_again else one.kept
     if how == "not valid":
         return replace(one, again=f"{one.again} not valid", how="run")
@@ -144,7 +144,7 @@ def _decided(one: _Object, made_again: bool) -> _Object:
 
 
 def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], list[_Object]]:
-    """Make the objects in an order that works. Returns that order, and what cannot be made."""
+    """Create the objects in an order that works. Returns this order, and the failed objects."""
     ordered: list[_Object] = []
     conn.execute("set check_function_bodies = off")
     while wanted:
@@ -154,7 +154,7 @@ def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], l
                 with conn.transaction():
                     execute(conn, one.statement)
                 ordered.append(one)
-            except psycopg.Error:  # it may need one that comes later
+            except psycopg.Error:  # it may need a later object
                 stuck.append(one)
         if len(stuck) == len(wanted):
             break
@@ -163,7 +163,7 @@ def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], l
 
 
 def _stands_alone(one: _Object, loss: _Loss) -> bool:
-    """Check if an object needs a drop of its own: the rest goes with its table."""
+    """Check if an object needs its own drop statement. Parts of a dropped table do not."""
     return one.part_of not in loss.tables or one.name == f"table {one.part_of}"
 
 

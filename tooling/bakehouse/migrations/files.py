@@ -1,4 +1,4 @@
-"""Migration files: find and check them before any connection is made, and start new ones."""
+"""Find, check and create migration files. Needs no connection."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -123,7 +123,7 @@ def discover(folder: Path) -> list[Migration]:
 
 
 def _read(path: Path) -> Migration | str | None:
-    """Return the migration, or why the path may not be there, or None for another file."""
+    """Return the migration, or the problem with the file, or None for a file of another kind."""
     if path.is_dir():
         return "a folder: files in it would be ignored" if any(path.rglob("*.sql")) else None
     if path.name.endswith(".down.sql"):
@@ -193,12 +193,12 @@ def down_of(migration: Migration, folder: Path) -> Migration:
 
 
 def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:
-    """Return the migrations without the skipped milestones, which none of the rest may need."""
+    """Return the migrations without the skipped milestones. Refuses if a kept one needs them."""
     unknown = sorted(set(skip) - {migration.milestone for migration in migrations})
     if unknown:
         known = ", ".join(dict.fromkeys(migration.milestone for migration in migrations))
         raise BakehouseError(
-            "usage", f"--skip names no milestone here: {', '.join(unknown)}", f"One of: {known}."
+            "usage", f"--skip names an unknown milestone: {', '.join(unknown)}", f"One of: {known}."
         )
     chosen = [migration for migration in migrations if migration.milestone not in skip]
     for migration in chosen:
@@ -213,7 +213,7 @@ def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration
 
 
 def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path, Path]:
-    """Start a migration later than all others, and its down script. Returns their paths."""
+    """Create an empty migration, later than all others, and a down script. Returns both paths."""
     concept = re.sub(r"[^a-z0-9]+", "_", concept.lower()).strip("_")
     if not _MILESTONE.fullmatch(milestone) or not concept:
         raise BakehouseError(

@@ -30,7 +30,7 @@ class Applied:
     version: str
     name: str | None
     sql_hash: str | None
-    byte_hash: str | None = None  # this and the rest are known only if bakehouse applied the file
+    byte_hash: str | None = None  # known only if bakehouse applied the file, as below
     applied_at: datetime | None = None
     applied_by: str | None = None
     duration_ms: int | None = None
@@ -84,7 +84,7 @@ def _applied(
 
 
 def chain_head(applied: Collection[Applied]) -> str | None:
-    """Hash the whole history; None if the SQL of a row is not known."""
+    """Hash the whole history. Returns None if the SQL of a row is not known."""
     head = ""
     for row in applied:
         if row.sql_hash is None:
@@ -94,7 +94,7 @@ def chain_head(applied: Collection[Applied]) -> str | None:
 
 
 def head_after(applied: Collection[Applied], pending: Collection[Migration]) -> str | None:
-    """Return the chain head that the history has once these files are applied."""
+    """Return the chain head of the history after these files."""
     ahead = [Applied(file.version, file.name, file.sql_hash) for file in pending]
     return chain_head(sorted([*applied, *ahead], key=lambda row: row.version))
 
@@ -125,7 +125,7 @@ def _versions(
         elif file.milestone in skip:
             state = "skipped"
         elif file.version < newest and file.milestone in begun:
-            # a milestone that was skipped as a whole may still come later
+            # the files of a milestone that was skipped are still allowed
             state = "out of order"
             detail = f"older than {newest}, which is applied: give it a later version"
         yield Version(file.version, file.name, state, detail, file, entry)
@@ -178,7 +178,7 @@ def record(conn: Connection, file: Migration, duration_ms: int, commit: str | No
 
 
 def snapshot(conn: Connection, objects: Objects, head: str | None) -> None:
-    """Remember the objects of the database under the chain head that made them."""
+    """Save the objects of the database together with the chain head."""
     if head is not None:
         with conn.transaction():
             conn.execute("delete from bakehouse.snapshots where chain_head is not null")
@@ -197,7 +197,7 @@ def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
 
 
 def wipe(conn: Connection) -> None:
-    """Drop all that migrations made, and the history. The mark and the roles stay."""
+    """Drop all objects of migrations, and the history. Keeps the mark and the roles."""
     with conn.transaction():
         if value(conn, "select 1 from pg_roles where rolname = 'bakehouse_owner'"):
             conn.execute("drop owned by bakehouse_owner cascade")
@@ -214,7 +214,7 @@ def delete(conn: Connection, version: str) -> None:
 
 
 def recorded_text(conn: Connection, version: str) -> str:
-    """Return the SQL that was applied under a version, as far as the history kept it."""
+    """Return the applied SQL of a version, if the history has it."""
     text = value(
         conn,
         "select array_to_string(statements, E';\n') || ';'"

@@ -33,7 +33,7 @@ class Rehearsal:
     rewrites: list[str] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     breaking: list[str] = field(default_factory=list)
-    locked: list[str] = field(default_factory=list)  # the tables of locks and rewrites, by name
+    locked: list[str] = field(default_factory=list)  # the names of locked tables
     rewritten: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class HeavyRead:
-    """How a heavy read performs once the files have run."""
+    """The plan and duration of a heavy read after the files."""
 
     name: str
     text: str
@@ -63,7 +63,7 @@ class _Table:
 def rehearse(
     conn: Connection, files: Iterable[Migration], reads: Migration | None = None
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Run the files, then the heavy reads, in one transaction that is rolled back."""
+    """Run the files, then the heavy reads, in one transaction. Rolls it back."""
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
@@ -96,14 +96,14 @@ class _Before:
 
     def __init__(self, conn: Connection) -> None:
         self.tables = _tables(conn)
-        self.rows = {oid: table.rows for oid, table in self.tables.items()}  # of the tables in use
+        self.rows = {oid: table.rows for oid, table in self.tables.items()}  # before the first file
         self.locks: set[tuple[int, str]] = set()
         self.seen = watch.see(conn, self.rows)
         self.objects, self.promises = catalog.objects(conn), catalog.promises(conn)
-        self.had, self.promised = self.objects.keys(), self.promises  # at the start of the run
+        self.had, self.promised = self.objects.keys(), self.promises  # as at the start of the run
 
     def breaking(self, conn: Connection, changes: Changes) -> list[str]:
-        """List what the file broke. An added object breaks no caller."""
+        """List what the file broke. A new object breaks no caller."""
         if not (changes.gone or changes.changed):
             return []
         counted_on, self.promises = self.promises & self.promised, catalog.promises(conn)
@@ -131,7 +131,7 @@ def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehear
     changes = catalog.compare(before.objects, objects)
     locks = set(fetch(conn, kwargs_row(_lock), _LOCKS, list(before.tables)))
     seen = before.seen
-    if locks or changes.changed:  # else the file touched no table that existed before
+    if locks or changes.changed:  # otherwise the file touched no older table
         seen = watch.see(conn, before.rows)
     findings = _locate(conn, file, before, seen, notes)
     breaking = before.breaking(conn, changes)
@@ -163,7 +163,7 @@ def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehear
 def _locate(
     conn: Connection, file: Migration, before: _Before, seen: Seen, notes: list[str]
 ) -> list[Finding]:
-    """Find the statements behind the findings, then close the savepoint of the file."""
+    """Find the statement that caused each finding, then release the savepoint of the file."""
     findings: list[Finding] = []
     if notes or watch.has_findings(before.seen, seen):
         conn.execute("rollback to savepoint file")
@@ -179,7 +179,7 @@ def run(conn: Connection, file: Migration) -> list[str]:
     prologue = "savepoint file;"
     start, end = file.span
     try:
-        # one message: a round trip for every statement would cost more than most statements
+        # One message for the whole file, because most statements are faster than a round trip.
         execute(conn, f"{prologue}{file.text[start:end]};reset role")
     except errors.UnsafeNewEnumValueUsage:
         conn.execute("rollback to savepoint file")

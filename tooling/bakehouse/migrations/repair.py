@@ -84,7 +84,7 @@ def _rename(conn: Connection, entry: Version, to: Version | None) -> str:
         raise BakehouseError(
             "usage",
             "rename needs the version of a file that is not applied",
-            "Give it after the version of the row: migrate repair rename OLD NEW",
+            "Name both versions: migrate repair rename OLD NEW",
         )
     if to.file.sql_hash != entry.applied.sql_hash:
         raise BakehouseError(

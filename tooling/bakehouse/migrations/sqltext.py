@@ -1,4 +1,4 @@
-"""SQL as text: cut a file into statements, and compare two texts as SQL."""
+"""SQL as text: split a file into statements, and compare two texts as SQL."""
 
 import hashlib
 import re
@@ -24,7 +24,7 @@ _BLOCK_EDGE = re.compile(r"/\*|\*/")
 
 
 class SqlTextError(ValueError):
-    """A text that cannot be cut into statements; `offset` is the place of the problem."""
+    """A text that cannot be split into statements. `offset` is the place of the problem."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
@@ -34,18 +34,18 @@ class SqlTextError(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    text: str  # without the semicolon, with the comments before it
+    text: str  # with the comments before it, without the semicolon
     offset: int  # where `text` begins in the file
-    start: int  # where the first word after those comments begins in the file
-    words: tuple[str, ...]  # unquoted words, lower case
-    tokens: tuple[str, ...]  # everything but space and comments, words in lower case
+    start: int  # where its first word begins in the file
+    words: tuple[str, ...]  # the unquoted words, in lower case
+    tokens: tuple[str, ...]  # all but space and comments, with words in lower case
 
     def begins(self, *words: str) -> bool:
         return self.words[: len(words)] == words
 
 
 def split(text: str) -> list[Statement]:
-    """Cut a file into statements, as psql does."""
+    """Split a file into statements, as psql does."""
     statements: list[Statement] = []
     offset, start, depth, atomic = 0, -1, 0, 0
     words: list[str] = []
@@ -83,7 +83,7 @@ def split(text: str) -> list[Statement]:
 
 
 def _atomic_depth(word: str, before: list[str], depth: int) -> int:
-    """Count how deep a word is in `begin atomic ... end`, which holds semicolons of its own."""
+    """Count the nesting in `begin atomic ... end`. A semicolon inside ends no statement."""
     if word == "atomic" and before[-1:] == ["begin"]:
         return 1
     if depth and word == "case":
@@ -94,7 +94,7 @@ def _atomic_depth(word: str, before: list[str], depth: int) -> int:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    """Yield kind, text and place of every token but space and comments."""
+    """Yield kind, text and place of every token, without space and comments."""
     at = 0
     while at < len(text):
         for match in _TOKEN.finditer(text, at):
@@ -156,13 +156,13 @@ def body(statements: list[Statement]) -> list[Statement]:
 
 
 def sql_hash(statements: list[Statement]) -> str:
-    """Hash the SQL: comments, white space and the case of words do not count."""
+    """Hash the SQL. Ignores comments, white space and the case of words."""
     lines = ("\x1f".join(statement.tokens) for statement in body(statements))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def byte_hash(text: str) -> str:
-    """Hash the text. The kind of line ends does not count."""
+    """Hash the text. Treats all kinds of line ends alike."""
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 

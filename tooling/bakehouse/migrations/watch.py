@@ -1,6 +1,6 @@
-"""Watch what a file does to tables in use while it runs, and advise what to do instead.
+"""Find what a running file does to tables in use, and advise what to do instead.
 
-The text of a file would say less. A statement may hide in a do block, and most statements are
+The text of the file is not enough. A do block can hide a statement, and most statements are
 harmless on a table that the same files create.
 """
 
@@ -18,14 +18,14 @@ from bakehouse.migrations.files import Migration
 _WATCHED = sql_file(__package__, "watched")
 _LABELS = b"select enumlabel::text from pg_enum"
 
-Key = tuple[str, int, int]  # kind, table, number
+Key = tuple[str, int, int]  # the kind, the oid of the table, a number
 Seen = Mapping[Key, "Trait"]
 Level = Literal["warning", "error"]
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One thing that is so about a table: an index, a constraint, a column's type."""
+    """A property of a table: an index, a constraint, or the type of a column."""
 
     table: str
     name: str
@@ -35,8 +35,8 @@ class Trait:
 @dataclass(frozen=True)
 class Finding:
     place: str  # file:line
-    table: str  # its size decides the level; '' if the finding is an error at any size
-    rows: int  # of the table, where this was seen
+    table: str  # '' if the size of the table does not matter
+    rows: int  # the rows of the table
     what: str
     advice: str
 
@@ -64,7 +64,7 @@ def _trait(
 def locate(
     conn: Connection, file: Migration, tables: Mapping[int, int], before: Seen
 ) -> Iterator[Finding]:
-    """Run the file again, a statement at a time, to find which statement does what.
+    """Run the file again, a statement at a time, to find the statement of each finding.
 
     `tables` gives the rows of each table.
     """

@@ -1,1 +1,1 @@
-"""The functions that applications call, and the reference of them."""
+"""The functions that applications call, and their reference."""

@@ -11,7 +11,7 @@ from psycopg.rows import kwargs_row
 from bakehouse.database import Connection, act_as, fetch, sql_file, value
 
 EVERYBODY = "anyone signed in"
-ROLES = (EVERYBODY, "Staff", "Supervisor", "Admin")  # as Role lines have them, ascending
+ROLES = (EVERYBODY, "Staff", "Supervisor", "Admin")  # as in Role lines, lowest first
 REFUSALS = ("NOT_SIGNED_IN", "PERMISSION_DENIED")
 RESULT = "a result"
 
@@ -29,7 +29,7 @@ class Function:
     signature: str
     parameters: list[str]
     result: str
-    text: str  # the comment above its Role line
+    text: str  # the comment before the Role line
     role: str
     errors: str
     granted: list[str]  # the roles of the API that may execute it
@@ -46,7 +46,7 @@ class Function:
         return role in ROLES and self.role.split(" or ")[0] in ROLES[: ROLES.index(role) + 1]
 
     def kept_out(self, api: str, answer: str) -> bool:
-        """Check if an answer is a refusal: 42501 is one only if the API role has no grant."""
+        """Check if an answer is a refusal. 42501 counts only if the API role has no grant."""
         return answer in REFUSALS or (answer == "42501" and api not in self.granted)
 
 
@@ -68,7 +68,7 @@ def _function(comment: str, **facts: Any) -> Function:
 def answers(
     conn: Connection, functions: Iterable[Function], api: str, account: str = ""
 ) -> dict[str, str]:
-    """Call every function as this session, and roll each call back.
+    """Call every function in this session, and roll back each call.
 
     Returns for each signature the hint of a refusal, another SQLSTATE, or RESULT.
     """

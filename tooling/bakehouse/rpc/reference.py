@@ -13,7 +13,7 @@ from bakehouse.errors import BakehouseError
 from bakehouse.rpc import functions as rpc
 from bakehouse.rpc.functions import Function
 
-ACCOUNTS = {  # of supabase/seed_dev.sql, by the role that an example names
+ACCOUNTS = {  # the accounts of supabase/seed_dev.sql, by role
     "Admin": "00000000-0000-4000-8000-000000000001",
     "Supervisor": "00000000-0000-4000-8000-000000000002",
     "Staff": "00000000-0000-4000-8000-000000000003",
@@ -57,7 +57,7 @@ class Code:
 class Reference:
     functions: dict[str, Function]
     codes: list[Code]
-    types: list[tuple[str, str]]  # enum, its labels
+    types: list[tuple[str, str]]  # each enum with its labels
     chapters: list[Chapter]
     opening: str
 
@@ -97,7 +97,7 @@ def parse(path: Path) -> Chapter:
 
 
 def problems(reference: Reference) -> Iterator[str]:
-    """List why the reference would not be complete."""
+    """List what is missing for a complete reference."""
     known = {code.code for code in reference.codes}
     shown = {name for chapter in reference.chapters for name in chapter.functions}
     for name, function in reference.functions.items():
@@ -188,14 +188,14 @@ def _signature(function: Function) -> str:
 
 
 def _tidy(declared: str) -> str:
-    """Shorten a declaration to what a person writes: no casts, no schema, short type names."""
+    """Remove casts and schemas from a declaration, and shorten type names."""
     short = re.sub(r"(default .*?)::[\w .\[\]]+$", r"\1", declared).replace("public.", "")
     short = short.replace("timestamp with time zone", "timestamptz")
     return short.replace("NULL", "null").replace("SETOF", "setof")
 
 
 def _listed(parts: Sequence[str], beside: int) -> str:
-    """Put the parts on one line, or wrap them between parts."""
+    """Write the parts on one line, or break the line between parts."""
     text = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
     if len(text) + beside > _WIDTH:
         text = f"\n{textwrap.indent(textwrap.fill(text, _WIDTH, break_on_hyphens=False), '  ')}\n"

@@ -1,1 +1,1 @@
-"""A Postgres server of our own, and what plain Postgres lacks of Supabase."""
+"""The dev server, and the Supabase features that plain Postgres lacks."""

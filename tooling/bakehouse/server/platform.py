@@ -5,11 +5,11 @@ from typing import LiteralString
 from bakehouse.database import OLDEST, Connection, sql_file, value
 from bakehouse.errors import BakehouseError
 
-REGIMES = ("explicit", "legacy")  # of default privileges; new projects are "explicit"
+REGIMES = ("explicit", "legacy")  # default privileges: new Supabase projects are "explicit"
 
 
 def is_supabase(conn: Connection) -> bool:
-    """Check if Supabase made this server; `supabase_admin` exists on the dev server too."""
+    """Check if this server is Supabase. The role `supabase_admin` alone is no proof."""
     return _exists(
         conn,
         "select 1 from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin')",
@@ -25,7 +25,7 @@ def bootstrap(
     """Prepare the current database for migrations, which `migration_role` will run.
 
     Creates or adjusts the role and makes it the owner of the database. Sets the password of the
-    role and of `authenticator`. A repeat is safe, also with the other regime.
+    role and of `authenticator`. You can call this again, even with the other regime.
     """
     _require(conn, migration_role, regime)
     settings = {
@@ -74,7 +74,7 @@ def _exists(conn: Connection, query: LiteralString, *parameters: str) -> bool:
 
 
 def _verifier(conn: Connection, role: str, password: str | None) -> str:
-    """Compute here what the server stores: no statement, log or error then holds the password."""
+    """Compute the hash of the password here, so that no statement, log or error shows it."""
     if password is None:
         return ""
     encrypted = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")

@@ -1,1 +1,1 @@
-"""All that this tool knows of the bakery: its shops, labels and smoke walk."""
+"""The commands that know the bakery: its shops, labels and smoke walk."""

@@ -1,4 +1,4 @@
-"""Labels: the id of an order as a Code 128 barcode, with the words a packer needs, at 203 dpi."""
+"""Labels: the id of an order as a Code 128 barcode, and text for the packer, at 203 dpi."""
 
 import io
 import textwrap
@@ -12,10 +12,10 @@ from bakehouse.database import Connection, act_as, fetch
 from bakehouse.errors import BakehouseError
 
 DPI = 203
-WIDTHS = {"58mm": 384, "80mm": 576, "custom": 800}  # printable dots, by the setting ticketSize
+WIDTHS = {"58mm": 384, "80mm": 576, "custom": 800}  # printable dots for each ticketSize
 MARGIN = 16
-BARS = 120  # their height in dots
-QUIET = 10  # blank modules on either side
+BARS = 120  # the height of the bars in dots
+QUIET = 10  # blank modules on each side of the bars
 DETAILS = (("size", "flavour"), ("customer_name",), ("due_date", "delivery_method"), ("priority",))
 
 
@@ -34,7 +34,7 @@ class Label:
     width: int
     height: int
     texts: tuple[Text, ...]
-    top: int  # of the bars
+    top: int  # the top of the bars
     module: int  # the width of the narrowest bar
     turned: bool  # the bars run across the paper
 
@@ -53,28 +53,28 @@ def fetch_facts(
 
 
 def arrange(facts: dict[str, Any], width: int) -> Label:
-    """Lay out the words, then the bars: as wide as the paper allows, turned if it is too narrow."""
+    """Arrange the words, then the bars. The bars are turned if the paper is too narrow."""
     order_id = str(facts["barcode_content"])
     lines: list[tuple[int, int | None, str]] = [(40, None, order_id)]
     lines += [(32, 2, _plain(facts, "product_title"))]
     lines += [(28, 1, _plain(facts, *names)) for names in DETAILS]
     texts, top = [], MARGIN
     for height, most, words in lines:
-        room = (width - 2 * MARGIN) * 2 // height  # letters are half as wide as high
+        room = (width - 2 * MARGIN) * 2 // height  # a letter is half as wide as it is high
         for line in textwrap.wrap(words, room, max_lines=most, placeholder="..."):
             texts.append(Text(top, height, line))
             top += height + height // 4
     top += MARGIN
-    modules = 11 * (len(order_id) + 2) + 13 + 2 * QUIET  # at most, with start, check and stop
+    modules = 11 * (len(order_id) + 2) + 13 + 2 * QUIET  # an upper limit, with start, check, stop
     module = min(width // modules, 4)
-    turned = module < 2  # printers blur bars of one dot
+    turned = module < 2  # bars of one dot are blurred in print
     length = modules * max(module, 2)
     height = top + (length if turned else BARS) + MARGIN
     return Label(order_id, width, height, tuple(texts), top, max(module, 2), turned)
 
 
 def _plain(facts: dict[str, Any], *names: str) -> str:
-    """Join these facts. Characters that no printer shows become spaces."""
+    """Join these facts. Characters that a printer cannot show become spaces."""
     words = ", ".join(str(facts[name]) for name in names if facts.get(name))
     return "".join(c if c.isprintable() else " " for c in words)
 
@@ -127,7 +127,7 @@ def zpl(label: Label, copies: int = 1) -> bytes:
 
 
 def _field(text: str) -> str:
-    """Encode text so that no character of it is read as a command."""
+    """Encode text so that the printer reads no character as a command."""
     plain = "".join(
         c
         if c.isascii() and (c.isalnum() or c in " -")

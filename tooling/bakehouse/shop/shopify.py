@@ -1,4 +1,4 @@
-"""The API of the shops: ask Shopify, wait when it throttles, and give up in one line."""
+"""The API of the shops: ask Shopify, wait if the shop throttles, and explain errors in one line."""
 
 import json
 import time
@@ -14,9 +14,9 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from bakehouse.errors import BakehouseError
 
 ENDPOINT = "https://{domain}/admin/api/2025-01/graphql.json"
-_TRIES = 5  # of one request that is throttled
-_PATIENCE = 60.0  # seconds; for a longer wait the job goes back to the queue
-_LARGEST = 16 * 2**20  # bytes of an answer
+_TRIES = 5  # tries of a request that the shop throttles
+_PATIENCE = 60.0  # seconds: for a longer wait, the job returns to the queue
+_LARGEST = 16 * 2**20  # bytes of the largest answer
 
 _PAGE = "pageInfo { hasNextPage endCursor }"
 LOCATIONS = f"""query ($after: String) {{
@@ -70,7 +70,7 @@ class Stopped(Exception):
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Refuses redirects: following one would hand the token to another host."""
+    """Refuses redirects, because a redirect would send the token to another host."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
@@ -82,7 +82,7 @@ _http = build_opener(_NoRedirect)
 
 
 class Client:
-    """Asks shops, and lets the worker keep its lease while an answer takes time."""
+    """Sends requests to shops. Lets the worker extend its lease while it waits."""
 
     def __init__(
         self, timeout: float, keep_lease: Callable[[], None], is_stopping: Callable[[], bool]
@@ -137,7 +137,7 @@ class Client:
                 if error.code != 429:
                     raise Failed(f"{shop.store}: HTTP {error.code}") from None
                 return _retry_after(error.headers.get("Retry-After"))
-        except (OSError, HTTPException) as error:  # refused, reset, no such host, timeout
+        except (OSError, HTTPException) as error:  # such as refused, reset, unknown host, timeout
             reason = getattr(error, "reason", error)
             raise Failed(f"{shop.store}: no answer ({type(reason).__name__})") from None
         except ValueError:
@@ -158,7 +158,7 @@ def require_endpoint(endpoint: str) -> None:
         url = urlsplit(endpoint.format(domain="shop.example"))
     except (KeyError, IndexError, ValueError):
         raise BakehouseError(
-            "usage", "--shop-url-template cannot be read", f"Write it like this: {ENDPOINT}"
+            "usage", "--shop-url-template is not valid", f"Write it like this: {ENDPOINT}"
         ) from None
     if url.scheme != "https" and (url.scheme, url.hostname) != ("http", "127.0.0.1"):
         raise BakehouseError(
@@ -174,7 +174,7 @@ def _is_throttled(answer: dict[str, Any]) -> bool:
 
 
 def _seconds_to_restore(answer: dict[str, Any]) -> float:
-    """Return when the budget of the shop is large enough for the request."""
+    """Return the seconds until the shop allows a request of this cost."""
     cost = (answer.get("extensions") or {}).get("cost") or {}
     status = cost.get("throttleStatus") or {}
     missing = cost.get("requestedQueryCost", 0) - status.get("currentlyAvailable", 0)
@@ -184,11 +184,11 @@ def _seconds_to_restore(answer: dict[str, Any]) -> float:
 def _retry_after(text: str | None) -> float:
     try:
         return max(0.1, float(text or 2))
-    except ValueError:  # a date, or not a number
+    except ValueError:  # Retry-After can also be a date
         return 2.0
 
 
 def messages_of(errors: object) -> str:
-    """Join the messages of the shop, and cut them short."""
+    """Join the messages of the shop, and shorten the result."""
     messages = [str(error.get("message")) for error in errors] if isinstance(errors, list) else []
     return "; ".join(messages)[:200] or "refused without a reason"

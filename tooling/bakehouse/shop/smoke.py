@@ -49,7 +49,7 @@ class Step:
     """One call and its expected answer: a value, or the SQLSTATE of the refusal."""
 
     name: str
-    role: str  # of an account or a session; empty is the migration role
+    role: str  # the role of the caller, or empty for the migration role
     query: LiteralString
     expected: str
 
@@ -60,7 +60,7 @@ class Outcome:
     role: str
     ok: bool
     duration_ms: float
-    detail: str  # why it failed, or was left out
+    detail: str  # why it failed or was skipped
 
     @property
     def left_out(self) -> bool:
@@ -143,12 +143,12 @@ WALK = (
 
 
 def applies_to(files: Iterable[Migration]) -> bool:
-    """Check if these migrations make the orders that the walk needs."""
+    """Check if these migrations create the tables that the walk needs."""
     return any(file.name == "M0_orders" for file in files)
 
 
 def walk(conn: Connection) -> Iterator[Outcome]:
-    """Take every step, and roll everything back."""
+    """Run every step, then roll everything back."""
     conn.execute("begin")
     try:
         conn.execute(sql_file(__package__, "smoke_store"))
@@ -170,7 +170,7 @@ def walk(conn: Connection) -> Iterator[Outcome]:
 
 
 def failures(outcomes: Iterable[Outcome]) -> list[str]:
-    """Say which steps failed, and why."""
+    """List the failed steps, each with its reason."""
     return [f"{one.name}: {one.detail}" for one in outcomes if not one.ok]
 
 
@@ -194,7 +194,7 @@ def _session(role: str) -> str:
 
 
 def _refused(conn: Connection, functions: Sequence[Function], role: str) -> Outcome:
-    """Call every function that is closed to this role. Each call must be refused."""
+    """Call every function that this role may not call. Each call must be refused."""
     started = time.perf_counter()
     api = _session(role)
     closed = [one for one in functions if api == "anon" or not one.lets_in(api, rpc.EVERYBODY)]

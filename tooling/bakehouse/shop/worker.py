@@ -1,4 +1,4 @@
-"""The worker: takes jobs from the work queue, and does in the shops what they ask for."""
+"""The worker: takes jobs from the work queue, and does them in the shops."""
 
 import json
 import os
@@ -22,8 +22,8 @@ from bakehouse.errors import BakehouseError
 from bakehouse.shop import shopify
 from bakehouse.shop.shopify import ENDPOINT, Client, Failed, Shop, Stopped, messages_of
 
-_IDLE = 1.0  # seconds between looks at the queue; a NOTIFY comes sooner
-_CHUNK = 250  # quantities in one mutation
+_IDLE = 1.0  # seconds between looks at the queue, if no NOTIFY comes
+_CHUNK = 250  # the quantities in one request to Shopify
 _LONGEST_WAIT = 60.0  # seconds between two attempts to connect
 
 
@@ -40,7 +40,7 @@ class WorkerOptions:
     topics: Sequence[str]
     batch: int = 10
     lease: float = 120.0  # seconds
-    timeout: float = 30.0  # seconds that a shop may take to answer
+    timeout: float = 30.0  # seconds to wait for the answer of a shop
     endpoint: str = ENDPOINT
 
 
@@ -77,7 +77,7 @@ class Worker:
         return time.monotonic() - self._seen < self.options.lease
 
     def stop(self) -> None:
-        """Finish the job at hand, return the others to the queue, and end `run`."""
+        """Finish the current job, return the others to the queue, and end `run`."""
         self._stop.set()
 
     def run(self, once: bool = False) -> None:
@@ -137,7 +137,7 @@ class Worker:
     # The queue
 
     def _rpc(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Call as the role that may use the queue. Only the migration role may read tokens."""
+        """Call an RPC as service_role. Tokens need the migration role instead."""
         with self.conn.transaction():
             self.conn.execute("set local role service_role")
             return fetch(self.conn, tuple_row, query.encode(), *parameters)
@@ -184,7 +184,7 @@ class Worker:
         self._return_waiting()
 
     def _return_waiting(self) -> None:
-        if self._waiting:  # a lease of 0 seconds returns them to the queue untouched
+        if self._waiting:  # a lease of 0 seconds returns the jobs to the queue
             ids, token = _claim_of(self._waiting)
             self._rpc("select public.extend_work_lease($1, $2, '0')", token, ids)
             self._waiting = []
@@ -234,7 +234,7 @@ class Worker:
             "select sku, available, shopify_product_ids from public.get_push_items($1)",
             [str(job.payload.get("sku"))],
         )
-        for sku, available, products in items:  # none: the item is gone, or no longer for sale
+        for sku, available, products in items:  # empty if the item was deleted or is not for sale
             if not self._shops:
                 raise Failed("no store has a token for Shopify")
             failures, found = [], False
@@ -284,7 +284,7 @@ class Worker:
         return [
             node["inventoryItem"]["id"]
             for node in self._client.pages(shop, shopify.VARIANTS, "productVariants", search=search)
-            if numbers or node["sku"] == sku  # Shopify searches by words, and finds more
+            if numbers or node["sku"] == sku  # Shopify also finds similar SKUs
         ]
 
     def _active_locations(self, shop: Shop) -> list[str]:
@@ -308,7 +308,7 @@ class Worker:
                 if level["location"]["isActive"]
                 for quantity in level["quantities"]
             ]
-            if item["sku"] and levels:  # every location shows the whole stock
+            if item["sku"] and levels:  # each location has the whole stock
                 counts.append({"sku": item["sku"], "available": min(levels)})
         self._keep_lease()
         [(answer,)] = self._rpc("select public.apply_reconcile($1::jsonb)", json.dumps(counts))
@@ -345,7 +345,7 @@ class Worker:
                 "select public.import_shopify_order($1, $2::jsonb)", shop.store, json.dumps(order)
             )
         except psycopg.Error as error:
-            if error.sqlstate not in ("PT400", "PT409"):  # these refusals are final
+            if error.sqlstate not in ("PT400", "PT409"):  # a retry cannot help
                 raise
             self.log(
                 "order_refused", store=shop.store, id=order.get("id"), reason=message_of(error)

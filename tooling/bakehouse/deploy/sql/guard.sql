@@ -1,8 +1,8 @@
--- Refuse to empty the history of staging and prod, from any tool.
+-- Do not let any tool empty the history of staging and prod.
 --
 -- `supabase db reset` and `supabase migration down` wipe a database and empty this table in one
--- transaction, so a refusal here undoes the wipe. `supabase migration repair --status reverted`
--- deletes from this table. The function is in the same schema because that schema outlives a wipe.
+-- transaction, so a refusal here also rolls back the wipe. `supabase migration repair --status
+-- reverted` deletes from this table. A wipe keeps this schema, so the function is here too.
 create or replace function supabase_migrations.bakehouse_guard()
 returns trigger
 language plpgsql

@@ -1,5 +1,5 @@
--- Write the mark of the database, which is in the setting bakehouse.identity.
--- The mark is a function: functions of this schema outlive a wipe by the Supabase CLI.
+-- Write the mark of the database. The setting bakehouse.identity gives the mark.
+-- The mark is a function in this schema, because a wipe by the Supabase CLI keeps such functions.
 create schema if not exists supabase_migrations;
 do $$
 begin

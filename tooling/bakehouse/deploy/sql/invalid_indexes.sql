@@ -1,4 +1,4 @@
--- Invalid indexes, except those that a pending file ($1) builds again.
+-- Invalid indexes, without those that a pending file ($1) builds again.
 select format('index %s is invalid', i.indexrelid::regclass)
 from pg_index as i
 inner join pg_class as c on i.indexrelid = c.oid

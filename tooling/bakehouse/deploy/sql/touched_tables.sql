@@ -1,4 +1,4 @@
--- The tables that this transaction changed or dropped: they stay locked until it ends.
+-- The tables that this transaction changed or dropped, found by their locks.
 select distinct l.relation::bigint
 from pg_locks as l
 where

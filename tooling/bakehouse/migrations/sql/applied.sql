@@ -1,4 +1,4 @@
--- The history after bakehouse has applied a file. to_jsonb reads the table of any CLI version.
+-- The history, if bakehouse has applied files. to_jsonb reads the table of any CLI version.
 select
   h.version,
   m.sql_hash,

@@ -1,7 +1,7 @@
--- Every object that migrations can make, with its definition.
+-- Every object that migrations can create, with its definition.
 -- Equal objects have equal definitions, also in a copy that was restored from a dump.
 -- Skips the objects of Postgres, of extensions, of the platform and of this tool.
--- Only the first branch of a union names its columns.
+-- In a union, only the first query names the columns.
 -- noqa: disable=AL03,AM06,RF02
 with
 schemas as (
@@ -127,7 +127,7 @@ objects as (
     )
   from relations as r
   inner join pg_constraint as k on r.oid = k.conrelid
-  where k.contype <> 'n' -- only Postgres 18 lists not-null; columns show it instead
+  where k.contype <> 'n' -- not null is shown with the column: only Postgres 18 has it here
 
   union all
   select
@@ -207,7 +207,7 @@ objects as (
     )
 )
 
--- The migration role has another name in each environment.
+-- The name of the migration role differs between environments, so replace it.
 select
   o.object,
   md5(replace(o.definition, quote_ident(current_user), 'migration_role')) as definition

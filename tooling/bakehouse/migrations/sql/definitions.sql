@@ -1,9 +1,9 @@
--- Each object with the statement that makes it and the one that drops it, roughly in working order.
+-- Each object, with the statements that create and drop it. Most of them are in working order.
 --
--- guard     a condition to run it on, if its statement cannot say `if not exists`
--- part_of   the table that it is dropped with; null if it stands alone
--- new       if its table is made again: 'run' its statement, or 'skip' it as a part of the table
--- kept      if its table was kept: 'run', 'not valid' because of existing rows, or by 'hand'
+-- guard     the condition for its statement, if that cannot say `if not exists`
+-- part_of   the table with which it is dropped, or null
+-- new       if its table is created again: 'run' the statement, or 'skip' it
+-- kept      if its table still exists: 'run', 'not valid' (there are old rows), or by 'hand'
 -- noqa: disable=AL03,AL08,RF02
 with
 schemas as (
@@ -86,7 +86,7 @@ functions as (
   where f.prokind in ('f', 'p') and f.oid not in (select m.objid from members as m)
 ),
 
--- objects that have an owner and grants
+-- objects with an owner and grants
 owned as (
   select
     s.oid,
@@ -195,7 +195,7 @@ objects as (
     'sequence ' || r.label,
     case
       when d.objid is null then format('create sequence if not exists %s', r.label) || c.words
-      -- an identity is made and dropped with its column
+      -- an identity is created and dropped with its column
       else format('revoke all on sequence %s from anon, authenticated, service_role', r.label)
     end,
     case when d.objid is null then 'drop sequence if exists ' || r.label end,
@@ -290,7 +290,7 @@ objects as (
     null,
     k.table_label,
     'skip',
-    'run' -- in a statement of its own, so that existing rows get no value
+    'run' -- a statement of its own, so that existing rows stay null
   from columns as k
   where starts_with(k.value, ' default ')
 

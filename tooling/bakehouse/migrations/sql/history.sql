@@ -1,4 +1,4 @@
--- The history table of the Supabase CLI, and our own tables beside it.
+-- The history table of the Supabase CLI, and the tables of bakehouse.
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (
   version text not null primary key,
@@ -6,7 +6,7 @@ create table if not exists supabase_migrations.schema_migrations (
   name text
 );
 alter table supabase_migrations.schema_migrations
-add column if not exists statements text[], -- the oldest CLIs made the table without them
+add column if not exists statements text[], -- the oldest CLIs create the table without them
 add column if not exists name text;
 
 create schema if not exists bakehouse;
@@ -54,7 +54,7 @@ create table if not exists bakehouse.evidence (
   number bigint generated always as identity primary key,
   previous text not null unique,
   hash text not null unique,
-  body json not null -- not jsonb: the hash is of this text
+  body json not null -- not jsonb, because the hash is of the exact text
 );
 alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;

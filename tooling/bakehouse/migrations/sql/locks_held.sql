@@ -1,4 +1,4 @@
--- Weaker locks do not stop reads and writes. Of several locks on a table, the strongest counts.
+-- The strongest lock on each table. Leaves out weak locks, which block neither reads nor writes.
 select distinct on (l.relation)
   l.relation::bigint as oid,
   l.mode

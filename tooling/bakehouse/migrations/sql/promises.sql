@@ -1,6 +1,6 @@
--- What callers may count on while an object exists. A change that ends a promise is breaking.
--- Run it with the search_path pg_catalog, like catalog.sql: names are then complete.
--- Only the first branch of a union names its columns.
+-- What callers may rely on while an object exists. A change that ends a promise is breaking.
+-- Run this with the search_path pg_catalog, as catalog.sql, so that names have their schema.
+-- In a union, only the first query names the columns.
 -- noqa: disable=AL03
 with
 schemas as (

@@ -1,5 +1,5 @@
--- The traits of the tables $1 that a file can change: storage, indexes, constraints and columns.
--- Only the first branch of a union names its columns.
+-- What a file can change about the tables $1: storage, indexes, constraints and columns.
+-- In a union, only the first query names the columns.
 -- noqa: disable=AL03,AM09
 with tables as (
   select

@@ -1,4 +1,4 @@
--- Run every call in the setting bakehouse.calls, and put the answers there.
+-- Run all calls in the setting bakehouse.calls, and put the answers in that setting.
 -- All calls take one round trip. Each call is rolled back before the next.
 do $$
 declare

@@ -2,9 +2,9 @@
 --
 -- A superuser runs this through platform.bootstrap, which sets bakehouse.migration_role,
 -- bakehouse.migration_secret, bakehouse.authenticator_secret and bakehouse.regime.
--- A repeat is safe: each statement converges.
+-- A second run changes nothing.
 
--- roles belong to the whole cluster, and an advisory lock covers one database: lock a table
+-- lock a shared table, because roles belong to the cluster, and an advisory lock to one database
 lock table pg_catalog.pg_authid in share row exclusive mode;
 
 -- Roles
@@ -40,7 +40,7 @@ begin
   );
   execute format('alter role %I set search_path = "$user", public, extensions', v_migrator);
 
-  -- the secrets are SCRAM verifiers: the server never sees a password
+  -- the secrets are SCRAM hashes: the server never sees a password
   v_secret := current_setting('bakehouse.migration_secret');
   if v_secret <> '' then
     execute format('alter role %I password %L', v_migrator, v_secret);
@@ -82,7 +82,7 @@ begin
 
   execute format('create schema if not exists extensions authorization %I', v_migrator);
   execute format('alter schema extensions owner to %I', v_migrator);
-  -- its owner is this superuser, whose rights the migration role cannot take
+  -- this superuser owns them, so that the migration role cannot change them
   create schema if not exists auth;
   create schema if not exists storage;
   create schema if not exists realtime;
@@ -97,7 +97,7 @@ grant usage on schema public, extensions, auth, storage, realtime
 to anon, authenticated, service_role;
 
 create extension if not exists pgcrypto with schema extensions;
-do $$ -- not every build of Postgres has it
+do $$ -- some builds of Postgres do not have it
 begin
   if exists (select from pg_catalog.pg_available_extensions where name = 'uuid-ossp') then
     create extension if not exists "uuid-ossp" with schema extensions;
@@ -213,7 +213,7 @@ alter table storage.buckets enable row level security;
 alter table storage.objects enable row level security;
 grant all on table storage.buckets, storage.objects to anon, authenticated, service_role;
 
-do $$ -- on Supabase the migration role may write policies here; plain Postgres needs the owner
+do $$ -- as on Supabase, let the migration role add policies: on plain Postgres it must own them
 declare
   v_migrator constant name := current_setting('bakehouse.migration_role');
 begin
@@ -291,7 +291,7 @@ begin
   execute v_prefix || 'grant all on tables to ' || v_api;
   execute v_prefix || 'grant all on sequences to ' || v_api;
   execute v_prefix || 'grant all on functions to ' || v_api;
-  -- exactly what Studio revokes for new projects: TRUNCATE, for example, stays
+  -- the same rights that Supabase Studio revokes for new projects: TRUNCATE, for example, stays
   if current_setting('bakehouse.regime') = 'explicit' then
     execute v_prefix || 'revoke select, insert, update, delete on tables from ' || v_api;
     execute v_prefix || 'revoke usage, select on sequences from ' || v_api;

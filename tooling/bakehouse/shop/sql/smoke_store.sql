@@ -1,4 +1,4 @@
--- Make a store for the walk, its staff, and an order that no caller may change.
+-- Add a store for the walk, with staff, and an order that no caller may change.
 insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency)
 select
   'smoke' as code,
@@ -17,7 +17,7 @@ values
 insert into public.orders (store, id, cancelled_at) values ('smoke', 'smoke-0', now());
 insert into public.stage_events (store, order_id, stage, event_type)
 values ('smoke', 'smoke-0', 'Filling', 'create');
-do $$ -- webhooks may be paused just now
+do $$ -- ends a pause of webhooks
 begin
   if to_regclass('app.ingest_pause') is not null then
     delete from app.ingest_pause where only_row;
