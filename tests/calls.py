@@ -56,8 +56,8 @@ def ask(db: Connection, account: UUID, query: str, *parameters: object) -> Any:
 
 
 @contextmanager
-def raises_code(code: str, sqlstate: str) -> Iterator[None]:
+def raises_code(code: str, sqlstate: str) -> Iterator[pytest.ExceptionInfo[psycopg.Error]]:
     """Expects a refusal by app.fail with this symbol and status."""
     with pytest.raises(psycopg.Error) as refusal:
-        yield
+        yield refusal
     assert (refusal.value.diag.message_hint, refusal.value.sqlstate) == (code, sqlstate)

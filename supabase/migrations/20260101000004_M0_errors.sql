@@ -70,6 +70,24 @@ comment on function app.fail is
 
 Never returns. Quotes at most 200 characters of a value that is in DETAIL. Raises an internal error for a code that app.error_codes does not list. Volatile, because the planner may call an immutable function early.';
 
+create or replace function app.check_range(
+  p_name text, p_value anycompatible, p_least anycompatible, p_most anycompatible
+)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_value not between p_least and p_most then
+    perform app.fail(
+      'BAD_INPUT', format('%s must be from %s to %s.', p_name, p_least, p_most),
+      jsonb_build_object('field', p_name)
+    );
+  end if;
+end;
+$$;
+comment on function app.check_range is
+'Raises BAD_INPUT when a number, a time or an interval is outside its bounds, infinite or NaN. Accepts null.';
+
 create or replace function app.not_found(p_what text, p_key text, p_id anyelement)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp

@@ -50,18 +50,19 @@ comment on function app.sync_order_words is
 
 create or replace function app.search_pattern(p_search text)
 returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_search text := ltrim(lower(btrim(p_search)), '#');
+  v_search text := ltrim(lower(btrim(left(p_search, 201))), '#');
 begin
+  perform app.check_length('p_search', p_search, 200);
   return '%' || regexp_replace(nullif(v_search, ''), '([\\%_])', '\\\1', 'g') || '%';
 end;
 $$;
 comment on function app.search_pattern is
 'Returns a LIKE pattern that finds the search text anywhere in order_words. Special characters are plain text.
 
-A leading # is ignored. Returns null for an empty search.';
+A leading # is ignored. Returns null for an empty search. Raises BAD_INPUT for more than 200 characters.';
 
 create or replace function app.search_order_ids(p_pattern text, p_is_open boolean, p_most integer)
 returns text[]

@@ -131,7 +131,7 @@ begin
   if (
     length(p_hmac) = length(v_signature)
     and sha256(convert_to(p_hmac, 'UTF8')) = sha256(convert_to(v_signature, 'UTF8'))
-    and p_topic <> '' and p_webhook_id <> ''
+    and length(p_topic) between 1 and 100 and length(p_webhook_id) between 1 and 200
   ) is not true then
     perform app.fail(
       'BAD_SIGNATURE', 'The webhook is not signed by a known store. Check its webhook secret.'

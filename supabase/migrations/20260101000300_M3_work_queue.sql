@@ -376,9 +376,7 @@ declare
   v_ids bigint[];
 begin
   perform app.require('service_role');
-  if p_delay not between '0' and '1 year' then
-    perform app.fail('BAD_INPUT', 'p_delay must be from 0 to 1 year.');
-  end if;
+  perform app.check_range('p_delay', p_delay, '0', '1 year');
   v_ids := array(
     select job.id from public.work_queue as job
     where job.id = any(p_ids) and job.token = p_token
@@ -408,9 +406,7 @@ declare
   v_count integer;
 begin
   perform app.require('service_role');
-  if not coalesce(p_lease between '0' and '1 day', false) then
-    perform app.fail('BAD_INPUT', 'p_lease must be from 0 to 1 day.');
-  end if;
+  perform app.check_range('p_lease', coalesce(p_lease, '-1 second'), '0', '1 day');
   update public.work_queue as job
   set
     lease_until = app.now() + p_lease, token = case when p_lease > '0' then job.token end

@@ -19,16 +19,16 @@ comment on domain public.stock_quantity is
 create table if not exists public.inventory_items (
   id uuid primary key default gen_random_uuid(),
   kind text not null check (kind in ('component', 'accessory', 'topper')),
-  sku text not null unique check (length(sku) between 1 and 200 and sku = btrim(sku)),
-  title text not null check (title <> '' and title = btrim(title)),
-  alt_title text,
-  description text,
-  category text not null default 'other',
-  uom text not null default 'each' check (uom <> ''),
-  product_match text check (btrim(product_match) <> ''),
-  shopify_variant_id text,
-  shopify_product_id_1 text,
-  shopify_product_id_2 text,
+  sku app.code not null unique check (sku <> '' and sku = btrim(sku)),
+  title app.label not null check (title <> '' and title = btrim(title)),
+  alt_title app.label,
+  description app.note,
+  category app.label not null default 'other',
+  uom app.label not null default 'each' check (uom <> ''),
+  product_match app.label check (btrim(product_match) <> ''),
+  shopify_variant_id app.code,
+  shopify_product_id_1 app.code,
+  shopify_product_id_2 app.code,
   on_hand public.stock_quantity not null default 0,
   reserved public.stock_quantity not null default 0,
   buffer public.stock_quantity not null default 0,
@@ -67,11 +67,11 @@ create table if not exists public.inventory_txn (
   change_amount numeric(12, 3) not null,
   stock_before public.stock_quantity not null,
   stock_after public.stock_quantity not null,
-  reason text,
-  reference text,
+  reason app.note,
+  reference app.code,
   store text references public.stores (code),
-  order_gid text,
-  matched_by text,
+  order_gid app.code,
+  matched_by app.code,
   actor_id uuid,
   actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
   at_ts timestamptz not null default app.now(),
@@ -200,8 +200,8 @@ begin
       perform app.not_found(p_kind, 'id', p_id);
     end if;
   end if;
-  v_item := jsonb_populate_record(v_item, jsonb_strip_nulls(p_fields));
   begin
+    v_item := jsonb_populate_record(v_item, jsonb_strip_nulls(p_fields));
     insert into public.inventory_items (
       id, kind, sku, title, alt_title, description, category, uom, product_match,
       shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active

@@ -22,6 +22,8 @@ begin
       'PERMISSION_DENIED', 'p_created_by must be your own account. Leave p_created_by out.'
     );
   end if;
+  perform app.check_length('p_reason', p_reason, 500);
+  perform app.check_length('p_reference', p_reference, 200);
   select items.on_hand, items.title, items.alt_title into v_before, v_title, v_alt_title
   from public.inventory_items as items
   where items.id = p_item_id and items.kind = p_kind for no key update;
@@ -140,6 +142,7 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
+  select app.check_length('p_search', p_search, 200);
   select
     items.id, items.sku, items.title, items.kind, items.on_hand::numeric, items.reserved::numeric,
     items.buffer::numeric, items.ats::numeric, items.min_stock::numeric,
@@ -156,7 +159,7 @@ comment on function public.get_inventory_status is
 
 p_search looks in SKU and names.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (p_search has more than 200 characters).';
 grant execute on function public.get_inventory_status to authenticated;
 
 create or replace function public.get_stock_transactions(
@@ -179,9 +182,10 @@ begin
   end if;
   return query
   select
-    txn.id, names.table_name, txn.item_id, items.title, txn.change_amount,
-    txn.stock_before::numeric, txn.stock_after::numeric, coalesce(txn.reason, txn.kind),
-    coalesce(txn.reference, txn.order_gid), coalesce(staff.full_name, txn.actor_kind), txn.at_ts
+    txn.id, names.table_name, txn.item_id, items.title::text, txn.change_amount,
+    txn.stock_before::numeric, txn.stock_after::numeric, coalesce(txn.reason, txn.kind)::text,
+    coalesce(txn.reference, txn.order_gid)::text, coalesce(staff.full_name, txn.actor_kind),
+    txn.at_ts
   from public.inventory_txn as txn
   inner join public.inventory_items as items on items.id = txn.item_id
   inner join (

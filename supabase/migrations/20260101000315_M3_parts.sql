@@ -117,6 +117,7 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
+  select app.check_length('p_search', p_search, 200);
   select
     items.id, items.sku, items.title, items.description, items.category, items.uom,
     items.on_hand::numeric, items.min_stock::numeric, items.is_active,
@@ -131,7 +132,7 @@ $$;
 comment on function public.get_components is
 'Returns components, sorted by name. p_search looks in name and SKU.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (p_search has more than 200 characters).';
 grant execute on function public.get_components to authenticated;
 
 create or replace function public.get_low_stock_components()

@@ -7,7 +7,7 @@ set local role bakehouse_owner;
 
 create table if not exists public.accessory_keywords (
   id uuid primary key default gen_random_uuid(),
-  keyword text not null check (keyword <> '' and keyword = btrim(keyword)),
+  keyword app.label not null check (keyword <> '' and keyword = btrim(keyword)),
   component_id uuid not null references public.inventory_items (id),
   priority integer not null default 0,
   match_type text not null default 'contains'
@@ -39,6 +39,7 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
+  select app.check_length('p_search', p_search, 200);
   select
     words.id, words.keyword, words.component_id, items.title, items.sku, words.priority,
     words.match_type, words.is_active, words.created_at, words.updated_at
@@ -51,7 +52,7 @@ $$;
 comment on function public.get_accessory_keywords is
 'Returns keywords, highest priority first, then the longest. p_search looks in keyword and item title.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (p_search has more than 200 characters).';
 grant execute on function public.get_accessory_keywords to authenticated;
 
 create or replace function public.upsert_accessory_keyword(

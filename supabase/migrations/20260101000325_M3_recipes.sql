@@ -7,11 +7,12 @@ set local role bakehouse_owner;
 
 create table if not exists public.boms (
   id uuid primary key default gen_random_uuid(),
-  product_title text not null check (product_title <> '' and product_title = btrim(product_title)),
-  sku text check (sku <> '' and sku = btrim(sku)),
-  shopify_product_id text,
+  product_title app.label not null
+  check (product_title <> '' and product_title = btrim(product_title)),
+  sku app.code check (sku <> '' and sku = btrim(sku)),
+  shopify_product_id app.code,
   store text references public.stores (code),
-  description text,
+  description app.note,
   is_active boolean not null default true,
   created_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now()
@@ -75,10 +76,11 @@ as $$
 declare
   v_caller app.caller := app.require('Staff', nullif(p_store, 'both'));
 begin
+  perform app.check_length('p_search', p_search, 200);
   return query
   select
-    boms.id, boms.product_title, coalesce(boms.store, 'both'), boms.description,
-    boms.shopify_product_id, boms.sku, boms.is_active,
+    boms.id, boms.product_title::text, coalesce(boms.store, 'both'), boms.description::text,
+    boms.shopify_product_id::text, boms.sku::text, boms.is_active,
     coalesce(
       (
         select jsonb_agg(
@@ -144,7 +146,7 @@ begin
     when unique_violation then
       perform app.fail('CONFLICT', 'Another active recipe has this title or SKU. Change that one.');
     when integrity_constraint_violation then
-      perform app.fail('BAD_INPUT', 'A recipe needs a title.');
+      perform app.fail('BAD_INPUT', 'A recipe needs a title of at most 300 characters, and an SKU of at most 200.');
   end;
   perform app.audit('save_bom', v_store, v_id::text, jsonb_strip_nulls(jsonb_build_object(
     'product_title', p_product_title, 'store', p_store, 'description', p_description,

@@ -450,7 +450,7 @@ declare
 begin
   return query
   select
-    holds.store, holds.order_gid, units.id, items.id, items.sku, items.title,
+    holds.store, holds.order_gid, units.id, items.id, items.sku::text, items.title::text,
     holds.quantity::numeric, items.on_hand::numeric, holds.created_at
   from public.reservation_holds as holds
   inner join public.inventory_items as items on items.id = holds.item_id

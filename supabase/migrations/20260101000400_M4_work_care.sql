@@ -55,7 +55,7 @@ declare
     select job.id from public.work_queue as job
     where job.token is not null and job.lease_until <= app.now()
     and job.retries >= job.max_retries
-    limit p_limit
+    limit greatest(p_limit, 0)
     for no key update skip locked
   );
 begin
@@ -164,7 +164,7 @@ as $$
   from public.work_dead as dead
   where (p_topic is null or dead.topic = p_topic) and (p_before is null or dead.id < p_before)
   order by dead.id desc
-  limit least(p_limit, 500);
+  limit greatest(least(p_limit, 500), 0);
 $$;
 comment on function public.get_dead_work is
 'Returns dead jobs, newest first, at most 500. Pass the last id of a page as p_before for the next page.

@@ -137,7 +137,7 @@ declare
     when p_date_to is not null then app.day_key(p_date_to) || '~'
     when p_date_from is not null then app.day_key(null)
   end;
-  v_wide boolean := coalesce(p_date_to > p_date_from + 2, true);
+  v_wide boolean := coalesce(p_date_to > least(p_date_from, '9999-12-29') + 2, true);
   v_ids text[] := case
     when v_pattern is not null then app.search_order_ids(v_pattern, true, 1000)
   end;

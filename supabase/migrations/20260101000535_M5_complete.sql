@@ -21,10 +21,10 @@ begin
   -- The query then checks each order in the time zone of its own store.
   select
     min(app.moment_key(
-      greatest(p_start_date, '0001-01-01')::timestamp at time zone stores.time_zone
+      least(greatest(p_start_date, '0001-01-01'), '9999-12-30')::timestamp at time zone stores.time_zone
     )),
     max(app.moment_key(
-      (least(p_end_date, '9999-12-30') + 1)::timestamp at time zone stores.time_zone
+      (least(greatest(p_end_date, '0001-01-01'), '9999-12-30') + 1)::timestamp at time zone stores.time_zone
     ))
   into v_from, v_to
   from public.stores as stores where stores.code = any(p_stores);

@@ -161,6 +161,7 @@ declare
   v_search text := lower(btrim(coalesce(p_search, '')));
 begin
   perform app.require('Staff');
+  perform app.check_length('p_search', p_search, 200);
   if p_archived is null or p_archived not in ('false', 'true', 'all') then
     perform app.fail('BAD_INPUT', 'p_archived must be false, true or all.');
   end if;

@@ -28,7 +28,8 @@ create table if not exists public.projects (
   counts_weekends boolean not null default false,
   start_mode varchar(20) not null default 'immediate'
   check (start_mode in ('immediate', 'scheduled')),
-  scheduled_start_date timestamptz,
+  scheduled_start_date timestamptz
+  check (scheduled_start_date between '2000-01-01' and '2099-12-31'),
   started_at timestamptz,
   completed_at timestamptz,
   archived_at timestamptz,

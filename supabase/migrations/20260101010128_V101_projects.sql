@@ -264,6 +264,7 @@ declare
   v_starts boolean;
 begin
   perform app.require('Supervisor');
+  perform app.check_range('p_at', p_at, '2000-01-01', '2099-12-31');
   v_project := app.lock_project(p_project_uuid);
   v_starts := v_project.started_at is null;
   if v_starts and app.project_state(v_project) in ('template', 'archived') then
@@ -286,11 +287,11 @@ begin
 end;
 $$;
 comment on function public.start_project is
-'Starts a project now, or at the given time.
+'Starts a project now, or at the given time from 2000 to 2099.
 
 A started project keeps its start, and a repeat answers already_done.
 
-Role: Supervisor. Errors: NOT_FOUND, INVALID_STATE (a template, or an archived project).';
+Role: Supervisor. Errors: NOT_FOUND, BAD_INPUT, INVALID_STATE (a template, or an archived project).';
 grant execute on function public.start_project to authenticated;
 
 create or replace function public.archive_project(p_project_uuid uuid)

@@ -168,7 +168,10 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_excluded uuid[] := array_remove(coalesce(p_excluded, '{}'), p_task_uuid);
+  v_excluded uuid[] := array(
+    select excluded.uuid from unnest(p_excluded) as excluded (uuid)
+    where excluded.uuid <> p_task_uuid
+  );
   v_tree uuid[];
   v_extras public.project_assignments[] := '{}'::public.project_assignments[];
   v_task_uuid uuid;

@@ -66,15 +66,17 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Staff');
+  perform app.check_range('p_start', p_start, '1900-01-01', '2999-12-31');
+  perform app.check_range('p_hours', p_hours, -1000000, 1000000);
   return app.end_of_work(p_start, p_hours, coalesce(p_counts_weekends, false));
 end;
 $$;
 comment on function public.end_of_work is
 'Returns the time when the given hours of work end.
 
-If weekends count, the hours are clock hours. Otherwise each weekday has 8 hours of work, spread evenly over 24. Returns null for no hours.
+If weekends count, the hours are clock hours. Otherwise each weekday has 8 hours of work, spread evenly over 24. p_hours must be at most 1,000,000, and p_start from 1900 to 2999. Returns null for no hours.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.end_of_work to authenticated;
 
 create or replace function app.scheduled_rows(

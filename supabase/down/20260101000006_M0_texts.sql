@@ -1,0 +1,6 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+drop function if exists app.check_length;
+drop domain if exists app.label, app.code, app.note;
+commit;
