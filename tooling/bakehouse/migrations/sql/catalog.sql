@@ -60,6 +60,7 @@ objects as (
     'extension ' || e.extname,
     e.extnamespace::regnamespace::text
   from pg_extension as e
+  where e.extname <> 'uuid-ossp' -- of the platform, where this build of Postgres has it
 
   union all
   select

@@ -1,5 +1,5 @@
 -- What an upgrade of Postgres leaves behind in this database, with the statement that repairs it.
-with unknown as ( -- tables with rows that the planner knows nothing of
+with unknown as ( -- tables of which the planner knows nothing
   select format('%I.%I', n.nspname, c.relname) as label
   from pg_class as c
   inner join pg_namespace as n on c.relnamespace = n.oid
@@ -7,6 +7,8 @@ with unknown as ( -- tables with rows that the planner knows nothing of
     c.relkind = 'r'
     and n.nspname in ('public', 'app', 'private')
     and pg_relation_size(c.oid) > 0
+    and pg_stat_get_last_analyze_time(c.oid) is null
+    and pg_stat_get_last_autoanalyze_time(c.oid) is null
     and not exists (
       select from pg_stats as s
       where s.schemaname = n.nspname and s.tablename = c.relname
@@ -15,7 +17,7 @@ with unknown as ( -- tables with rows that the planner knows nothing of
 
 select
   'statistics' as subject,
-  format('are missing for %s tables with rows', count(*)) as fault,
+  format('are missing for %s tables', count(*)) as fault,
   'analyze' as repair
 from unknown
 having count(*) > 0

@@ -1,12 +1,12 @@
 -- What the server, or the current database, lacks for the migration role $1: a row for each fault,
 -- with the one statement that repairs it. `bakehouse bootstrap` runs these statements, so each
--- changes only what is missing. $2: on Supabase, where the provider grants the API roles.
+-- changes only what is missing. $2: on Supabase, where the provider makes the API roles.
 with
 limits (role, setting, value) as ( -- a role whose setting is 0 has no limit
   values
   ('anon'::name, 'statement_timeout', '3s'),
   ('authenticated', 'statement_timeout', '8s'),
-  -- as long as it has on Supabase through authenticator, whose limit is often raised
+  -- Supabase leaves it to the limit of authenticator, which is the same but is often raised
   ('service_role', 'statement_timeout', '8s'),
   ('authenticator', 'statement_timeout', '8s'),
   ('authenticator', 'lock_timeout', '8s') -- PostgREST keeps this one for the roles that it takes
@@ -48,7 +48,8 @@ select
 from limits
 inner join pg_roles as r on limits.role = r.rolname
 where
-  not exists (
+  not ($2 and limits.role = 'service_role')
+  and not exists (
     select from unnest(r.rolconfig) as one (setting)
     where one.setting ~ format('^%s=(?!0\D*$)', limits.setting)
   )
