@@ -5,106 +5,94 @@
 
 begin;
 
-do $$
+do $$ -- one block: psql goes on after an error, and would report each further statement
 declare
   v_env text;
+  v_item uuid;
 begin
   if to_regprocedure('supabase_migrations.bakehouse_identity()') is not null then
     v_env := supabase_migrations.bakehouse_identity() ->> 'env';
   end if;
-  if v_env is distinct from 'dev' then
-    raise exception 'This database is %, and dev data belongs in dev only.',
-      coalesce('marked ' || v_env, 'not marked')
-      using hint = 'If it is yours to fill, mark it as dev first.';
+  -- the message says all: the Supabase CLI shows no hint
+  if v_env is null then
+    raise exception 'Dev data goes into dev databases only, and this database is not marked: run `bakehouse env mark dev --database-url URL`, then seed again.';
+  elsif v_env <> 'dev' then
+    raise exception 'Dev data goes into dev databases only, and this database is %: leave out the seed.', v_env;
   end if;
-end;
-$$;
 
-set local role bakehouse_owner;
+  set local role bakehouse_owner;
 
-insert into public.staff_shared (user_id, full_name, role, store, email, approved)
-values
-('00000000-0000-4000-8000-000000000001', 'Dev Admin', 'Admin', null, 'admin@example.com', true),
-(
-  '00000000-0000-4000-8000-000000000002', 'Dev Supervisor', 'Supervisor', null,
-  'supervisor@example.com', true
-),
-(
-  '00000000-0000-4000-8000-000000000003', 'Dev Staff Bannos', 'Staff', 'bannos',
-  'bannos@example.com', true
-),
-(
-  '00000000-0000-4000-8000-000000000004', 'Dev Staff Flourlane', 'Staff', 'flourlane',
-  'flourlane@example.com', true
-)
-on conflict do nothing;
-
-insert into private.staff_pay (user_id, hourly_rate)
-values
-('00000000-0000-4000-8000-000000000001', 40),
-('00000000-0000-4000-8000-000000000002', 35),
-('00000000-0000-4000-8000-000000000003', 30),
-('00000000-0000-4000-8000-000000000004', 30)
-on conflict do nothing;
-
-select app.store_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret') as done
-where app.shop_secret('bannos', 'webhook') is null;
-
-with made as (
-  insert into public.orders (
-    store, id, shopify_order_number, human_id, customer_name, product_title, flavour, size,
-    delivery_method, currency, total_amount, due_date
-  )
+  insert into public.staff_shared (user_id, full_name, role, store, email, approved)
   values
+  ('00000000-0000-4000-8000-000000000001', 'Dev Admin', 'Admin', null, 'admin@example.com', true),
   (
-    'bannos', 'bannos-10001', 10001, '#B10001', 'Dev Customer', 'Birthday Cake', 'Vanilla',
-    'Medium', 'pickup', 'AUD', 95, app.today('bannos') + 1
+    '00000000-0000-4000-8000-000000000002', 'Dev Supervisor', 'Supervisor', null,
+    'supervisor@example.com', true
   ),
   (
-    'flourlane', 'flourlane-10001', 10001, '#F10001', 'Dev Customer', 'Birthday Cake', 'Chocolate',
-    'Large', 'delivery', 'AUD', 120, app.today('flourlane') + 1
+    '00000000-0000-4000-8000-000000000003', 'Dev Staff Bannos', 'Staff', 'bannos',
+    'bannos@example.com', true
+  ),
+  (
+    '00000000-0000-4000-8000-000000000004', 'Dev Staff Flourlane', 'Staff', 'flourlane',
+    'flourlane@example.com', true
   )
-  on conflict do nothing
-  returning store, id, stage
-)
+  on conflict do nothing;
 
-insert into public.stage_events (store, order_id, stage, event_type)
-select
-  made.store,
-  made.id,
-  made.stage,
-  'create' as event_type
-from made;
-
-with made as (
-  insert into public.inventory_items (kind, sku, title, category, uom, product_match, min_stock)
+  insert into private.staff_pay (user_id, hourly_rate)
   values
-  ('component', 'dev-cake-board', 'Cake board', 'packaging', 'each', null, 10),
-  ('accessory', 'dev-gold-candle', 'Gold candle', 'candle', 'each', 'gold candle', 5)
-  on conflict do nothing
-  returning id
-)
+  ('00000000-0000-4000-8000-000000000001', 40),
+  ('00000000-0000-4000-8000-000000000002', 35),
+  ('00000000-0000-4000-8000-000000000003', 30),
+  ('00000000-0000-4000-8000-000000000004', 30)
+  on conflict do nothing;
 
-select app.move_stock(made.id, 50, 'adjust', 'correction', 'dev data') as on_hand
-from made;
+  if app.shop_secret('bannos', 'webhook') is null then
+    perform app.store_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret');
+  end if;
 
-with made as (
-  insert into public.boms (product_title) values ('Birthday Cake')
-  on conflict do nothing
-  returning id
-)
+  with made as (
+    insert into public.orders (
+      store, id, shopify_order_number, human_id, customer_name, product_title, flavour, size,
+      delivery_method, currency, total_amount, due_date
+    )
+    values
+    (
+      'bannos', 'bannos-10001', 10001, '#B10001', 'Dev Customer', 'Birthday Cake', 'Vanilla',
+      'Medium', 'pickup', 'AUD', 95, app.today('bannos') + 1
+    ),
+    (
+      'flourlane', 'flourlane-10001', 10001, '#F10001', 'Dev Customer', 'Birthday Cake', 'Chocolate',
+      'Large', 'delivery', 'AUD', 120, app.today('flourlane') + 1
+    )
+    on conflict do nothing
+    returning store, id, stage
+  )
+  insert into public.stage_events (store, order_id, stage, event_type)
+  select made.store, made.id, made.stage, 'create'
+  from made;
 
-insert into public.bom_items (bom_id, component_id, quantity_required, stage)
-select
-  made.id as bom_id,
-  items.id as component_id,
-  1 as quantity_required,
-  'Packing' as stage
-from made
-inner join public.inventory_items as items on items.sku = 'dev-cake-board';
+  for v_item in
+    insert into public.inventory_items (kind, sku, title, category, uom, product_match, min_stock)
+    values
+    ('component', 'dev-cake-board', 'Cake board', 'packaging', 'each', null, 10),
+    ('accessory', 'dev-gold-candle', 'Gold candle', 'candle', 'each', 'gold candle', 5)
+    on conflict do nothing
+    returning id
+  loop
+    perform app.move_stock(v_item, 50, 'adjust', 'correction', 'dev data');
+  end loop;
 
-do $$
-begin
+  with made as (
+    insert into public.boms (product_title) values ('Birthday Cake')
+    on conflict do nothing
+    returning id
+  )
+  insert into public.bom_items (bom_id, component_id, quantity_required, stage)
+  select made.id, items.id, 1, 'Packing'
+  from made
+  inner join public.inventory_items as items on items.sku = 'dev-cake-board';
+
   if to_regclass('public.projects') is null then
     return; -- this database has no V101
   end if;

@@ -1,6 +1,7 @@
 """Callers, the clock, orders, and rows that no role may change."""
 
 import json
+import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse.database import Connection
+from bakehouse.server.binaries import find_binaries
 from calls import acting_as, raises_code
 from postgres import Server, migrate
 from rows import make_order, make_staff, record_event, set_clock, value, values
@@ -714,17 +716,43 @@ def mark(conn: Connection, env: str) -> None:
     )
 
 
-@pytest.mark.parametrize("env", [None, "staging", "prod"])
-def test_dev_data_is_refused_outside_dev(clone: str, env: str | None) -> None:
+def psql(dsn: str) -> "subprocess.CompletedProcess[str]":
+    command = [find_binaries().tool("psql"), "-X", "-f", str(SEED), dsn]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("env", "advice"),
+    [
+        (None, "not marked: run `bakehouse env mark dev --database-url URL`, then seed again."),
+        ("staging", "staging: leave out the seed."),
+        ("prod", "prod: leave out the seed."),
+    ],
+)
+def test_psql_says_in_one_line_why_dev_data_is_refused(
+    clone: str, env: str | None, advice: str
+) -> None:
     with psycopg.connect(clone, autocommit=True) as conn:
         if env:
             mark(conn, env)
 
-        with pytest.raises(psycopg.errors.RaiseException, match=env or "not marked"):
-            conn.execute(SEED.read_bytes())
-        conn.rollback()
+        ran = psql(clone)
 
+        (said,) = [line for line in ran.stderr.splitlines() if not line.startswith("CONTEXT: ")]
+        assert said.endswith(
+            f"ERROR:  Dev data goes into dev databases only, and this database is {advice}"
+        )
         assert value(conn, "select count(*) from public.staff_shared") == 0
+
+
+def test_psql_fills_a_dev_database(clone: str) -> None:
+    with psycopg.connect(clone, autocommit=True) as conn:
+        mark(conn, "dev")
+
+        ran = psql(clone)
+
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert value(conn, "select count(*) from public.orders") == 2
 
 
 def test_dev_data_can_be_seeded_again(clone: str) -> None:

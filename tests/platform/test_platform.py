@@ -134,6 +134,7 @@ def test_authenticator_can_become_the_api_roles_and_has_no_rights_of_its_own(
     [
         ("anon", "statement_timeout", "3s"),
         ("authenticated", "statement_timeout", "8s"),
+        ("service_role", "statement_timeout", "8s"),
         ("authenticator", "statement_timeout", "8s"),
         ("authenticator", "lock_timeout", "8s"),
     ],
@@ -563,6 +564,40 @@ def test_only_a_superuser_can_run_it(server: Server, migrator: Connection) -> No
         platform.bootstrap(migrator, server.migration_role)
 
     assert refused.value.kind == "usage"
+
+
+@pytest.mark.parametrize(("before", "after"), [("1s", "1s"), ("1min", "1min"), ("0", "3s")])
+def test_a_second_run_keeps_the_limit_of_a_role_and_replaces_no_limit(
+    server: Server, superuser: Connection, before: str, after: str
+) -> None:
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(sql.SQL("alter role anon set statement_timeout = {}").format(before))
+
+        platform.bootstrap(superuser, server.migration_role)
+
+        assert f"statement_timeout={after}" in column(
+            superuser, "select unnest(rolconfig) from pg_roles where rolname = 'anon'"
+        )
+
+
+def test_a_second_run_adds_the_memberships_that_a_dump_has_lost(
+    server: Server, superuser: Connection
+) -> None:
+    role = server.migration_role
+    with superuser.transaction(force_rollback=True):
+        if not one(superuser, "select to_regrole('bakehouse_owner') is not null"):
+            superuser.execute("create role bakehouse_owner nologin")
+        for member, of in [(role, "bakehouse_owner"), ("authenticator", "anon")]:
+            superuser.execute(
+                sql.SQL("revoke {} from {} cascade").format(
+                    sql.Identifier(of), sql.Identifier(member)
+                )
+            )
+
+        platform.bootstrap(superuser, role)
+
+        assert one(superuser, "select pg_has_role(%s, 'bakehouse_owner', 'USAGE')", role)
+        assert one(superuser, "select pg_has_role('authenticator', 'anon', 'MEMBER')")
 
 
 def test_a_superuser_cannot_be_the_migration_role(superuser: Connection) -> None:

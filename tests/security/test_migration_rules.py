@@ -45,3 +45,34 @@ def test_one_file_may_choose_between_two_definitions(tmp_path: Path) -> None:
     )
 
     assert created_twice(tmp_path) == {}
+
+
+ALTERS = re.compile(r"\b(?:create|alter|drop)\s+(?:role|user)\s+(?!bakehouse_)\S+", re.IGNORECASE)
+
+
+def test_no_migration_touches_a_role_of_the_platform() -> None:
+    """Roles belong to the whole server: `bakehouse bootstrap` sets their limits."""
+    folders = (postgres.MIGRATIONS, postgres.MIGRATIONS.with_name("down"))
+    found = {
+        path.name: touched
+        for folder in folders
+        for path in folder.glob("*.sql")
+        if (touched := ALTERS.findall(path.read_text()))
+    }
+
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "touches"),
+    [
+        ("alter role anon set statement_timeout = '3s'", True),
+        ("ALTER USER authenticator SET lock_timeout = 0", True),
+        ("drop role service_role", True),
+        ("create role baker", True),
+        ("create role bakehouse_owner nologin", False),
+        ("alter default privileges for role bakehouse_owner grant select on tables to anon", False),
+    ],
+)
+def test_a_statement_that_touches_such_a_role_is_found(statement: str, touches: bool) -> None:
+    assert bool(ALTERS.search(statement)) is touches

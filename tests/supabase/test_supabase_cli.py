@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from bakehouse.migrations import catalog, history
 from bakehouse.server import cluster, embedded
@@ -103,6 +104,27 @@ def test_bakehouse_agrees_with_a_database_that_the_cli_migrated(both: SupabasePr
     assert status.json["chain_head"]
     assert nothing.out == "nothing to do\n"
     with psycopg.connect(both.url) as conn:
+        assert conn.execute("select count(*) from public.orders").fetchone() == (2,)
+
+
+def test_the_seed_of_an_unmarked_database_says_which_command_marks_it(
+    both: SupabaseProject,
+) -> None:
+    as_superuser(both, "create database unmarked template template0")
+    url = both.url.removesuffix("postgres") + "unmarked"
+    superuser = make_conninfo(url, user=cluster.SUPERUSER)
+    role = ("--migration-role", "postgres")
+    assert both.run("bootstrap", *role, "--database-url", superuser).code == 0
+    push = ("db", "push", f"--remote={url}", "--yes", "--include-seed")
+
+    refused = both.supabase(*push)
+    marked = both.run("env", "mark", "dev", "--database-url", url)
+    again = both.supabase(*push)
+
+    assert refused.returncode == 1
+    assert "not marked: run `bakehouse env mark dev --database-url URL`" in refused.stderr
+    assert (marked.code, again.returncode) == (0, 0), marked.err + again.stderr
+    with psycopg.connect(url) as conn:
         assert conn.execute("select count(*) from public.orders").fetchone() == (2,)
 
 
@@ -208,7 +230,7 @@ def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
 
 
 def as_superuser(both: SupabaseProject, statement: str) -> None:
-    with psycopg.connect(both.url, user=cluster.SUPERUSER) as conn:
+    with psycopg.connect(both.url, user=cluster.SUPERUSER, autocommit=True) as conn:
         conn.execute(statement.encode())
 
 

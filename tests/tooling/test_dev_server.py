@@ -112,6 +112,46 @@ def test_the_doctor_names_a_migration_role_that_is_a_superuser(dev: Project) -> 
     assert "a superuser hides what fails on Supabase" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("fault", "repair"),
+    [
+        (
+            "alter role anon reset statement_timeout",
+            "alter role anon set statement_timeout = '3s'",
+        ),
+        (
+            "alter role service_role set statement_timeout = 0",
+            "alter role service_role set statement_timeout = '8s'",
+        ),
+        (
+            "alter role authenticator reset lock_timeout",
+            "alter role authenticator set lock_timeout = '8s'",
+        ),
+        (
+            "revoke anon from authenticator",
+            "grant anon to authenticator",
+        ),
+        (
+            "alter database postgres reset statement_timeout",
+            "alter database postgres set statement_timeout = '2min'",
+        ),
+    ],
+)
+def test_the_doctor_names_what_the_roles_lack_and_the_statement_that_repairs_it(
+    dev: Project, fault: str, repair: str
+) -> None:
+    with psycopg.connect(cluster.superuser_dsn(port_of(dev)), autocommit=True) as conn:
+        conn.execute(fault.encode())
+        ran = dev.run("doctor")
+        found = [one for one in dev.run("doctor", "--json").json["checks"] if one["repair"]]
+        for one in found:
+            conn.execute(one["repair"].encode())
+
+    assert [one["repair"] for one in found] == [repair]
+    assert (ran.code, f"`{repair}`" in ran.out) == (1, True)
+    assert dev.run("doctor").code == 0
+
+
 def test_down_stops_the_server_and_up_finds_the_data_again(dev: Project) -> None:
     port = port_of(dev)
 

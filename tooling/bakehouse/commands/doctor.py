@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import typer
 from psycopg.rows import class_row
@@ -18,6 +18,7 @@ from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.migrations.files import Migration, discover
 from bakehouse.output import Result
+from bakehouse.server import platform, upgrade
 from bakehouse.server.binaries import find_binaries
 
 app = typer.Typer()
@@ -28,6 +29,7 @@ class _Check:
     name: str
     state: Literal["good", "note", "bad"]
     detail: str
+    repair: str = ""  # the statement or command that repairs a fault, where one alone does
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ class _Server:
 
 
 @command(app, "doctor")
-def doctor(here: Database) -> Result:
+def doctor(
+    here: Database,
+    after_upgrade: Annotated[
+        bool,
+        typer.Option(
+            "--after-upgrade", help="Also name what an upgrade of Postgres has left behind."
+        ),
+    ] = False,
+) -> Result:
     """Look for problems that would stop other commands, and say how to fix them."""
-    checks = list(_examine(here))
+    checks = list(_examine(here, after_upgrade))
     text = output.table(
         ("state", "check", "found"), [(one.state, one.name, one.detail) for one in checks]
     )
@@ -58,7 +68,7 @@ def version(here: Tool) -> Result:
     return Result({"version": __version__}, __version__)
 
 
-def _examine(here: Database) -> Iterator[_Check]:
+def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
     """Make every check. Checks of the database need a connection."""
     root = here.root
     yield _Check("python", "good", sys.version.split()[0])
@@ -71,7 +81,10 @@ def _examine(here: Database) -> Iterator[_Check]:
         with database.connect(here.dsn, here.command) as conn:
             yield _Check("connection", "good", database.describe(here.dsn))
             yield from _examine_server(conn)
+            yield from _examine_roles(conn)
             yield from _examine_history(conn, root)
+            if after_upgrade:
+                yield from _examine_upgrade(conn)
     except BakehouseError as error:
         yield _Check("connection", "bad", f"{error.message}. {error.hint}")
 
@@ -107,6 +120,29 @@ def _examine_server(conn: Connection) -> Iterator[_Check]:
             yield _Check("platform", "good", "API roles and auth.users are there")
         else:
             yield _Check("platform", "bad", "missing: run `bakehouse bootstrap`")
+
+
+def _examine_roles(conn: Connection) -> Iterator[_Check]:
+    faults = platform.missing(conn, conn.info.user)
+    if not faults:
+        yield _Check("roles", "good", "no membership and no limit is missing")
+    yield from map(_repairable, faults)
+
+
+def _examine_upgrade(conn: Connection) -> Iterator[_Check]:
+    faults = upgrade.left_behind(conn)
+    identity = environment.identity(conn)
+    if identity and identity.copied:
+        what = f"says that it is a copy of {identity.env}"
+        command = f"bakehouse env mark {identity.env} --yes"
+        faults.append(platform.Missing("database", what, command))
+    if not faults:
+        yield _Check("upgrade", "good", "nothing was left behind")
+    yield from map(_repairable, faults)
+
+
+def _repairable(one: platform.Missing) -> _Check:
+    return _Check(one.subject, "bad", f"{one.fault}: `{one.repair}`", one.repair)
 
 
 def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:

@@ -1,11 +1,29 @@
 """Give plain Postgres what a hosted Supabase project provides. Refuses to run on Supabase."""
 
+from dataclasses import dataclass
 from typing import LiteralString
 
-from bakehouse.database import OLDEST, Connection, sql_file, value
+from psycopg.rows import class_row
+
+from bakehouse.database import OLDEST, Connection, execute, fetch, sql_file, value
 from bakehouse.errors import BakehouseError
 
 REGIMES = ("explicit", "legacy")  # default privileges: new Supabase projects are "explicit"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A fault, and the one statement that repairs it."""
+
+    subject: str
+    fault: str
+    repair: str
+
+
+def missing(conn: Connection, migration_role: str) -> list[Missing]:
+    """List the memberships and limits that the roles lack. An existing limit is accepted."""
+    query = sql_file(__package__, "missing")
+    return fetch(conn, class_row(Missing), query, migration_role, is_supabase(conn))
 
 
 def is_supabase(conn: Connection) -> bool:
@@ -25,7 +43,8 @@ def bootstrap(
     """Prepare the current database for migrations, which `migration_role` will run.
 
     Creates or adjusts the role and makes it the owner of the database. Sets the password of the
-    role and of `authenticator`. You can call this again, even with the other regime.
+    role and of `authenticator`. You can call this again, even with the other regime. Keeps the
+    limits that a role has.
     """
     _require(conn, migration_role, regime)
     settings = {
@@ -38,6 +57,8 @@ def bootstrap(
         for name, value in settings.items():
             conn.execute("select set_config(%s, %s, true)", (name, value))
         conn.execute(sql_file(__package__, "platform"))
+        for one in missing(conn, migration_role):
+            execute(conn, one.repair)
 
 
 def _require(conn: Connection, migration_role: str, regime: str) -> None:

@@ -60,6 +60,7 @@ objects as (
     'extension ' || e.extname,
     e.extnamespace::regnamespace::text
   from pg_extension as e
+  where e.extname <> 'uuid-ossp' -- of the platform, where this build of Postgres has it
 
   union all
   select
@@ -71,7 +72,12 @@ objects as (
       ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
       r.relforcerowsecurity, r.reloptions,
       array(
-        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+        -- Postgres 17 adds the right MAINTAIN to those that an owner has
+        select
+          replace(
+            replace(one::text, '=arwdDxtm/', '=arwdDxt/'), quote_ident(current_user),
+            'migration_role'
+          ) collate "C"
         from
           unnest(coalesce(
             r.relacl,
@@ -127,7 +133,10 @@ objects as (
     )
   from relations as r
   inner join pg_constraint as k on r.oid = k.conrelid
-  where k.contype <> 'n' -- not null is shown with the column: only Postgres 18 has it here
+  where
+    k.contype <> 'n' -- only Postgres 18 lists not-null; columns show it instead
+    -- each major names the keys of partitions in its own way; the key of the whole table is listed
+    and not (k.contype = 'f' and k.conparentid <> 0)
 
   union all
   select

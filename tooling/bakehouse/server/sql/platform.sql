@@ -2,7 +2,7 @@
 --
 -- A superuser runs this through platform.bootstrap, which sets bakehouse.migration_role,
 -- bakehouse.migration_secret, bakehouse.authenticator_secret and bakehouse.regime.
--- A second run changes nothing.
+-- A second run changes nothing. Memberships and limits are in missing.sql.
 
 -- lock a shared table, because roles belong to the cluster, and an advisory lock to one database
 lock table pg_catalog.pg_authid in share row exclusive mode;
@@ -31,15 +31,6 @@ begin
     execute format('alter role %I %s', v_role.name, v_role.attributes);
   end loop;
 
-  grant anon, authenticated, service_role to authenticator;
-  execute format(
-    'grant anon, authenticated, service_role to %I with admin option', v_migrator
-  );
-  execute format(
-    'grant pg_monitor, pg_read_all_data, pg_signal_backend to %I', v_migrator
-  );
-  execute format('alter role %I set search_path = "$user", public, extensions', v_migrator);
-
   -- the secrets are SCRAM hashes: the server never sees a password
   v_secret := current_setting('bakehouse.migration_secret');
   if v_secret <> '' then
@@ -51,11 +42,6 @@ begin
   end if;
 end;
 $$;
-
-alter role anon set statement_timeout = '3s';
-alter role authenticated set statement_timeout = '8s';
-alter role authenticator set statement_timeout = '8s';
-alter role authenticator set lock_timeout = '8s';
 
 do $$
 declare
@@ -78,7 +64,6 @@ declare
   v_migrator constant name := current_setting('bakehouse.migration_role');
 begin
   execute format('alter database %I owner to %I', current_database(), v_migrator);
-  execute format('alter database %I set statement_timeout = ''2min''', current_database());
 
   execute format('create schema if not exists extensions authorization %I', v_migrator);
   execute format('alter schema extensions owner to %I', v_migrator);
