@@ -31,6 +31,14 @@ class _Check:
 
 
 @dataclass(frozen=True)
+class _Violation:
+    name: str
+    store: str | None
+    violations: int
+    example: str
+
+
+@dataclass(frozen=True)
 class _Server:
     version: str
     superuser: bool
@@ -72,6 +80,7 @@ def _examine(here: Database) -> Iterator[_Check]:
             yield _Check("connection", "good", database.describe(here.dsn))
             yield from _examine_server(conn)
             yield from _examine_history(conn, root)
+            yield from _examine_invariants(conn)
     except BakehouseError as error:
         yield _Check("connection", "bad", f"{error.message}. {error.hint}")
 
@@ -120,3 +129,17 @@ def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:
         if state in history.BLOCKING:
             verdict = "bad"
         yield _Check("history", verdict, f"{count} {state}")
+
+
+def _examine_invariants(conn: Connection) -> Iterator[_Check]:
+    """Compare the facts that two tables repeat, where the migration that does this is applied."""
+    may = "select has_function_privilege(to_regprocedure('app.audit_all()'), 'execute')"
+    if not database.value(conn, may):
+        return
+    found = database.fetch(conn, class_row(_Violation), "select * from app.audit_all()")
+    for one in found:
+        where = f" in store {one.store}" if one.store else ""
+        example = f"{one.violations} violations{where}, such as: {one.example}"
+        yield _Check(f"invariant {one.name}", "bad", example)
+    if not found:
+        yield _Check("invariants", "good", "what tables repeat agrees")
