@@ -118,6 +118,11 @@ BREAKS = (
     ("order_words", "delete from app.order_words where id = 'bannos-4'"),
     ("order_words", "insert into app.order_words values ('bannos', 'bannos-0', true, 'x')"),
     ("order_words", CHANGE_ORDERS + "customer_name = 'Another' where id = 'bannos-4'"),
+    ("settings", "insert into public.settings (key, value) values ('flavours', '[]')"),
+    (
+        "settings",
+        "update app.setting_keys set store_defaults = '{\"bannos\": []}' where key = 'flavours'",
+    ),
     ("shopify_orders", "update public.shopify_orders set cancelled_at = now()"),
     ("shopify_orders", "update public.orders set total_amount = 5"),
     ("shopify_orders", "update public.orders set accessories = '[1]'"),
@@ -195,6 +200,12 @@ BREAKS = (
         ROWS + "update public.project_assignments as rows set task_uuid = null, "
         "child_project_uuid = (select uuid from public.projects where name = 'Wedding') "
         "where rows.project_uuid = (select uuid from public.projects where name = 'Petals')",
+    ),
+    (
+        "project_statuses",
+        "alter table public.project_statuses disable trigger user; "
+        "insert into public.project_statuses (project_uuid, label, slug) "
+        "select uuid, 'Baking', 'baking' from public.projects",
     ),
     (
         "project_trees",
