@@ -153,7 +153,7 @@ def test_a_full_disk_of_the_wal(plan: Plan, template: Cluster, place: Path) -> N
         with machines.running(copy) as server, at_work(plan, place, server) as shift:
             shift.work(plan.seconds / 3)
             ballast = machines.fill(disk)
-            with connect(server) as conn, pytest.raises(psycopg.Error):
+            with pytest.raises(psycopg.Error), connect(server) as conn:
                 conn.execute(
                     "create table public.ballast as select from generate_series(1, 9000000)"
                 )
@@ -171,7 +171,7 @@ def test_a_transaction_that_sleeps_on_its_locks(plan: Plan, template: Cluster, p
         connect(server) as asleep,
         asleep.transaction(),
     ):
-        asleep.execute("select from public.orders order by id limit 20 for update")
+        asleep.execute("select from public.orders order by id limit 5 for update")
         asleep.execute(
             "select from public.inventory_items where sku = %s for update", (load.SKUS[0],)
         )
