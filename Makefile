@@ -47,7 +47,7 @@ reset: $(VENV)/.runtime ## Empty the dev database, migrate and seed it again
 
 .PHONY: test
 test: $(VENV)/.dev ## Install what tests need and run them all
-	@$(BIN)/python -m pytest $(SPREAD) --ignore tests/supabase $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) --ignore tests/supabase --ignore tests/chaos $(ARGS)
 
 .PHONY: test-majors
 test-majors: $(VENV)/.dev ## Run history, down, security and smoke tests on Postgres 15, 16 and 18
@@ -63,6 +63,10 @@ test-supabase: $(VENV)/.dev ## Try the real Supabase CLI on our files and histor
 	@if ! command -v npm > /dev/null; then echo "skipped: no Node on this machine"; exit 0; fi; \
 	  npm install --no-save --prefix tests/supabase --no-audit --no-fund --loglevel error && \
 	  $(BIN)/python -m pytest tests/supabase $(ARGS)
+
+.PHONY: test-chaos
+test-chaos: $(VENV)/.dev ## Kill servers, fill disks and fail over under load, in ten minutes
+	@$(BIN)/python -m pytest tests/chaos -s $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict and sqlfluff over everything

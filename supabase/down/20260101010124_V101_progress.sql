@@ -11,7 +11,8 @@ drop function if exists
 app.recount_changed_projects, app.recount_changed_tasks, app.recount_projects,
 app.update_completion_of_changed_rows, app.update_completion_of_rows, app.apply_row_changes,
 app.update_completion, app.derive_subproject_row;
-drop view if exists app.project_summaries, app.project_rows;
+drop view if exists
+app.subproject_values, app.project_summaries, app.project_counts, app.project_rows;
 drop function if exists app.row_hours, app.duration_hours;
 drop table if exists app.project_sums;
 do $$ begin if to_regclass('app.error_codes') is not null then

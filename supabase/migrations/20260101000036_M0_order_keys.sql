@@ -108,20 +108,35 @@ $$;
 comment on function app.set_priority is
 'Trigger: sets the priority of an order to its override, else by its due date.';
 
+create or replace function app.queue_key(
+  p_priority smallint, p_due date, p_size text, p_number integer, p_id text
+)
+returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return concat_ws(
+    ' ', 4 - p_priority, app.day_key(p_due), app.size_rank(p_size),
+    lpad(coalesce(p_number, 2147483647)::text, 10, '0'), p_id
+  );
+end;
+$$;
+comment on function app.queue_key is
+'Returns the place of an order in the queue as text that sorts, from all columns that sort the queue.';
+
 create or replace function app.set_queue_key()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-  new.queue_key := concat_ws(
-    ' ', 4 - new.priority, app.day_key(new.due_date), app.size_rank(new.size),
-    lpad(coalesce(new.shopify_order_number, 2147483647)::text, 10, '0'), new.id
+  new.queue_key := app.queue_key(
+    new.priority, new.due_date, new.size, new.shopify_order_number, new.id
   );
   return new;
 end;
 $$;
 comment on function app.set_queue_key is
-'Trigger: sets the queue key of an order from all columns that sort the queue.
+'Trigger: sets the queue key of an order (app.queue_key).
 
 Runs after orders_set_priority, because triggers run in order of their names.';
 

@@ -231,6 +231,49 @@ comment on function app.refresh_priorities is
 
 Skips orders with an override. Raises BAD_INPUT for an unknown store.';
 
+create or replace function app.audit_order_keys()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    orders.store,
+    format('order %s has priority %s and queue key %s', orders.id, orders.priority, orders.queue_key)
+  from public.orders as orders
+  where orders.priority <> orders.priority_override
+  or orders.queue_key <> app.queue_key(
+    orders.priority, orders.due_date, orders.size, orders.shopify_order_number, orders.id
+  );
+$$;
+comment on function app.audit_order_keys is
+'Invariant: an order has the priority of its override, and the queue key of its columns.';
+
+create or replace function app.audit_order_events()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    orders.store,
+    format(
+      'order %s has %s create and %s cancel events, and is %s', orders.id,
+      coalesce(told.created, 0), coalesce(told.cancelled, 0),
+      coalesce('cancelled at ' || orders.cancelled_at, 'not cancelled')
+    )
+  from public.orders as orders
+  left join (
+    select
+      events.store, events.order_id,
+      count(*) filter (where events.event_type = 'create') as created,
+      count(*) filter (where events.event_type = 'cancel') as cancelled,
+      max(events.at_ts) filter (where events.event_type = 'cancel') as cancelled_at
+    from public.stage_events as events
+    group by events.store, events.order_id
+  ) as told on told.store = orders.store and told.order_id = orders.id
+  where told.created is distinct from 1 or told.cancelled > 1
+  or told.cancelled_at is distinct from orders.cancelled_at;
+$$;
+comment on function app.audit_order_events is
+'Invariant: an order has one create event. A cancelled order has one cancel event, of the same time.';
+
 create or replace trigger orders_forbid_identity_change
 before update of store, id, row_id on public.orders
 for each row
@@ -267,6 +310,8 @@ end;
 $$;
 
 select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
+select app.register_invariant('order_events', 'audit_order_events');
+select app.register_invariant('order_keys', 'audit_order_keys');
 
 select app.assert_grants();
 commit;

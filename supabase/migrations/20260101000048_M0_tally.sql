@@ -84,6 +84,49 @@ comment on function app.fold_tally is
 
 Merges only rows that this snapshot sees. Concurrent moves do not wait, and none is lost or counted twice.';
 
+create or replace function app.count_orders()
+returns table (
+  store text, stage public.stage_type, priority smallint, assignee_id uuid, storage text,
+  orders bigint
+)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    orders.store, orders.stage, case when orders.is_open then orders.priority end,
+    case when orders.is_open then orders.assignee_id end,
+    case when orders.is_open then orders.storage end, count(*)
+  from public.orders as orders
+  where orders.cancelled_at is null and not orders.is_pos
+  group by 1, 2, 3, 4, 5;
+$$;
+comment on function app.count_orders is
+'Counts the orders themselves, in the groups of the tally. Reads every order.';
+
+create or replace function app.audit_order_tally()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    parts.store,
+    format(
+      'the tally counts %s too many in %s, priority %s, assignee %s, storage %s',
+      sum(parts.orders), parts.stage, parts.priority, parts.assignee_id, parts.storage
+    )
+  from (
+    select
+      tally.store, tally.stage, tally.priority, tally.assignee_id, tally.storage, tally.orders
+    from app.order_tally as tally
+    union all
+    select
+      counted.store, counted.stage, counted.priority, counted.assignee_id, counted.storage,
+      -counted.orders
+    from app.count_orders() as counted
+  ) as parts
+  group by parts.store, parts.stage, parts.priority, parts.assignee_id, parts.storage
+  having sum(parts.orders) <> 0;
+$$;
+comment on function app.audit_order_tally is 'Invariant: the tally counts the orders.';
+
 create or replace trigger orders_tally after insert or delete on public.orders
 for each row execute function app.tally_order();
 create or replace trigger orders_tally_change
@@ -99,19 +142,17 @@ execute function app.tally_order();
 -- Count existing orders. No write comes between, because create trigger has locked the table.
 insert into app.order_tally (store, stage, priority, assignee_id, storage, orders)
 select
-  orders.store,
-  orders.stage,
-  case when orders.is_open then orders.priority end as priority,
-  case when orders.is_open then orders.assignee_id end as assignee_id,
-  case when orders.is_open then orders.storage end as storage,
-  count(*) as orders
-from public.orders as orders
-where
-  orders.cancelled_at is null and not orders.is_pos
-  and not exists (select from app.order_tally)
-group by 1, 2, 3, 4, 5;
+  counted.store,
+  counted.stage,
+  counted.priority,
+  counted.assignee_id,
+  counted.storage,
+  counted.orders
+from app.count_orders() as counted
+where not exists (select from app.order_tally);
 
 select app.register_task('fold_tally', 'tick', 'fold_tally');
+select app.register_invariant('order_tally', 'audit_order_tally');
 
 select app.assert_grants();
 commit;

@@ -25,14 +25,21 @@ comment on table app.order_words_open is 'Partition of order_words: open orders.
 comment on table app.order_words_done is
 'Partition of order_words: complete, cancelled, or sold over the counter.';
 
+create or replace function app.search_words(
+  p_customer_name text, p_product_title text, p_human_id text, p_id text
+)
+returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select lower(concat_ws(E'\n', p_customer_name, p_product_title, p_human_id, p_id));
+$$;
+comment on function app.search_words is
+'Returns the search text of an order. Each field is a line, so that no match spans two fields.';
+
 create or replace function app.sync_order_words()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_words text := lower(concat_ws(
-    E'\n', new.customer_name, new.product_title, new.human_id, new.id
-  ));
 begin
   if tg_op <> 'INSERT' then
     delete from app.order_words as known
@@ -40,13 +47,33 @@ begin
   end if;
   if tg_op <> 'DELETE' then
     insert into app.order_words (store, id, is_open, words)
-    values (new.store, new.id, new.is_open, v_words);
+    values (
+      new.store, new.id, new.is_open,
+      app.search_words(new.customer_name, new.product_title, new.human_id, new.id)
+    );
   end if;
   return null;
 end;
 $$;
 comment on function app.sync_order_words is
-'Trigger: copies the search text of an order to order_words. Each field is a line, so that no match spans two fields.';
+'Trigger: copies the search text of an order (app.search_words) to order_words.';
+
+create or replace function app.audit_order_words()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    coalesce(orders.store, known.store),
+    format('order %s is missing or outdated in order_words', coalesce(orders.id, known.id))
+  from public.orders as orders
+  full join app.order_words as known
+    on known.store = orders.store and known.id = orders.id and known.is_open = orders.is_open
+  where known.words is distinct from app.search_words(
+    orders.customer_name, orders.product_title, orders.human_id, orders.id
+  );
+$$;
+comment on function app.audit_order_words is
+'Invariant: each order is once in order_words, with its search text.';
 
 create or replace function app.search_pattern(p_search text)
 returns text
@@ -102,13 +129,15 @@ select
   orders.store,
   orders.id,
   orders.is_open,
-  lower(
-    concat_ws(E'\n', orders.customer_name, orders.product_title, orders.human_id, orders.id)
+  app.search_words(
+    orders.customer_name, orders.product_title, orders.human_id, orders.id
   ) as words
 from public.orders as orders
 where not exists (select from app.order_words);
 create index if not exists order_words_words_idx -- built after the inserts: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
+
+select app.register_invariant('order_words', 'audit_order_words');
 
 select app.assert_grants();
 commit;

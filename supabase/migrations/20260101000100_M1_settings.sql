@@ -319,6 +319,27 @@ The store then has the value of all stores, else the default.
 Role: Admin. Errors: BAD_INPUT (no such store or key).';
 grant execute on function public.reset_setting to authenticated;
 
+create or replace function app.audit_settings()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select given.store, format('setting %s must be %s', keys.key, keys.needs)
+  from app.setting_keys as keys
+  cross join lateral (
+    select own.store, own.value from public.settings as own where own.key = keys.key
+    union all
+    select defaults.key, defaults.value from jsonb_each(keys.store_defaults) as defaults
+  ) as given (store, value)
+  where (
+    case jsonb_typeof(keys.default_value)
+      when 'object' then keys.default_value || given.value
+      else given.value
+    end @@ keys.shape
+  ) is not true;
+$$;
+comment on function app.audit_settings is
+'Invariant: each value of a setting, and each default of a store, has the shape of its key.';
+
 create or replace trigger settings_set_updated_at before update on public.settings
 for each row execute function app.set_updated_at();
 
@@ -334,6 +355,8 @@ begin
   end if;
 end;
 $$;
+
+select app.register_invariant('settings', 'audit_settings');
 
 select app.assert_grants();
 commit;

@@ -122,8 +122,32 @@ comment on function app.ingest_order is
 
 orders/create adds an order and never changes one. An update of an unknown order adds the order. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
+create or replace function app.audit_shopify_orders()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select heads.store, format('order %s is cancelled, and its cake %s is open', heads.gid, units.id)
+  from public.shopify_orders as heads
+  inner join public.orders as units
+    on units.store = heads.store and units.shopify_order_gid = heads.gid
+  where heads.cancelled_at is not null and units.is_open
+  union all
+  select
+    units.store,
+    format('cakes %s share the total or the accessories of one order', string_agg(units.id, ', '))
+  from public.orders as units
+  where units.shopify_order_gid is not null
+  group by units.store, units.shopify_order_gid
+  having count(*) filter (where units.total_amount > 0) > 1
+  or count(*) filter (where units.accessories <> '[]') > 1;
+$$;
+comment on function app.audit_shopify_orders is
+'Invariant: a cancelled order of Shopify has no open cake. One cake has the total, and one the accessories.';
+
 create or replace trigger shopify_orders_set_updated_at before update on public.shopify_orders
 for each row execute function app.set_updated_at();
+
+select app.register_invariant('shopify_orders', 'audit_shopify_orders');
 
 select app.assert_grants();
 commit;

@@ -305,7 +305,7 @@ begin
       );
     end if;
   end loop;
-  if v_shortages <> '[]' then
+  if v_shortages <> '[]' or v_already then -- a new cake of an order that waits has no flag yet
     perform app.update_inventory_blocked(p_store, p_order_gid, v_shortages);
   end if;
   return jsonb_build_object(

@@ -212,6 +212,35 @@ comment on function public.get_work_queue_stats is
 Role: Admin or service_role.';
 grant execute on function public.get_work_queue_stats to authenticated, service_role;
 
+create or replace function app.audit_work()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select null, format('job %s exists %s times', jobs.id, count(*))
+  from (
+    select queued.id from public.work_queue as queued
+    union all select dead.id from public.work_dead as dead
+    union all select done.id from public.work_archive as done
+  ) as jobs
+  group by jobs.id
+  having count(*) > 1
+  union all
+  select null, format('job %s of topic %s has half a lease, or too many retries', job.id, job.topic)
+  from public.work_queue as job
+  where (job.token is null) <> (job.lease_until = '-infinity')
+  or (job.token is null) <> (job.locked_by is null)
+  or job.token is null and job.again
+  or job.token is not null and job.next_retry_at is not null
+  or job.retries > job.max_retries
+  union all
+  select null, format('job %s of topic %s is dead and has retries left', dead.id, dead.topic)
+  from public.work_dead as dead
+  where dead.retries < dead.max_retries;
+$$;
+comment on function app.audit_work is
+'Invariant: a job is in the queue, dead or done, and only one of these. A running job has a token, a worker and the end of its lease, and no other job has any of them. A dead job has no retries left.';
+
+select app.register_invariant('work', 'audit_work');
 select app.register_task('reap_work', 'tick', 'reap_work');
 select app.register_task('purge_work', 'tick', 'purge_work');
 

@@ -298,5 +298,89 @@ $$;
 comment on function app.act is
 'Executes an action on an order, as the body of a stage RPC. Checks that the caller has the lowest role of the action. Returns app.order_result. Raises the errors of app.require_order and app.advance_order.';
 
+create or replace function app.audit_stages()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with steps as ( -- each event with the stage that followed; a uuid sorts faster than an id
+    select
+      orders.row_id, events.store, events.order_id, events.id, events.event_type, events.stage,
+      events.at_ts,
+      coalesce(
+        lead(events.stage) over (partition by orders.row_id order by events.id), orders.stage
+      ) as next_stage,
+      lag(events.id) over (partition by orders.row_id order by events.id) as prior_id
+    from public.stage_events as events
+    inner join public.orders as orders
+      on orders.store = events.store and orders.id = events.order_id
+  ),
+  moves as (
+    select move.event, move.from_stage, array_agg(distinct move.to_stage) as to_stages
+    from app.stage_transitions as move
+    group by move.event, move.from_stage
+  ),
+  marks as ( -- what each move does to each timestamp
+    select distinct move.event, move.from_stage, move.to_stage, mark.name, mark.is_set
+    from app.stage_transitions as move
+    cross join lateral (
+      select stamp.name, true as is_set from unnest(move.stamps) as stamp (name)
+      union all select clear.name, false from unnest(move.clears) as clear (name)
+    ) as mark
+    where mark.name <> 'packing_start_ts' -- two actions complete Packing, and one sets this
+  ),
+  touches as ( -- the last event that sets or clears a timestamp
+    select distinct on (steps.row_id, marks.name collate "C")
+      steps.row_id, marks.name, case when marks.is_set then steps.at_ts end as at_ts
+    from steps
+    inner join marks
+      on marks.event = steps.event_type and marks.from_stage = steps.stage
+      and marks.to_stage = steps.next_stage
+    order by steps.row_id, marks.name collate "C", steps.id desc
+  ),
+  told as (
+    select
+      touches.row_id,
+      max(touches.at_ts) filter (where touches.name = 'filling_start_ts') as filling_start_ts,
+      max(touches.at_ts) filter (where touches.name = 'filling_complete_ts') as filling_complete_ts,
+      max(touches.at_ts) filter (where touches.name = 'covering_start_ts') as covering_start_ts,
+      max(touches.at_ts) filter (where touches.name = 'covering_complete_ts')
+        as covering_complete_ts,
+      max(touches.at_ts) filter (where touches.name = 'decorating_start_ts')
+        as decorating_start_ts,
+      max(touches.at_ts) filter (where touches.name = 'decorating_complete_ts')
+        as decorating_complete_ts,
+      max(touches.at_ts) filter (where touches.name = 'packing_complete_ts') as packing_complete_ts
+    from touches
+    group by touches.row_id
+  )
+  select
+    steps.store,
+    format(
+      'order %s was in %s after event %s (%s in %s)', steps.order_id, steps.next_stage, steps.id,
+      steps.event_type, steps.stage
+    )
+  from steps
+  left join moves on moves.event = steps.event_type and moves.from_stage = steps.stage
+  where steps.next_stage <> all(coalesce(moves.to_stages, array[steps.stage]))
+  or steps.prior_id is null and steps.stage <> 'Filling'
+  union all
+  select orders.store, format('order %s has other timestamps than its events', orders.id)
+  from public.orders as orders
+  left join told on told.row_id = orders.row_id
+  where (
+    told.filling_start_ts, told.filling_complete_ts, told.covering_start_ts,
+    told.covering_complete_ts, told.decorating_start_ts, told.decorating_complete_ts,
+    told.packing_complete_ts
+  ) is distinct from (
+    orders.filling_start_ts, orders.filling_complete_ts, orders.covering_start_ts,
+    orders.covering_complete_ts, orders.decorating_start_ts, orders.decorating_complete_ts,
+    orders.packing_complete_ts
+  );
+$$;
+comment on function app.audit_stages is
+'Invariant: the events of an order lead from Filling to its stage, each by a row of app.stage_transitions, and have set its timestamps.';
+
+select app.register_invariant('stages', 'audit_stages');
+
 select app.assert_grants();
 commit;

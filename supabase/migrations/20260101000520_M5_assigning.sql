@@ -135,5 +135,43 @@ comment on function public.bulk_assign is
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.bulk_assign to authenticated;
 
+create or replace function app.audit_assignees()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    orders.store,
+    format(
+      'order %s belongs to %s, and its events say %s', orders.id,
+      coalesce(orders.assignee_id::text, 'nobody'), coalesce(told.assigned_to, 'nobody')
+    )
+  from public.orders as orders
+  left join (
+    select
+      events.store, events.order_id,
+      max(events.id) filter (where events.event_type = 'assign') as given,
+      max(events.id) filter (where events.event_type <> 'assign') as freed,
+      (
+        array_agg(events.meta ->> 'assigned_to' order by events.id desc)
+        filter (where events.event_type in ('assign', 'unassign'))
+      )[1] as assigned_to
+    from public.stage_events as events
+    where events.event_type in ('assign', 'unassign', 'complete', 'qc_return', 'cancel')
+    group by events.store, events.order_id
+  ) as told on told.store = orders.store and told.order_id = orders.id
+  where case
+    when orders.assignee_id is not null
+      then orders.cancelled_at is not null
+      or told.assigned_to is distinct from orders.assignee_id::text
+    else told.given > coalesce(told.freed, 0) and exists (
+      select from public.staff_shared as staff where staff.user_id::text = told.assigned_to
+    )
+  end;
+$$;
+comment on function app.audit_assignees is
+'Invariant: an order belongs to the account that its events assigned last, and a cancelled order to nobody.';
+
+select app.register_invariant('assignees', 'audit_assignees');
+
 select app.assert_grants();
 commit;

@@ -129,6 +129,53 @@ where sums.total > 0;
 comment on view app.project_summaries is
 'Total, progress and hours of each project that has rows. Progress is calculated nowhere else. Hours follow the weekend mode of the project.';
 
+create or replace view app.project_counts
+with (security_invoker = true)
+as
+select
+  rows.project_uuid,
+  count(*) as total,
+  count(*) filter (where rows.status = 'done') as done,
+  count(*) filter (where rows.status = 'in_progress') as in_progress,
+  count(*) filter (where not rows.counted) as empty,
+  coalesce(sum(rows.progress_pct) filter (where rows.counted), 0) as progress,
+  sum(rows.clock_hours) as clock_hours
+from app.project_rows as rows
+group by rows.project_uuid;
+comment on view app.project_counts is
+'The sums of each project, calculated from all its rows. app.project_sums stores them.';
+
+create or replace view app.subproject_values
+with (security_invoker = true)
+as
+with states as (
+  select
+    projects.uuid,
+    projects.counts_weekends,
+    projects.completed_at,
+    sums.progress_pct,
+    sums.hours,
+    case
+      when projects.completed_at is not null then 'done'
+      when sums.done + sums.in_progress > 0 then 'in_progress'
+      else 'todo'
+    end as status
+  from public.projects as projects
+  left join app.project_summaries as sums on projects.uuid = sums.project_uuid
+)
+
+select
+  states.uuid as project_uuid,
+  states.status,
+  states.counts_weekends,
+  states.completed_at,
+  case states.status when 'done' then 100 else coalesce(states.progress_pct, 0) end as progress_pct,
+  case when states.hours is not null then least(round(states.hours * 60), 2147483647)::integer end
+    as estimated_duration
+from states;
+comment on view app.subproject_values is
+'The values of a row that stands for this project. The estimate is in minutes, and null without rows.';
+
 create or replace function app.derive_subproject_row()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -149,21 +196,14 @@ begin
     );
   end if;
   select
-    projects.completed_at, projects.counts_weekends, sums.done, sums.in_progress,
-    sums.progress_pct, sums.hours
+    child.status, child.progress_pct, child.estimated_duration, child.counts_weekends,
+    child.completed_at
   into v_child
-  from public.projects as projects
-  left join app.project_summaries as sums on sums.project_uuid = projects.uuid
-  where projects.uuid = new.child_project_uuid;
-  new.status := case
-    when v_child.completed_at is not null then 'done'
-    when v_child.done + v_child.in_progress > 0 then 'in_progress'
-    else 'todo'
-  end;
-  new.progress_pct := case new.status when 'done' then 100 else coalesce(v_child.progress_pct, 0) end;
-  new.estimated_duration := case -- null if the sub-project has no rows
-    when v_child.hours is not null then least(round(v_child.hours * 60), 2147483647)
-  end;
+  from app.subproject_values as child
+  where child.project_uuid = new.child_project_uuid;
+  new.status := v_child.status;
+  new.progress_pct := v_child.progress_pct;
+  new.estimated_duration := v_child.estimated_duration;
   new.estimated_duration_unit := 'minutes';
   new.counts_weekends := v_child.counts_weekends;
   new.track_progress := true;
@@ -343,12 +383,10 @@ begin
     project_uuid, total, done, in_progress, empty, progress, clock_hours
   )
   select
-    rows.project_uuid, count(*), count(*) filter (where rows.status = 'done'),
-    count(*) filter (where rows.status = 'in_progress'), count(*) filter (where not rows.counted),
-    coalesce(sum(rows.progress_pct) filter (where rows.counted), 0), sum(rows.clock_hours)
-  from app.project_rows as rows
-  where rows.project_uuid = any(p_projects)
-  group by rows.project_uuid
+    counts.project_uuid, counts.total, counts.done, counts.in_progress, counts.empty,
+    counts.progress, counts.clock_hours
+  from app.project_counts as counts
+  where counts.project_uuid = any(p_projects)
   on conflict (project_uuid) do update
     set
       total = excluded.total, done = excluded.done, in_progress = excluded.in_progress,

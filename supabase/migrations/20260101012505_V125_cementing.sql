@@ -330,5 +330,19 @@ create or replace trigger project_statuses_drop_selection after delete on public
 referencing old table as gone
 for each statement execute function app.drop_selection();
 
+create or replace function app.audit_project_statuses()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select null, format('project %s has statuses of its own before its start', statuses.project_uuid)
+  from public.project_statuses as statuses
+  inner join public.projects as projects on projects.uuid = statuses.project_uuid
+  where projects.started_at is null;
+$$;
+comment on function app.audit_project_statuses is
+'Invariant: only a started project has statuses of its own.';
+
+select app.register_invariant('project_statuses', 'audit_project_statuses');
+
 select app.assert_grants();
 commit;

@@ -1,5 +1,8 @@
 """Orders in the two formats of Shopify: REST and GraphQL."""
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +93,11 @@ def _rest_line(order: Order, at: int) -> Payload:
         "gift_card": line.gift_card,
         "properties": [{"name": k, "value": v} for k, v in line.properties.items()],
     }
+
+
+def sign(body: str, secret: str) -> str:
+    digest = hmac.new(secret.encode(), body.encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
 
 
 def graphql(order: Order) -> Payload:

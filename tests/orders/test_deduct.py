@@ -429,6 +429,17 @@ def test_new_stock_goes_to_the_order_that_waits_longest(db: Connection) -> None:
     assert reserved_beyond_holds(db) == items_that_differ_from_their_ledger(db) == []
 
 
+def test_a_cake_added_to_an_order_that_waits_is_flagged_too(db: Connection) -> None:
+    make_item(db, "candle", 0)
+    arrive(db)
+    deduct(db, CANDLE)
+    make_order(db, id="bannos-1-B", shopify_order_gid=GID, suffix="B")
+
+    deduct(db, CANDLE)
+
+    assert blocked(db) == [True, True]
+
+
 def test_an_order_stays_blocked_until_it_has_everything(db: Connection) -> None:
     candle, balloon = make_item(db, "candle", 0), make_item(db, "balloon", 0)
     arrive(db)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bakehouse.database import Connection
 from calls import call, raises_code
+from orders.payloads import sign
 from orders.races import Call, held_up, meet
 from orders.test_deduct import GID, arrive, deduct
 from orders.test_ingest import (
@@ -27,7 +28,6 @@ from orders.test_ingest import (
     order,
     prepare,
     row,
-    sign,
 )
 from orders.test_ingest import stocked as stock_accessory
 from orders.test_inventory import make_item, stock

@@ -1,8 +1,5 @@
 """Webhooks of Shopify: signatures, orders, updates, dead letters, pauses and secrets."""
 
-import base64
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -28,6 +25,7 @@ from hypothesis import strategies as st
 
 from bakehouse.database import Connection
 from calls import acting_as, raises_code
+from orders.payloads import sign
 from postgres import MIGRATIONS, Server, migrate
 from rows import make_order, make_staff, set_clock, value, values
 
@@ -87,11 +85,6 @@ def later(payload: Payload, minutes: int = 5, **fields: object) -> Payload:
         | {"updated_at": f"2025-11-01T10:{minutes:02d}:00+11:00"}
         | deepcopy(fields)
     )
-
-
-def sign(body: str, secret: str) -> str:
-    digest = hmac.new(secret.encode(), body.encode(), hashlib.sha256).digest()
-    return base64.b64encode(digest).decode()
 
 
 def ingest(

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from audit import audit
 from bakehouse.database import Connection
 from calls import call
 from orders.stages import RPCS, STAGES, TIMES, events, row
-from rows import make_order, make_staff, set_clock
+from rows import make_order, make_staff, record_event, set_clock
 
 START = datetime.fromisoformat("2026-03-02T10:00:00+11:00")
 TODAY = START.date()
@@ -159,8 +160,12 @@ class Kitchen(RuleBasedStateMachine):
         set_clock(self.db, self.now)
         self.staff = {role: make_staff(self.db, role=role, store="bannos") for role in ROLES}
         self.cakes = {make_order(self.db, size="Large"): Cake() for _ in range(2)}
+        for order_id, cake in self.cakes.items():
+            record_event(self.db, order_id)
+            cake.note("create")
 
     def teardown(self) -> None:
+        assert audit(self.db) == {}
         self.db.execute("rollback to savepoint kitchen")
 
     nth = st.integers(0, 1)

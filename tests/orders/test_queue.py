@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from psycopg.types.json import Jsonb
 
+from audit import audit
 from bakehouse.database import Connection
 from calls import acting_as, raises_code
 from rows import make_order, make_staff, set_clock, value, values
@@ -594,6 +595,7 @@ class Bakery(RuleBasedStateMachine):
         self.dead: set[str] = set()
 
     def teardown(self) -> None:
+        assert audit(self.db) == {}
         self.db.execute("rollback to savepoint bakery")
 
     keys = st.sampled_from(["a", "b", "c", "d"])

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from audit import audit
 from bakehouse.database import Connection
 from calls import acting_as, raises_code
 from projects.callers import Caller, caller
@@ -129,6 +130,7 @@ class Forest(RuleBasedStateMachine):
         ]
 
     def teardown(self) -> None:
+        assert audit(self.api.db) == {}
         self.api.db.execute("rollback to savepoint forest")
 
     nth = st.integers(0, 11)

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from audit import audit
 from bakehouse.database import Connection
 from calls import raises_code
 from projects.callers import Caller, caller
@@ -38,6 +39,7 @@ class Project(RuleBasedStateMachine):
         self.completed = False
 
     def teardown(self) -> None:
+        assert audit(self.api.db) == {}
         self.api.db.execute("rollback to savepoint project")
 
     nth = st.integers(0, 5)

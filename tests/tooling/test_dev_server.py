@@ -1,5 +1,6 @@
 """The commands for the dev server: up, down, reset, seed, doctor, bootstrap."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,16 @@ def test_the_doctor_finds_no_fault_in_a_healthy_server(dev: Project) -> None:
 
     assert ran.code == 0, ran.out
     assert {check["state"] for check in ran.json["checks"]} <= {"good", "note"}
+
+
+def test_the_doctor_names_an_invariant_that_does_not_hold(dev: Project) -> None:
+    with psycopg.connect(cluster.dsn(port_of(dev)), autocommit=True) as conn:
+        conn.execute("update public.inventory_items set on_hand = on_hand + 1")
+        ran = dev.run("doctor")
+        conn.execute("update public.inventory_items set on_hand = on_hand - 1")
+
+    assert ran.code == 1
+    assert re.search(r"bad +invariant stock +\d+ violations, such as: item", ran.out), ran.out
 
 
 def test_the_doctor_names_a_migration_role_that_is_a_superuser(dev: Project) -> None:

@@ -33,6 +33,14 @@ class _Check:
 
 
 @dataclass(frozen=True)
+class _Violation:
+    name: str
+    store: str | None
+    violations: int
+    example: str
+
+
+@dataclass(frozen=True)
 class _Server:
     version: str
     superuser: bool
@@ -85,6 +93,7 @@ def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
             yield from _examine_history(conn, root)
             if after_upgrade:
                 yield from _examine_upgrade(conn)
+            yield from _examine_invariants(conn)
     except BakehouseError as error:
         yield _Check("connection", "bad", f"{error.message}. {error.hint}")
 
@@ -156,3 +165,17 @@ def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:
         if state in history.BLOCKING:
             verdict = "bad"
         yield _Check("history", verdict, f"{count} {state}")
+
+
+def _examine_invariants(conn: Connection) -> Iterator[_Check]:
+    """Compare the facts that two tables repeat, where the migration that does this is applied."""
+    may = "select has_function_privilege(to_regprocedure('app.audit_all()'), 'execute')"
+    if not database.value(conn, may):
+        return
+    found = database.fetch(conn, class_row(_Violation), "select * from app.audit_all()")
+    for one in found:
+        where = f" in store {one.store}" if one.store else ""
+        example = f"{one.violations} violations{where}, such as: {one.example}"
+        yield _Check(f"invariant {one.name}", "bad", example)
+    if not found:
+        yield _Check("invariants", "good", "what tables repeat agrees")
