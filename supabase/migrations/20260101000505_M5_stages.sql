@@ -196,40 +196,43 @@ begin
       set
         stage = move.to_stage,
         assignee_id = case when not move.frees then orders.assignee_id end,
-        filling_start_ts = coalesce(
-          case when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts end,
-          case when 'filling_start_ts' = any(move.stamps) then v_now end
-        ),
-        filling_complete_ts = coalesce(
-          case when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts end,
-          case when 'filling_complete_ts' = any(move.stamps) then v_now end
-        ),
-        covering_start_ts = coalesce(
-          case when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts end,
-          case when 'covering_start_ts' = any(move.stamps) then v_now end
-        ),
-        covering_complete_ts = coalesce(
-          case when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts end,
-          case when 'covering_complete_ts' = any(move.stamps) then v_now end
-        ),
-        decorating_start_ts = coalesce(
-          case when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts end,
-          case when 'decorating_start_ts' = any(move.stamps) then v_now end
-        ),
-        decorating_complete_ts = coalesce(
-          case
-            when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
-          end,
-          case when 'decorating_complete_ts' = any(move.stamps) then v_now end
-        ),
-        packing_start_ts = coalesce(
-          case when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts end,
-          case when 'packing_start_ts' = any(move.stamps) then v_now end
-        ),
-        packing_complete_ts = coalesce(
-          case when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts end,
-          case when 'packing_complete_ts' = any(move.stamps) then v_now end
-        ),
+        filling_start_ts = case
+          when 'filling_start_ts' = any(move.stamps) then coalesce(orders.filling_start_ts, v_now)
+          when 'filling_start_ts' <> all(move.clears) then orders.filling_start_ts
+        end,
+        filling_complete_ts = case
+          when 'filling_complete_ts' = any(move.stamps)
+            then coalesce(orders.filling_complete_ts, v_now)
+          when 'filling_complete_ts' <> all(move.clears) then orders.filling_complete_ts
+        end,
+        covering_start_ts = case
+          when 'covering_start_ts' = any(move.stamps) then coalesce(orders.covering_start_ts, v_now)
+          when 'covering_start_ts' <> all(move.clears) then orders.covering_start_ts
+        end,
+        covering_complete_ts = case
+          when 'covering_complete_ts' = any(move.stamps)
+            then coalesce(orders.covering_complete_ts, v_now)
+          when 'covering_complete_ts' <> all(move.clears) then orders.covering_complete_ts
+        end,
+        decorating_start_ts = case
+          when 'decorating_start_ts' = any(move.stamps)
+            then coalesce(orders.decorating_start_ts, v_now)
+          when 'decorating_start_ts' <> all(move.clears) then orders.decorating_start_ts
+        end,
+        decorating_complete_ts = case
+          when 'decorating_complete_ts' = any(move.stamps)
+            then coalesce(orders.decorating_complete_ts, v_now)
+          when 'decorating_complete_ts' <> all(move.clears) then orders.decorating_complete_ts
+        end,
+        packing_start_ts = case
+          when 'packing_start_ts' = any(move.stamps) then coalesce(orders.packing_start_ts, v_now)
+          when 'packing_start_ts' <> all(move.clears) then orders.packing_start_ts
+        end,
+        packing_complete_ts = case
+          when 'packing_complete_ts' = any(move.stamps)
+            then coalesce(orders.packing_complete_ts, v_now)
+          when 'packing_complete_ts' <> all(move.clears) then orders.packing_complete_ts
+        end,
         updated_by = p_caller.user_id
       from app.stage_transitions as move
       where orders.store = v_store and orders.id = p_order_id
