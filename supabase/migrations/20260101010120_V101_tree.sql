@@ -308,9 +308,10 @@ with (security_invoker = true)
 as
 select projects.uuid
 from public.projects as projects
--- a join, because each major prints the columns of a single table in its own way
-left join public.project_assignments as links on projects.uuid = links.child_project_uuid
-where links.child_project_uuid is null;
+where not exists (
+  select from public.project_assignments as links
+  where links.child_project_uuid = projects.uuid
+);
 comment on view app.root_projects is
 'The projects that do not lie inside another project. Lists, counts and buckets show only these.';
 

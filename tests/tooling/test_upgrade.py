@@ -268,7 +268,13 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
     copying, switching = pages.blocks(SECTION.split("\n### ")[3], "sh")
     try:
         type_script(copying, old, new, tools, new.home)
-        old.query("insert into public.orders (store, id) values ('bannos', 'bannos-2')")
+        old.query(
+            "with made as ("
+            " insert into public.orders (store, id) values ('bannos', 'bannos-2')"
+            " returning store, id, stage"
+            ") insert into public.stage_events (store, order_id, stage, event_type)"
+            " select made.store, made.id, made.stage, 'create' from made"
+        )
         type_script(switching, old, new, tools, new.home)
         project = prod(project, new)
 

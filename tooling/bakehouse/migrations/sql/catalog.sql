@@ -89,7 +89,12 @@ objects as (
       ),
       pg_get_partkeydef(r.oid),
       pg_get_expr(r.relpartbound, r.oid),
-      case when r.relkind in ('v', 'm') then pg_get_viewdef(r.oid, true) end
+      -- only 15 writes the table before each column of a view that reads one table
+      case
+        when r.relkind in ('v', 'm')
+          then
+            regexp_replace(pg_get_viewdef(r.oid, true), '\m\w+\.(?=\w)', '', 'g')
+      end
     )
   from relations as r
 
