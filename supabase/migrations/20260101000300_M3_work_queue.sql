@@ -82,6 +82,8 @@ create table if not exists public.work_archive (
   payload jsonb not null
 );
 create index if not exists work_archive_finished_idx on public.work_archive (finished_at);
+-- a job that was enqueued again while it ran is archived twice, so its id is no key
+alter table public.work_archive replica identity full;
 alter table public.work_archive enable row level security;
 comment on table public.work_archive is
 'Finished jobs, until app.purge_work deletes them. Claims never read this table.';
