@@ -75,7 +75,7 @@ def plan() -> list[Delivery]:
             content |= {"note": "Side door", "updated_at": "2025-11-01T10:05:00+11:00"}
             made.append((f"u-{number}", "orders/updated", json.dumps(content)))
         if random.random() < SHARE["cancellations"]:
-            content |= {"updated_at": "2025-11-01T10:10:00+11:00"}
+            content |= dict.fromkeys(["updated_at", "cancelled_at"], "2025-11-01T10:10:00+11:00")
             made.append((f"x-{number}", "orders/cancelled", json.dumps(content)))
     return made
 

@@ -135,6 +135,8 @@ create table if not exists public.settings (
   constraint settings_key unique nulls not distinct (store, key)
 );
 create index if not exists settings_key_idx on public.settings (key);
+-- a key may hold no null, but the store of a shared setting is null
+alter table public.settings replica identity full;
 alter table public.settings enable row level security;
 comment on table public.settings is
 'The values that were set, without the defaults. Read settings through get_setting.';

@@ -46,7 +46,7 @@ as $$
 declare
   v_order jsonb := app.shopify_order(p_payload);
   v_gid text := v_order ->> 'gid';
-  v_cancelled boolean := p_topic = 'orders/cancelled' or (v_order ->> 'cancelled')::boolean;
+  v_cancelled boolean := (v_order ->> 'cancelled')::boolean;
   v_at timestamptz := (v_order ->> 'updated_at')::timestamptz;
   v_known record;
   v_old jsonb;
@@ -57,6 +57,13 @@ begin
   if p_topic not in ('orders/create', 'orders/updated', 'orders/cancelled') then
     perform app.fail(
       'BAD_INPUT', 'The topic must be orders/create, orders/updated or orders/cancelled.'
+    );
+  end if;
+  -- The signature covers the body alone, so another webhook could be sent again with this topic.
+  if p_topic = 'orders/cancelled' and not v_cancelled then
+    perform app.fail(
+      'BAD_INPUT', 'The topic is orders/cancelled, but the order has no cancelled_at.',
+      '{"field": "cancelled_at"}'
     );
   end if;
   insert into public.shopify_orders (store, gid, payload, lines, remote_updated_at, cancelled_at)
@@ -120,7 +127,7 @@ $$;
 comment on function app.ingest_order is
 'Takes in an order from Shopify. Returns created, updated, cancelled or unchanged.
 
-orders/create adds an order and never changes one. An update of an unknown order adds the order. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
+orders/create adds an order and never changes one. An update of an unknown order adds the order. cancelled_at of the payload says whether the order is cancelled, under any topic. A topic orders/cancelled without it is rejected. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
 create or replace function app.audit_shopify_orders()
 returns table (store text, what text)

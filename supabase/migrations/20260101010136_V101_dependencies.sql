@@ -11,10 +11,10 @@ create table if not exists public.project_dependencies (
   depends_on_uuid uuid not null,
   inserted_at timestamptz not null default app.now(),
   primary key (project_uuid, assignment_uuid, depends_on_uuid),
-  constraint project_dependencies_assignment_fkey foreign key (assignment_uuid, project_uuid)
-  references public.project_assignments (uuid, project_uuid) on delete cascade,
-  constraint project_dependencies_depends_on_fkey foreign key (depends_on_uuid, project_uuid)
-  references public.project_assignments (uuid, project_uuid) on delete cascade,
+  constraint project_dependencies_assignment_fkey foreign key (project_uuid, assignment_uuid)
+  references public.project_assignments (project_uuid, uuid) on delete cascade,
+  constraint project_dependencies_depends_on_fkey foreign key (project_uuid, depends_on_uuid)
+  references public.project_assignments (project_uuid, uuid) on delete cascade,
   constraint project_dependencies_self_check check (assignment_uuid <> depends_on_uuid)
 );
 create index if not exists project_dependencies_reverse_idx

@@ -19,6 +19,7 @@ from orders.test_deduct import GID, arrive, deduct
 from orders.test_ingest import (
     DOMAINS,
     SECRETS,
+    cancelled,
     created,
     deliver,
     events,
@@ -853,7 +854,7 @@ def test_shopify_can_cancel_the_remaining_cakes_and_stock_returns_once(
     cakes = created(db, payload)
 
     call(db, admin, "cancel_order", p_order_id=cakes[0])
-    deliver(db, "orders/cancelled", later(payload))
+    deliver(db, "orders/cancelled", cancelled(payload))
     answer = call(db, admin, "cancel_order", p_order_id=cakes[1])
 
     assert answer["already_done"]

@@ -87,6 +87,12 @@ def later(payload: Payload, minutes: int = 5, **fields: object) -> Payload:
     )
 
 
+def cancelled(payload: Payload, minutes: int = 5) -> Payload:
+    """The same order after its customer has cancelled it."""
+    at = f"2025-11-01T10:{minutes:02d}:00+11:00"
+    return later(payload, minutes, cancelled_at=at, cancel_reason="customer")
+
+
 def ingest(
     db: Connection, domain: object, topic: object, webhook_id: object, mac: object, body: object
 ) -> Payload:
@@ -645,9 +651,7 @@ def test_cancelling_stops_the_work_and_returns_stock_once(shop: Connection) -> N
     assigned = in_production(shop, cakes[0])
 
     outcomes = [
-        deliver(shop, "orders/cancelled", later(payload, minutes, cancel_reason="customer"))[
-            "outcome"
-        ]
+        deliver(shop, "orders/cancelled", cancelled(payload, minutes))["outcome"]
         for minutes in (5, 6)
     ]
 
@@ -672,7 +676,7 @@ def test_cancelling_keeps_a_complete_cake_and_its_stock(shop: Connection) -> Non
     cakes = created(shop, payload)
     shop.execute("update public.orders set stage = 'Complete' where id = %s", (cakes[0],))
 
-    deliver(shop, "orders/cancelled", later(payload))
+    deliver(shop, "orders/cancelled", cancelled(payload))
 
     assert [row(shop, cake)["cancelled_at"] is None for cake in cakes] == [True, False]
     assert moves(shop, "CANDLE-12") == [-3]
@@ -684,7 +688,7 @@ def test_a_cancellation_that_arrives_first_keeps_the_order_cancelled(shop: Conne
     outcomes = [
         deliver(shop, topic, content)["outcome"]
         for topic, content in [
-            ("orders/cancelled", later(payload, 20)),
+            ("orders/cancelled", cancelled(payload, 20)),
             ("orders/create", payload),
             ("orders/updated", later(payload, 30)),
         ]
@@ -698,9 +702,38 @@ def test_an_update_with_a_cancellation_cancels_the_order(shop: Connection) -> No
     payload = order()
     (cake,) = created(shop, payload)
 
-    deliver(shop, "orders/updated", later(payload, cancelled_at="2025-11-01T10:05:00+11:00"))
+    deliver(shop, "orders/updated", cancelled(payload))
 
     assert events(shop, cake) == ["create", "cancel"]
+
+
+def test_an_order_that_arrives_cancelled_gets_no_cakes(shop: Connection) -> None:
+    payload = cancelled(order())
+
+    outcomes = [
+        deliver(shop, topic, payload)["outcome"] for topic in ("orders/create", "orders/updated")
+    ]
+
+    assert outcomes == ["cancelled", "unchanged"]
+    assert ids(shop, payload) == []
+
+
+def test_another_webhook_that_is_sent_again_as_a_cancellation_cancels_nothing(
+    shop: Connection,
+) -> None:
+    stocked(shop, "CANDLE-13")
+    payload = order(line("Cake"), line("Sparkler Candle", 3, sku="CANDLE-13"))
+    (cake,) = created(shop, payload)
+    before = row(shop, cake)
+
+    answers = [
+        deliver(shop, "orders/cancelled", content) for content in (payload, later(payload), order())
+    ]
+
+    assert {(one["status"], one["error"]) for one in answers} == {("dead_letter", "BAD_INPUT")}
+    assert row(shop, cake) == before
+    assert moves(shop, "CANDLE-13") == [-3]
+    assert deliver(shop, "orders/cancelled", cancelled(payload))["outcome"] == "cancelled"
 
 
 # Deliveries that can never be applied

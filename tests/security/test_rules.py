@@ -28,6 +28,19 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
     ("rule", "bad"),
     [
         (rules.tables_have_row_security, "create table public.bad (id int)"),
+        (
+            rules.tables_have_a_replica_identity,
+            "create table public.bad (id int unique nulls not distinct)",
+        ),
+        (
+            rules.tables_have_a_replica_identity,
+            "create table public.bad (id int primary key deferrable)",
+        ),
+        (
+            rules.tables_have_a_replica_identity,
+            "create table app.bad (id int primary key);"
+            "alter table app.bad replica identity nothing",
+        ),
         (rules.api_roles_write_nothing, "grant truncate on public.orders to service_role"),
         (rules.api_roles_write_nothing, "grant insert on public.orders to public"),
         (rules.api_roles_write_nothing, "grant update (notes) on public.orders to authenticated"),
@@ -49,6 +62,11 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             rules.foreign_keys_have_an_index,
             "create table public.bad (id int, store text references public.stores);"
             "create index on public.bad (store) where id > 0",
+        ),
+        (
+            rules.foreign_keys_have_an_index,
+            "create table public.bad (store text, id text, foreign key (store, id)"
+            " references public.orders (store, id)); create index on public.bad (id, store)",
         ),
         (
             rules.names_are_not_overloaded,
