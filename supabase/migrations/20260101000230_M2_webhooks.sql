@@ -78,7 +78,7 @@ as $$
 declare
   v_purged integer;
 begin
-  -- Other code locks deliveries before orders. The tick already holds orders, so it must not wait.
+  -- Skip a delivery that is being replayed: the next run finds it.
   update public.webhook_deliveries as deliveries
   set body = null
   where deliveries.id = any(array(

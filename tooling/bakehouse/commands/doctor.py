@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import typer
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from bakehouse import __version__, database, output
 from bakehouse.commands.context import Database, Tool, command
-from bakehouse.database import Connection
+from bakehouse.database import Connection, value
 from bakehouse.deploy import environment
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
@@ -72,8 +72,23 @@ def _examine(here: Database) -> Iterator[_Check]:
             yield _Check("connection", "good", database.describe(here.dsn))
             yield from _examine_server(conn)
             yield from _examine_history(conn, root)
+            yield from _find_alerts(conn)
     except BakehouseError as error:
         yield _Check("connection", "bad", f"{error.message}. {error.hint}")
+
+
+def _find_alerts(conn: Connection) -> Iterator[_Check]:
+    """List the alerts. They concern the shop and no other command, so none is marked bad."""
+    if not value(conn, "select to_regprocedure('app.alerts()') is not null"):
+        return
+    query = b"""
+        select 'alert ' || code, 'note', format(
+          '%s since %s%s: %s %s', severity, to_char(since, 'YYYY-MM-DD HH24:MI'),
+          ' in ' || store, problem, remedy
+        )
+        from app.alerts() order by since, code, store
+    """
+    yield from database.fetch(conn, args_row(_Check), query)
 
 
 def _attempt(name: str, look: Callable[[], str]) -> _Check:
