@@ -671,6 +671,31 @@ def test_no_request_is_ever_lost_or_handed_out_twice(db: Connection) -> None:
     )
 
 
+# The clock
+
+
+def test_a_clock_that_was_ahead_for_a_while_delays_no_job(db: Connection) -> None:
+    set_clock(db, START)
+    delayed = enqueue(db, "delayed", topic="rest", delay=timedelta(days=310))
+    failing, held, returned = enqueue(db, "a"), enqueue(db, "b"), enqueue(db, "c")
+    wait(db, timedelta(days=300))
+    claimed = claim(db)
+    fail(db, Claim(claimed.token, {failing or 0: None}))
+    service(db, "select public.extend_work_lease(%s, %s, '0')", claimed.token, [returned])
+    set_clock(db, START)
+
+    tick(db)
+
+    again = claim(db)
+    assert again.ids == [returned]
+    complete(db, again)
+    wait(db, MINUTE)
+    assert set(claim(db).ids) == {failing, held}
+    assert status(db, delayed) == "scheduled"
+    wait(db, timedelta(days=310))
+    assert claim(db, topics=("rest",)).ids == [delayed]
+
+
 # The tick
 
 
