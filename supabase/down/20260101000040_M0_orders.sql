@@ -3,8 +3,9 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 do $$ begin if to_regclass('app.tasks') is not null then
   delete from app.tasks as tasks where tasks.name in ('refresh_priorities');
+  delete from app.hooks as hooks where hooks.function = 'partition_alerts';
 end if; end $$;
-drop function if exists app.refresh_priorities;
+drop function if exists app.partition_alerts, app.refresh_priorities;
 drop table if exists public.stage_events, public.orders;
 drop function if exists app.forbid_identity_change;
 drop type if exists public.event_type;

@@ -72,13 +72,15 @@ as $$
       on locks.locktype = 'advisory' and locks.objsubid = 1
       and ours.key = (locks.classid::bigint << 32) | locks.objid::bigint
     where locks.granted
-    and locks.database = (select db.oid from pg_database as db where db.datname = current_database())
+    and locks.database = (
+      select db.oid from pg_database as db where db.datname = current_database()
+    )
   )
   select
     'warning', 'LOCK_HELD', sessions.since, null,
     format(
       'Process %s (%s, %s) has held locks for %s: %s.', sessions.pid, sessions.name, sessions.state,
-      date_trunc('second', clock_timestamp() - sessions.since),
+      date_trunc('second', app.now() - sessions.since),
       string_agg(distinct held.name, ', ' order by held.name)
     ),
     format(
@@ -86,7 +88,7 @@ as $$
     )
   from app.sessions() as sessions
   inner join held on held.pid = sessions.pid and held.name is not null
-  where sessions.since < clock_timestamp() - interval '1 minute'
+  where sessions.since < app.now() - interval '1 minute'
   group by sessions.pid, sessions.name, sessions.state, sessions.since;
 $$;
 comment on function app.lock_alerts is

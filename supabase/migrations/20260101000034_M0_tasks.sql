@@ -38,7 +38,8 @@ create index if not exists task_runs_store_idx on app.task_runs (store);
 alter table app.task_runs enable row level security;
 comment on table app.task_runs is
 'One row per task that runs every minute, and one per daily task and store. A run locks its row. No API role can lock a row.';
-comment on column app.task_runs.name is 'The task, and the store of a daily task: refresh_priorities bannos.';
+comment on column app.task_runs.name is
+'The task, and the store of a daily task: refresh_priorities bannos.';
 comment on column app.task_runs.store is 'Null: the task runs every minute, for all stores.';
 comment on column app.task_runs.day is
 'The day of the last success of a daily task, in the time zone of the store.';
@@ -165,7 +166,8 @@ as $$
       runs.name, runs.store, runs.last_error, runs.failures,
       coalesce(runs.started_at, runs.created_at) as started_at,
       coalesce(runs.succeeded_at, runs.created_at) as succeeded_at,
-      app.now() - case tasks.period when 'tick' then interval '3 minutes' else '3 days' end as from_ts,
+      app.now() - 3 * case tasks.period when 'tick' then interval '1 minute' else '1 day' end
+      as from_ts,
       app.now() + interval '1 minute' as to_ts -- a later time is from a clock that was wrong
     from app.task_runs as runs
     inner join app.tasks as tasks on tasks.name = runs.task
@@ -196,7 +198,7 @@ as $$
     'warning', 'TASK_HELD', sessions.since, runs.store,
     format(
       'Process %s (%s) has held the run of task %s for %s.', sessions.pid, sessions.name, runs.name,
-      date_trunc('second', clock_timestamp() - sessions.since)
+      date_trunc('second', app.now() - sessions.since)
     ),
     format(
       'Wait, if the task is at work there. Otherwise: select pg_terminate_backend(%s).', sessions.pid
@@ -205,7 +207,7 @@ as $$
   inner join pg_locks as locks
     on locks.locktype = 'transactionid' and locks.granted and locks.transactionid = runs.xmax
   inner join app.sessions() as sessions on sessions.pid = locks.pid
-  where sessions.since < clock_timestamp() - interval '1 minute';
+  where sessions.since < app.now() - interval '1 minute';
 $$;
 comment on function app.task_alerts is
 'Alerts: TICK_STOPPED, TASK_OVERDUE (no success for three periods, or three failures), TASK_HELD (a session has held the run of a task for over a minute).';
