@@ -98,6 +98,16 @@ def test_a_sleeping_lock_on_one_order_delays_only_its_own_task(
     assert (again.code, again.json["tasks"]) == (0, {"refresh_priorities bannos": 1})
 
 
+def test_a_locked_table_of_tasks_ends_the_tick_in_time(committed: Connection, clone: str) -> None:
+    with committed.transaction():
+        committed.execute("lock table app.task_runs in access exclusive mode")
+
+        ran = Project(ROOT).run("tick", "--json", url=clone)
+
+    assert (ran.code, list(ran.json["failed"])) == (1, ["app.due_tasks"])
+    assert "lock timeout" in ran.json["failed"]["app.due_tasks"]
+
+
 def test_a_failing_task_stops_no_other_and_keeps_its_error(
     committed: Connection, clone: str
 ) -> None:
