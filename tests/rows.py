@@ -33,6 +33,12 @@ def set_clock(db: Connection, when: datetime | str) -> None:
     )
 
 
+def tick(db: Connection) -> dict[str, Any]:
+    """Runs the tasks that are due. Returns the results of those that succeeded."""
+    runs = values(db, "select app.run_task(due.name) from app.due_tasks() as due (name)")
+    return {run["task"]: run["result"] for run in runs if run["state"] == "done"}
+
+
 def make_staff(
     db: Connection,
     *,

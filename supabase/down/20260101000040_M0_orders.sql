@@ -6,9 +6,10 @@ do $$ begin if to_regclass('app.invariants') is not null then
 end if; end $$;
 do $$ begin if to_regclass('app.tasks') is not null then
   delete from app.tasks as tasks where tasks.name in ('refresh_priorities');
+  delete from app.hooks as hooks where hooks.function = 'partition_alerts';
 end if; end $$;
 drop function if exists
-app.refresh_priorities, app.audit_order_events, app.audit_order_keys;
+app.refresh_priorities, app.audit_order_events, app.audit_order_keys, app.partition_alerts;
 drop table if exists public.stage_events, public.orders;
 drop function if exists app.forbid_identity_change;
 drop type if exists public.event_type;

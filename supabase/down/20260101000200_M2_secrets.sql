@@ -8,7 +8,13 @@ do $$ begin if to_regclass('vault.decrypted_secrets') is not null then
   revoke usage on schema vault from bakehouse_owner;
 end if; end $$;
 set local role bakehouse_owner;
-drop function if exists
+do $$ begin if to_regclass('app.hooks') is not null then
+  delete from app.hooks as hooks where hooks.function = 'pause_alerts';
+end if; end $$;
+do $$ begin if to_regclass('app.advisory_locks') is not null then
+  delete from app.advisory_locks as locks where locks.name = 'the webhook switch';
+end if; end $$;
+drop function if exists app.pause_alerts,
 public.set_webhook_secret, public.set_shop_token, app.resume_ingest, app.pause_ingest,
 app.is_ingest_paused, app.set_shop_secret, app.is_plausible_secret, app.store_shop_secret,
 app.shop_secret;

@@ -9,6 +9,9 @@ public.create_task, public.list_tasks, app.forbid_task_cycles, app.reorder_tasks
 app.set_task_archived, app.lock_task;
 drop table if exists public.project_task_dependencies, public.project_tasks;
 drop domain if exists public.duration_unit;
+do $$ begin if to_regclass('app.advisory_locks') is not null then
+  delete from app.advisory_locks as locks where locks.name = 'the dependencies of tasks';
+end if; end $$;
 do $$ begin if to_regclass('app.error_codes') is not null then
   delete from app.error_codes as codes where codes.code in ('WOULD_CREATE_CYCLE');
 end if; end $$;

@@ -274,6 +274,20 @@ $$;
 comment on function app.audit_order_events is
 'Invariant: an order has one create event. A cancelled order has one cancel event, of the same time.';
 
+create or replace function app.partition_alerts()
+returns setof app.alert
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    'notice', 'NO_PARTITION', stores.created_at, stores.code,
+    format('Orders of %s have no partition of their own, which makes reads slower.', stores.code),
+    'Move them to a partition of this store, with a migration.'
+  from public.stores as stores
+  where exists (select from public.orders_default as orders where orders.store = stores.code);
+$$;
+comment on function app.partition_alerts is
+'Alerts: NO_PARTITION, a store whose orders are in the default partition.';
+
 create or replace trigger orders_forbid_identity_change
 before update of store, id, row_id on public.orders
 for each row
@@ -312,6 +326,7 @@ $$;
 select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
 select app.register_invariant('order_events', 'audit_order_events');
 select app.register_invariant('order_keys', 'audit_order_keys');
+select app.register_hook('alerts', 30, 'partition_alerts');
 
 select app.assert_grants();
 commit;

@@ -1,7 +1,7 @@
 -- M0 tally: the number of orders by stage, without counting the orders.
 --
 -- If every stage move updated a counter, moves would wait for each other. So a move appends -1 and
--- +1, and a reader adds up the rows. app.tick merges many rows into few. The total is exact in
+-- +1, and a reader adds up the rows. A task merges many rows into few. The total is exact in
 -- every snapshot and includes the changes of the current transaction.
 
 begin;

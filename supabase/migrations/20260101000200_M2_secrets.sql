@@ -181,6 +181,30 @@ $$;
 comment on function app.resume_ingest is
 'Ends the pause of webhooks. Does nothing without a pause.';
 
+create or replace function app.pause_alerts()
+returns setof app.alert
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    'critical', 'WEBHOOKS_PAUSED', pause.since, null,
+    format('Webhooks have been paused for over an hour: %s.', app.shorten(pause.reason)),
+    'Run `bakehouse resume`. Shopify gives up after some hours, and can remove the subscription.'
+  from app.ingest_pause as pause
+  where coalesce(pause.until > app.now(), true)
+  and pause.since not between app.now() - interval '1 hour' and app.now() + interval '1 minute'
+  union all
+  select
+    'warning', 'PAUSE_EXPIRED', pause.until, null,
+    format(
+      'A pause of webhooks ended at its deadline, not by a command: %s.', app.shorten(pause.reason)
+    ),
+    'Check with `bakehouse log` if a run is unfinished. Then run `bakehouse resume`.'
+  from app.ingest_pause as pause
+  where pause.until <= app.now();
+$$;
+comment on function app.pause_alerts is
+'Alerts: WEBHOOKS_PAUSED (for over an hour), PAUSE_EXPIRED (nobody ended the pause, but its deadline did).';
+
 create or replace function public.set_shop_token(p_store text, p_token text)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -208,6 +232,9 @@ comment on function public.set_webhook_secret is
 
 Role: Admin. Errors: BAD_INPUT (no such store; not 20 to 500 visible characters).';
 grant execute on function public.set_webhook_secret to authenticated;
+
+select app.register_advisory_lock(hashtext('bakehouse ingest'), 'the webhook switch');
+select app.register_hook('alerts', 40, 'pause_alerts');
 
 select app.assert_grants();
 commit;

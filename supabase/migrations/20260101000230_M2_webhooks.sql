@@ -78,7 +78,7 @@ as $$
 declare
   v_purged integer;
 begin
-  -- Other code locks deliveries before orders. The tick already holds orders, so it must not wait.
+  -- Skip a delivery that is being replayed: the next run finds it.
   update public.webhook_deliveries as deliveries
   set body = null
   where deliveries.id = any(array(
@@ -101,6 +101,21 @@ comment on function app.purge_deliveries is
 'Deletes bodies of dead letters after 30 days, and all deliveries after 90. Returns the number of deleted deliveries.
 
 Shopify repeats a delivery for at most two days. A later repeat adds nothing, because its order is known.';
+
+create or replace function app.delivery_alerts()
+returns setof app.alert
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    'warning', 'WEBHOOKS_DEAD', min(deliveries.received_at), deliveries.store,
+    format('%s webhooks of %s cannot be applied.', count(*), deliveries.store),
+    'Read get_webhook_deliveries, remove the cause, and call replay_webhook_delivery.'
+  from public.webhook_deliveries as deliveries
+  where deliveries.status = 'dead' and deliveries.body is not null
+  group by deliveries.store;
+$$;
+comment on function app.delivery_alerts is
+'Alerts: WEBHOOKS_DEAD, per store the dead letters that can still be replayed.';
 
 create or replace function public.ingest_shopify_webhook(
   p_shop_domain text, p_topic text, p_webhook_id text, p_hmac text, p_body text
@@ -236,6 +251,7 @@ before update on public.webhook_deliveries
 for each row execute function app.set_updated_at();
 
 select app.register_task('purge_deliveries', 'tick', 'purge_deliveries');
+select app.register_hook('alerts', 50, 'delivery_alerts');
 
 select app.assert_grants();
 commit;

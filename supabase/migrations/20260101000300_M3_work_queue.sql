@@ -8,6 +8,7 @@ set local role bakehouse_owner;
 create table if not exists public.work_queue (
   id bigint generated always as identity primary key,
   created_at timestamptz not null default app.now(),
+  changed_at timestamptz not null default app.now(),
   next_retry_at timestamptz,
   lease_until timestamptz not null default '-infinity',
   token uuid,
@@ -38,6 +39,8 @@ on public.work_queue (topic, dedupe_key) where dedupe_key is not null;
 alter table public.work_queue enable row level security;
 comment on table public.work_queue is
 'Unfinished jobs. app.work_status shows the status of each. Finished jobs move to work_archive, dead ones to work_dead.';
+comment on column public.work_queue.changed_at is
+'When the job became ready, delayed or leased. A future time shows that the clock was wrong, so app.rewind_work sets the delay or lease again.';
 comment on column public.work_queue.next_retry_at is
 'The job runs no earlier than this: it was delayed or has failed. Null: it is ready.';
 comment on column public.work_queue.lease_until is
@@ -122,10 +125,10 @@ begin
   -- A worker can claim that job only after this transaction commits, and then sees its changes.
   with made as (
     insert into public.work_queue as job (
-      topic, payload, dedupe_key, priority, max_retries, created_at, next_retry_at
+      topic, payload, dedupe_key, priority, max_retries, created_at, changed_at, next_retry_at
     )
     select distinct on (new.dedupe_key, case when new.dedupe_key is null then new.nr end)
-      p_topic, new.payload, new.dedupe_key, p_priority, p_max_retries, v_now,
+      p_topic, new.payload, new.dedupe_key, p_priority, p_max_retries, v_now, v_now,
       case when p_delay > '0' then v_now + p_delay end
     from unnest(p_payloads, p_dedupe_keys) with ordinality as new (payload, dedupe_key, nr)
     order by new.dedupe_key, case when new.dedupe_key is null then new.nr end, new.nr
@@ -194,7 +197,8 @@ begin
       least('1 hour', interval '30 seconds' * 4 ^ least(job.retries, 10)) * (0.5 + random())
     ),
     retries = case when job.again then 0 else job.retries + 1 end,
-    again = false, token = null, lease_until = '-infinity', locked_by = null, last_error = p_error
+    again = false, token = null, lease_until = '-infinity', locked_by = null, last_error = p_error,
+    changed_at = v_now
   where job.id = any(p_ids);
 end;
 $$;
@@ -270,7 +274,7 @@ begin
 
   -- An array, here and below: a join could run `in (select ... limit)` twice and lock more rows.
   update public.work_queue as job
-  set next_retry_at = null
+  set next_retry_at = null, changed_at = v_now
   where job.ctid = any(
     array(
       select due.ctid from public.work_queue as due
@@ -287,6 +291,7 @@ begin
       update public.work_queue as job
       set
         lease_until = v_now + p_lease, token = v_token, locked_by = p_worker, again = false,
+        changed_at = v_now,
         retries = job.retries + case when job.token is null then 0 else 1 end
       where job.ctid = any(
         array(
@@ -351,7 +356,9 @@ begin
   get diagnostics v_done = row_count;
   if v_done < cardinality(p_ids) then
     update public.work_queue as job
-    set retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null
+    set
+      retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null,
+      changed_at = (select app.now())
     where job.id = any(p_ids) and job.token = p_token;
     get diagnostics v_again = row_count;
   end if;
@@ -406,13 +413,15 @@ set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_now timestamptz := app.now();
   v_count integer;
 begin
   perform app.require('service_role');
   perform app.check_range('p_lease', coalesce(p_lease, '-1 second'), '0', '1 day');
   update public.work_queue as job
   set
-    lease_until = app.now() + p_lease, token = case when p_lease > '0' then job.token end
+    lease_until = v_now + p_lease, token = case when p_lease > '0' then job.token end,
+    changed_at = v_now
   where job.id = any(
     array(
       select held.id from public.work_queue as held

@@ -182,7 +182,7 @@ begin
     where queue.left_over >= 0
     order by queue.sku, queue.created_at, queue.store, queue.order_gid
   loop
-    -- Skip a locked order: its session may be waiting for this item. The next tick tries again.
+    -- Skip a locked order: its session may be waiting for this item. The next run tries again.
     perform from public.inventory_items as items
     where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity for no key update;
     continue when not found;
@@ -219,7 +219,7 @@ begin
 end;
 $$;
 comment on function app.fill_holds is
-'Gives stock to waiting orders, of one item or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and at every tick for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item waiting.';
+'Gives stock to waiting orders, of one item or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and every minute for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item waiting.';
 
 create or replace function app.deduct_order(p_store text, p_order_gid text, p_lines jsonb)
 returns jsonb

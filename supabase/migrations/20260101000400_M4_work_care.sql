@@ -92,6 +92,67 @@ $$;
 comment on function app.purge_work is
 'Deletes finished jobs older than p_keep, the oldest first, at most p_limit. Returns the number of jobs.';
 
+create or replace function app.rewind_work(p_limit integer default 10000)
+returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := app.now();
+  v_count integer;
+begin
+  update public.work_queue as job
+  set
+    next_retry_at = v_now + (job.next_retry_at - job.changed_at),
+    lease_until = case
+      when job.token is null then '-infinity'
+      else v_now + (job.lease_until - job.changed_at)
+    end,
+    changed_at = v_now
+  where job.id = any(
+    array(
+      select ahead.id from public.work_queue as ahead
+      where ahead.changed_at > v_now + interval '1 minute'
+      limit p_limit
+      for no key update skip locked
+    )
+  );
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+comment on function app.rewind_work is
+'Repairs jobs whose delay or lease was set while the clock was ahead, at most p_limit: the delay or lease counts from now. Returns the number of jobs.';
+
+create or replace function app.work_alerts()
+returns setof app.alert
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    'warning', 'WORK_DEAD', min(dead.died_at), null,
+    format('%s jobs of topic %s are dead.', count(*), dead.topic),
+    'Read get_dead_work, remove the cause, and call requeue_dead_work.'
+  from public.work_dead as dead group by dead.topic
+  union all
+  select
+    'critical', 'WORK_WAITING', min(job.ready_at), null,
+    format('%s jobs of topic %s have been ready for over 15 minutes.', count(*), job.topic),
+    format('Start `bakehouse work --topic %s`, or read its log.', job.topic)
+  from (
+    select
+      queue.topic,
+      case
+        when queue.next_retry_at is not null then queue.next_retry_at
+        when queue.token is not null then queue.lease_until
+        else queue.changed_at
+      end as ready_at
+    from public.work_queue as queue
+  ) as job
+  where job.ready_at < app.now() - interval '15 minutes'
+  group by job.topic;
+$$;
+comment on function app.work_alerts is
+'Alerts: WORK_DEAD (per topic), WORK_WAITING (jobs that no worker has taken for 15 minutes).';
+
 create or replace function public.reap_work(p_limit integer default 1000)
 returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
@@ -243,6 +304,8 @@ comment on function app.audit_work is
 select app.register_invariant('work', 'audit_work');
 select app.register_task('reap_work', 'tick', 'reap_work');
 select app.register_task('purge_work', 'tick', 'purge_work');
+select app.register_task('rewind_work', 'tick', 'rewind_work');
+select app.register_hook('alerts', 60, 'work_alerts');
 
 select app.assert_grants();
 commit;

@@ -429,5 +429,9 @@ begin
 end;
 $$;
 
+select app.register_advisory_lock(
+  hashtextextended('public.project_task_dependencies', 0), 'the dependencies of tasks'
+);
+
 select app.assert_grants();
 commit;

@@ -404,5 +404,9 @@ begin
 end;
 $$;
 
+select app.register_advisory_lock(
+  hashtextextended('public.project_assignments.child_project_uuid', 0), 'the project structure'
+);
+
 select app.assert_grants();
 commit;

@@ -117,7 +117,7 @@ def _tick(dsn: str, path: Path, stop: Event) -> None:
             book.ask("tick", "")
             try:
                 with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as conn:
-                    conn.execute("select app.tick()")
+                    conn.execute("select app.run_task(due.name) from app.due_tasks() as due (name)")
                 book.note("done", "tick", "")
             except psycopg.Error as error:
                 book.note("unknown", "tick", "", error.sqlstate or books.NO_CONNECTION)

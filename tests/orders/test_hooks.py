@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from bakehouse.database import Connection
-from rows import value, values
+from rows import tick, values
 
 
 def register_listener(db: Connection, name: str, position: int) -> None:
@@ -48,4 +48,4 @@ def test_the_tick_runs_a_registered_task(db: Connection) -> None:
     db.execute("select app.register_task('sweep floor', 'tick', 'sweep')")
     db.execute("reset role")
 
-    assert value(db, "select app.tick() -> 'sweep floor'") == 7
+    assert tick(db)["sweep floor"] == 7

@@ -19,11 +19,7 @@ from postgres import Server
 from rows import value, values
 
 ROOT = Path(__file__).parents[2]
-TICK = Example("tick", "", "select app.tick()")
-CALLS = [
-    TICK,
-    *(one for path in ROOT.glob("docs/examples/*.sql") for one in reference.parse(path).examples),
-]
+CALLS = [one for path in ROOT.glob("docs/examples/*.sql") for one in reference.parse(path).examples]
 
 WAITS: LiteralString = "select %s = any(pg_blocking_pids(%s))"
 # rows for every call to lock: a stale priority, an old webhook, a list with a project
@@ -103,7 +99,11 @@ def writers(shop: str) -> list[Example]:
     """The calls that may lock a row."""
     with psycopg.connect(shop) as conn:
         names = values(conn, "select proname::text from pg_proc where provolatile = 'v'")
-    return [call for call in CALLS if call.function in names]
+        tasks = values(conn, "select name from app.task_runs")
+    return [
+        *(Example(f"the task {task}", "", f"select app.run_task('{task}')") for task in tasks),
+        *(call for call in CALLS if call.function in names),
+    ]
 
 
 def make(conn: Connection, call: Example) -> None:

@@ -12,7 +12,7 @@ from bakehouse.rpc import reference
 from calls import acting_as
 from docs.dev_data import dev_database
 from postgres import Server
-from rows import make_staff, value, values
+from rows import make_staff, tick, value, values
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 TASKS = "select function from app.tasks where period = %s"
@@ -37,7 +37,7 @@ def test_every_task_runs_while_all_tables_are_published(server: Server, clone: s
             conn.execute("select app.call_registered(%s)", (task,))
         for task in values(conn, TASKS, "day"):
             conn.execute("select app.call_registered(%s, 'bannos')", (task,))
-        done = value(conn, "select app.tick()")
+        done = tick(conn)
 
         assert value(conn, "select count(*) from app.order_tally") == 1
         assert set(done) > set(values(conn, "select name from app.tasks where period = 'tick'"))

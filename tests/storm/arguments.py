@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
 from bakehouse.rpc.functions import Function
-from orders.test_ingest import DOMAINS, sign
+from orders.payloads import sign
+from orders.test_ingest import DOMAINS
 
 Arguments = dict[str, tuple[str, Any]]  # the type and the value of each parameter
 

@@ -31,7 +31,7 @@ SECONDS = float(os.environ.get("BAKEHOUSE_STORM_SECONDS", "8"))
 SEED = int(os.environ.get("BAKEHOUSE_STORM_SEED", "1"))
 SESSIONS = 8
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-TICK = "app.tick"
+TICK = "app.run_task"
 
 DOMAINS = {  # the chapters of the reference whose functions meet
     "orders and stock": ("stages", "edits", "reads", "inventory", "shopify"),
@@ -116,7 +116,9 @@ def session(
                     if function:
                         call(conn, function, by_service(function, dice), arguments)
                     else:
-                        conn.execute("select app.tick()")
+                        conn.execute(
+                            "select app.run_task(due.name) from app.due_tasks() as due (name)"
+                        )
                     log.answered[name] += 1
                 except psycopg.Error as refusal:
                     if (refusal.diag.message_hint or "", refusal.sqlstate or "") not in codes:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from bakehouse import __version__, database, output
 from bakehouse.commands.context import Database, Tool, command
-from bakehouse.database import Connection
+from bakehouse.database import Connection, value
 from bakehouse.deploy import environment
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
@@ -94,8 +94,23 @@ def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
             if after_upgrade:
                 yield from _examine_upgrade(conn)
             yield from _examine_invariants(conn)
+            yield from _find_alerts(conn)
     except BakehouseError as error:
         yield _Check("connection", "bad", f"{error.message}. {error.hint}")
+
+
+def _find_alerts(conn: Connection) -> Iterator[_Check]:
+    """List the alerts. They concern the shop and no other command, so none is marked bad."""
+    if not value(conn, "select to_regprocedure('app.alerts()') is not null"):
+        return
+    query = b"""
+        select 'alert ' || code, 'note', format(
+          '%s since %s%s: %s %s', severity, to_char(since, 'YYYY-MM-DD HH24:MI'),
+          ' in ' || store, problem, remedy
+        )
+        from app.alerts() order by since, code, store
+    """
+    yield from database.fetch(conn, args_row(_Check), query)
 
 
 def _attempt(name: str, look: Callable[[], str]) -> _Check:

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
 
 from bakehouse import output
 from bakehouse.commands.context import Database, command
-from bakehouse.database import value
 from bakehouse.errors import BakehouseError
 from bakehouse.output import Result
 from bakehouse.shop import label, smoke
+from bakehouse.shop import tick as ticks
 
 app = typer.Typer()
 
@@ -91,6 +91,13 @@ def work(
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
+    tick: Annotated[
+        bool,
+        typer.Option(
+            "--tick/--no-tick",
+            help="Run the scheduled tasks once a minute, unless pg_cron does. Not with --once.",
+        ),
+    ] = True,
     health: Annotated[
         int | None,
         typer.Option(
@@ -115,7 +122,7 @@ def work(
     from bakehouse.shop import worker as workers
 
     endpoint = shop_url_template or shopify.ENDPOINT
-    options = workers.WorkerOptions(topic, batch, lease, timeout, endpoint)
+    options = workers.WorkerOptions(topic, batch, lease, timeout, endpoint, tick and not once)
     worker = workers.Worker(lambda: here.connected(writes=True), options, output.say)
     _on_signal(worker.stop, lease)
     with healths.served(worker, health) if health else nullcontext():
@@ -147,6 +154,31 @@ def _on_signal(stop: Callable[[], None], lease: float) -> None:
 def tick(here: Database) -> Result:
     """Run the scheduled tasks that are due, without pg_cron. Safe to run at any time."""
     with here.connected(writes=True) as conn:
-        done: dict[str, Any] = value(conn, "select app.tick()") or {}
-    table = output.table(("task", "result"), sorted(done.items()))
-    return Result({"tasks": done}, table if done else "another tick is running")
+        runs = sorted(ticks.run_due(conn), key=lambda run: run.task)
+    failed = {run.task: run.error for run in runs if run.state == "failed"}
+    facts = {
+        "tasks": {run.task: run.result for run in runs if run.result is not None},
+        "failed": failed,
+        "busy": [run.task for run in runs if run.state == "busy"],
+    }
+    told = [(run.task, _outcome(run)) for run in runs if run.state != "not_due"]
+    text = output.table(("task", "result"), told) if told else "no task is due"
+    return Result(facts, text, _tick_error(failed))
+
+
+def _outcome(run: ticks.Run) -> str:
+    if run.state == "failed":
+        return f"failed: {run.error}"
+    if run.state == "busy":
+        return "another session runs this task"
+    return "-" if run.result is None else str(run.result)
+
+
+def _tick_error(failed: dict[str, str | None]) -> BakehouseError | None:
+    if not failed:
+        return None
+    return BakehouseError(
+        "unexpected",
+        f"{output.count(len(failed), 'task')} failed: {', '.join(failed)}",
+        "The tasks run again a minute later. `bakehouse doctor` shows what goes on failing.",
+    )

@@ -19,10 +19,11 @@ from psycopg.rows import args_row, tuple_row
 
 from bakehouse.database import Connection, fetch
 from bakehouse.errors import BakehouseError
-from bakehouse.shop import shopify
+from bakehouse.shop import shopify, tick
 from bakehouse.shop.shopify import ENDPOINT, Client, Failed, Shop, Stopped, messages_of
 
 _IDLE = 1.0  # seconds between looks at the queue, if no NOTIFY comes
+_TICK = 60.0  # seconds between two runs of the scheduled tasks
 _CHUNK = 250  # the quantities in one request to Shopify
 _LONGEST_WAIT = 60.0  # seconds between two attempts to connect
 
@@ -42,6 +43,7 @@ class WorkerOptions:
     lease: float = 120.0  # seconds
     timeout: float = 30.0  # seconds to wait for the answer of a shop
     endpoint: str = ENDPOINT
+    ticks: bool = False  # run the scheduled tasks too
 
 
 class Worker:
@@ -67,6 +69,7 @@ class Worker:
         self._waiting: list[Job] = []
         self._finished: list[Job] = []  # done in the shops, but not yet completed in the queue
         self._held_until = 0.0
+        self._tick_at = 0.0
         self._shops: list[Shop] = []
         self._locations: dict[str, list[str]] = {}
         self._client = Client(options.timeout, self._keep_lease, self._stop.is_set)
@@ -105,6 +108,7 @@ class Worker:
     def _serve(self, once: bool) -> None:
         self.conn.execute("listen bakehouse_work")
         self._settle()
+        self._ticks = self.options.ticks and not tick.runs_by_itself(self.conn)
         self._claim()
         self.log("connected", topics=",".join(self.options.topics))
         self.ready, self._attempt = True, 0
@@ -116,6 +120,9 @@ class Worker:
             else:
                 for _ in self.conn.notifies(timeout=_IDLE, stop_after=1):
                     pass
+            if self._ticks and not self._stop.is_set() and time.monotonic() >= self._tick_at:
+                self._complete()
+                self._tick()
             self._claim()
 
     def _wait_to_connect(self, reason: str) -> None:
@@ -145,11 +152,10 @@ class Worker:
     def _claim(self) -> None:
         """Complete the finished jobs, and take more unless the worker is to stop."""
         self._seen = time.monotonic()
-        ids, token = _claim_of(self._finished)
         if self._stop.is_set():
-            self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
-            self._finished = []
+            self._complete()
             return
+        ids, token = _claim_of(self._finished)
         lease = timedelta(seconds=self.options.lease)
         rows = self._rpc(
             "select id, token, topic, payload"
@@ -192,10 +198,29 @@ class Worker:
     def _settle(self) -> None:
         """After a lost connection: complete what was finished, and return the other jobs."""
         if self._finished:
-            ids, token = _claim_of(self._finished)
-            self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
-            self._finished = []
+            self._complete()
         self._return_waiting()
+
+    def _complete(self) -> None:
+        ids, token = _claim_of(self._finished)
+        self._rpc("select public.complete_work($1, $2::bigint[])", token, ids)
+        self._finished = []
+
+    def _tick(self) -> None:
+        """Run the scheduled tasks that are due. The worker holds no job meanwhile.
+
+        A task may take half a lease, so that the worker stays alive and stops in time.
+        """
+        self._tick_at = time.monotonic() + _TICK
+        runs = 0
+        for run in tick.run_due(self.conn, min(tick.TIMEOUT, self.options.lease / 2)):
+            self._seen = time.monotonic()
+            runs += run.state == "done"
+            if run.state == "failed":
+                self.log("task_failed", task=run.task, reason=run.error)
+            if self._stop.is_set():
+                break
+        self.log("ticked", tasks=runs)
 
     def _fail(self, job: Job, error: Failed) -> None:
         delay = None if error.delay is None else timedelta(seconds=error.delay)
