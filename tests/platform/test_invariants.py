@@ -1,6 +1,7 @@
 """What must hold between tables: each invariant names the row that breaks it."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -41,7 +42,7 @@ def take_orders(db: Connection) -> None:
         ingest(db, "create", order)
     ingest(db, "updated", Order(2, (cakes(3), CANDLE, BALLOON), note="Side door", total="90.00"))
     ingest(db, "updated", Order(5, (cakes(3), CANDLE, BALLOON)))  # waits for a candle
-    ingest(db, "cancelled", orders[3])
+    ingest(db, "cancelled", replace(orders[3], cancelled_at="2025-11-01T10:10:00+11:00"))
     call(db, admin, "cancel_order", p_order_id="bannos-1-A")
     for order_id, moves in {"bannos-4": 8, "bannos-6": 8, "bannos-5-A": 3, "bannos-5-B": 1}.items():
         for action in MOVES[:moves]:
