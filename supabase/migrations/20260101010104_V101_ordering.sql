@@ -1,5 +1,8 @@
 -- V101 ordering: positions and sorting, shared by all lists.
 -- Needs: M0 M1
+--
+-- An exclusion constraint keeps the positions of each list unique. A unique constraint would make
+-- the position a key. Then a new position would wait for every row that refers to its row.
 
 begin;
 set local lock_timeout = '5s';

@@ -38,7 +38,7 @@ create table if not exists public.entities (
   created_by_uuid uuid references public.staff_shared (user_id) on delete set null,
   inserted_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
-  constraint entities_position_key unique (position) deferrable
+  constraint entities_position_key exclude using btree (position with =) deferrable
 );
 create index if not exists entities_created_by_idx on public.entities (created_by_uuid);
 alter table public.entities enable row level security;

@@ -21,7 +21,8 @@ create table if not exists public.entity_data (
   created_by_uuid uuid references public.staff_shared (user_id) on delete set null,
   inserted_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
-  constraint entity_data_position_key unique (entity_uuid, position) deferrable
+  constraint entity_data_position_key
+  exclude using btree (entity_uuid with =, position with =) deferrable
 );
 create unique index if not exists entity_data_slug_key on public.entity_data (entity_uuid, slug)
 where status <> 'trashed';

@@ -36,7 +36,7 @@ create table if not exists public.project_tasks (
   archived_at timestamptz,
   inserted_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
-  constraint project_tasks_position_key unique (position) deferrable
+  constraint project_tasks_position_key exclude using btree (position with =) deferrable
 );
 create index if not exists project_tasks_person_idx
 on public.project_tasks (default_assigned_person_uuid);

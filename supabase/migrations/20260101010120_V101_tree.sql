@@ -6,7 +6,8 @@
 --
 -- Locks are taken in this sequence: the bakery order, the task, the project structure, the root
 -- projects by id, the rows, the list. Every writer shares the lock on the structure. Linking or
--- detaching a sub-project takes this lock exclusively, and so does a new estimate of a task.
+-- detaching a sub-project takes this lock exclusively. So does a new estimate of a task, and the
+-- deletion of a list.
 -- So the root that a writer has found cannot change until the writer commits.
 
 begin;
@@ -50,7 +51,7 @@ create table if not exists public.projects (
       !(@.key == "use_status_translations" && @.value.type() == "boolean")
     ))
   ') is true),
-  constraint projects_position_key unique (position) deferrable,
+  constraint projects_position_key exclude using btree (position with =) deferrable,
   constraint projects_schedule_check
   check (start_mode <> 'scheduled' or scheduled_start_date is not null),
   constraint projects_template_check
@@ -108,7 +109,8 @@ create table if not exists public.project_assignments (
   constraint project_assignments_child_project_fkey
   references public.projects (uuid) on delete restrict,
   constraint project_assignments_project_key unique (uuid, project_uuid),
-  constraint project_assignments_position_key unique (project_uuid, position) deferrable,
+  constraint project_assignments_position_key
+  exclude using btree (project_uuid with =, position with =) deferrable,
   constraint project_assignments_task_xor_child_check
   check (num_nonnulls(task_uuid, child_project_uuid) = 1),
   constraint project_assignments_self_check check (child_project_uuid <> project_uuid),
@@ -165,7 +167,7 @@ begin
 end;
 $$;
 comment on function app.lock_project_structure is
-'Locks which project lies inside which, and the estimates of tasks. A shared lock keeps them as they are. An exclusive lock is for changing them.';
+'Locks which project lies inside which, the estimates of tasks, and the lists that projects name. A shared lock keeps them as they are. An exclusive lock is for changing them.';
 
 create or replace function app.lock_project_trees(p_projects uuid[])
 returns void

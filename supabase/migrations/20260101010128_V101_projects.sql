@@ -97,6 +97,7 @@ declare
   v_project public.projects;
   v_constraint text;
 begin
+  perform app.lock_project_structure(false); -- before the list, which the new project refers to
   if p_template.uuid is not null then -- a blank value keeps the value of the template
     v_attrs := p_attrs - array(
       select given.key from jsonb_each(p_attrs) as given where given.value in ('null', '""')
@@ -397,11 +398,9 @@ declare
   v_entity public.entities;
 begin
   perform app.require_catalog('Admin');
-  -- deleting the list updates these projects, and projects are locked before lists
-  perform app.lock_project_trees(array(
-    select projects.uuid from public.projects as projects
-    where projects.status_entity_uuid = p_entity_uuid
-  ));
+  -- Deleting the list updates its projects, and projects are locked before lists. Another call may
+  -- give the list to one more project until this lock is granted.
+  perform app.lock_project_structure(true);
   v_entity := app.lock_entity(p_entity_uuid);
   if v_entity.status <> 'trashed' then
     perform app.fail(

@@ -100,7 +100,7 @@ def test_places_are_unique_and_can_be_exchanged_in_one_statement(db: Connection)
         assert value(
             db,
             "select condeferrable and not condeferred from pg_constraint "
-            "where contype = 'u' and conname = %s",
+            "where contype = 'x' and conname = %s",
             f"{table}_position_key",
         )
 
