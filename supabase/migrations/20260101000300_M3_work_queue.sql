@@ -331,7 +331,8 @@ declare
 begin
   perform app.require('service_role');
   -- Here and below, lock jobs with a key in the same order as app.enqueue_many. Otherwise a worker
-  -- and an order could deadlock.
+  -- and an order could deadlock. Then lock the others by id, as the delete does: a worker may extend
+  -- and complete a claim at once.
   perform from public.work_queue as job
   where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
   order by job.topic, job.dedupe_key for update;
@@ -384,7 +385,7 @@ begin
   v_ids := array(
     select job.id from public.work_queue as job
     where job.id = any(p_ids) and job.token = p_token
-    order by job.topic, job.dedupe_key
+    order by case when job.dedupe_key is not null then job.topic end, job.dedupe_key, job.id
     for update
   );
   perform app.retry_or_bury_work(v_ids, left(p_error, 1000), p_delay);
@@ -420,7 +421,7 @@ begin
     array(
       select held.id from public.work_queue as held
       where held.id = any(p_ids) and held.token = p_token
-      order by held.topic, held.dedupe_key
+      order by case when held.dedupe_key is not null then held.topic end, held.dedupe_key, held.id
       for no key update
     )
   );
