@@ -11,6 +11,6 @@ do $$ begin if to_regclass('app.tasks') is not null then
 end if; end $$;
 drop function if exists
 public.get_work_queue_stats, public.get_dead_work, public.requeue_dead_work, public.reap_work,
-app.audit_work, app.purge_work, app.reap_work, app.work_alerts, app.rewind_work;
+app.audit_work, app.foreign_stores, app.purge_work, app.reap_work, app.work_alerts, app.rewind_work;
 drop view if exists app.work_status;
 commit;

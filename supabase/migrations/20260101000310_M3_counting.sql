@@ -172,8 +172,9 @@ returns table (
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_caller app.caller := app.require('Staff');
 begin
-  perform app.require('Staff');
   if p_table_name not in ('components', 'accessories', 'cake_toppers') then
     perform app.fail(
       'BAD_INPUT', 'p_table_name must be components, accessories or cake_toppers.',
@@ -184,8 +185,10 @@ begin
   select
     txn.id, names.table_name, txn.item_id, items.title::text, txn.change_amount,
     txn.stock_before::numeric, txn.stock_after::numeric, coalesce(txn.reason, txn.kind)::text,
-    coalesce(txn.reference, txn.order_gid)::text, coalesce(staff.full_name, txn.actor_kind),
-    txn.at_ts
+    coalesce(
+      txn.reference, case when txn.store = any(v_caller.stores) then txn.order_gid end
+    )::text,
+    coalesce(staff.full_name, txn.actor_kind), txn.at_ts
   from public.inventory_txn as txn
   inner join public.inventory_items as items on items.id = txn.item_id
   inner join (
@@ -201,7 +204,7 @@ $$;
 comment on function public.get_stock_transactions is
 'Returns the ledger, newest first, at most 1000 rows.
 
-p_item_id limits the list to one item, p_table_name to one kind of item.
+p_item_id limits the list to one item, p_table_name to one kind of item. The stores share one stock, so the ledger has the changes of all stores. reference names an order of a store of the caller, and is null for an order of another store.
 
 Role: Staff. Errors: BAD_INPUT.';
 grant execute on function public.get_stock_transactions to authenticated;

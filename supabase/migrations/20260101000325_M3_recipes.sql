@@ -223,11 +223,17 @@ returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_stores text[] := (app.actor()).stores;
   v_recipes jsonb := (
-    select jsonb_agg(distinct boms.product_title)
+    select coalesce(
+      jsonb_agg(distinct boms.product_title) filter (
+        where boms.store is null or boms.store = any(v_stores)
+      ), '[]'
+    )
     from public.bom_items as parts
     inner join public.boms as boms on boms.id = parts.bom_id
     where parts.component_id = new.id and boms.is_active
+    having count(*) > 0
   );
 begin
   if v_recipes is not null then
@@ -240,7 +246,7 @@ begin
 end;
 $$;
 comment on function app.forbid_retiring_part is
-'Trigger: rejects retiring an item that an active recipe needs. Raises CONFLICT.';
+'Trigger: rejects retiring an item that an active recipe needs. Raises CONFLICT. DETAIL names the recipes that the caller may read.';
 
 create or replace trigger inventory_items_forbid_retiring_part
 after update of is_active on public.inventory_items

@@ -168,17 +168,30 @@ Other jobs of dead workers need no call: claim_work leases them again.
 Role: service_role.';
 grant execute on function public.reap_work to service_role;
 
+create or replace function app.foreign_stores(p_caller app.caller)
+returns text[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select stores.code from public.stores as stores where stores.code <> all(p_caller.stores)
+  );
+$$;
+comment on function app.foreign_stores is
+'Returns the stores where the caller does not work. A job with such a store in its payload is hidden from the caller.';
+
 create or replace function public.requeue_dead_work(p_ids bigint[])
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_others text[] := app.foreign_stores(app.require('Admin', p_service => true));
   v_ids bigint[];
   v_topics text[];
 begin
-  perform app.require('Admin', p_service => true);
   with risen as (
-    delete from public.work_dead as dead where dead.id = any(p_ids) returning dead.*
+    delete from public.work_dead as dead
+    where dead.id = any(p_ids) and (dead.payload ->> 'store' = any(v_others)) is not true
+    returning dead.*
   ),
   made as (
     insert into public.work_queue (
@@ -204,7 +217,7 @@ $$;
 comment on function public.requeue_dead_work is
 'Returns dead jobs to the queue with all their retries. Returns the number of dead jobs that were found.
 
-A dead job is dropped when the queue already has a job with its key.
+A dead job is dropped when the queue already has a job with its key. Skips jobs of a store where the caller does not work.
 
 Role: Admin or service_role.';
 grant execute on function public.requeue_dead_work to authenticated, service_role;
@@ -216,19 +229,24 @@ returns table (
   id bigint, topic text, payload jsonb, dedupe_key text, retries smallint, last_error text,
   created_at timestamptz, died_at timestamptz
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-  select app.require('Admin', p_service => true);
+declare
+  v_others text[] := app.foreign_stores(app.require('Admin', p_service => true));
+begin
+  return query
   select
     dead.id, dead.topic, dead.payload, dead.dedupe_key, dead.retries, dead.last_error,
     dead.created_at, dead.died_at
   from public.work_dead as dead
   where (p_topic is null or dead.topic = p_topic) and (p_before is null or dead.id < p_before)
+  and (dead.payload ->> 'store' = any(v_others)) is not true
   order by dead.id desc
   limit greatest(least(p_limit, 500), 0);
+end;
 $$;
 comment on function public.get_dead_work is
-'Returns dead jobs, newest first, at most 500. Pass the last id of a page as p_before for the next page.
+'Returns dead jobs, newest first, at most 500. Pass the last id of a page as p_before for the next page. Leaves out jobs of a store where the caller does not work.
 
 Role: Admin or service_role.';
 grant execute on function public.get_dead_work to authenticated, service_role;

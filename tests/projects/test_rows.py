@@ -474,7 +474,7 @@ def test_two_rows_never_share_a_place(api: Caller, project: str, db: Connection)
     api.row(project)
     api.row(project, "Sketch")
 
-    with pytest.raises(psycopg.errors.UniqueViolation), db.transaction():
+    with pytest.raises(psycopg.errors.ExclusionViolation), db.transaction():
         db.execute("update public.project_assignments set position = 1 where position = 2")
 
 

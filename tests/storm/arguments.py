@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
@@ -36,6 +37,7 @@ ROWS = {
           select id, store from public.orders order by random() limit 8
         ) as chosen group by store order by random()
     """,
+    "p_order_ids": "select array(select id from public.orders order by random() limit 8)",
     "p_order_gid p_payload": "select gid, payload from public.shopify_orders order by random()",
     "p_run_id": "select id from public.sync_runs order by random()",
     "replay_webhook_delivery.p_id": """
@@ -250,10 +252,11 @@ class Caller:
     reader: Connection
     dice: Random
 
-    def arguments(self, function: Function) -> Arguments:
+    def arguments(self, function: Function, **given: Any) -> Arguments:
         """Returns a type and a value for each parameter. Defaults stay, now and then."""
         declared = dict(_declared(one) for one in function.parameters)
-        chosen = MAKERS[function.name](self.dice) if function.name in MAKERS else {}
+        chosen = {name: value for name, value in given.items() if name in declared}
+        chosen |= MAKERS[function.name](self.dice) if function.name in MAKERS else {}
         for key, query in ROWS.items():
             owner, _, names = key.rpartition(".")
             parameters = names.split()
@@ -276,6 +279,18 @@ class Caller:
         return {
             name: (declared[name][0], _adapted(declared[name][0], chosen[name])) for name in chosen
         }
+
+
+def statement(function: Function, arguments: Arguments) -> tuple[sql.Composed, list[Any]]:
+    """Returns the query that calls a function, and its parameters."""
+    query = sql.SQL("select public.{}({})").format(
+        sql.Identifier(function.name),
+        sql.SQL(", ").join(
+            sql.SQL("{} => %s::").format(sql.Identifier(name)) + sql.SQL(kind)
+            for name, (kind, _) in arguments.items()
+        ),
+    )
+    return query, [value for _, value in arguments.values()]
 
 
 def _declared(parameter: str) -> tuple[str, tuple[str, bool]]:

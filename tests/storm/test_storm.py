@@ -15,7 +15,6 @@ from random import Random
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from bakehouse import database
 from bakehouse.database import Connection
@@ -25,7 +24,7 @@ from bakehouse.rpc.functions import Function
 from docs.dev_data import dev_database
 from postgres import Server
 from rows import make_order
-from storm.arguments import Arguments, Caller
+from storm.arguments import Arguments, Caller, statement
 
 SECONDS = float(os.environ.get("BAKEHOUSE_STORM_SECONDS", "8"))
 SEED = int(os.environ.get("BAKEHOUSE_STORM_SEED", "1"))
@@ -72,19 +71,12 @@ def names(domain: str) -> set[str]:
 
 
 def call(conn: Connection, function: Function, by_service: bool, arguments: Arguments) -> None:
-    query = sql.SQL("select public.{}({})").format(
-        sql.Identifier(function.name),
-        sql.SQL(", ").join(
-            sql.SQL("{} => %s::").format(sql.Identifier(name)) + sql.SQL(kind)
-            for name, (kind, _) in arguments.items()
-        ),
-    )
     with conn.transaction():
         if by_service:
             database.act_as(conn, "service_role", "")
         else:
             database.act_as(conn, "authenticated", reference.ACCOUNTS["Admin"])
-        conn.execute(query, [value for _, value in arguments.values()])
+        conn.execute(*statement(function, arguments))
 
 
 def by_service(function: Function, dice: Random) -> bool:
