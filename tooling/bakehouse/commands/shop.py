@@ -19,6 +19,14 @@ from bakehouse.shop import tick as ticks
 
 app = typer.Typer()
 
+Tick = Annotated[
+    bool,
+    typer.Option(
+        "--tick/--no-tick",
+        help="Run the scheduled tasks once a minute, unless pg_cron does. Not with --once.",
+    ),
+]
+
 
 @command(app, "smoke")
 def smoke_command(
@@ -91,13 +99,7 @@ def work(
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
-    tick: Annotated[
-        bool,
-        typer.Option(
-            "--tick/--no-tick",
-            help="Run the scheduled tasks once a minute, unless pg_cron does. Not with --once.",
-        ),
-    ] = True,
+    tick: Tick = True,
     health: Annotated[
         int | None,
         typer.Option(
