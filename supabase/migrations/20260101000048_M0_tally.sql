@@ -13,7 +13,7 @@ create table if not exists app.order_tally (
   stage public.stage_type not null,
   priority smallint,
   assignee_id uuid,
-  storage text,
+  storage app.label,
   orders bigint not null
 );
 alter table app.order_tally enable row level security;
