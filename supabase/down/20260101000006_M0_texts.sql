@@ -2,5 +2,5 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 drop function if exists app.check_length;
-drop domain if exists app.label, app.code, app.note;
+drop domain if exists app.label, app.code, app.person, app.contact, app.note;
 commit;

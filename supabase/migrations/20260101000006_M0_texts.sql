@@ -12,6 +12,12 @@ begin
   if to_regtype('app.code') is null then
     create domain app.code as text constraint code_check check (length(value) <= 200);
   end if;
+  if to_regtype('app.person') is null then
+    create domain app.person as text constraint person_check check (length(value) <= 200);
+  end if;
+  if to_regtype('app.contact') is null then
+    create domain app.contact as text constraint contact_check check (length(value) <= 2000);
+  end if;
   if to_regtype('app.note') is null then
     create domain app.note as text constraint note_check check (length(value) <= 5000);
   end if;
@@ -19,6 +25,9 @@ end;
 $$;
 comment on domain app.label is 'A name or title that people read, at most 300 characters.';
 comment on domain app.code is 'A key, SKU or id from another system, at most 200 characters.';
+comment on domain app.person is 'The name of a person, at most 200 characters.';
+comment on domain app.contact is
+'An email, phone number, address line or link, at most 2,000 characters.';
 comment on domain app.note is 'A text that people write, at most 5,000 characters.';
 
 create or replace function app.check_length(p_name text, p_text text, p_most integer)

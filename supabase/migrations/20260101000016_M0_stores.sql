@@ -6,11 +6,13 @@ set local role bakehouse_owner;
 
 create table if not exists public.stores (
   -- in the RPCs, the words both and global mean all stores
-  code text primary key check (code ~ '^[a-z][a-z0-9_]*$' and code not in ('both', 'global')),
-  name text not null,
+  code text primary key check (
+    code ~ '^[a-z][a-z0-9_]*$' and length(code) <= 50 and code not in ('both', 'global')
+  ),
+  name app.label not null,
   scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),
-  shop_domain text unique check (shop_domain = lower(shop_domain)),
-  time_zone text not null
+  shop_domain app.code unique check (shop_domain = lower(shop_domain)),
+  time_zone app.code not null
   check (timestamptz '2000-01-01 00:00:00Z' at time zone time_zone is not null),
   currency text not null check (currency ~ '^[A-Z]{3}$'),
   created_at timestamptz not null default app.now(),

@@ -16,11 +16,11 @@ comment on type public.staff_role is
 
 create table if not exists public.staff_shared (
   user_id uuid primary key,
-  full_name text not null check (full_name <> ''),
+  full_name app.person not null check (full_name <> ''),
   role public.staff_role not null default 'Staff',
   store text references public.stores (code),
-  phone text,
-  email text,
+  phone app.contact,
+  email app.contact,
   is_active boolean not null default true,
   approved boolean not null default false,
   last_login timestamptz,

@@ -39,9 +39,9 @@ create table if not exists public.audit_log (
   at_ts timestamptz not null default app.now(),
   actor_id uuid,
   actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
-  action text not null,
+  action app.code not null,
   store text references public.stores (code),
-  subject text,
+  subject app.code,
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object')
 );
 create index if not exists audit_log_store_idx on public.audit_log (store, at_ts desc);

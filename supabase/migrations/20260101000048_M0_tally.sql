@@ -13,7 +13,7 @@ create table if not exists app.order_tally (
   stage public.stage_type not null,
   priority smallint,
   assignee_id uuid,
-  storage text,
+  storage app.label,
   orders bigint not null
 );
 -- With an index for a key, every stage move would write more. Only app.fold_tally deletes.

@@ -159,8 +159,8 @@ begin
   end if;
   return query
   select
-    staff.user_id, staff.full_name, staff.role, coalesce(staff.store, 'both'), staff.is_active,
-    staff.phone, staff.email
+    staff.user_id, staff.full_name::text, staff.role, coalesce(staff.store, 'both'),
+    staff.is_active, staff.phone::text, staff.email::text
   from public.staff_shared as staff
   where staff.user_id = p_user_id
   and (staff.store is null or staff.store = any(v_caller.stores));
@@ -209,8 +209,8 @@ begin
   end if;
   return query
   select
-    staff.user_id, staff.full_name, staff.role, coalesce(staff.store, 'both'), staff.is_active,
-    staff.approved, staff.phone, staff.email,
+    staff.user_id, staff.full_name::text, staff.role, coalesce(staff.store, 'both'),
+    staff.is_active, staff.approved, staff.phone::text, staff.email::text,
     case when v_caller.role = 'Admin' then pay.hourly_rate end,
     staff.last_login, staff.created_at, staff.updated_at
   from public.staff_shared as staff

@@ -22,7 +22,7 @@ set local role bakehouse_owner;
 create table if not exists private.shop_tokens (
   store text not null references public.stores (code),
   kind text not null check (kind in ('webhook', 'token')),
-  secret text not null,
+  secret text not null check (length(secret) <= 500),
   updated_at timestamptz not null default app.now(),
   primary key (store, kind)
 );
@@ -33,7 +33,7 @@ comment on table private.shop_tokens is
 create table if not exists app.ingest_pause (
   only_row boolean primary key default true check (only_row),
   until timestamptz,
-  reason text not null check (btrim(reason) <> ''),
+  reason app.note not null check (btrim(reason) <> ''),
   since timestamptz not null default app.now()
 );
 alter table app.ingest_pause enable row level security;

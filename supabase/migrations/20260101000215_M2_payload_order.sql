@@ -28,7 +28,7 @@ returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name'));
+  return left(app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name')), 300);
 end;
 $$;
 comment on function app.shopify_title is 'Returns the title of a line item.';
@@ -38,9 +38,9 @@ returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return nullif(app.shopify_text(coalesce(
+  return nullif(left(app.shopify_text(coalesce(
     p_item ->> 'variant_title', p_item ->> 'variantTitle', p_item #>> '{variant,title}'
-  )), 'Default Title');
+  )), 300), 'Default Title');
 end;
 $$;
 comment on function app.shopify_variant is
@@ -148,9 +148,10 @@ begin
     'product_title', app.shopify_title(p_item),
     'size', app.shopify_text(v_variant[1]),
     'flavour', coalesce(
-      nullif(array_to_string(v_flavours, ', '), ''), app.shopify_text(v_variant[2])
+      nullif(left(array_to_string(v_flavours, ', '), 300), ''), app.shopify_text(v_variant[2])
     ),
-    'cake_writing', nullif(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), '')
+    'cake_writing',
+    nullif(left(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), 5000), '')
   );
 end;
 $$;
@@ -216,7 +217,7 @@ returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(
+  return left(coalesce(
     app.shopify_text(p_address ->> 'name'), app.shopify_text(p_customer ->> 'name'),
     app.shopify_text(concat_ws(
       ' ',
@@ -224,7 +225,7 @@ begin
       app.shopify_text(coalesce(p_customer ->> 'last_name', p_customer ->> 'lastName'))
     )),
     'Customer'
-  );
+  ), 200);
 end;
 $$;
 comment on function app.shopify_customer is
@@ -310,17 +311,17 @@ begin
     'gid', 'gid://shopify/Order/' || v_id, 'shopify_order_id', v_id, 'order_number', v_number,
     'customer_name', app.shopify_customer(v_address, p_payload -> 'customer'),
     'currency', v_currency, 'total_amount', v_total,
-    'due_date', v_due.due_date, 'due_date_text', v_due.due_date_text,
+    'due_date', v_due.due_date, 'due_date_text', left(v_due.due_date_text, 5000),
     'delivery_method', case
       when translate(v_method, ' -', '') like '%pickup%' then 'pickup'
       when v_method like '%delivery%' or jsonb_typeof(v_address) = 'object' then 'delivery'
       else 'pickup'
     end,
-    'notes', nullif(array_to_string(
+    'notes', nullif(left(array_to_string(
       app.shopify_text(p_payload ->> 'note')
       || app.shopify_values(v_attributes, 'delivery instructions'),
       ' • '
-    ), ''),
+    ), 5000), ''),
     'is_pos', v_is_pos,
     'cancelled',
     app.shopify_text(coalesce(p_payload ->> 'cancelled_at', p_payload ->> 'cancelledAt'))

@@ -7,7 +7,7 @@ set local role bakehouse_owner;
 
 create table if not exists public.shopify_orders (
   store text not null references public.stores (code),
-  gid text not null,
+  gid app.code not null,
   payload jsonb not null,
   lines jsonb not null default '[]',
   remote_updated_at timestamptz,

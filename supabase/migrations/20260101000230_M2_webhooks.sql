@@ -8,12 +8,12 @@ set local role bakehouse_owner;
 create table if not exists public.webhook_deliveries (
   id bigint generated always as identity primary key,
   store text not null references public.stores (code),
-  webhook_id text not null,
-  topic text not null,
+  webhook_id app.code not null,
+  topic app.code not null,
   status text not null default 'ok' check (status in ('ok', 'dead')),
   attempts integer not null default 1,
-  last_error text,
-  reason text,
+  last_error app.code,
+  reason app.note,
   body text,
   received_at timestamptz not null default app.now(),
   updated_at timestamptz not null default app.now(),
@@ -189,9 +189,9 @@ declare
 begin
   return query
   select
-    deliveries.id, deliveries.store, deliveries.topic, deliveries.webhook_id, deliveries.status,
-    deliveries.attempts, deliveries.last_error, deliveries.reason, deliveries.body is not null,
-    deliveries.received_at, deliveries.updated_at
+    deliveries.id, deliveries.store, deliveries.topic::text, deliveries.webhook_id::text,
+    deliveries.status, deliveries.attempts, deliveries.last_error::text, deliveries.reason::text,
+    deliveries.body is not null, deliveries.received_at, deliveries.updated_at
   from public.webhook_deliveries as deliveries
   where deliveries.store = any(v_caller.stores)
   and deliveries.status = coalesce(p_status, deliveries.status)

@@ -17,7 +17,7 @@ create table if not exists public.sync_runs (
   orders_imported integer not null default 0 check (orders_imported >= 0),
   orders_skipped integer not null default 0 check (orders_skipped >= 0),
   errors integer not null default 0 check (errors >= 0),
-  error_message text,
+  error_message app.note,
   check ((status = 'running') = (completed_at is null))
 );
 create unique index if not exists sync_runs_running_key
@@ -124,7 +124,7 @@ begin
   select
     runs.id, runs.store, runs.sync_type, runs.status, runs.started_at, runs.completed_at,
     runs.products_imported, runs.products_skipped, runs.orders_imported, runs.orders_skipped,
-    runs.errors, runs.error_message
+    runs.errors, runs.error_message::text
   from public.sync_runs as runs where runs.store = any(v_caller.stores)
   order by runs.started_at desc, runs.id
   limit least(greatest(p_limit, 1), 500);

@@ -16,11 +16,11 @@ create table if not exists public.work_queue (
   retries smallint not null default 0,
   max_retries smallint not null default 3,
   again boolean not null default false,
-  topic text not null,
-  dedupe_key text,
-  locked_by text,
+  topic app.code not null,
+  dedupe_key app.code,
+  locked_by app.code,
   payload jsonb not null,
-  last_error text
+  last_error app.note
 ) with (
   -- Every claim is a HOT update. No index holds the columns that a claim writes, and each page has
   -- room for new versions of its rows. So a claim writes to no index, and little WAL.
@@ -58,14 +58,14 @@ comment on column public.work_queue.payload is 'Ids, never personal data.';
 
 create table if not exists public.work_dead (
   id bigint primary key,
-  topic text not null,
+  topic app.code not null,
   priority smallint not null,
   payload jsonb not null,
-  dedupe_key text,
+  dedupe_key app.code,
   retries smallint not null,
   max_retries smallint not null,
-  locked_by text,
-  last_error text,
+  locked_by app.code,
+  last_error app.note,
   created_at timestamptz not null,
   died_at timestamptz not null default app.now()
 );
@@ -79,9 +79,9 @@ create table if not exists public.work_archive (
   created_at timestamptz not null,
   finished_at timestamptz not null,
   retries smallint not null,
-  topic text not null,
-  dedupe_key text,
-  locked_by text,
+  topic app.code not null,
+  dedupe_key app.code,
+  locked_by app.code,
   payload jsonb not null
 );
 create index if not exists work_archive_finished_idx on public.work_archive (finished_at);
@@ -264,7 +264,7 @@ declare
 begin
   perform app.require('service_role');
   if not coalesce(
-    cardinality(p_topics) > 0 and p_worker <> '' and p_limit between 1 and 1000
+    cardinality(p_topics) > 0 and length(p_worker) between 1 and 200 and p_limit between 1 and 1000
     and p_lease between '1 second' and '1 day', false
   ) then
     perform app.fail(
@@ -307,7 +307,8 @@ begin
       returning job.id, job.topic, job.payload, job.retries, job.lease_until, job.priority
     )
     select
-      claimed.id, v_token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
+      claimed.id, v_token, claimed.topic::text, claimed.payload, claimed.retries,
+      claimed.lease_until
     from claimed order by claimed.priority desc, claimed.id;
     get diagnostics v_count = row_count;
     v_left := v_left - v_count;

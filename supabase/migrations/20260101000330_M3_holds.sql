@@ -12,10 +12,10 @@ grant select (inventory_blocked) on table public.orders to authenticated;
 
 create table if not exists public.reservation_holds (
   store text not null references public.stores (code),
-  order_gid text not null,
+  order_gid app.code not null,
   item_id uuid not null references public.inventory_items (id),
   quantity public.stock_quantity not null check (quantity > 0),
-  matched_by text not null,
+  matched_by app.code not null,
   created_at timestamptz not null default app.now(),
   outcome text check (outcome in ('filled', 'cancelled')),
   released_at timestamptz,
@@ -450,7 +450,7 @@ declare
 begin
   return query
   select
-    holds.store, holds.order_gid, units.id, items.id, items.sku::text, items.title::text,
+    holds.store, holds.order_gid::text, units.id, items.id, items.sku::text, items.title::text,
     holds.quantity::numeric, items.on_hand::numeric, holds.created_at
   from public.reservation_holds as holds
   inner join public.inventory_items as items on items.id = holds.item_id

@@ -28,6 +28,7 @@ begin
     ('customer_name', true, '1 to 200 characters', length(v_fields ->> 'customer_name') <= 200),
     ('product_title', true, '1 to 200 characters', length(v_fields ->> 'product_title') <= 200),
     ('flavour', false, 'at most 200 characters', length(v_fields ->> 'flavour') <= 200),
+    ('storage', false, 'at most 200 characters', length(v_fields ->> 'storage') <= 200),
     ('size', false, 'at most 100 characters', length(v_fields ->> 'size') <= 100),
     ('notes', false, 'at most 5000 characters', length(v_fields ->> 'notes') <= 5000),
     ('cake_writing', false, 'at most 500 characters', length(v_fields ->> 'cake_writing') <= 500),

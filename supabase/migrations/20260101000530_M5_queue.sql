@@ -202,12 +202,12 @@ begin
     limit v_most
   )
   select
-    hits.id, hits.human_id, hits.shopify_order_id, hits.shopify_order_number, hits.suffix,
-    hits.customer_name, hits.product_title, hits.flavour, hits.notes, hits.currency,
-    hits.total_amount, hits.stage, app.priority_label(hits.priority), hits.due_date,
-    hits.delivery_method, hits.size, hits.item_qty, hits.storage, hits.assignee_id,
-    staff.full_name, hits.store, hits.created_at, hits.updated_at, hits.covering_start_ts,
-    hits.decorating_start_ts, hits.cancelled_at, hits.needs_attention,
+    hits.id, hits.human_id::text, hits.shopify_order_id, hits.shopify_order_number, hits.suffix,
+    hits.customer_name::text, hits.product_title::text, hits.flavour::text, hits.notes::text,
+    hits.currency, hits.total_amount, hits.stage, app.priority_label(hits.priority), hits.due_date,
+    hits.delivery_method, hits.size::text, hits.item_qty, hits.storage::text, hits.assignee_id,
+    staff.full_name::text, hits.store, hits.created_at, hits.updated_at, hits.covering_start_ts,
+    hits.decorating_start_ts, hits.cancelled_at, hits.needs_attention::text,
     case
       when p_after is null then coalesce(v_total, v_page.first + (select count(*) from hits))
     end,

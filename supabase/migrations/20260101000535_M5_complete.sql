@@ -122,9 +122,9 @@ begin
   end if;
   return query
   select
-    orders.id, orders.shopify_order_number, orders.product_title, orders.size,
-    orders.customer_name, orders.storage, app.priority_label(orders.priority),
-    orders.delivery_method, orders.due_date, orders.packing_complete_ts, staff.full_name,
+    orders.id, orders.shopify_order_number, orders.product_title::text, orders.size::text,
+    orders.customer_name::text, orders.storage::text, app.priority_label(orders.priority),
+    orders.delivery_method, orders.due_date, orders.packing_complete_ts, staff.full_name::text,
     orders.store, case when p_after is null then coalesce(v_total, v_page.first + page.found) end,
     p_after is null and v_total is null and page.found = v_most,
     v_page.size, v_page.sort || ':' || page.sort_key

@@ -27,9 +27,10 @@ begin
   perform set_config('plan_cache_mode', 'force_custom_plan', true); -- for this call only
   return query
   select
-    found.id, found.shopify_order_number, found.product_title, found.size, found.customer_name,
-    found.storage, found.stage, app.priority_label(found.priority), found.delivery_method,
-    found.due_date, staff.full_name, found.store, found.cancelled_at
+    found.id, found.shopify_order_number, found.product_title::text, found.size::text,
+    found.customer_name::text, found.storage::text, found.stage,
+    app.priority_label(found.priority), found.delivery_method, found.due_date,
+    staff.full_name::text, found.store, found.cancelled_at
   from (
     select
       orders.id, orders.shopify_order_number, orders.product_title, orders.size,
@@ -79,17 +80,18 @@ declare
 begin
   return query
   select
-    orders.id, orders.shopify_order_id, orders.shopify_order_gid, orders.shopify_order_number,
-    orders.suffix, orders.human_id, orders.customer_name, orders.product_title, orders.flavour,
-    orders.size, orders.item_qty, orders.notes, orders.cake_writing, orders.product_image,
+    orders.id, orders.shopify_order_id, orders.shopify_order_gid::text,
+    orders.shopify_order_number, orders.suffix, orders.human_id::text, orders.customer_name::text,
+    orders.product_title::text, orders.flavour::text, orders.size::text, orders.item_qty,
+    orders.notes::text, orders.cake_writing::text, orders.product_image::text,
     orders.delivery_method, orders.due_date, orders.stage, app.priority_label(orders.priority),
-    app.priority_label(orders.priority_override), orders.storage, orders.assignee_id,
-    staff.full_name, orders.store, orders.currency, orders.total_amount, orders.created_at,
+    app.priority_label(orders.priority_override), orders.storage::text, orders.assignee_id,
+    staff.full_name::text, orders.store, orders.currency, orders.total_amount, orders.created_at,
     orders.updated_at, orders.filling_start_ts, orders.filling_complete_ts,
     orders.covering_start_ts, orders.covering_complete_ts, orders.decorating_start_ts,
     orders.decorating_complete_ts, orders.packing_start_ts, orders.packing_complete_ts,
-    orders.cancelled_at, orders.cancel_reason, orders.needs_attention, orders.inventory_blocked,
-    orders.accessories,
+    orders.cancelled_at, orders.cancel_reason::text, orders.needs_attention::text,
+    orders.inventory_blocked, orders.accessories,
     case
       when v_caller.role >= 'Supervisor' or orders.stage = 'Packing'
         or orders.assignee_id = v_caller.user_id
@@ -211,7 +213,7 @@ begin
     events.id, events.at_ts, events.event_type, events.stage, visits.round::integer,
     visits.entered_at,
     greatest(extract(epoch from events.at_ts - visits.entered_at), 0)::bigint,
-    events.leaves, events.staff_id, staff.full_name, events.ok, events.meta
+    events.leaves, events.staff_id, staff.full_name::text, events.ok, events.meta
   from events
   inner join numbered on numbered.id = events.id
   inner join visits on visits.visit = numbered.visit

@@ -129,10 +129,11 @@ begin
       'allowed', p_allowed
     ));
   end if;
+  perform app.check_length('description', p_attrs ->> 'description', 5000);
 end;
 $$;
 comment on function app.check_attrs is
-'Rejects attributes that are not an object, or that have a key which is not allowed. Raises BAD_INPUT.';
+'Rejects attributes that are not an object, or that have a key which is not allowed, or a description of more than 5,000 characters. Raises BAD_INPUT.';
 
 create or replace function app.fail_constraint(p_sqlstate text, p_constraint text, p_message text)
 returns jsonb

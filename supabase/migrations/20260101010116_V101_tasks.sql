@@ -27,7 +27,7 @@ on conflict (code) do update
 create table if not exists public.project_tasks (
   uuid uuid primary key default gen_random_uuid(),
   title varchar(255) not null check (btrim(title) <> ''),
-  description text,
+  description app.note,
   estimated_duration integer check (estimated_duration > 0),
   estimated_duration_unit public.duration_unit default 'hours',
   default_assigned_person_uuid uuid references public.staff_shared (user_id) on delete set null,

@@ -24,7 +24,7 @@ on conflict (code) do update
 create table if not exists public.projects (
   uuid uuid primary key default gen_random_uuid(),
   name varchar(255) not null check (btrim(name) <> ''),
-  description text,
+  description app.note,
   is_template boolean not null default false,
   counts_weekends boolean not null default false,
   start_mode varchar(20) not null default 'immediate'
@@ -94,7 +94,7 @@ create table if not exists public.project_assignments (
   task_uuid uuid references public.project_tasks (uuid) on delete restrict,
   status varchar(20) not null default 'todo' check (status in ('todo', 'in_progress', 'done')),
   position integer not null,
-  description text,
+  description app.note,
   estimated_duration integer,
   estimated_duration_unit public.duration_unit,
   assigned_person_uuid uuid references public.staff_shared (user_id) on delete set null,

@@ -97,6 +97,7 @@ declare
   v_project public.projects;
   v_constraint text;
 begin
+  perform app.check_length('description', p_attrs ->> 'description', 5000);
   perform app.lock_project_structure(false); -- before the list, which the new project refers to
   if p_template.uuid is not null then -- a blank value keeps the value of the template
     v_attrs := p_attrs - array(

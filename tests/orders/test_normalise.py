@@ -446,6 +446,19 @@ def test_properties_are_read_in_every_shape(db: Connection, properties: object) 
     assert normalise(db, payload)["units"][0]["flavour"] == "Mango"
 
 
+def test_a_text_is_cut_to_what_its_column_holds(db: Connection) -> None:
+    long = "é " * 10_000
+    line = replace(CAKE, title=f"Cake {long}", variant=f"{long} / {long}")
+    payload = rest(Order(lines=(replace(line, properties={"Writing": long}),)))
+    payload |= {"note": long, "tags": f"DEL: {long}", "shipping_address": {"name": long}}
+
+    order = normalise(db, payload)
+
+    assert insert_units(db, order) == 1
+    assert (len(order["customer_name"]), len(order["notes"])) == (200, 5000)
+    assert len(order["units"][0]["product_title"]) == 300
+
+
 def test_control_characters_do_not_reach_a_label(db: Connection) -> None:
     unit = cake(
         db, replace(CAKE, title="\x07Gelato\u00a0Cake\x1b ", properties={"Writing": "\r\n"})

@@ -29,6 +29,13 @@ def test_a_new_project_is_empty_and_in_setup(api: Caller) -> None:
     assert api.activities() == ["projects.project_created"]
 
 
+def test_a_description_that_is_too_long_is_refused_by_its_name(api: Caller) -> None:
+    with raises_code("BAD_INPUT", "PT400") as refusal:
+        api("create_project", "Wedding", {"description": "x" * 5001})
+
+    assert '"field": "description"' in str(refusal.value.diag.message_detail)
+
+
 def test_two_projects_may_have_one_name(api: Caller) -> None:
     assert api.project("Wedding") != api.project("Wedding")
 

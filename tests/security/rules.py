@@ -8,6 +8,31 @@ from bakehouse.migrations import sqltext
 from bakehouse.rpc import functions as rpcs
 from rows import make_order, make_staff, values
 
+MIGRATIONS = "migrations alone write it"
+COPY = "a trigger copies it from orders, or computes it from columns with a limit"
+UNLIMITED_TEXTS = {
+    "app.error_codes.code": MIGRATIONS,
+    "app.error_codes.meaning": MIGRATIONS,
+    "app.hooks.event": MIGRATIONS,
+    "app.hooks.function": MIGRATIONS,
+    "app.invariants.function": MIGRATIONS,
+    "app.invariants.name": MIGRATIONS,
+    "app.order_tally.store": COPY,
+    "app.order_words.id": COPY,
+    "app.order_words.store": COPY,
+    "app.order_words.words": COPY,
+    "app.setting_keys.key": MIGRATIONS,
+    "app.setting_keys.meaning": MIGRATIONS,
+    "app.setting_keys.needs": MIGRATIONS,
+    "app.stage_transitions.action": MIGRATIONS,
+    "app.stage_transitions.clears": MIGRATIONS,
+    "app.stage_transitions.stamps": MIGRATIONS,
+    "app.tasks.function": MIGRATIONS,
+    "app.tasks.name": MIGRATIONS,
+    "public.orders.queue_key": COPY,
+    "public.webhook_deliveries.body": "a replay needs every byte that Shopify signed",
+}
+
 Rule = Callable[[Connection], list[str]]
 
 
@@ -290,6 +315,35 @@ def stores_are_kept_apart(db: Connection) -> list[str]:
     ]
 
 
+def texts_have_a_limit(db: Connection) -> list[str]:
+    """A text column has a domain, a foreign key, or a check of its length, values or pattern.
+
+    UNLIMITED_TEXTS gives the reason for each of the others. An entry that is not needed breaks
+    the rule too.
+    """
+    found = values(
+        db,
+        r"""
+        select format('%%s.%%s.%%s', rel.relnamespace::regnamespace, rel.relname, col.attname)
+        from pg_attribute as col
+        inner join pg_class as rel on rel.oid = col.attrelid
+        where rel.relnamespace::regnamespace::text in ('public', 'app', 'private')
+        and rel.relkind in ('r', 'p') and not rel.relispartition
+        and col.attnum > 0 and not col.attisdropped
+        and format_type(col.atttypid, col.atttypmod) ~ '^(text|character varying)(\[\])?$'
+        and not exists (
+          select from pg_constraint as con
+          where con.conrelid = rel.oid and col.attnum = any(con.conkey)
+          and (con.contype = 'f' or con.contype = 'c' and pg_get_constraintdef(con.oid) ~ replace(
+            %s, 'col', col.attname
+          ))
+        )
+        """,
+        r"\mlength\(col\) <= \d|\mcol = ANY \(ARRAY|\mcol ~ '\^[^*+']*\$'",
+    )
+    return sorted(set(found) ^ set(UNLIMITED_TEXTS))
+
+
 def plpgsql_check_is_content(db: Connection) -> list[str]:
     """Returns the findings of the extension, which must be installed in schema extensions."""
     return values(
@@ -355,4 +409,5 @@ RULES: tuple[Rule, ...] = (
     writes_have_a_where,
     roles_are_as_the_comment_says,
     stores_are_kept_apart,
+    texts_have_a_limit,
 )

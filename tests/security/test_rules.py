@@ -145,6 +145,17 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             "create or replace function public.bad(p_store text default null) returns int "
             "language sql set search_path = pg_catalog, pg_temp as 'select 1'",
         ),
+        (rules.texts_have_a_limit, "create table public.bad (name text check (name <> ''))"),
+        (rules.texts_have_a_limit, "create table public.bad (names varchar[])"),
+        (
+            rules.texts_have_a_limit,
+            "create table public.bad (name text, title text check (length(title) <= 9))",
+        ),
+        (rules.texts_have_a_limit, "create table public.bad (name text check (name ~ '^a+$'))"),
+        (  # the reason given for a column that is gone
+            rules.texts_have_a_limit,
+            "alter table public.webhook_deliveries drop column body cascade",
+        ),
         (  # checks the role, but not the store
             rules.stores_are_kept_apart,
             SAFE + ASK % "'Staff'" + LET_IN,
@@ -193,6 +204,20 @@ def test_a_write_with_a_where_is_not_reported(db: Connection) -> None:
     )
 
     assert rules.writes_have_a_where(db) == []
+
+
+def test_a_text_with_a_limit_is_not_reported(db: Connection) -> None:
+    db.execute(
+        """
+        create table public.good (
+          store text references public.stores, name app.label, width varchar(255),
+          title text check (title <> '' and length(title) <= 9),
+          kind text check (kind in ('a', 'b')), currency text check (currency ~ '^[A-Z]{3}$')
+        )
+        """
+    )
+
+    assert rules.texts_have_a_limit(db) == []
 
 
 def test_both_regimes_of_default_privileges_give_the_same_rights(server: Server) -> None:
