@@ -3,5 +3,5 @@ set local lock_timeout = '5s';
 set local role bakehouse_owner;
 drop function if exists
 app.shopify_values, app.shopify_pairs, app.shopify_list, app.shopify_id, app.shopify_number,
-app.shopify_text, app.read_json;
+app.read_json;
 commit;

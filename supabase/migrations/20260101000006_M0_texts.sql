@@ -30,6 +30,40 @@ comment on domain app.contact is
 'An email, phone number, address line or link, at most 2,000 characters.';
 comment on domain app.note is 'A text that people write, at most 5,000 characters.';
 
+create or replace function app.clean_text(p_text text)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := regexp_replace(
+    p_text, '[\u0001-\u0008\u000b-\u001f\u007f-\u00a0\u2028-\u202e\u2066-\u2069]', ' ', 'g'
+  );
+begin
+  if octet_length(v_text) = length(v_text) then -- ASCII: cheap, and the usual case
+    return nullif(btrim(v_text, E' \t\n'), '');
+  end if;
+  -- trims spaces, and characters without width such as the byte order mark and marks of direction
+  return nullif(btrim(
+    normalize(v_text, nfc),
+    E' \t\n\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009'
+    '\u200a\u200b\u200c\u200d\u200e\u200f\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u3000\ufeff'
+  ), '');
+end;
+$$;
+comment on function app.clean_text is
+'Returns a text in Unicode form NFC, without spaces and invisible characters at its ends. Replaces control characters by spaces, except tabs and line breaks. Returns null for an empty text.';
+
+create or replace function app.clean_name(p_text text)
+returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return app.clean_text(translate(p_text, E'\t\n', '  '));
+end;
+$$;
+comment on function app.clean_name is
+'Returns a name, title or label as app.clean_text does, on one line. Every function that stores a name uses this function.';
+
 create or replace function app.check_length(p_name text, p_text text, p_most integer)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp

@@ -9,7 +9,7 @@ create table if not exists public.stores (
   code text primary key check (
     code ~ '^[a-z][a-z0-9_]*$' and length(code) <= 50 and code not in ('both', 'global')
   ),
-  name app.label not null,
+  name app.label not null check (coalesce(name = app.clean_name(name), false)),
   scan_letter text not null unique check (scan_letter ~ '^[A-Z]$'),
   shop_domain app.code unique check (shop_domain = lower(shop_domain)),
   time_zone app.code not null

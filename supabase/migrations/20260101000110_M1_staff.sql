@@ -31,7 +31,10 @@ declare
 begin
   v_wrong := array_remove(array[
     case when p_user_id is null then 'user_id' end,
-    case when btrim(p_full_name) = '' or length(p_full_name) > 200 then 'full_name' end,
+    case
+      when length(coalesce(app.clean_name(p_full_name), '')) not between 1 and 200
+        and p_full_name is not null then 'full_name'
+    end,
     case when p_role <> all(enum_range(null::public.staff_role)::text[]) then 'role' end,
     case when length(p_phone) > 50 then 'phone' end,
     case
@@ -75,7 +78,7 @@ begin
       perform app.fail('BAD_INPUT', 'A new member of staff needs a name and a store.');
     end if;
     insert into public.staff_shared (user_id, full_name, store)
-    values (p_user_id, btrim(p_full_name), nullif(p_store, 'both'))
+    values (p_user_id, app.clean_name(p_full_name), nullif(p_store, 'both'))
     on conflict (user_id) do nothing;
     if found then
       v_old := '{}';
@@ -97,7 +100,7 @@ begin
   begin
     update public.staff_shared as staff
     set
-      full_name = coalesce(btrim(p_full_name), staff.full_name),
+      full_name = coalesce(app.clean_name(p_full_name), staff.full_name),
       role = coalesce(p_role::public.staff_role, staff.role),
       store = nullif(coalesce(p_store, staff.store), 'both'),
       phone = nullif(coalesce(btrim(p_phone), staff.phone), ''),

@@ -29,19 +29,6 @@ $$;
 comment on function app.read_json is
 'Returns the body of a webhook as JSON. Raises BAD_INPUT for invalid JSON, without quoting the body.';
 
-create or replace function app.shopify_text(p_text text)
-returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return nullif(btrim(
-    regexp_replace(p_text, '[\u0001-\u0008\u000b-\u001f\u007f\u00a0]', ' ', 'g'), E' \t\n'
-  ), '');
-end;
-$$;
-comment on function app.shopify_text is
-'Returns a text without spaces at its ends. Replaces control characters by spaces, except tabs and line breaks. Returns null for an empty text.';
-
 create or replace function app.shopify_number(
   p_field text, p_text text, p_most numeric, p_places integer default 0
 )
@@ -141,10 +128,10 @@ begin
   v_list := app.shopify_list(p_field, v_list);
   for v_at in 0..jsonb_array_length(v_list) - 1 loop
     v_pair := v_list -> v_at;
-    v_name := lower(app.shopify_text(
+    v_name := lower(app.clean_text(
       coalesce(v_pair ->> 'name', v_pair ->> 'key', v_pair ->> 'first', v_pair ->> 0)
     ));
-    v_value := app.shopify_text(coalesce(v_pair ->> 'value', v_pair ->> 'last', v_pair ->> 1));
+    v_value := app.clean_text(coalesce(v_pair ->> 'value', v_pair ->> 'last', v_pair ->> 1));
     if v_value is not null and v_name !~ '^_|_origin|_raw|gwp|_localdeliveryid' then
       v_pairs := v_pairs || jsonb_build_array(v_name, v_value);
     end if;

@@ -74,7 +74,7 @@ declare
   v_last date;
 begin
   for v_at in 0..jsonb_array_length(v_tags) - 1 loop
-    v_words := app.shopify_text(v_tags ->> v_at);
+    v_words := app.clean_text(v_tags ->> v_at);
     if lower(v_words) like any ('{del:%,pickup:%}') then
       v_marked := v_marked || v_words;
     elsif app.shopify_due_date(v_words) is not null then

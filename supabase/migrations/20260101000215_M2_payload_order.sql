@@ -28,7 +28,7 @@ returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return left(app.shopify_text(coalesce(p_item ->> 'title', p_item ->> 'name')), 300);
+  return left(app.clean_name(coalesce(p_item ->> 'title', p_item ->> 'name')), 300);
 end;
 $$;
 comment on function app.shopify_title is 'Returns the title of a line item.';
@@ -38,7 +38,7 @@ returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return nullif(left(app.shopify_text(coalesce(
+  return nullif(left(app.clean_name(coalesce(
     p_item ->> 'variant_title', p_item ->> 'variantTitle', p_item #>> '{variant,title}'
   )), 300), 'Default Title');
 end;
@@ -81,7 +81,7 @@ begin
   return jsonb_build_object(
     'line_id', app.shopify_id(p_item ->> 'id', 'LineItem'),
     'title', v_title, 'variant_title', app.shopify_variant(p_item),
-    'sku', app.shopify_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
+    'sku', app.clean_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
     'variant_id', app.shopify_id(
       coalesce(p_item ->> 'variant_id', p_item #>> '{variant,id}'), 'ProductVariant'
     ),
@@ -142,13 +142,13 @@ begin
   foreach v_piece in array string_to_array(translate(
     array_to_string(app.shopify_values(v_pairs, '%gelato flavour%'), ','), E'\n/', ',,'
   ), ',') loop
-    v_flavours := v_flavours || app.shopify_text(v_piece);
+    v_flavours := v_flavours || app.clean_name(v_piece);
   end loop;
   return jsonb_build_object(
     'product_title', app.shopify_title(p_item),
-    'size', app.shopify_text(v_variant[1]),
+    'size', app.clean_name(v_variant[1]),
     'flavour', coalesce(
-      nullif(left(array_to_string(v_flavours, ', '), 300), ''), app.shopify_text(v_variant[2])
+      nullif(left(array_to_string(v_flavours, ', '), 300), ''), app.clean_name(v_variant[2])
     ),
     'cake_writing',
     nullif(left(array_to_string(app.shopify_values(v_pairs, '%writing%'), ' / '), 5000), '')
@@ -218,11 +218,11 @@ language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return left(coalesce(
-    app.shopify_text(p_address ->> 'name'), app.shopify_text(p_customer ->> 'name'),
-    app.shopify_text(concat_ws(
+    app.clean_name(p_address ->> 'name'), app.clean_name(p_customer ->> 'name'),
+    app.clean_name(concat_ws(
       ' ',
-      app.shopify_text(coalesce(p_customer ->> 'first_name', p_customer ->> 'firstName')),
-      app.shopify_text(coalesce(p_customer ->> 'last_name', p_customer ->> 'lastName'))
+      app.clean_name(coalesce(p_customer ->> 'first_name', p_customer ->> 'firstName')),
+      app.clean_name(coalesce(p_customer ->> 'last_name', p_customer ->> 'lastName'))
     )),
     'Customer'
   ), 200);
@@ -276,7 +276,7 @@ declare
     || app.shopify_pairs('customAttributes', p_payload -> 'customAttributes');
   v_address jsonb := coalesce(p_payload -> 'shipping_address', p_payload -> 'shippingAddress');
   v_currency text := upper(coalesce(
-    app.shopify_text(coalesce(
+    app.clean_text(coalesce(
       p_payload ->> 'currency', p_payload ->> 'currencyCode',
       p_payload #>> '{currentTotalPriceSet,shopMoney,currencyCode}',
       p_payload #>> '{totalPriceSet,shopMoney,currencyCode}'
@@ -318,13 +318,13 @@ begin
       else 'pickup'
     end,
     'notes', nullif(left(array_to_string(
-      app.shopify_text(p_payload ->> 'note')
+      app.clean_text(p_payload ->> 'note')
       || app.shopify_values(v_attributes, 'delivery instructions'),
       ' • '
     ), 5000), ''),
     'is_pos', v_is_pos,
     'cancelled',
-    app.shopify_text(coalesce(p_payload ->> 'cancelled_at', p_payload ->> 'cancelledAt'))
+    app.clean_text(coalesce(p_payload ->> 'cancelled_at', p_payload ->> 'cancelledAt'))
     is not null,
     'updated_at',
     app.shopify_moment(coalesce(p_payload ->> 'updated_at', p_payload ->> 'updatedAt')),

@@ -207,9 +207,10 @@ begin
       shopify_variant_id, shopify_product_id_1, shopify_product_id_2, min_stock, is_active
     )
     values (
-      v_id, p_kind, btrim(v_item.sku), btrim(v_item.title), nullif(btrim(v_item.alt_title), ''),
-      nullif(v_item.description, ''), v_item.category, v_item.uom,
-      nullif(btrim(v_item.product_match), ''), nullif(v_item.shopify_variant_id, ''),
+      v_id, p_kind, app.clean_name(v_item.sku), app.clean_name(v_item.title),
+      app.clean_name(v_item.alt_title), nullif(v_item.description, ''),
+      coalesce(app.clean_name(v_item.category), ''), app.clean_name(v_item.uom),
+      app.clean_name(v_item.product_match), nullif(v_item.shopify_variant_id, ''),
       nullif(v_item.shopify_product_id_1, ''), nullif(v_item.shopify_product_id_2, ''),
       v_item.min_stock, v_item.is_active
     )

@@ -72,13 +72,13 @@ begin
         id, keyword, component_id, priority, match_type, is_active
       )
       values (
-        v_id, btrim(p_keyword), p_component_id, coalesce(p_priority, 0),
+        v_id, app.clean_name(p_keyword), p_component_id, coalesce(p_priority, 0),
         coalesce(p_match_type, 'contains'), coalesce(p_is_active, true)
       );
     else
       update public.accessory_keywords as words
       set
-        keyword = coalesce(btrim(p_keyword), words.keyword),
+        keyword = app.clean_name(coalesce(p_keyword, words.keyword)),
         component_id = coalesce(p_component_id, words.component_id),
         priority = coalesce(p_priority, words.priority),
         match_type = coalesce(p_match_type, words.match_type),

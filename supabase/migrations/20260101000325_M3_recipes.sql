@@ -130,12 +130,12 @@ begin
       id, product_title, store, description, is_active, shopify_product_id, sku
     )
     select
-      v_id, coalesce(btrim(p_product_title), was.product_title),
+      v_id, app.clean_name(coalesce(p_product_title, was.product_title)),
       case when p_store is null then was.store else v_store end,
       nullif(coalesce(p_description, was.description), ''),
       coalesce(p_is_active, was.is_active, true),
       nullif(coalesce(p_shopify_product_id, was.shopify_product_id), ''),
-      nullif(btrim(coalesce(p_sku, was.sku)), '')
+      app.clean_name(coalesce(p_sku, was.sku))
     from (values (v_id)) as given (id)
     left join public.boms as was on was.id = given.id
     on conflict (id) do update set

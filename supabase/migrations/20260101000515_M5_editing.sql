@@ -13,9 +13,10 @@ declare
   v_fields jsonb := (
     select jsonb_object_agg(
       given.field, case
-        when jsonb_typeof(given.content) = 'string'
-          then to_jsonb(app.shopify_text(given.content #>> '{}'))
-        else given.content
+        when jsonb_typeof(given.content) <> 'string' then given.content
+        when given.field in ('notes', 'cake_writing', 'note', 'reason')
+          then to_jsonb(app.clean_text(given.content #>> '{}'))
+        else to_jsonb(app.clean_name(given.content #>> '{}'))
       end
     )
     from jsonb_each(p_fields) as given (field, content)
@@ -61,7 +62,7 @@ begin
 end;
 $$;
 comment on function app.clean_order_fields is
-'Returns fields of an order as they can be stored, named like the columns of orders. Trims texts, removes control characters, and turns blank texts into null.
+'Returns fields of an order as they can be stored, named like the columns of orders. Cleans texts (app.clean_text) and names (app.clean_name), and turns blank texts into null.
 
 Null clears a field. Errors: BAD_INPUT (too long, out of range, or empty where a value is required).';
 

@@ -144,7 +144,8 @@ begin
   if p_entity_uuid is null then
     insert into public.entities (name, display_name, display_name_plural, created_by_uuid)
     values (
-      p_attrs ->> 'name', p_attrs ->> 'display_name', p_attrs ->> 'display_name',
+      p_attrs ->> 'name', app.clean_name(p_attrs ->> 'display_name'),
+      app.clean_name(p_attrs ->> 'display_name'),
       (app.actor()).user_id
     )
     returning entities.* into v_old;
@@ -152,6 +153,8 @@ begin
     v_old := app.lock_entity(p_entity_uuid);
   end if;
   v_new := jsonb_populate_record(v_old, p_attrs);
+  v_new.display_name := app.clean_name(v_new.display_name);
+  v_new.display_name_plural := app.clean_name(v_new.display_name_plural);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
     perform app.fail('BAD_INPUT', 'Use trash_entity or restore_entity for the trash.');
   end if;

@@ -205,7 +205,7 @@ begin
     from public.entity_data as records where records.entity_uuid = p_entity_uuid;
     insert into public.entity_data (entity_uuid, title, slug, position, created_by_uuid)
     values (
-      p_entity_uuid, btrim(p_attrs ->> 'title'),
+      p_entity_uuid, app.clean_name(p_attrs ->> 'title'),
       case
         when p_attrs ? 'slug' then p_attrs ->> 'slug'
         else app.unused_name(app.slugify(p_attrs ->> 'title', 'item-' || v_position), v_slugs)
@@ -217,13 +217,14 @@ begin
     v_old := app.lock_record(p_record_uuid);
   end if;
   v_new := jsonb_populate_record(v_old, p_attrs);
+  v_new.title := app.clean_name(v_new.title);
   if (v_old.status = 'trashed') <> (v_new.status = 'trashed') then
     perform app.fail('BAD_INPUT', 'Use trash_entity_data or restore_entity_data for the trash.');
   end if;
   if p_record_uuid is null or v_new is distinct from v_old then
     update public.entity_data as records
     set
-      title = btrim(v_new.title), slug = v_new.slug, status = v_new.status, data = v_new.data,
+      title = v_new.title, slug = v_new.slug, status = v_new.status, data = v_new.data,
       translations = v_new.translations
     where records.uuid = v_old.uuid
     returning records.* into v_new;

@@ -212,7 +212,7 @@ begin
     default_assigned_person_uuid, translations
   )
   values (
-    p_title, v_task.description, v_task.estimated_duration, v_task.estimated_duration_unit,
+    app.clean_name(p_title), v_task.description, v_task.estimated_duration, v_task.estimated_duration_unit,
     v_task.default_assigned_person_uuid, v_task.translations
   )
   returning project_tasks.* into v_task;
@@ -250,6 +250,7 @@ begin
   );
   v_old := app.lock_task(p_task_uuid);
   v_new := jsonb_populate_record(v_old, p_attrs);
+  v_new.title := app.clean_name(v_new.title);
   if v_new is distinct from v_old then
     update public.project_tasks as tasks
     set

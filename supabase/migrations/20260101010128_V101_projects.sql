@@ -116,7 +116,7 @@ begin
     translations, assigned_person_uuid, created_from_template_uuid
   )
   values (
-    p_name, v_project.is_template, v_project.description, v_project.counts_weekends,
+    app.clean_name(p_name), v_project.is_template, v_project.description, v_project.counts_weekends,
     v_project.start_mode, v_project.scheduled_start_date, v_project.translations,
     v_project.assigned_person_uuid, p_template.uuid
   )
@@ -153,6 +153,7 @@ begin
     'translations', 'assigned_person_uuid'
   );
   v_new := jsonb_populate_record(v_old, v_left);
+  v_new.name := app.clean_name(v_new.name);
   if v_new is distinct from v_old then
     update public.projects as projects
     set

@@ -90,7 +90,7 @@ begin
     project_uuid, label, slug, position, data, translations
   )
   values (
-    p_project_uuid, btrim(p_label),
+    p_project_uuid, app.clean_name(p_label),
     app.slugify(coalesce(p_attrs ->> 'slug', p_label), 'status-' || v_status.position),
     v_status.position, v_status.data, v_status.translations
   )
@@ -130,13 +130,14 @@ begin
   perform app.check_attrs(p_attrs, 'label', 'slug', 'position', 'data', 'translations');
   v_old := app.lock_status(p_status_uuid);
   v_new := jsonb_populate_record(v_old, p_attrs - 'slug');
+  v_new.label := app.clean_name(v_new.label);
   if p_attrs ? 'slug' then
     v_new.slug := app.slugify(p_attrs ->> 'slug', 'status-' || v_new.position);
   end if;
   if v_new is distinct from v_old then
     update public.project_statuses as statuses
     set
-      label = btrim(v_new.label), slug = v_new.slug, position = v_new.position,
+      label = v_new.label, slug = v_new.slug, position = v_new.position,
       data = v_new.data, translations = v_new.translations
     where statuses.uuid = p_status_uuid
     returning statuses.* into v_new;
