@@ -31,7 +31,7 @@ create table if not exists app.task_runs (
   result bigint,
   failures integer not null default 0,
   failed_at timestamptz,
-  last_error text
+  last_error app.note
 );
 create index if not exists task_runs_task_idx on app.task_runs (task);
 create index if not exists task_runs_store_idx on app.task_runs (store);

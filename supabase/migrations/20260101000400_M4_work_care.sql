@@ -236,7 +236,8 @@ declare
 begin
   return query
   select
-    dead.id, dead.topic, dead.payload, dead.dedupe_key, dead.retries, dead.last_error,
+    dead.id, dead.topic::text, dead.payload, dead.dedupe_key::text, dead.retries,
+    dead.last_error::text,
     dead.created_at, dead.died_at
   from public.work_dead as dead
   where (p_topic is null or dead.topic = p_topic) and (p_before is null or dead.id < p_before)

@@ -11,6 +11,7 @@ from rows import make_order, make_staff, values
 MIGRATIONS = "migrations alone write it"
 COPY = "a trigger copies it from orders, or computes it from columns with a limit"
 UNLIMITED_TEXTS = {
+    "app.advisory_locks.name": MIGRATIONS,
     "app.error_codes.code": MIGRATIONS,
     "app.error_codes.meaning": MIGRATIONS,
     "app.hooks.event": MIGRATIONS,
@@ -27,6 +28,7 @@ UNLIMITED_TEXTS = {
     "app.stage_transitions.action": MIGRATIONS,
     "app.stage_transitions.clears": MIGRATIONS,
     "app.stage_transitions.stamps": MIGRATIONS,
+    "app.task_runs.name": COPY,
     "app.tasks.function": MIGRATIONS,
     "app.tasks.name": MIGRATIONS,
     "public.orders.queue_key": COPY,
