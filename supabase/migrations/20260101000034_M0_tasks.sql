@@ -224,7 +224,7 @@ declare
 begin
   return query
   select
-    runs.task, runs.store, runs.succeeded_at, runs.duration, runs.last_error, runs.failed_at,
+    runs.task, runs.store, runs.succeeded_at, runs.duration, runs.last_error::text, runs.failed_at,
     runs.failures
   from app.task_runs as runs
   where runs.store is null or runs.store = any(v_caller.stores)
