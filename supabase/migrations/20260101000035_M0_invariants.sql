@@ -32,8 +32,18 @@ comment on function app.register_invariant is
 
 The function must take nothing and return a row (store, what) for each violation. store is null for data of all stores.';
 
+do $$
+begin
+  if to_regtype('app.violation') is null then
+    create type app.violation as (store text, what text);
+  end if;
+end;
+$$;
+comment on type app.violation is
+'A row that breaks an invariant. store is null where the row belongs to no store.';
+
 create or replace function app.find_violations(p_function text)
-returns table (store text, what text)
+returns setof app.violation
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -421,8 +421,10 @@ begin
   perform app.check_range('p_lease', coalesce(p_lease, '-1 second'), '0', '1 day');
   update public.work_queue as job
   set
-    lease_until = v_now + p_lease, token = case when p_lease > '0' then job.token end,
-    changed_at = v_now
+    lease_until = case when p_lease > '0' then v_now + p_lease else '-infinity' end,
+    token = case when p_lease > '0' then job.token end,
+    locked_by = case when p_lease > '0' then job.locked_by end,
+    again = job.again and p_lease > '0', changed_at = v_now
   where job.id = any(
     array(
       select held.id from public.work_queue as held

@@ -226,7 +226,8 @@ def hosted(both: SupabaseProject, tmp_path: Path) -> Iterator[SupabaseProject]:
     as_superuser(both, "grant truncate on all tables in schema auth, storage to postgres")
     yield SupabaseProject(tmp_path, {"BAKEHOUSE_DATABASE_URL": both.url})
     as_superuser(both, "revoke truncate on all tables in schema auth, storage from postgres")
-    assert both.run("env", "mark", "dev", "--yes").code == 0
+    confirmed = ("--confirm", "postgres", "--reason", "the next test")
+    assert both.run("env", "mark", "dev", *confirmed).code == 0
 
 
 def as_superuser(both: SupabaseProject, statement: str) -> None:
