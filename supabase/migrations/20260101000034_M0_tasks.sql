@@ -20,7 +20,7 @@ comment on column app.tasks.function is
 'The name of a function in schema app. Text, because a reg* column would stop pg_upgrade.';
 
 create table if not exists app.task_runs (
-  name text primary key generated always as (task || coalesce(' ' || store, '')) stored,
+  name text primary key, -- not a generated column: Postgres 18 cannot publish one in a key
   task text not null references app.tasks (name) on delete cascade,
   store text references public.stores (code) on delete cascade,
   created_at timestamptz not null default app.now(),
@@ -31,7 +31,8 @@ create table if not exists app.task_runs (
   result bigint,
   failures integer not null default 0,
   failed_at timestamptz,
-  last_error app.note
+  last_error app.note,
+  constraint task_runs_name_check check (name = task || coalesce(' ' || store, ''))
 );
 create index if not exists task_runs_task_idx on app.task_runs (task);
 create index if not exists task_runs_store_idx on app.task_runs (store);
@@ -56,10 +57,11 @@ as $$
   on conflict (name) do update set period = excluded.period, function = excluded.function;
   delete from app.task_runs as runs
   where runs.task = p_name and (runs.store is null) <> (p_period = 'tick');
-  insert into app.task_runs (task, store)
-  select p_name, null where p_period = 'tick'
+  insert into app.task_runs (name, task, store)
+  select p_name, p_name, null where p_period = 'tick'
   union all
-  select p_name, stores.code from public.stores as stores where p_period = 'day'
+  select p_name || ' ' || stores.code, p_name, stores.code
+  from public.stores as stores where p_period = 'day'
   on conflict (name) do nothing;
 $$;
 comment on function app.register_task is
@@ -72,8 +74,9 @@ returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into app.task_runs (task, store)
-  select tasks.name, new.code from app.tasks as tasks where tasks.period = 'day'
+  insert into app.task_runs (name, task, store)
+  select tasks.name || ' ' || new.code, tasks.name, new.code
+  from app.tasks as tasks where tasks.period = 'day'
   on conflict (name) do nothing;
   return new;
 end;

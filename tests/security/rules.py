@@ -52,7 +52,8 @@ def tables_have_row_security(db: Connection) -> list[str]:
 def tables_have_a_replica_identity(db: Connection) -> list[str]:
     """A primary key, another chosen index, or the whole row.
 
-    A publication of the table stops every update and delete of a table without one.
+    A publication of the table stops every update and delete of a table without one. Postgres 18
+    does so too where a column of the key is generated.
     """
     return values(
         db,
@@ -65,6 +66,10 @@ def tables_have_a_replica_identity(db: Connection) -> list[str]:
           select from pg_index as ind
           where ind.indrelid = rel.oid and ind.indisvalid and ind.indimmediate
           and case rel.relreplident when 'd' then ind.indisprimary else ind.indisreplident end
+          and not exists (
+            select from pg_attribute as col
+            where col.attrelid = rel.oid and col.attnum = any(ind.indkey) and col.attgenerated <> ''
+          )
         )
         """,
     )

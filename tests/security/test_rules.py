@@ -41,6 +41,10 @@ def test_every_object_follows_the_rule(db: Connection, rule: rules.Rule) -> None
             "create table app.bad (id int primary key);"
             "alter table app.bad replica identity nothing",
         ),
+        (
+            rules.tables_have_a_replica_identity,
+            "create table app.bad (a int, id int primary key generated always as (a) stored)",
+        ),
         (rules.api_roles_write_nothing, "grant truncate on public.orders to service_role"),
         (rules.api_roles_write_nothing, "grant insert on public.orders to public"),
         (rules.api_roles_write_nothing, "grant update (notes) on public.orders to authenticated"),
