@@ -34,7 +34,7 @@ TICK = "app.run_task"
 
 DOMAINS = {  # the chapters of the reference whose functions meet
     "orders and stock": ("stages", "edits", "reads", "inventory", "shopify"),
-    "queue": ("queue", "inventory"),
+    "queue": ("queue", "inventory", "operations"),
     "projects": ("projects", "statuses", "subprojects", "catalog"),
     "catalog and settings": ("catalog", "settings", "staff", "statuses"),
 }

@@ -13,7 +13,7 @@ WRITING = (
     ("reset", "--yes"),
     ("smoke",),
     ("tick",),
-    ("work", "--topic", "x", "--once"),
+    ("work", "--topic", "reconcile", "--once"),
     ("migrate", "up"),
     ("migrate", "plan"),
     ("migrate", "repair", "forget", "20260101000000", "--yes"),

@@ -101,7 +101,7 @@ def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
 
 def _find_alerts(conn: Connection) -> Iterator[_Check]:
     """List the alerts. They concern the shop and no other command, so none is marked bad."""
-    if not value(conn, "select to_regprocedure('app.alerts()') is not null"):
+    if not _may_call(conn, "app.alerts()"):
         return
     query = b"""
         select 'alert ' || code, 'note', format(
@@ -111,6 +111,12 @@ def _find_alerts(conn: Connection) -> Iterator[_Check]:
         from app.alerts() order by since, code, store
     """
     yield from database.fetch(conn, args_row(_Check), query)
+
+
+def _may_call(conn: Connection, function: str) -> bool:
+    """Check that a function is there. After an upgrade, the role may lack the right to call it."""
+    may = "select has_function_privilege(to_regprocedure($1), 'execute')"
+    return bool(value(conn, may, function))
 
 
 def _attempt(name: str, look: Callable[[], str]) -> _Check:
@@ -184,8 +190,7 @@ def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:
 
 def _examine_invariants(conn: Connection) -> Iterator[_Check]:
     """Compare the facts that two tables repeat, where the migration that does this is applied."""
-    may = "select has_function_privilege(to_regprocedure('app.audit_all()'), 'execute')"
-    if not database.value(conn, may):
+    if not _may_call(conn, "app.audit_all()"):
         return
     found = database.fetch(conn, class_row(_Violation), "select * from app.audit_all()")
     for one in found:
