@@ -124,7 +124,7 @@ begin
   for no key update of runs skip locked;
   if not found then
     if not exists (select from app.task_runs as runs where runs.name = p_name) then
-      perform app.fail('NOT_FOUND', format('No task %s.', app.shorten(p_name)));
+      perform app.not_found('task', 'name', p_name);
     end if;
     return jsonb_build_object('task', p_name, 'state', 'busy');
   end if;

@@ -1,5 +1,4 @@
 -- V101 books: that sums, completion and sub-projects agree with their rows.
---
 -- Needs: M0 M1
 
 begin;

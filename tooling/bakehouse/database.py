@@ -114,6 +114,11 @@ def execute(conn: Connection, text: str) -> None:
     conn.execute(text.encode())
 
 
+def message_of(error: psycopg.Error) -> str:
+    """Return the sentence of an error, without its detail, hint and context."""
+    return error.diag.message_primary or str(error).strip() or type(error).__name__
+
+
 def table_exists(conn: Connection, table: str) -> bool:
     return bool(value(conn, "select to_regclass($1) is not null", table))
 

@@ -277,6 +277,6 @@ def _as_bakehouse_error(error: Exception) -> BakehouseError:
     if isinstance(error, BakehouseError):
         return error
     if isinstance(error, psycopg.Error):
-        said = error.diag.message_primary or str(error).strip() or type(error).__name__
+        said = database.message_of(error)
         return BakehouseError("unexpected", said, error.diag.message_hint or "")
     return BakehouseError("unexpected", str(error))

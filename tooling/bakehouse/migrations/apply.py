@@ -309,7 +309,7 @@ def explain(
 ) -> BakehouseError:
     """Return the error of the server, with file, line and a caret at the place."""
     diag = error.diag
-    said = diag.message_primary or str(error).strip()
+    said = database.message_of(error)
     facts: dict[str, object] = {"file": file.path.name, "sqlstate": error.sqlstate}
     if place is None:
         lines = [f"{file.path.name}: {said}"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import scalar_row
 
-from bakehouse.database import Connection, fetch, table_exists, value
+from bakehouse.database import Connection, fetch, message_of, table_exists, value
 
 TIMEOUT = 300.0  # seconds that one task may take
 
@@ -50,7 +50,7 @@ def _run(conn: Connection, name: str, timeout: float) -> Run:
 def _failed(conn: Connection, name: str, error: psycopg.Error) -> Run:
     if conn.closed:
         raise error
-    return Run(name, "failed", error=error.diag.message_primary or str(error))
+    return Run(name, "failed", error=message_of(error))
 
 
 def _limit(conn: Connection, timeout: float) -> None:

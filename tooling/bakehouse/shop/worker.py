@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import args_row, tuple_row
 
-from bakehouse.database import Connection, fetch
+from bakehouse.database import Connection, fetch, message_of
 from bakehouse.errors import BakehouseError
 from bakehouse.shop import shopify, tick
 from bakehouse.shop.shopify import ENDPOINT, Client, Failed, Shop, Stopped, messages_of
@@ -69,7 +69,7 @@ class Worker:
         self._waiting: list[Job] = []
         self._finished: list[Job] = []  # done in the shops, but not yet completed in the queue
         self._held_until = 0.0
-        self._tick_at = 0.0
+        self._ticks, self._tick_at = False, 0.0
         self._shops: list[Shop] = []
         self._locations: dict[str, list[str]] = {}
         self._client = Client(options.timeout, self._keep_lease, self._stop.is_set)
@@ -96,7 +96,7 @@ class Worker:
             except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
                 if once:
                     raise
-                self._wait_to_connect(message_of(error))
+                self._wait_to_connect(_line_of(error))
             except BakehouseError as error:
                 started = self.ready or self._attempt
                 if once or not started or error.kind not in ("connection", "server"):
@@ -180,7 +180,7 @@ class Worker:
             except psycopg.Error as error:
                 if self.conn.closed:
                     raise
-                self._fail(job, Failed(message_of(error)))
+                self._fail(job, Failed(_line_of(error)))
             else:
                 self._finished.append(job)
                 self.done += 1
@@ -372,9 +372,7 @@ class Worker:
         except psycopg.Error as error:
             if error.sqlstate not in ("PT400", "PT409"):  # a retry cannot help
                 raise
-            self.log(
-                "order_refused", store=shop.store, id=order.get("id"), reason=message_of(error)
-            )
+            self.log("order_refused", store=shop.store, id=order.get("id"), reason=_line_of(error))
             return "refused"
         return "created" if outcome == "created" else "known"
 
@@ -397,9 +395,8 @@ def _claim_of(jobs: list[Job]) -> tuple[list[int], UUID | None]:
     return [job.id for job in jobs], jobs[0].token if jobs else None
 
 
-def message_of(error: psycopg.Error) -> str:
-    said = error.diag.message_primary or str(error).strip() or type(error).__name__
-    return said.splitlines()[0][:200]
+def _line_of(error: psycopg.Error) -> str:
+    return message_of(error).splitlines()[0][:200]
 
 
 def _quoted(fact: object) -> str:
