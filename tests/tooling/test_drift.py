@@ -8,7 +8,10 @@ from command import Project, Ran
 from environments import Environments
 from postgres import Server
 
-CAKES = "create schema app;\ncreate table app.cakes (id int, name text);\n"
+CAKES = (
+    "create schema app;\ncreate table app.cakes (id int, name text);\n"
+    "create table public.pies (id int, name text);\n"
+)
 PROBE = 'backup_probe = ["date", "--iso-8601=seconds"]'
 
 
@@ -62,3 +65,40 @@ def test_a_repair_does_not_hide_drift(bakery: Environments) -> None:
     assert (verified.code, check.code) == (4, 4)
     assert verified.json["added"] == ["table app.by_hand"]
     assert "added: table app.by_hand" in check.out
+
+
+# --- a step that failed ------------------------------------------------------------------------
+
+UNIQUE = {
+    "plain": "create unique index concurrently cakes_id_key on app.cakes (id);\n",
+    "quoted": 'create unique index concurrently "Cakes Id" on only "app" . cakes (id);\n',
+    "found by path": "create unique index concurrently if not exists pies_id_key on pies (id);\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", UNIQUE)
+def test_a_concurrent_index_that_failed_is_resumed_on_staging_and_on_prod(
+    bakery: Environments, kind: str
+) -> None:
+    for env in bakery.urls:
+        for table in ("app.cakes", "public.pies"):
+            bakery.query(env, f"insert into {table} values (1, 'first'), (1, 'second')")
+    bakery.project.write("20260101000001_M0_unique.sql", UNIQUE[kind])
+    bakery.commit()
+    bakery.git("tag", "-a", "v1.1", "-m", "A release")
+    done(bakery.run("migrate", "plan", env="staging"))
+
+    for env in bakery.urls:
+        failed = bakery.run("migrate", "up", env=env)
+        invalid = bakery.query(env, "select count(*) from pg_index where not indisvalid")
+        again = bakery.run("migrate", "up", env=env)
+        for table in ("app.cakes", "public.pies"):
+            bakery.query(env, f"delete from {table} where name = 'second'")
+        mended = bakery.run("migrate", "up", env=env)
+        verified = bakery.run("migrate", "verify", env=env)
+
+        assert (failed.code, invalid, again.code) == (8, 1, 8), failed.err + again.err
+        assert (mended.code, verified.code) == (0, 0), mended.err + verified.err
+        assert "which an earlier run left invalid" in mended.err
+        assert bakery.query(env, "select count(*) from pg_index where not indisvalid") == 0

@@ -14,7 +14,7 @@ from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history
+from bakehouse.migrations import catalog, history
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Baseline, Version
 from bakehouse.migrations.watch import Finding
@@ -53,6 +53,7 @@ class State(Progress):
 
     objects: catalog.Objects
     baseline: Baseline | None
+    unfinished: Mapping[str, str | None]  # the objects of unfinished steps
 
     @property
     def expected(self) -> catalog.Objects:
@@ -67,8 +68,12 @@ def read_progress(conn: Connection, work: Work) -> Progress:
 
 
 def read_state(conn: Connection, work: Work) -> State:
-    progress = vars(read_progress(conn, work))
-    return State(**progress, objects=catalog.everything(conn), baseline=history.baseline(conn))
+    progress = read_progress(conn, work)
+    steps = history.unfinished(conn, [file.version for file in progress.pending])
+    objects = history.reading(conn, steps)
+    return State(
+        **vars(progress), objects=objects, baseline=history.baseline(conn), unfinished=steps
+    )
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,8 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
     disagreements = [str(one) for one in state.versions if one.blocking]
     if not work.in_dev:
         disagreements += _drift(conn, state)
-    own = [apply.index_of(statement) for file in state.pending for statement in file.body]
-    disagreements += fetch(conn, scalar_row, sql_file(__package__, "invalid_indexes"), own)
+    invalid = sql_file(__package__, "invalid_indexes")
+    disagreements += fetch(conn, scalar_row, invalid, list(state.unfinished))
     identity = environment.identity(conn)
     facts = Facts(
         settings=settings,
@@ -190,9 +195,9 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
 
 
 def _drift(conn: Connection, state: State) -> list[str]:
-    """List what differs from the baseline. Returns nothing after an unfinished run."""
+    """List what differs from the baseline."""
     known = state.baseline
-    if known is None or evidence.unfinished(state.runs):
+    if known is None:
         return []
     changes = catalog.compare(known.objects, state.objects)
     found = [f"{word}: {', '.join(names)}" for word, names in vars(changes).items() if names]

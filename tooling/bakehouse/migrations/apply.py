@@ -11,11 +11,12 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import tuple_row
 
 from bakehouse import database
 from bakehouse.database import Connection, execute, sql_file, value
 from bakehouse.errors import BakehouseError, Kind
-from bakehouse.migrations import catalog, history, sqltext
+from bakehouse.migrations import history, sqltext
 from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration, runs_alone
 
@@ -30,10 +31,13 @@ LOCK_TRIES = 5
 ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
 _LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
 _UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
-_INDEX_NAME = re.compile(
+_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_NAME = rf"{_IDENTIFIER}(?: \. {_IDENTIFIER})*"
+_INDEX = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
-    r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
+    rf"(?!on )({_NAME})(?: on (?:only )?({_NAME}))?"
 )
+_INDEX_OF = sql_file(__package__, "index_of")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def run(
     `objects` is what is there now. Each file then moves the baseline by what the file changes.
     """
     history.ensure(conn)
-    moves = _Moves(objects)
+    files = list(files)
+    moves = _Moves(objects, [file.version for file in files])
 
     def record(conn: Connection, file: Migration, duration_ms: int) -> None:
         history.record(conn, file, duration_ms, commit)
@@ -101,7 +106,7 @@ def run_down(
     conn: Connection, dsn: str, script: Migration, tell: Tell, objects: Objects | None = None
 ) -> Ran:
     """Run the down script of a version and delete the version from the history, together."""
-    moves = _Moves(objects)
+    moves = _Moves(objects, [])
 
     def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
         history.delete(conn, script.version)
@@ -114,15 +119,16 @@ def run_down(
 class _Moves:
     """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
 
-    def __init__(self, objects: Objects | None) -> None:
+    def __init__(self, objects: Objects | None, versions: list[str]) -> None:
         self._seen = objects
+        self._versions = versions
 
     def note(self, conn: Connection) -> None:
         if self._seen is None:
             return
         # a deferred check that failed at commit would leave this reading without its transaction
         conn.execute("set constraints all immediate")
-        now = catalog.everything(conn)
+        now = history.reading(conn, history.unfinished(conn, self._versions))
         history.advance(conn, self._seen, now, history.chain_head(history.applied(conn)))
         self._seen = now
 
@@ -242,24 +248,26 @@ def _step(
     tell: Tell,
 ) -> None:
     fingerprint = sqltext.sql_hash([statement])
-    begun = conn.execute(
-        "select done, sql_hash from bakehouse.steps where version = %s and ordinal = %s",
-        (file.version, ordinal),
-    ).fetchone()
-    if begun == (True, fingerprint):
+    done, begun, journaled = _journaled(conn, file, ordinal)
+    again = begun == fingerprint
+    if done and again:
         tell(f"{file.label}: statement {ordinal + 1} was done before")
         return
+    name, table = index_of(statement)
+    # a dropped index has no schema any more, but the journal knows it
+    index: str = (name and value(conn, _INDEX_OF, name, table)) or (journaled if again else "")
+    left = [one for one in {index, journaled} if _is_invalid(conn, one)]
+    for one in left:
+        tell(f"{file.label}: dropping {one}, which an earlier run left invalid")
+        execute(conn, f"drop index concurrently if exists {one}")
     conn.execute(
-        "insert into bakehouse.steps (version, ordinal, sql_hash) values (%s, %s, %s)"
-        " on conflict (version, ordinal) do update"
-        " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
-        (file.version, ordinal, fingerprint),
+        "insert into bakehouse.steps (version, ordinal, sql_hash, index_name)"
+        " values (%s, %s, %s, %s) on conflict (version, ordinal) do update"
+        " set sql_hash = excluded.sql_hash, index_name = excluded.index_name, done = false,"
+        " started_at = clock_timestamp()",
+        (file.version, ordinal, fingerprint, index or None),
     )
-    index = index_of(statement)
-    if _is_invalid(conn, index):
-        tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
-        execute(conn, f"drop index concurrently if exists {index}")
-    elif begun == (False, fingerprint) and index:
+    if again and index and not left:
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
             # an earlier run was killed, but the server finished the statement
@@ -272,6 +280,16 @@ def _step(
     _finish(conn, file, ordinal, moves)
 
 
+def _journaled(conn: Connection, file: Migration, ordinal: int) -> tuple[bool, str, str]:
+    """Read what the journal knows of a step: if it is done, its hash, and its index."""
+    query: LiteralString = (
+        "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
+        " where version = $1 and ordinal = $2"
+    )
+    rows = database.fetch(conn, tuple_row, query, file.version, ordinal)
+    return rows[0] if rows else (False, "", "")
+
+
 def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> None:
     with conn.transaction():
         conn.execute(
@@ -281,12 +299,14 @@ def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> N
         moves.note(conn)
 
 
-def index_of(statement: sqltext.Statement) -> str:
-    """Return the index that a concurrent statement creates or drops, or '' for other statements."""
-    if not runs_alone(statement):
-        return ""
-    match = _INDEX_NAME.match(" ".join(statement.tokens))
-    return match[1].replace(" . ", ".") if match else ""
+def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:
+    """Return the index that a concurrent statement creates or drops, and the table of a new one.
+
+    Other statements have the index ''.
+    """
+    match = _INDEX.match(" ".join(statement.tokens)) if runs_alone(statement) else None
+    name, table = match.groups() if match else ("", None)
+    return name.replace(" . ", "."), table and table.replace(" . ", ".")
 
 
 def _is_invalid(conn: Connection, index: str) -> bool:

@@ -1,7 +1,7 @@
 """The history of a database: read it, compare it with the files, and write to it."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -191,6 +191,24 @@ def baseline(conn: Connection) -> Baseline | None:
         return None
     rows = fetch(conn, args_row(Baseline), "select chain_head, objects from bakehouse.baseline")
     return rows[0] if rows else None
+
+
+def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | None]:
+    """Read what the unfinished steps of these versions make or drop, with the old hash."""
+    if not table_exists(conn, "bakehouse.baseline"):
+        return {}
+    query = sql_file(__package__, "unfinished")
+    return dict(catalog.fetch_named(conn, tuple_row, query, list(versions)))
+
+
+def reading(conn: Connection, steps: Mapping[str, str | None]) -> dict[str, str]:
+    """Read everything that is there. Objects of these unfinished steps are as in the baseline."""
+    found = catalog.everything(conn)
+    for name, hash in steps.items():
+        found.pop(name, None)
+        if hash:
+            found[name] = hash
+    return found
 
 
 def start(conn: Connection) -> Baseline:

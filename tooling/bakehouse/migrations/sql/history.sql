@@ -25,10 +25,12 @@ create table if not exists bakehouse.steps (
   version text not null,
   ordinal integer not null,
   sql_hash text not null,
+  index_name text, -- the index that the step makes or drops, with its schema
   done boolean not null default false,
   started_at timestamptz not null default clock_timestamp(),
   primary key (version, ordinal)
 );
+alter table bakehouse.steps add column if not exists index_name text;
 create table if not exists bakehouse.repairs (
   id bigint generated always as identity primary key,
   repaired_at timestamptz not null default clock_timestamp(),
