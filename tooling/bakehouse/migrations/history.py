@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from psycopg.rows import args_row, kwargs_row, tuple_row
+from psycopg.rows import args_row, kwargs_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from bakehouse import __version__
@@ -65,7 +66,7 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.baseline"):
+    if not table_exists(conn, "bakehouse.accepted_drift"):
         conn.execute(sql_file(__package__, "history"))
 
 
@@ -230,11 +231,31 @@ def advance(conn: Connection, before: Objects, after: Objects, head: str | None)
     """
     changes = catalog.compare(before, after)
     moved = {name: after[name] for name in (*changes.added, *changes.changed)}
-    conn.execute(
-        "update bakehouse.baseline set chain_head = %s, objects = (objects - %s::text[]) || %s,"
-        " moved_at = clock_timestamp() where only_row",
-        (head, changes.gone, Jsonb(moved)),
-    )
+    fetch(conn, scalar_row, sql_file(__package__, "advance"), head, changes.gone, Jsonb(moved))
+
+
+@contextmanager
+def surrounding(
+    conn: Connection, migration_role: str | None = None, moved: bool = False
+) -> Iterator[None]:
+    """Move the baseline by what the block changes in the surroundings.
+
+    `moved`: the baseline is that of another database, so all surroundings are new.
+    """
+    known = baseline(conn)
+    before = catalog.surroundings(conn, migration_role)
+    if known and moved:
+        before = {k: v for k, v in known.objects.items() if catalog.surrounds(k)}
+    yield
+    if known:
+        advance(conn, before, catalog.surroundings(conn, migration_role), known.head)
+
+
+def remember(conn: Connection) -> None:
+    """Keep the SQL of each object of the baseline."""
+    now = [(name, *facts) for name, facts in catalog.texts(conn).items()]
+    columns = map(list, zip(*now, strict=True))
+    fetch(conn, scalar_row, sql_file(__package__, "remember"), *columns)
 
 
 def wipe(conn: Connection) -> None:

@@ -53,6 +53,22 @@ create table if not exists bakehouse.baseline (
   objects jsonb not null,
   moved_at timestamptz not null default clock_timestamp()
 );
+-- The SQL of each object of the baseline, to show what drift has changed.
+create table if not exists bakehouse.definitions (
+  object text not null,
+  hash text not null,
+  definition text not null,
+  statement text,
+  primary key (object, hash)
+);
+create table if not exists bakehouse.accepted_drift (
+  object text primary key,
+  hash text, -- null if the object is gone
+  reason text not null,
+  until date not null,
+  accepted_by text not null default session_user,
+  accepted_at timestamptz not null default clock_timestamp()
+);
 -- The record of every run. One entry opens a run before its first change, another entry closes it.
 -- Each entry is hashed with the one before it, so that an edit or a deletion shows.
 create table if not exists bakehouse.evidence (
@@ -66,4 +82,6 @@ alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
 alter table bakehouse.backups enable row level security;
 alter table bakehouse.baseline enable row level security;
+alter table bakehouse.definitions enable row level security;
+alter table bakehouse.accepted_drift enable row level security;
 alter table bakehouse.evidence enable row level security;
