@@ -194,7 +194,8 @@ def mark(
     earlier = [*before.pop("earlier", []), before] if before else []
     facts = value(conn, _HERE) | {"env": env} | value(conn, _MARKER)
     facts |= {"reason": reason, "who": dict(who or {}), "earlier": earlier}
-    with conn.transaction():
+    copied = bool(before) and not before.items() >= value(conn, _HERE).items()
+    with conn.transaction(), history.surrounding(conn, moved=copied):
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
         if env == "dev":

@@ -10,7 +10,17 @@ from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations.history import DISAGREEMENT
 
 GateName = (
-    Literal["identity", "history", "lint", "rehearsal", "backup", "promotion", "tag", "webhooks"]
+    Literal[
+        "identity",
+        "history",
+        "drift",
+        "lint",
+        "rehearsal",
+        "backup",
+        "promotion",
+        "tag",
+        "webhooks",
+    ]
     | Literal["traffic", "secrets", "smoke"]
 )
 Demand = Literal["must", "warn", "off"]
@@ -32,6 +42,13 @@ def identity(facts: Facts) -> Answer:
 def history(facts: Facts) -> Answer:
     found = "; ".join(facts.disagreements)
     return not found, found or f"files and database agree, {len(facts.pending)} pending"
+
+
+def drift(facts: Facts) -> Answer:
+    if facts.drift:
+        said = "; ".join(facts.drift)
+        return False, f"the database is not as the last migration left it, {said}"
+    return True, "; ".join(facts.accepted_drift) or "no change without a migration"
 
 
 def lint(facts: Facts) -> Answer:
@@ -124,10 +141,12 @@ class Gate:
         return {"dev": self.dev, "staging": self.staging, "prod": self.prod}[facts.settings.name]
 
 
+_CHECK = "`bakehouse gate check` shows the whole checklist."
 SMOKE = Gate("smoke", smoke, "must", "must", "must", when_idle=True)
 GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
     Gate("history", history, "must", "must", "must", when_idle=True, final=True),
+    Gate("drift", drift, "off", "must", "must", when_idle=True, final=True),
     Gate("lint", lint, "warn", "must", "must"),
     Gate("rehearsal", rehearsal, "off", "must", "off"),
     Gate("backup", backup, "off", "must", "must"),
@@ -163,13 +182,16 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    kinds: dict[GateName, Kind] = {"identity": "identity", "history": "drift"}
-    kind = kinds.get(refused[0].gate, "gate")
+    kinds: dict[GateName, tuple[Kind, str]] = {
+        "identity": ("identity", _CHECK),
+        "history": ("drift", DISAGREEMENT),
+        "drift": ("drift", "`bakehouse migrate verify` shows the SQL of each change."),
+    }
+    kind, hint = kinds.get(refused[0].gate, ("gate", _CHECK))
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
-    hint = "`bakehouse gate check` shows the whole checklist."
     raise BakehouseError(
         kind,
         "\n  ".join(["the gate is closed", *lines]),
-        f"Nothing was run. {DISAGREEMENT if kind == 'drift' else hint}",
+        f"Nothing was run. {hint}",
         gates=[vars(verdict) for verdict in verdicts],
     )

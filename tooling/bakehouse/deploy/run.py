@@ -1,7 +1,8 @@
-"""The runs that go on record: up, plan and repair."""
+"""The runs that go on record: up, plan, repair and accepted drift."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 
 import psycopg
 
@@ -12,7 +13,7 @@ from bakehouse.deploy.facts import Facts, State, union
 from bakehouse.deploy.gates import Verdict
 from bakehouse.deploy.work import Work, circumstances, mark_of, save
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history, rehearse
+from bakehouse.migrations import apply, catalog, drift, history, rehearse
 from bakehouse.migrations.apply import Ran, Tell
 from bakehouse.migrations.files import Migration, runs_alone
 from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
@@ -66,7 +67,7 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
             f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
             f" {len(run.files)} files are applied; continuing from there"
         )
-        evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
+        evidence.close(conn, run, "killed", after=mark_of(history.start(conn)))
         save(conn, work, [run.id])
 
 
@@ -85,7 +86,8 @@ def _apply_pending(
     try:
         if known.breaking and known.pausable:
             webhooks.pause(conn, known.settings, tell)
-        for done in apply.run(conn, dsn, state.pending, run.opened["commit"], tell):
+        seen = None if work.in_dev else state.objects
+        for done in apply.run(conn, dsn, state.pending, run.opened["commit"], tell, seen):
             results.applied.append(done)
             tell(f"applied {done.label} ({done.duration_ms} ms)")
         results.steps += walk(conn, work)
@@ -112,7 +114,7 @@ def _open_up(
         files=[file.label for file in pending],
         hashes={file.version: [file.byte_hash, file.sql_hash] for file in pending},
         head=known.head,
-        before=mark_of(state.head, state.objects),
+        before=mark_of(history.start(conn)),
         observed=observed and asdict(observed),
         backup=asdict(known.backup),
         gates=[asdict(verdict) for verdict in verdicts],
@@ -128,21 +130,23 @@ def _close_up(
     promises: set[str],
 ) -> None:
     failure, applied = results.failure, results.applied
-    after, head = catalog.objects(conn), history.chain_head(history.applied(conn))
+    after, head = catalog.everything(conn), history.chain_head(history.applied(conn))
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
-    if applied or resumed:
-        history.snapshot(conn, after, head)
+    if work.in_dev and (applied or resumed):  # in dev, what is there is right
+        history.advance(conn, state.expected, after, head)
+    if not work.in_dev:
+        history.remember(conn)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
-    changes = catalog.compare(state.objects, after)
+    changes = catalog.compare(catalog.made(state.objects), catalog.made(after))
     evidence.close(
         conn,
         run,
         _outcome_of(failure),
         error=str(failure) if failure else None,
         applied=[asdict(done) for done in applied],
-        after=mark_of(head, after),
+        after=mark_of(history.start(conn)),
         breaking=catalog.breaking(changes, promises, catalog.promises(conn), state.objects),
         smoke={
             "steps": len(results.steps),
@@ -198,7 +202,7 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
                 **circumstances(conn, work),
                 files=[file.label for file in pending],
                 head=history.head_after(progress.applied, pending),
-                before=mark_of(progress.head, catalog.objects(conn)),
+                before=mark_of(history.start(conn)),
                 observed=asdict(_observed(report, pending)),
                 report=[asdict(one) for one in report],
                 heavy_reads=[asdict(one) for one in seen],
@@ -223,7 +227,7 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
     rehearsed = {one.label for one in report if not one.notes}
     for file in files:
         builds_indexes = all(
-            runs_alone(s) and s.begins("create") and apply.index_of(s) for s in file.body
+            runs_alone(s) and s.begins("create") and apply.index_of(s)[0] for s in file.body
         )
         if file.label not in rehearsed and not builds_indexes:
             yield file.label
@@ -242,3 +246,27 @@ def repair(conn: Connection, work: Work, action: Action, version: str, to: str) 
         evidence.close(conn, run, "done", said=done)
     save(conn, work, [run.id])
     return done
+
+
+# Drift
+
+
+def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: date) -> None:
+    """Accept what a DBA changed, as it is now, and record that in one transaction."""
+    history.ensure(conn)
+    found = drift.find(conn, facts.read_state(conn, work).objects)
+    object = drift.require_owned(found, name)
+    if not reason or until < date.today():
+        raise BakehouseError("usage", f"{until} has passed, or the reason is empty", "Give both.")
+    facts_of_it = {"object": name, "hash": object.hash, "reason": reason, "until": until}
+    with conn.transaction():
+        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **facts_of_it)
+        conn.execute(
+            "insert into bakehouse.accepted_drift (object, hash, reason, until)"
+            " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
+            " set hash = excluded.hash, reason = excluded.reason, until = excluded.until,"
+            " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
+            facts_of_it,
+        )
+        evidence.close(conn, run, "done")
+    save(conn, work, [run.id])

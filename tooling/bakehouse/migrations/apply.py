@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import LiteralString
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import scalar_row, tuple_row
 
 from bakehouse import database
 from bakehouse.database import Connection, execute, sql_file, value
 from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations import history, sqltext
+from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration, runs_alone
 
 _BLOCKERS = sql_file(__package__, "blockers")
@@ -30,10 +31,14 @@ LOCK_TRIES = 5
 ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
 _LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
 _UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
-_INDEX_NAME = re.compile(
+_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_NAME = rf"{_IDENTIFIER}(?: \. {_IDENTIFIER})*"
+_INDEX = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
-    r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
+    rf"(?!on )({_NAME})(?: on (?:only )?({_NAME}))?"
 )
+_LABEL = re.compile(r'(\w+) (?:\S*\.)?("(?:[^"]|"")+"|[^". ]+)$')  # such as: table public.orders
+_INDEX_OF = sql_file(__package__, "index_of")
 
 
 @dataclass(frozen=True)
@@ -71,27 +76,77 @@ def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
 
 
 def run(
-    conn: Connection, dsn: str, files: Iterable[Migration], commit: str | None, tell: Tell
+    conn: Connection,
+    dsn: str,
+    files: Iterable[Migration],
+    commit: str | None,
+    tell: Tell,
+    objects: Objects | None = None,
 ) -> Iterator[Ran]:
-    """Run the files in order and record each in the history."""
+    """Run the files in order and record each in the history.
+
+    `objects` is what is there now. Each file then moves the baseline by what the file changes.
+    """
     history.ensure(conn)
-    record = partial(history.record, commit=commit)
+    files = list(files)
+    moves = _Moves(objects, [file.version for file in files])
+
+    def record(conn: Connection, file: Migration, duration_ms: int) -> None:
+        history.record(conn, file, duration_ms, commit)
+        moves.note(conn, file.text)
+
     with BlockerWatch(conn, dsn, tell) as watch:
         for file in files:
             if file.transactional:
                 yield _with_retries(conn, file, record, tell, watch)
             else:
-                yield _step_by_step(conn, file, commit, tell)
+                yield _step_by_step(conn, file, record, moves, tell)
 
 
-def run_down(conn: Connection, dsn: str, script: Migration, tell: Tell) -> Ran:
+def run_down(
+    conn: Connection, dsn: str, script: Migration, tell: Tell, objects: Objects | None = None
+) -> Ran:
     """Run the down script of a version and delete the version from the history, together."""
+    moves = _Moves(objects, [])
+
+    def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+        history.delete(conn, script.version)
+        moves.note(conn, script.text)
+
     with BlockerWatch(conn, dsn, tell) as watch:
-        return _with_retries(conn, script, _forget, tell, watch)
+        return _with_retries(conn, script, forget, tell, watch)
 
 
-def _forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
-    history.delete(conn, script.version)
+class _Moves:
+    """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
+
+    def __init__(self, objects: Objects | None, versions: list[str]) -> None:
+        self._seen = objects
+        self._versions = versions
+
+    def note(self, conn: Connection, text: str) -> None:
+        if self._seen is None:
+            return
+        # a deferred check that failed at commit would leave this reading without its transaction
+        conn.execute("set constraints all immediate")
+        now = history.reading(conn, history.unfinished(conn, self._versions))
+        accepted: LiteralString = "select object from bakehouse.accepted_drift"
+        names = database.fetch(conn, scalar_row, accepted)
+        # what a person made and the file names belongs to the file, whoever was first
+        brought = dict.fromkeys((name for name in names if _names(text, name)), "")
+        head = history.chain_head(history.applied(conn))
+        history.advance(conn, {**self._seen, **brought}, now, head)
+        self._seen = now
+
+
+def _names(text: str, object: str) -> bool:
+    """Check if SQL creates, alters or drops an object of this kind and name."""
+    match = _LABEL.search(object)
+    if not match:
+        return False
+    noun, name = match[1], re.escape(match[2].strip('"'))
+    pattern = rf"\b(create|alter|drop)\b[^;]*\b{noun}\b[^;]*(?<![\w$]){name}(?![\w$])"
+    return bool(re.search(pattern, text, re.IGNORECASE))
 
 
 def _with_retries(
@@ -171,17 +226,19 @@ def _roll_back(conn: Connection) -> None:
         conn.execute("rollback; reset all; reset role")
 
 
-def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: Tell) -> Ran:
+def _step_by_step(
+    conn: Connection, file: Migration, record: Record, moves: _Moves, tell: Tell
+) -> Ran:
     started = time.monotonic()
     place: int | None = None
     try:
         for ordinal, statement in enumerate(file.body):
             place = statement.start
-            _step(conn, file, ordinal, statement, tell)
+            _step(conn, file, ordinal, statement, moves, tell)
         place = None
         with conn.transaction():
             duration = milliseconds_since(started)
-            history.record(conn, file, duration, commit)
+            record(conn, file, duration)
             conn.execute("delete from bakehouse.steps where version = %s", (file.version,))
     except psycopg.Error as error:
         raise explain(
@@ -199,52 +256,79 @@ def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: T
 
 
 def _step(
-    conn: Connection, file: Migration, ordinal: int, statement: sqltext.Statement, tell: Tell
+    conn: Connection,
+    file: Migration,
+    ordinal: int,
+    statement: sqltext.Statement,
+    moves: _Moves,
+    tell: Tell,
 ) -> None:
     fingerprint = sqltext.sql_hash([statement])
-    begun = conn.execute(
-        "select done, sql_hash from bakehouse.steps where version = %s and ordinal = %s",
-        (file.version, ordinal),
-    ).fetchone()
-    if begun == (True, fingerprint):
+    done, begun, journaled = _journaled(conn, file, ordinal)
+    again = begun == fingerprint
+    if done and again:
         tell(f"{file.label}: statement {ordinal + 1} was done before")
         return
+    name, table = index_of(statement)
+    # a dropped index has no schema any more, but the journal knows it
+    index: str = (name and value(conn, _INDEX_OF, name, table)) or (journaled if again else "")
+    left = [one for one in {index, journaled} if _is_invalid(conn, one)]
+    for one in left:
+        tell(f"{file.label}: dropping {one}, which an earlier run left invalid")
+        execute(conn, f"drop index concurrently if exists {one}")
     conn.execute(
-        "insert into bakehouse.steps (version, ordinal, sql_hash) values (%s, %s, %s)"
-        " on conflict (version, ordinal) do update"
-        " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
-        (file.version, ordinal, fingerprint),
+        "insert into bakehouse.steps (version, ordinal, sql_hash, index_name)"
+        " values (%s, %s, %s, %s) on conflict (version, ordinal) do update"
+        " set sql_hash = excluded.sql_hash, index_name = excluded.index_name, done = false,"
+        " started_at = clock_timestamp()",
+        (file.version, ordinal, fingerprint, index or None),
     )
-    index = index_of(statement)
-    if _is_invalid(conn, index):
-        tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
-        execute(conn, f"drop index concurrently if exists {index}")
-    elif begun == (False, fingerprint) and index:
+    if again and index and not left:
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
             # an earlier run was killed, but the server finished the statement
-            _finish(conn, file, ordinal)
+            _finish(conn, file, ordinal, statement, moves)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)
     if _is_invalid(conn, index):
         raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
-    _finish(conn, file, ordinal)
+    _finish(conn, file, ordinal, statement, moves)
 
 
-def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
-    conn.execute(
-        "update bakehouse.steps set done = true where version = %s and ordinal = %s",
-        (file.version, ordinal),
+def _journaled(conn: Connection, file: Migration, ordinal: int) -> tuple[bool, str, str]:
+    """Read what the journal knows of a step: if it is done, its hash, and its index."""
+    query: LiteralString = (
+        "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
+        " where version = $1 and ordinal = $2"
     )
+    rows = database.fetch(conn, tuple_row, query, file.version, ordinal)
+    return rows[0] if rows else (False, "", "")
 
 
-def index_of(statement: sqltext.Statement) -> str:
-    """Return the index that a concurrent statement creates or drops, or '' for other statements."""
-    if not runs_alone(statement):
-        return ""
-    match = _INDEX_NAME.match(" ".join(statement.tokens))
-    return match[1].replace(" . ", ".") if match else ""
+def _finish(
+    conn: Connection,
+    file: Migration,
+    ordinal: int,
+    statement: sqltext.Statement,
+    moves: _Moves,
+) -> None:
+    with conn.transaction():
+        conn.execute(
+            "update bakehouse.steps set done = true where version = %s and ordinal = %s",
+            (file.version, ordinal),
+        )
+        moves.note(conn, statement.text)
+
+
+def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:
+    """Return the index that a concurrent statement creates or drops, and the table of a new one.
+
+    Other statements have the index ''.
+    """
+    match = _INDEX.match(" ".join(statement.tokens)) if runs_alone(statement) else None
+    name, table = match.groups() if match else ("", None)
+    return name.replace(" . ", "."), table and table.replace(" . ", ".")
 
 
 def _is_invalid(conn: Connection, index: str) -> bool:

@@ -1,18 +1,19 @@
 """The history of a database: read it, compare it with the files, and write to it."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from psycopg.rows import kwargs_row, tuple_row
+from psycopg.rows import args_row, kwargs_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from bakehouse import __version__
 from bakehouse.database import Connection, fetch, sql_file, table_exists, value
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import sqltext
+from bakehouse.migrations import catalog, sqltext
 from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration
 
@@ -37,6 +38,14 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What the files left in the database: the chain head, and the hash of each object."""
+
+    head: str | None
+    objects: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Version:
     """A version in the files, in the history, or in both."""
 
@@ -57,7 +66,7 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.evidence"):
+    if not table_exists(conn, "bakehouse.accepted_drift"):
         conn.execute(sql_file(__package__, "history"))
 
 
@@ -177,23 +186,76 @@ def record(conn: Connection, file: Migration, duration_ms: int, commit: str | No
     fetch(conn, tuple_row, sql_file(__package__, "record"), *facts)
 
 
-def snapshot(conn: Connection, objects: Objects, head: str | None) -> None:
-    """Save the objects of the database together with the chain head."""
-    if head is not None:
-        with conn.transaction():
-            conn.execute("delete from bakehouse.snapshots where chain_head is not null")
-            conn.execute(
-                "insert into bakehouse.snapshots (chain_head, objects) values (%s, %s)",
-                (head, Jsonb(objects)),
-            )
-
-
-def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
-    """Return the chain head and the objects of the last snapshot."""
-    if not table_exists(conn, "bakehouse.snapshots"):
+def baseline(conn: Connection) -> Baseline | None:
+    """Read the baseline; None before the first run."""
+    if not table_exists(conn, "bakehouse.baseline"):
         return None
-    rows = fetch(conn, tuple_row, "select chain_head, objects from bakehouse.snapshots")
+    rows = fetch(conn, args_row(Baseline), "select chain_head, objects from bakehouse.baseline")
     return rows[0] if rows else None
+
+
+def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | None]:
+    """Read what the unfinished steps of these versions make or drop, with the old hash."""
+    if not table_exists(conn, "bakehouse.baseline"):
+        return {}
+    query = sql_file(__package__, "unfinished")
+    return dict(catalog.fetch_named(conn, tuple_row, query, list(versions)))
+
+
+def reading(conn: Connection, steps: Mapping[str, str | None]) -> dict[str, str]:
+    """Read everything that is there. Objects of these unfinished steps are as in the baseline."""
+    found = catalog.everything(conn)
+    for name, hash in steps.items():
+        found.pop(name, None)
+        if hash:
+            found[name] = hash
+    return found
+
+
+def start(conn: Connection) -> Baseline:
+    """Read the baseline. The first baseline is what is there now."""
+    known = baseline(conn)
+    if known is None:
+        known = Baseline(chain_head(applied(conn)), catalog.everything(conn))
+        conn.execute(
+            "insert into bakehouse.baseline (chain_head, objects) values (%s, %s)",
+            (known.head, Jsonb(known.objects)),
+        )
+    return known
+
+
+def advance(conn: Connection, before: Objects, after: Objects, head: str | None) -> None:
+    """Move the baseline by the difference of two readings, in the transaction of the caller.
+
+    Drift that is in both readings stays drift.
+    """
+    changes = catalog.compare(before, after)
+    moved = {name: after[name] for name in (*changes.added, *changes.changed)}
+    fetch(conn, scalar_row, sql_file(__package__, "advance"), head, changes.gone, Jsonb(moved))
+
+
+@contextmanager
+def surrounding(
+    conn: Connection, migration_role: str | None = None, moved: bool = False
+) -> Iterator[None]:
+    """Move the baseline by what the block changes in the surroundings.
+
+    `moved`: the baseline is that of another database, so all surroundings are new.
+    """
+    known = baseline(conn)
+    before = catalog.surroundings(conn, migration_role)
+    if known and moved:
+        before = {k: v for k, v in known.objects.items() if catalog.surrounds(k)}
+    yield
+    if known:
+        advance(conn, before, catalog.surroundings(conn, migration_role), known.head)
+
+
+def remember(conn: Connection) -> None:
+    """Keep the SQL of each object of the baseline."""
+    now = [(name, *facts) for name, facts in catalog.texts(conn).items()]
+    columns = map(list, zip(*now, strict=True))
+    fetch(conn, scalar_row, sql_file(__package__, "remember"), *columns)
 
 
 def wipe(conn: Connection) -> None:

@@ -25,10 +25,12 @@ create table if not exists bakehouse.steps (
   version text not null,
   ordinal integer not null,
   sql_hash text not null,
+  index_name text, -- the index that the step makes or drops, with its schema
   done boolean not null default false,
   started_at timestamptz not null default clock_timestamp(),
   primary key (version, ordinal)
 );
+alter table bakehouse.steps add column if not exists index_name text;
 create table if not exists bakehouse.repairs (
   id bigint generated always as identity primary key,
   repaired_at timestamptz not null default clock_timestamp(),
@@ -43,10 +45,29 @@ create table if not exists bakehouse.backups (
   facts jsonb not null,
   objects jsonb not null
 );
-create table if not exists bakehouse.snapshots (
-  chain_head text primary key,
-  taken_at timestamptz not null default clock_timestamp(),
-  objects jsonb not null
+-- What the files left in the database: the hash of each object. Each file moves this row by the
+-- difference that the file makes, so everything else that differs is drift.
+create table if not exists bakehouse.baseline (
+  only_row boolean primary key default true check (only_row),
+  chain_head text,
+  objects jsonb not null,
+  moved_at timestamptz not null default clock_timestamp()
+);
+-- The SQL of each object of the baseline, to show what drift has changed.
+create table if not exists bakehouse.definitions (
+  object text not null,
+  hash text not null,
+  definition text not null,
+  statement text,
+  primary key (object, hash)
+);
+create table if not exists bakehouse.accepted_drift (
+  object text primary key,
+  hash text, -- null if the object is gone
+  reason text not null,
+  until date not null,
+  accepted_by text not null default session_user,
+  accepted_at timestamptz not null default clock_timestamp()
 );
 -- The record of every run. One entry opens a run before its first change, another entry closes it.
 -- Each entry is hashed with the one before it, so that an edit or a deletion shows.
@@ -60,5 +81,7 @@ alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
 alter table bakehouse.backups enable row level security;
-alter table bakehouse.snapshots enable row level security;
+alter table bakehouse.baseline enable row level security;
+alter table bakehouse.definitions enable row level security;
+alter table bakehouse.accepted_drift enable row level security;
 alter table bakehouse.evidence enable row level security;
