@@ -61,6 +61,8 @@ CASES: tuple[tuple[Ask, dict[str, Any], bool, str], ...] = (
     (gates.identity, {"mismatch": "this is a copy"}, False, "this is a copy"),
     (gates.history, {}, True, "files and database agree, 1 pending"),
     (gates.history, {"disagreements": ("a", "b")}, False, "a; b"),
+    (gates.order, {}, True, "no pending file is older than an applied one"),
+    (gates.order, {"late": ("x: out of order",)}, False, "x: out of order: give the file a later"),
     (gates.lint, {}, True, "no findings"),
     (gates.lint, {"findings": ("x.sql:1: no",)}, False, "x.sql:1: no"),
     (gates.rehearsal, {}, False, "these files were not rehearsed: migrate plan --env prod"),

@@ -44,6 +44,7 @@ def _accept(gate: str) -> Any:
 class _Deploy(Database):
     """A database, and the refusals of gates that the caller accepts."""
 
+    accept_order: Annotated[str, _accept("order")] = ""
     accept_lint: Annotated[str, _accept("lint")] = ""
     accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
     accept_backup: Annotated[str, _accept("backup")] = ""
@@ -112,7 +113,7 @@ def _status_facts(one: Version) -> dict[str, Any]:
 
 
 def _status_error(versions: list[Version]) -> BakehouseError | None:
-    drift = [one.version for one in versions if one.blocking]
+    drift = [one.version for one in versions if one.blocking or one.state == "out of order"]
     pending = [one.version for one in versions if one.state == "pending"]
     if drift:
         return BakehouseError("drift", f"drift: {', '.join(drift)}")

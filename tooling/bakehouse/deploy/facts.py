@@ -36,12 +36,12 @@ class Progress:
 
     @property
     def pending(self) -> list[Migration]:
-        return [one.file for one in self.versions if one.state == "pending" and one.file]
+        return [one.file for one in self.versions if one.pending and one.file]
 
     @property
     def is_done(self) -> bool:
         """Whether no file is pending or disputed, and the last run passed its smoke walk."""
-        if any(one.blocking or one.state == "pending" for one in self.versions):
+        if any(one.blocking or one.pending for one in self.versions):
             return False
         ups = [run for run in self.runs if run.kind == "up"]
         return not ups or ups[-1].outcome not in ("unfinished", "smoke")
@@ -86,6 +86,7 @@ class Facts:
     pausable: bool = False  # whether webhooks can be paused here
     holders: tuple[str, ...] = ()  # old transactions on tables that the files lock
     missing_secrets: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()  # pending files that are older than an applied one
     smoke: tuple[str, ...] | None = None  # failed steps, or None before the walk
 
     @property
@@ -120,6 +121,7 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
         mismatch=environment.mismatch(identity, settings, conn.info.host, conn.info.dbname),
         disagreements=tuple(disagreements),
         pending=tuple(file.label for file in state.pending),
+        late=tuple(str(one) for one in state.versions if one.state == "out of order"),
         head=history.head_after(state.applied, state.pending),
         fingerprint=catalog.fingerprint(state.objects),
         own=tuple(state.runs),

@@ -10,7 +10,17 @@ from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations.history import DISAGREEMENT
 
 GateName = (
-    Literal["identity", "history", "lint", "rehearsal", "backup", "promotion", "tag", "webhooks"]
+    Literal[
+        "identity",
+        "history",
+        "order",
+        "lint",
+        "rehearsal",
+        "backup",
+        "promotion",
+        "tag",
+        "webhooks",
+    ]
     | Literal["traffic", "secrets", "smoke"]
 )
 Demand = Literal["must", "warn", "off"]
@@ -32,6 +42,12 @@ def identity(facts: Facts) -> Answer:
 def history(facts: Facts) -> Answer:
     found = "; ".join(facts.disagreements)
     return not found, found or f"files and database agree, {len(facts.pending)} pending"
+
+
+def order(facts: Facts) -> Answer:
+    late = "; ".join(facts.late)
+    hint = "give the file a later version, or accept the order: --accept-order REASON"
+    return not late, f"{late}: {hint}" if late else "no pending file is older than an applied one"
 
 
 def lint(facts: Facts) -> Answer:
@@ -128,6 +144,7 @@ SMOKE = Gate("smoke", smoke, "must", "must", "must", when_idle=True)
 GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
     Gate("history", history, "must", "must", "must", when_idle=True, final=True),
+    Gate("order", order, "must", "must", "must"),
     Gate("lint", lint, "warn", "must", "must"),
     Gate("rehearsal", rehearsal, "off", "must", "off"),
     Gate("backup", backup, "off", "must", "must"),
@@ -163,7 +180,7 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    kinds: dict[GateName, Kind] = {"identity": "identity", "history": "drift"}
+    kinds: dict[GateName, Kind] = {"identity": "identity", "history": "drift", "order": "drift"}
     kind = kinds.get(refused[0].gate, "gate")
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
     hint = "`bakehouse gate check` shows the whole checklist."
