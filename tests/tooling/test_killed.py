@@ -46,12 +46,12 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
             files = conn.execute("select file from public.log order by file").fetchall()
             invalid = conn.execute("select from pg_index where not indisvalid").fetchall()
             entries = evidence.entries(conn)
-            known, objects = history.last_snapshot(conn), catalog.objects(conn)
-            head = history.chain_head(history.applied(conn))
+            objects, head = catalog.objects(conn), history.chain_head(history.applied(conn))
+            known = history.baseline(conn)
 
         assert again.code == 0, (before, again.err)
         assert (files, invalid) == ([(1,), (3,)], [])
-        assert known == (head, objects), before
+        assert known == history.Baseline(head, objects), before
         assert evidence.broken(entries) == []
         outcomes = [run.outcome for run in evidence.runs(entries)]
         assert outcomes in (["done"], ["killed", "done"]), before

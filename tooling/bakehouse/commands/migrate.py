@@ -178,7 +178,7 @@ def verify(here: Database) -> Result:
     with here.connected() as conn:
         applied = history.applied(conn)
         history.require_clean(history.compare(files, applied))
-        known = history.last_snapshot(conn)
+        known = history.baseline(conn)
         objects = catalog.objects(conn)
     if known is None:
         raise BakehouseError(
@@ -186,9 +186,8 @@ def verify(here: Database) -> Result:
             "the objects of this database are not on record, so nothing can be compared",
             "`bakehouse migrate up` and `migrate repair` record the objects.",
         )
-    head, before = known
-    changes = catalog.compare(before, objects)
-    if changes or head != history.chain_head(applied):
+    changes = catalog.compare(known.objects, objects)
+    if changes or known.head != history.chain_head(applied):
         hint = "If the change is wanted, write it as a migration."
         if not changes:
             hint = "Another tool has applied a version since: `migrate repair adopt`."
@@ -199,7 +198,7 @@ def verify(here: Database) -> Result:
         raise BakehouseError("drift", said, hint, **asdict(changes))
     fingerprint = catalog.fingerprint(objects)
     return Result(
-        {"fingerprint": fingerprint, "objects": len(objects), "chain_head": head},
+        {"fingerprint": fingerprint, "objects": len(objects), "chain_head": known.head},
         f"{len(objects)} objects are as the last migration left them\nfingerprint {fingerprint}",
     )
 

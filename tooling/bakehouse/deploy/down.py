@@ -92,7 +92,7 @@ def roll_back(
 def _run_script(conn: Connection, dsn: str, work: Work, plan: Plan, tell: Tell) -> None:
     if not work.in_dev and webhooks.can_pause(conn):
         webhooks.pause(conn, work.settings, tell)
-    apply.run_down(conn, dsn, plan.script, tell)
+    apply.run_down(conn, dsn, plan.script, tell, catalog.objects(conn))
     if not work.in_dev:
         require_smoke(conn, work, Facts(work.settings, datetime.now(UTC)), walk(conn, work))
 
@@ -108,7 +108,7 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
         **circumstances(conn, work),
         files=[plan.script.label],
         head=history.chain_head(applied[:-1]),
-        before=mark_of(history.chain_head(applied), catalog.objects(conn)),
+        before=mark_of(history.start(conn)),
         backup=asdict(plan.backup),
         lost=plan.lost,
     )
@@ -123,9 +123,7 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
         if not conn.closed:
             if outcome != "smoke":
                 webhooks.end_pause(conn)
-            objects, head = catalog.objects(conn), history.chain_head(history.applied(conn))
-            history.snapshot(conn, objects, head)
-            evidence.close(conn, run, outcome, after=mark_of(head, objects))
+            evidence.close(conn, run, outcome, after=mark_of(history.start(conn)))
             save(conn, work, [run.id])
 
 

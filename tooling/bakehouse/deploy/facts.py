@@ -16,7 +16,7 @@ from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog, history
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.history import Applied, Version
+from bakehouse.migrations.history import Applied, Baseline, Version
 from bakehouse.migrations.watch import Finding
 
 SKEW = 0.1  # hours that two clocks may differ
@@ -52,6 +52,12 @@ class State(Progress):
     """The progress and the objects of a database, read at one moment."""
 
     objects: catalog.Objects
+    baseline: Baseline | None
+
+    @property
+    def expected(self) -> catalog.Objects:
+        """The objects of the baseline, or what is there before the first run."""
+        return self.baseline.objects if self.baseline else self.objects
 
 
 def read_progress(conn: Connection, work: Work) -> Progress:
@@ -61,7 +67,8 @@ def read_progress(conn: Connection, work: Work) -> Progress:
 
 
 def read_state(conn: Connection, work: Work) -> State:
-    return State(**vars(read_progress(conn, work)), objects=catalog.objects(conn))
+    progress = vars(read_progress(conn, work))
+    return State(**progress, objects=catalog.objects(conn), baseline=history.baseline(conn))
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
         pending=tuple(file.label for file in state.pending),
         late=tuple(str(one) for one in state.versions if one.state == "out of order"),
         head=history.head_after(state.applied, state.pending),
-        fingerprint=catalog.fingerprint(state.objects),
+        fingerprint=catalog.fingerprint(state.expected),
         own=tuple(state.runs),
     )
     if work.in_dev or not state.pending:
@@ -185,16 +192,15 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
 
 
 def _drift(conn: Connection, state: State) -> list[str]:
-    """List what changed since the last snapshot. Returns nothing after an unfinished run."""
-    known = history.last_snapshot(conn)
+    """List what differs from the baseline. Returns nothing after an unfinished run."""
+    known = state.baseline
     if known is None or evidence.unfinished(state.runs):
         return []
-    head, objects = known
-    changes = catalog.compare(objects, state.objects)
+    changes = catalog.compare(known.objects, state.objects)
     found = [f"{word}: {', '.join(names)}" for word, names in vars(changes).items() if names]
     if found:
         return ["the database is not as the last migration left it, " + "; ".join(found)]
-    if head != state.head:
+    if known.head != state.head:
         return ["another tool has applied a version: `migrate repair adopt`"]
     return []
 

@@ -66,7 +66,7 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
             f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
             f" {len(run.files)} files are applied; continuing from there"
         )
-        evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
+        evidence.close(conn, run, "killed", after=mark_of(history.start(conn)))
         save(conn, work, [run.id])
 
 
@@ -85,7 +85,8 @@ def _apply_pending(
     try:
         if known.breaking and known.pausable:
             webhooks.pause(conn, known.settings, tell)
-        for done in apply.run(conn, dsn, state.pending, run.opened["commit"], tell):
+        seen = None if work.in_dev else state.objects
+        for done in apply.run(conn, dsn, state.pending, run.opened["commit"], tell, seen):
             results.applied.append(done)
             tell(f"applied {done.label} ({done.duration_ms} ms)")
         results.steps += walk(conn, work)
@@ -112,7 +113,7 @@ def _open_up(
         files=[file.label for file in pending],
         hashes={file.version: [file.byte_hash, file.sql_hash] for file in pending},
         head=known.head,
-        before=mark_of(state.head, state.objects),
+        before=mark_of(history.start(conn)),
         observed=observed and asdict(observed),
         backup=asdict(known.backup),
         gates=[asdict(verdict) for verdict in verdicts],
@@ -130,8 +131,8 @@ def _close_up(
     failure, applied = results.failure, results.applied
     after, head = catalog.objects(conn), history.chain_head(history.applied(conn))
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
-    if applied or resumed:
-        history.snapshot(conn, after, head)
+    if work.in_dev and (applied or resumed):  # in dev, what is there is right
+        history.advance(conn, state.expected, after, head)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
@@ -142,7 +143,7 @@ def _close_up(
         _outcome_of(failure),
         error=str(failure) if failure else None,
         applied=[asdict(done) for done in applied],
-        after=mark_of(head, after),
+        after=mark_of(history.start(conn)),
         breaking=catalog.breaking(changes, promises, catalog.promises(conn), state.objects),
         smoke={
             "steps": len(results.steps),
@@ -198,7 +199,7 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
                 **circumstances(conn, work),
                 files=[file.label for file in pending],
                 head=history.head_after(progress.applied, pending),
-                before=mark_of(progress.head, catalog.objects(conn)),
+                before=mark_of(history.start(conn)),
                 observed=asdict(_observed(report, pending)),
                 report=[asdict(one) for one in report],
                 heavy_reads=[asdict(one) for one in seen],

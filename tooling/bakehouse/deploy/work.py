@@ -13,6 +13,7 @@ from bakehouse.deploy import evidence, release
 from bakehouse.deploy.environment import Settings
 from bakehouse.migrations import catalog
 from bakehouse.migrations.files import Migration
+from bakehouse.migrations.history import Baseline
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
     }
 
 
-def mark_of(head: str | None, objects: catalog.Objects) -> dict[str, Any]:
+def mark_of(baseline: Baseline) -> dict[str, Any]:
     """Return what a run records about the database before and after it."""
-    return {"head": head, "fingerprint": catalog.fingerprint(objects)}
+    return {"head": baseline.head, "fingerprint": catalog.fingerprint(baseline.objects)}
 
 
 def save(conn: Connection, work: Work, runs: list[str]) -> None:

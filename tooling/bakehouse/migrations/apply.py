@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import LiteralString
 
 import psycopg
@@ -16,7 +15,8 @@ from psycopg import errors
 from bakehouse import database
 from bakehouse.database import Connection, execute, sql_file, value
 from bakehouse.errors import BakehouseError, Kind
-from bakehouse.migrations import history, sqltext
+from bakehouse.migrations import catalog, history, sqltext
+from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration, runs_alone
 
 _BLOCKERS = sql_file(__package__, "blockers")
@@ -71,27 +71,60 @@ def lock(conn: Connection, wait: float, tell: Tell) -> Iterator[None]:
 
 
 def run(
-    conn: Connection, dsn: str, files: Iterable[Migration], commit: str | None, tell: Tell
+    conn: Connection,
+    dsn: str,
+    files: Iterable[Migration],
+    commit: str | None,
+    tell: Tell,
+    objects: Objects | None = None,
 ) -> Iterator[Ran]:
-    """Run the files in order and record each in the history."""
+    """Run the files in order and record each in the history.
+
+    `objects` is what is there now. Each file then moves the baseline by what the file changes.
+    """
     history.ensure(conn)
-    record = partial(history.record, commit=commit)
+    moves = _Moves(objects)
+
+    def record(conn: Connection, file: Migration, duration_ms: int) -> None:
+        history.record(conn, file, duration_ms, commit)
+        moves.note(conn)
+
     with BlockerWatch(conn, dsn, tell) as watch:
         for file in files:
             if file.transactional:
                 yield _with_retries(conn, file, record, tell, watch)
             else:
-                yield _step_by_step(conn, file, commit, tell)
+                yield _step_by_step(conn, file, record, moves, tell)
 
 
-def run_down(conn: Connection, dsn: str, script: Migration, tell: Tell) -> Ran:
+def run_down(
+    conn: Connection, dsn: str, script: Migration, tell: Tell, objects: Objects | None = None
+) -> Ran:
     """Run the down script of a version and delete the version from the history, together."""
+    moves = _Moves(objects)
+
+    def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+        history.delete(conn, script.version)
+        moves.note(conn)
+
     with BlockerWatch(conn, dsn, tell) as watch:
-        return _with_retries(conn, script, _forget, tell, watch)
+        return _with_retries(conn, script, forget, tell, watch)
 
 
-def _forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
-    history.delete(conn, script.version)
+class _Moves:
+    """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
+
+    def __init__(self, objects: Objects | None) -> None:
+        self._seen = objects
+
+    def note(self, conn: Connection) -> None:
+        if self._seen is None:
+            return
+        # a deferred check that failed at commit would leave this reading without its transaction
+        conn.execute("set constraints all immediate")
+        now = catalog.objects(conn)
+        history.advance(conn, self._seen, now, history.chain_head(history.applied(conn)))
+        self._seen = now
 
 
 def _with_retries(
@@ -171,17 +204,19 @@ def _roll_back(conn: Connection) -> None:
         conn.execute("rollback; reset all; reset role")
 
 
-def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: Tell) -> Ran:
+def _step_by_step(
+    conn: Connection, file: Migration, record: Record, moves: _Moves, tell: Tell
+) -> Ran:
     started = time.monotonic()
     place: int | None = None
     try:
         for ordinal, statement in enumerate(file.body):
             place = statement.start
-            _step(conn, file, ordinal, statement, tell)
+            _step(conn, file, ordinal, statement, moves, tell)
         place = None
         with conn.transaction():
             duration = milliseconds_since(started)
-            history.record(conn, file, duration, commit)
+            record(conn, file, duration)
             conn.execute("delete from bakehouse.steps where version = %s", (file.version,))
     except psycopg.Error as error:
         raise explain(
@@ -199,7 +234,12 @@ def _step_by_step(conn: Connection, file: Migration, commit: str | None, tell: T
 
 
 def _step(
-    conn: Connection, file: Migration, ordinal: int, statement: sqltext.Statement, tell: Tell
+    conn: Connection,
+    file: Migration,
+    ordinal: int,
+    statement: sqltext.Statement,
+    moves: _Moves,
+    tell: Tell,
 ) -> None:
     fingerprint = sqltext.sql_hash([statement])
     begun = conn.execute(
@@ -223,20 +263,22 @@ def _step(
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
             # an earlier run was killed, but the server finished the statement
-            _finish(conn, file, ordinal)
+            _finish(conn, file, ordinal, moves)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)
     if _is_invalid(conn, index):
         raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
-    _finish(conn, file, ordinal)
+    _finish(conn, file, ordinal, moves)
 
 
-def _finish(conn: Connection, file: Migration, ordinal: int) -> None:
-    conn.execute(
-        "update bakehouse.steps set done = true where version = %s and ordinal = %s",
-        (file.version, ordinal),
-    )
+def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> None:
+    with conn.transaction():
+        conn.execute(
+            "update bakehouse.steps set done = true where version = %s and ordinal = %s",
+            (file.version, ordinal),
+        )
+        moves.note(conn)
 
 
 def index_of(statement: sqltext.Statement) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from psycopg.rows import kwargs_row, tuple_row
+from psycopg.rows import args_row, kwargs_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from bakehouse import __version__
 from bakehouse.database import Connection, fetch, sql_file, table_exists, value
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import sqltext
+from bakehouse.migrations import catalog, sqltext
 from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration
 
@@ -41,6 +41,14 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What the files left in the database: the chain head, and the hash of each object."""
+
+    head: str | None
+    objects: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Version:
     """A version in the files, in the history, or in both."""
 
@@ -65,7 +73,7 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.evidence"):
+    if not table_exists(conn, "bakehouse.baseline"):
         conn.execute(sql_file(__package__, "history"))
 
 
@@ -200,23 +208,38 @@ def record(
     fetch(conn, tuple_row, query, file.version, file.name, statements, *facts)
 
 
-def snapshot(conn: Connection, objects: Objects, head: str | None) -> None:
-    """Save the objects of the database together with the chain head."""
-    if head is not None:
-        with conn.transaction():
-            conn.execute("delete from bakehouse.snapshots where chain_head is not null")
-            conn.execute(
-                "insert into bakehouse.snapshots (chain_head, objects) values (%s, %s)",
-                (head, Jsonb(objects)),
-            )
-
-
-def last_snapshot(conn: Connection) -> tuple[str, dict[str, str]] | None:
-    """Return the chain head and the objects of the last snapshot."""
-    if not table_exists(conn, "bakehouse.snapshots"):
+def baseline(conn: Connection) -> Baseline | None:
+    """Read the baseline; None before the first run."""
+    if not table_exists(conn, "bakehouse.baseline"):
         return None
-    rows = fetch(conn, tuple_row, "select chain_head, objects from bakehouse.snapshots")
+    rows = fetch(conn, args_row(Baseline), "select chain_head, objects from bakehouse.baseline")
     return rows[0] if rows else None
+
+
+def start(conn: Connection) -> Baseline:
+    """Read the baseline. The first baseline is what is there now."""
+    known = baseline(conn)
+    if known is None:
+        known = Baseline(chain_head(applied(conn)), catalog.objects(conn))
+        conn.execute(
+            "insert into bakehouse.baseline (chain_head, objects) values (%s, %s)",
+            (known.head, Jsonb(known.objects)),
+        )
+    return known
+
+
+def advance(conn: Connection, before: Objects, after: Objects, head: str | None) -> None:
+    """Move the baseline by the difference of two readings, in the transaction of the caller.
+
+    Drift that is in both readings stays drift.
+    """
+    changes = catalog.compare(before, after)
+    moved = {name: after[name] for name in (*changes.added, *changes.changed)}
+    conn.execute(
+        "update bakehouse.baseline set chain_head = %s, objects = (objects - %s::text[]) || %s,"
+        " moved_at = clock_timestamp() where only_row",
+        (head, changes.gone, Jsonb(moved)),
+    )
 
 
 def wipe(conn: Connection) -> None:

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import catalog, history
+from bakehouse.migrations import history
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Version, VersionState
 
@@ -34,8 +34,8 @@ def repair(
             "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
             (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
         )
-        head = history.chain_head(history.applied(conn))
-        history.snapshot(conn, catalog.objects(conn), head)
+        history.start(conn)
+        history.advance(conn, {}, {}, history.chain_head(history.applied(conn)))
     return done
 
 

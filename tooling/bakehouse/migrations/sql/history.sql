@@ -46,10 +46,13 @@ create table if not exists bakehouse.backups (
   facts jsonb not null,
   objects jsonb not null
 );
-create table if not exists bakehouse.snapshots (
-  chain_head text primary key,
-  taken_at timestamptz not null default clock_timestamp(),
-  objects jsonb not null
+-- What the files left in the database: the hash of each object. Each file moves this row by the
+-- difference that the file makes, so everything else that differs is drift.
+create table if not exists bakehouse.baseline (
+  only_row boolean primary key default true check (only_row),
+  chain_head text,
+  objects jsonb not null,
+  moved_at timestamptz not null default clock_timestamp()
 );
 -- The record of every run. One entry opens a run before its first change, another entry closes it.
 -- Each entry is hashed with the one before it, so that an edit or a deletion shows.
@@ -63,5 +66,5 @@ alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
 alter table bakehouse.backups enable row level security;
-alter table bakehouse.snapshots enable row level security;
+alter table bakehouse.baseline enable row level security;
 alter table bakehouse.evidence enable row level security;
