@@ -19,6 +19,7 @@ from bakehouse.commands.context import (
     confirm,
 )
 from bakehouse.database import Connection
+from bakehouse.deploy import adopt as adopts
 from bakehouse.deploy import down as downs
 from bakehouse.deploy import gates, run
 from bakehouse.errors import BakehouseError
@@ -205,17 +206,26 @@ def verify(here: Database) -> Result:
 
 @command(app, "repair")
 def repair(
-    here: Database,
+    here: _Deploy,
     action: Annotated[
         Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
     ],
     version: Annotated[str, typer.Argument(help="The version to repair.")],
     to: Annotated[str, typer.Argument(help="For rename: the new version.")] = "",
     yes: Yes = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="For adopt: why another tool ran the file.")
+    ] = "",
+    unproven: Annotated[
+        bool,
+        typer.Option("--unproven", help="For adopt: accept a file that changes no object."),
+    ] = False,
+    proofs: Proofs = None,
 ) -> Result:
     """Repair one row of the history, and record that. The schema stays unchanged.
 
-    - adopt: count the file as applied, without running it.
+    - adopt: count the file as applied, without running it. In staging and prod, the file must pass
+    the gate, and the database must have the objects that the file makes on a scratch server.
 
     - rehash: accept the present text of the file as what was applied.
 
@@ -223,12 +233,15 @@ def repair(
 
     - forget: count the version as not applied.
     """
-    work = here.work()
+    work = here.work(proofs=proofs, accepted=here.accepted)
     with here.connected(writes=True) as conn, apply.lock(conn, 10, output.say):
         if action == "rehash":
             _show_difference(conn, work.files, version)
         confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
-        done = run.repair(conn, work, action, version, to)
+        if action == "adopt" and not work.in_dev:
+            done = adopts.adopt(conn, work, version, reason.strip(), unproven, output.say)
+        else:
+            done = run.repair(conn, work, action, version, to)
     return Result({"action": action, "version": version}, done)
 
 

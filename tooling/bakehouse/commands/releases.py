@@ -46,7 +46,9 @@ def log(
 
 def _log_line(run: evidence.Run) -> tuple[object, ...]:
     head = (run.head or "")[:8]
-    return run.opened_at, run.kind, run.env, run.user, len(run.files), head, run.outcome
+    adopted = run.opened.get("action") == "adopt" and run.outcome == "done"
+    outcome = "adopted" if adopted else run.outcome
+    return run.opened_at, run.kind, run.env, run.user, len(run.files), head, outcome
 
 
 @command(release_app, "verify")
@@ -62,15 +64,23 @@ def verify(
         applied = history.applied(conn)
         versions = history.compare(files, applied, left_out)
         problems = evidence.broken(evidence.entries(conn))
-    wrong = [one for one in versions if one.state not in ("applied", "reformatted", "skipped")]
+    right = ("applied", "adopted", "reformatted", "skipped")
+    wrong = [one for one in versions if one.state not in right]
     problems += [f"{one.version} {one.name}: {one.state} {one.detail}".rstrip() for one in wrong]
     head = history.chain_head(applied)
+    adopted = [str(one) for one in versions if one.state == "adopted"]
     facts: dict[str, Any] = {"tag": tag, "chain_head": head, "problems": problems}
+    facts["adopted"] = adopted
     if problems:
         lines = "\n  ".join([f"{tag} is not live", *problems])
         hint = f"Check out {tag}: `bakehouse migrate status` then shows every version."
         return Result(facts, error=BakehouseError("drift", lines, hint))
-    return Result(facts, f"{tag} is live: {output.count(len(applied), 'file')}\nchain head  {head}")
+    said = f"live: {output.count(len(applied), 'file')}"
+    if adopted:
+        said = "\n  ".join(
+            [f"adopted: not every file was run here, {len(applied)} files", *adopted]
+        )
+    return Result(facts, f"{tag} is {said}\nchain head  {head}")
 
 
 @command(release_app, "prepare")

@@ -246,6 +246,15 @@ def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:
         fingerprint = run.before
 
 
+def adopted(told: Collection[Run], labels: Collection[str]) -> list[str]:
+    """List the files that were last adopted, and not run."""
+    last = {}
+    for run in told:
+        if run.outcome == "done" and (run.kind == "up" or run.opened.get("action") == "adopt"):
+            last.update(dict.fromkeys(run.files, run.kind))
+    return [label for label in labels if last.get(label) == "repair"]
+
+
 def path(told: Collection[Run], head: str, starts: Collection[str]) -> list[Run]:
     """Return the runs that led from one of these fingerprints to this chain head."""
     ups = [run for run in told if run.kind == "up" and run.closed]

@@ -84,6 +84,8 @@ def promotion(facts: Facts) -> Answer:
         if not last.smoked or not all(run.observed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"
         return facts.is_young(last.at, hours), f"proved on staging, {facts.age(last.at)}"
+    if adopted := evidence.adopted(facts.proofs, facts.pending):
+        return False, f"staging adopted {', '.join(adopted)} and never ran the SQL"
     ended = [run for run in facts.proofs if run.kind == "up" and run.head == facts.head]
     if any(run.outcome == "done" for run in ended):
         return False, "staging applied these files to a catalog that is not the one here"

@@ -16,7 +16,7 @@ from bakehouse.migrations import apply, catalog, history, rehearse
 from bakehouse.migrations.apply import Ran, Tell
 from bakehouse.migrations.files import Migration, runs_alone
 from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
-from bakehouse.migrations.repair import Action
+from bakehouse.migrations.repair import Action, Adoption
 from bakehouse.migrations.repair import repair as repair_row
 from bakehouse.shop import smoke
 
@@ -233,13 +233,25 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
 # Repair
 
 
-def repair(conn: Connection, work: Work, action: Action, version: str, to: str) -> str:
+def repair(
+    conn: Connection,
+    work: Work,
+    action: Action,
+    version: str,
+    to: str = "",
+    adoption: Adoption | None = None,
+    **facts: object,
+) -> str:
     """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
     with conn.transaction():
-        asked = {"action": action, "version": version, "to": to}
-        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked)
-        done = repair_row(conn, action, version, work.files, to)
+        if adoption is None and action == "adopt":  # in dev, what is there is right
+            adoption = Adoption(before=history.start(conn).objects, after=catalog.objects(conn))
+        adoption = adoption or Adoption()
+        asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
+        asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
+        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked, **facts)
+        done = repair_row(conn, action, version, work.files, to, adoption)
         evidence.close(conn, run, "done", said=done)
     save(conn, work, [run.id])
     return done
