@@ -46,7 +46,7 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
             files = conn.execute("select file from public.log order by file").fetchall()
             invalid = conn.execute("select from pg_index where not indisvalid").fetchall()
             entries = evidence.entries(conn)
-            objects, head = catalog.objects(conn), history.chain_head(history.applied(conn))
+            objects, head = catalog.everything(conn), history.chain_head(history.applied(conn))
             known = history.baseline(conn)
 
         assert again.code == 0, (before, again.err)

@@ -180,7 +180,7 @@ def verify(here: Database) -> Result:
         applied = history.applied(conn)
         history.require_clean(history.compare(files, applied))
         known = history.baseline(conn)
-        objects = catalog.objects(conn)
+        objects = catalog.everything(conn)
     if known is None:
         raise BakehouseError(
             "drift",

@@ -92,7 +92,7 @@ def roll_back(
 def _run_script(conn: Connection, dsn: str, work: Work, plan: Plan, tell: Tell) -> None:
     if not work.in_dev and webhooks.can_pause(conn):
         webhooks.pause(conn, work.settings, tell)
-    apply.run_down(conn, dsn, plan.script, tell, catalog.objects(conn))
+    apply.run_down(conn, dsn, plan.script, tell, catalog.everything(conn))
     if not work.in_dev:
         require_smoke(conn, work, Facts(work.settings, datetime.now(UTC)), walk(conn, work))
 

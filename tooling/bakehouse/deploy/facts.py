@@ -68,7 +68,7 @@ def read_progress(conn: Connection, work: Work) -> Progress:
 
 def read_state(conn: Connection, work: Work) -> State:
     progress = vars(read_progress(conn, work))
-    return State(**progress, objects=catalog.objects(conn), baseline=history.baseline(conn))
+    return State(**progress, objects=catalog.everything(conn), baseline=history.baseline(conn))
 
 
 @dataclass(frozen=True)

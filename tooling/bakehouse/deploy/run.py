@@ -129,14 +129,14 @@ def _close_up(
     promises: set[str],
 ) -> None:
     failure, applied = results.failure, results.applied
-    after, head = catalog.objects(conn), history.chain_head(history.applied(conn))
+    after, head = catalog.everything(conn), history.chain_head(history.applied(conn))
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
     if work.in_dev and (applied or resumed):  # in dev, what is there is right
         history.advance(conn, state.expected, after, head)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
-    changes = catalog.compare(state.objects, after)
+    changes = catalog.compare(catalog.made(state.objects), catalog.made(after))
     evidence.close(
         conn,
         run,

@@ -122,7 +122,7 @@ class _Moves:
             return
         # a deferred check that failed at commit would leave this reading without its transaction
         conn.execute("set constraints all immediate")
-        now = catalog.objects(conn)
+        now = catalog.everything(conn)
         history.advance(conn, self._seen, now, history.chain_head(history.applied(conn)))
         self._seen = now
 

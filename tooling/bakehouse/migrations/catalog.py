@@ -9,9 +9,16 @@ from psycopg.rows import RowFactory, args_row, tuple_row
 from bakehouse.database import Connection, Row, fetch, sql_file
 
 _OBJECTS = sql_file(__package__, "catalog")
+_SURROUNDINGS = sql_file(__package__, "surroundings")
 _PROMISES = sql_file(__package__, "promises")
 
 Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
+# what no file is compared by: partitions differ by shop, and the rest by provider
+_PARTITION = "partition "
+_AROUND = (
+    *("role ", "membership ", "setting of ", "default privileges ", "event trigger "),
+    *("publication ", "guard "),
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,22 @@ class Changes:
 
 def objects(conn: Connection) -> dict[str, str]:
     """Read all objects of the migrations."""
-    return dict(fetch_named(conn, tuple_row, _OBJECTS))
+    return {name: hash for name, hash, _ in fetch_named(conn, tuple_row, _OBJECTS, False)}
+
+
+def surroundings(conn: Connection, migration_role: str | None = None) -> dict[str, str]:
+    """Read the roles, rights and triggers around these objects."""
+    found = fetch_named(conn, tuple_row, _SURROUNDINGS, False, migration_role)
+    return {name: hash for name, hash, _ in found}
+
+
+def everything(conn: Connection) -> dict[str, str]:
+    return objects(conn) | surroundings(conn)
+
+
+def made(objects: Objects) -> dict[str, str]:
+    """Return what the files make alike in every environment."""
+    return {k: v for k, v in objects.items() if not k.startswith((_PARTITION, *_AROUND))}
 
 
 def promises(conn: Connection) -> set[str]:
@@ -34,11 +56,13 @@ def promises(conn: Connection) -> set[str]:
     return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
 
 
-def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes) -> list[Row]:
+def fetch_named(
+    conn: Connection, row: RowFactory[Row], query: bytes, *parameters: object
+) -> list[Row]:
     """Run a query that names objects: the search_path of the session must not shorten names."""
     with conn.transaction():
         conn.execute("set local search_path = pg_catalog")
-        rows = fetch(conn, row, query)
+        rows = fetch(conn, row, query, *parameters)
         conn.execute("reset search_path")
     return rows
 
@@ -67,6 +91,6 @@ def compare(before: Objects, after: Objects) -> Changes:
 
 
 def fingerprint(objects: Objects) -> str:
-    """Hash the whole catalog."""
-    lines = "\n".join(f"{name}\t{objects[name]}" for name in sorted(objects))
+    """Hash what the files make."""
+    lines = "\n".join(f"{name}\t{hash}" for name, hash in sorted(made(objects).items()))
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -220,7 +220,7 @@ def start(conn: Connection) -> Baseline:
     """Read the baseline. The first baseline is what is there now."""
     known = baseline(conn)
     if known is None:
-        known = Baseline(chain_head(applied(conn)), catalog.objects(conn))
+        known = Baseline(chain_head(applied(conn)), catalog.everything(conn))
         conn.execute(
             "insert into bakehouse.baseline (chain_head, objects) values (%s, %s)",
             (known.head, Jsonb(known.objects)),

@@ -1,8 +1,10 @@
--- Every object that migrations can create, with its definition.
+-- Every object that migrations can create, with a hash of its definition, and the definition if $1.
+-- A partition is one object, with its columns, indexes, constraints and triggers: the shop may add
+-- partitions at any time.
 -- Equal objects have equal definitions, also in a copy that was restored from a dump.
 -- Skips the objects of Postgres, of extensions, of the platform and of this tool.
 -- In a union, only the first query names the columns.
--- noqa: disable=AL03,AM06,RF02
+-- noqa: disable=AL03,AM06,RF02,RF03
 with
 schemas as (
   select
@@ -31,7 +33,8 @@ members as (
 relations as (
   select
     c.*,
-    format('%I.%I', s.nspname, c.relname) as label
+    format('%I.%I', s.nspname, c.relname) as label,
+    case when c.relispartition then format('%I.%I', s.nspname, c.relname) end as part
   from pg_class as c
   inner join schemas as s on c.relnamespace = s.oid
   where
@@ -52,13 +55,15 @@ objects as (
         from unnest(coalesce(s.nspacl, acldefault('n', s.nspowner))) as one
         order by 1
       )
-    ) as definition
+    ) as definition,
+    null as part
   from schemas as s
 
   union all
   select
     'extension ' || e.extname,
-    e.extnamespace::regnamespace::text
+    e.extnamespace::regnamespace::text,
+    null
   from pg_extension as e
   where e.extname <> 'uuid-ossp' -- of the platform, where this build of Postgres has it
 
@@ -70,7 +75,7 @@ objects as (
     end || ' ' || r.label,
     concat_ws(
       ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
-      r.relforcerowsecurity, r.reloptions,
+      r.relforcerowsecurity, case when r.relkind = 'v' then r.reloptions end,
       array(
         -- Postgres 17 adds the right MAINTAIN to those that an owner has
         select
@@ -95,8 +100,26 @@ objects as (
           then
             regexp_replace(pg_get_viewdef(r.oid, true), '\m\w+\.(?=\w)', '', 'g')
       end
-    )
+    ),
+    r.part
   from relations as r
+
+  union all
+  select
+    'options of table ' || r.label,
+    concat_ws(' toast ', r.reloptions, t.reloptions),
+    null
+  from relations as r
+  left join pg_class as t on r.reltoastrelid = t.oid
+  where r.relkind <> 'v' and (r.reloptions is not null or t.reloptions is not null)
+
+  union all
+  select
+    format('statistics %I.%I', s.nspname, e.stxname),
+    concat_ws(' ', e.stxowner::regrole, pg_get_statisticsobjdef(e.oid)),
+    null
+  from pg_statistic_ext as e
+  inner join schemas as s on e.stxnamespace = s.oid
 
   union all
   select
@@ -110,7 +133,8 @@ objects as (
         from unnest(a.attacl) as one
         order by 1
       )
-    )
+    ),
+    r.part
   from relations as r
   inner join pg_attribute as a on r.oid = a.attrelid
   left join pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -122,7 +146,8 @@ objects as (
     concat_ws(
       ' ', pg_get_indexdef(i.indexrelid, 0, true),
       case when not i.indisvalid then 'invalid' end
-    )
+    ),
+    r.part
   from relations as r
   inner join pg_index as i on r.oid = i.indrelid
 
@@ -135,7 +160,8 @@ objects as (
         pg_get_constraintdef(k.oid, true), '::(text|character varying)(\[])?', '', 'g'
       ),
       case when not k.convalidated then 'not valid' end
-    )
+    ),
+    r.part
   from relations as r
   inner join pg_constraint as k on r.oid = k.conrelid
   where
@@ -146,7 +172,8 @@ objects as (
   union all
   select
     format('trigger %I on %s', t.tgname, r.label),
-    concat(pg_get_triggerdef(t.oid, true), t.tgenabled)
+    concat(pg_get_triggerdef(t.oid, true), t.tgenabled),
+    r.part
   from relations as r
   inner join pg_trigger as t on r.oid = t.tgrelid
   where not t.tgisinternal
@@ -158,7 +185,8 @@ objects as (
       ' ', p.polcmd, p.polpermissive, p.polroles::regrole[],
       pg_get_expr(p.polqual, p.polrelid, true),
       pg_get_expr(p.polwithcheck, p.polrelid, true)
-    )
+    ),
+    r.part
   from relations as r
   inner join pg_policy as p on r.oid = p.polrelid
 
@@ -173,7 +201,8 @@ objects as (
         order by 1
       ),
       case when f.prokind = 'a' then 'aggregate' else pg_get_functiondef(f.oid) end
-    )
+    ),
+    null
   from pg_proc as f
   inner join schemas as s on f.pronamespace = s.oid
   where
@@ -209,7 +238,8 @@ objects as (
         from pg_constraint as k
         where k.contypid = t.oid
       )
-    )
+    ),
+    null
   from pg_type as t
   inner join schemas as s on t.typnamespace = s.oid
   left join pg_class as c on t.typrelid = c.oid
@@ -219,10 +249,25 @@ objects as (
       select from members as m
       where m.classid = 'pg_type'::regclass and m.objid = t.oid
     )
+),
+
+named as (
+  select
+    coalesce('partition ' || o.part, o.object) as object,
+    -- the name of the migration role differs between environments, so replace it
+    replace(
+      string_agg(
+        case when o.part is null then o.definition else o.object || ': ' || o.definition end,
+        E'\n' order by o.object collate "C"
+      ),
+      quote_ident(current_user), 'migration_role'
+    ) as definition
+  from objects as o
+  group by 1
 )
 
--- The name of the migration role differs between environments, so replace it.
 select
-  o.object,
-  md5(replace(o.definition, quote_ident(current_user), 'migration_role')) as definition
-from objects as o
+  n.object as name,
+  md5(n.definition) as hash,
+  case when $1 then n.definition end as definition
+from named as n
