@@ -77,7 +77,7 @@ def _readings(
             for part in (earlier, [file], [one for one in others if one not in earlier]):
                 for _ in apply.run(scratch, dsn, part, None, tell):
                     pass
-                readings.append(catalog.objects(scratch))
+                readings.append(catalog.everything(scratch))
     return readings
 
 

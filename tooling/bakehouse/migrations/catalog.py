@@ -51,6 +51,11 @@ def made(objects: Objects) -> dict[str, str]:
     return {k: v for k, v in objects.items() if not k.startswith((_PARTITION, *_AROUND))}
 
 
+def around(objects: Objects) -> dict[str, str]:
+    """Return all that `made` leaves out."""
+    return {k: v for k, v in objects.items() if k.startswith((_PARTITION, *_AROUND))}
+
+
 def promises(conn: Connection) -> set[str]:
     """Read what callers may rely on, as one sentence each."""
     return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
