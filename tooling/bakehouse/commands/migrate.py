@@ -42,7 +42,7 @@ def _accept(gate: str) -> Any:
 
 
 @dataclass(frozen=True)
-class _Deploy(Database):
+class Deploy(Database):
     """A database, and the refusals of gates that the caller accepts."""
 
     accept_order: Annotated[str, _accept("order")] = ""
@@ -62,7 +62,7 @@ class _Deploy(Database):
 
 
 @command(app, "up")
-def up(here: _Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
+def up(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
     """Apply the pending files, if the environment allows this: each one whole or not at all."""
     work = here.work(skip, lock_wait, proofs, here.accepted)
     with here.connected(writes=True) as conn:
@@ -206,7 +206,7 @@ def verify(here: Database) -> Result:
 
 @command(app, "repair")
 def repair(
-    here: _Deploy,
+    here: Deploy,
     action: Annotated[
         Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
     ],

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from bakehouse import output
-from bakehouse.commands.context import Database, Project, Skip, command, milestones
+from bakehouse.commands.context import Database, LockWait, Project, Skip, command, milestones
+from bakehouse.commands.migrate import Deploy
 from bakehouse.deploy import evidence, release
+from bakehouse.deploy import prove as proofs
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.migrations.files import select
@@ -81,6 +83,21 @@ def verify(
             [f"adopted: not every file was run here, {len(applied)} files", *adopted]
         )
     return Result(facts, f"{tag} is {said}\nchain head  {head}")
+
+
+@command(release_app, "prove")
+def prove(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
+    """Prove the pending files for prod on its newest backup, in place of staging.
+
+    Restores the newest `backup take` dump on a scratch server. The files are rehearsed, applied and
+    smoke-tested there. The gate promotion of prod accepts the evidence, which is a file.
+    """
+    work = here.work(skip, lock_wait, accepted=here.accepted)
+    with here.connected() as conn:
+        backup, done = proofs.prove(conn, work, output.say)
+    proved = output.count(len(done.applied), "migration")
+    text = f"proved {proved} on {backup.file}" if done.applied else "nothing to do"
+    return Result({"applied": done.applied, "backup": backup.file, "run": done.run}, text)
 
 
 @command(release_app, "prepare")

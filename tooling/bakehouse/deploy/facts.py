@@ -174,7 +174,8 @@ def _with_proofs(work: Work, facts: Facts) -> Facts:
     proofs: list[Run] = []
     problem = ""
     try:
-        proofs = evidence.runs(_proofs(work))
+        told = [run for run in evidence.runs(_proofs(work)) if run.env == "staging"]
+        proofs = sorted(told, key=lambda run: run.at)
     except BakehouseError as error:
         problem = f"the evidence of staging cannot be used: {error.message}"
     starts = set(evidence.origins(facts.own, facts.fingerprint))
@@ -206,7 +207,12 @@ def _drift(conn: Connection, state: State) -> list[str]:
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:
-    """Read the record of staging: from its database if the URL is known, otherwise from files."""
+    """Read the record of staging: from its database if the URL is known, otherwise from files.
+
+    The proofs on restored backups are always files.
+    """
+    place, names = work.proofs or work.root / "evidence", ["proof", "staging"]
+    found: list[evidence.Entry] = []
     if work.staging and work.proofs is None:
         with connect(work.staging, "read evidence") as conn:
             said = environment.name_of(conn)
@@ -215,14 +221,12 @@ def _proofs(work: Work) -> list[evidence.Entry]:
                     "identity", f"the URL leads to a database that is {said or 'not marked'}"
                 )
             found = evidence.entries(conn)
-            problems = evidence.broken(found)
-    else:
-        place = work.proofs or work.root / "evidence"
-        found = evidence.load(place, "staging") if place.exists() else []
-        problems = evidence.broken(found, whole=False)
+            names = ["proof"]
+    files = evidence.load(place, "staging", *names)
+    problems = evidence.broken(found) + evidence.broken(files, whole=False)
     if problems:
         raise BakehouseError("drift", "; ".join(problems))
-    return found
+    return found + files
 
 
 def _observed(runs: list[Run]) -> Observed | None:

@@ -83,7 +83,8 @@ def promotion(facts: Facts) -> Answer:
         last, hours = way[-1], facts.settings.promotion_days * 24
         if not last.smoked or not all(run.observed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"
-        return facts.is_young(last.at, hours), f"proved on staging, {facts.age(last.at)}"
+        where = f"the restored backup {last.restored}" if last.restored else "staging"
+        return facts.is_young(last.at, hours), f"proved on {where}, {facts.age(last.at)}"
     if adopted := evidence.adopted(facts.proofs, facts.pending):
         return False, f"staging adopted {', '.join(adopted)} and never ran the SQL"
     ended = [run for run in facts.proofs if run.kind == "up" and run.head == facts.head]
