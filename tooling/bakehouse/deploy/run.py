@@ -183,7 +183,9 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
     """Rehearse the pending files. Outside dev, record the effects."""
     path = work.root / "supabase" / "heavy_reads.sql"
-    reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
+    reads = (
+        Migration("", "heavy_reads", path, path.read_text("utf-8-sig")) if path.is_file() else None
+    )
     with apply.lock(conn, work.wait, tell):
         progress = facts.read_progress(conn, work)
         history.require_clean(progress.versions)
