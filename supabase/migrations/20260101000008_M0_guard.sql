@@ -72,8 +72,8 @@ begin
     union all
     select format('%s belongs to %s', scoped.name, scoped.owner::regrole)
     from scoped where scoped.owner <> 'bakehouse_owner'::regrole
-    -- These two belong to the migration role: see M0_alerts and M0_tasks.
-    and scoped.name not in ('app.sessions()', 'app.schedule_task()')
+    -- These belong to the migration role: see M0_alerts, M0_tasks and M0_foreign_rows.
+    and scoped.name not in ('app.sessions()', 'app.schedule_task()', 'app.foreign_rows()')
     -- Where Supabase Realtime exists, app.broadcast belongs to the migration role.
     -- The query reads pg_proc because our owner may not resolve names in schema realtime.
     and not (
@@ -111,7 +111,7 @@ $$;
 comment on function app.assert_grants is
 'Checks all rights at the end of a migration. Raises an error that lists every violation.
 
-anon and PUBLIC may do nothing. No API role may write a table, use a sequence or read schema private. Outside schema public, API roles may execute only functions that a policy calls. Every table must have row level security. Every view must read with the rights of its caller. Every function must have the search path pg_catalog, pg_temp. Everything must belong to bakehouse_owner, except app.sessions, app.schedule_task, and app.broadcast where Supabase Realtime exists.';
+anon and PUBLIC may do nothing. No API role may write a table, use a sequence or read schema private. Outside schema public, API roles may execute only functions that a policy calls. Every table must have row level security. Every view must read with the rights of its caller. Every function must have the search path pg_catalog, pg_temp. Everything must belong to bakehouse_owner, except app.sessions, app.schedule_task, app.foreign_rows, and app.broadcast where Supabase Realtime exists.';
 
 select app.assert_grants();
 commit;

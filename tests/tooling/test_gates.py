@@ -64,6 +64,8 @@ CASES: tuple[tuple[Ask, dict[str, Any], bool, str], ...] = (
     (gates.drift, {}, True, "no change without a migration"),
     (gates.drift, {"accepted_drift": ("index i (accepted)",)}, True, "index i (accepted)"),
     (gates.drift, {"drift": ("added: t",)}, False, "the database is not as the last migration"),
+    (gates.order, {}, True, "no pending file is older than an applied one"),
+    (gates.order, {"late": ("x: out of order",)}, False, "x: out of order: give the file a later"),
     (gates.lint, {}, True, "no findings"),
     (gates.lint, {"findings": ("x.sql:1: no",)}, False, "x.sql:1: no"),
     (gates.rehearsal, {}, False, "these files were not rehearsed: migrate plan --env prod"),

@@ -405,7 +405,7 @@ def test_a_bare_list_of_versions_is_unverified_until_adopted(project: Project, b
     ran = project.run("migrate", "repair", "adopt", "20260101000000", "--yes", url=blank)
 
     assert before == {"20260101000000": "unverified"}
-    assert (ran.code, states(project, blank)) == (0, {"20260101000000": "applied"})
+    assert (ran.code, states(project, blank)) == (0, {"20260101000000": "adopted"})
 
 
 def test_a_forgotten_version_runs_again(project: Project, blank: str) -> None:

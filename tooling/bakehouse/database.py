@@ -93,7 +93,8 @@ def act_as(conn: Connection, role: str, user_id: str = "") -> None:
 
 def sql_file(package: str, name: str) -> bytes:
     """Read an SQL file of a package."""
-    return files(package).joinpath(f"sql/{name}.sql").read_bytes()
+    text = files(package).joinpath(f"sql/{name}.sql").read_bytes()
+    return text.replace(b"\r\n", b"\n")  # functions keep their text
 
 
 def fetch(

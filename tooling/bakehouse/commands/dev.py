@@ -127,7 +127,7 @@ def seed(here: DevDatabase) -> Result:
 def _seed(conn: Connection, root: Path) -> None:
     path = root / "supabase" / "seed_dev.sql"
     if path.is_file():
-        file = Migration("", "seed_dev", path, path.read_text())
+        file = Migration("", "seed_dev", path, path.read_text("utf-8-sig"))
         try:
             database.execute(conn, file.text)
         except psycopg.Error as error:

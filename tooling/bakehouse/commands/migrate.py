@@ -20,6 +20,7 @@ from bakehouse.commands.context import (
     confirm,
 )
 from bakehouse.database import Connection
+from bakehouse.deploy import adopt as adopts
 from bakehouse.deploy import down as downs
 from bakehouse.deploy import gates, run
 from bakehouse.deploy.facts import read_state
@@ -43,9 +44,10 @@ def _accept(gate: str) -> Any:
 
 
 @dataclass(frozen=True)
-class _Deploy(Database):
+class Deploy(Database):
     """A database, and the refusals of gates that the caller accepts."""
 
+    accept_order: Annotated[str, _accept("order")] = ""
     accept_lint: Annotated[str, _accept("lint")] = ""
     accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
     accept_backup: Annotated[str, _accept("backup")] = ""
@@ -62,7 +64,7 @@ class _Deploy(Database):
 
 
 @command(app, "up")
-def up(here: _Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
+def up(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs = None) -> Result:
     """Apply the pending files, if the environment allows this: each one whole or not at all."""
     work = here.work(skip, lock_wait, proofs, here.accepted)
     with here.connected(writes=True) as conn:
@@ -114,7 +116,7 @@ def _status_facts(one: Version) -> dict[str, Any]:
 
 
 def _status_error(versions: list[Version]) -> BakehouseError | None:
-    drift = [one.version for one in versions if one.blocking]
+    drift = [one.version for one in versions if one.blocking or one.state == "out of order"]
     pending = [one.version for one in versions if one.state == "pending"]
     if drift:
         return BakehouseError("drift", f"drift: {', '.join(drift)}")
@@ -205,17 +207,26 @@ def verify(here: Database) -> Result:
 
 @command(app, "repair")
 def repair(
-    here: Database,
+    here: Deploy,
     action: Annotated[
         Action, typer.Argument(help="adopt, rehash, rename or forget.", show_default=False)
     ],
     version: Annotated[str, typer.Argument(help="The version to repair.")],
     to: Annotated[str, typer.Argument(help="For rename: the new version.")] = "",
     yes: Yes = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="For adopt: why another tool ran the file.")
+    ] = "",
+    unproven: Annotated[
+        bool,
+        typer.Option("--unproven", help="For adopt: accept a file that changes no object."),
+    ] = False,
+    proofs: Proofs = None,
 ) -> Result:
     """Repair one row of the history, and record that. The schema stays unchanged.
 
-    - adopt: count the file as applied, without running it.
+    - adopt: count the file as applied, without running it. In staging and prod, the file must pass
+    the gate, and the database must have the objects that the file makes on a scratch server.
 
     - rehash: accept the present text of the file as what was applied.
 
@@ -223,12 +234,15 @@ def repair(
 
     - forget: count the version as not applied.
     """
-    work = here.work()
+    work = here.work(proofs=proofs, accepted=here.accepted)
     with here.connected(writes=True) as conn, apply.lock(conn, 10, output.say):
         if action == "rehash":
             _show_difference(conn, work.files, version)
         confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
-        done = run.repair(conn, work, action, version, to)
+        if action == "adopt" and not work.in_dev:
+            done = adopts.adopt(conn, work, version, reason.strip(), unproven, output.say)
+        else:
+            done = run.repair(conn, work, action, version, to)
     return Result({"action": action, "version": version}, done)
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from bakehouse import output
-from bakehouse.commands.context import Database, Project, Skip, command, milestones
+from bakehouse.commands.context import Database, LockWait, Project, Skip, command, milestones
+from bakehouse.commands.migrate import Deploy
 from bakehouse.deploy import evidence, release
+from bakehouse.deploy import prove as proofs
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.migrations.files import select
@@ -46,7 +48,9 @@ def log(
 
 def _log_line(run: evidence.Run) -> tuple[object, ...]:
     head = (run.head or "")[:8]
-    return run.opened_at, run.kind, run.env, run.user, len(run.files), head, run.outcome
+    adopted = run.opened.get("action") == "adopt" and run.outcome == "done"
+    outcome = "adopted" if adopted else run.outcome
+    return run.opened_at, run.kind, run.env, run.user, len(run.files), head, outcome
 
 
 @command(release_app, "verify")
@@ -62,15 +66,38 @@ def verify(
         applied = history.applied(conn)
         versions = history.compare(files, applied, left_out)
         problems = evidence.broken(evidence.entries(conn))
-    wrong = [one for one in versions if one.state not in ("applied", "reformatted", "skipped")]
+    right = ("applied", "adopted", "reformatted", "skipped")
+    wrong = [one for one in versions if one.state not in right]
     problems += [f"{one.version} {one.name}: {one.state} {one.detail}".rstrip() for one in wrong]
     head = history.chain_head(applied)
+    adopted = [str(one) for one in versions if one.state == "adopted"]
     facts: dict[str, Any] = {"tag": tag, "chain_head": head, "problems": problems}
+    facts["adopted"] = adopted
     if problems:
         lines = "\n  ".join([f"{tag} is not live", *problems])
         hint = f"Check out {tag}: `bakehouse migrate status` then shows every version."
         return Result(facts, error=BakehouseError("drift", lines, hint))
-    return Result(facts, f"{tag} is live: {output.count(len(applied), 'file')}\nchain head  {head}")
+    said = f"live: {output.count(len(applied), 'file')}"
+    if adopted:
+        said = "\n  ".join(
+            [f"adopted: not every file was run here, {len(applied)} files", *adopted]
+        )
+    return Result(facts, f"{tag} is {said}\nchain head  {head}")
+
+
+@command(release_app, "prove")
+def prove(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
+    """Prove the pending files for prod on its newest backup, in place of staging.
+
+    Restores the newest `backup take` dump on a scratch server. The files are rehearsed, applied and
+    smoke-tested there. The gate promotion of prod accepts the evidence, which is a file.
+    """
+    work = here.work(skip, lock_wait, accepted=here.accepted)
+    with here.connected() as conn:
+        backup, done = proofs.prove(conn, work, output.say)
+    proved = output.count(len(done.applied), "migration")
+    text = f"proved {proved} on {backup.file}" if done.applied else "nothing to do"
+    return Result({"applied": done.applied, "backup": backup.file, "run": done.run}, text)
 
 
 @command(release_app, "prepare")

@@ -192,8 +192,8 @@ def _counts(conn: Connection) -> dict[str, int]:
 # Restore
 
 
-def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
-    """Restore the newest `backup take` dump on a scratch server, and test it there."""
+def newest(conn: Connection, settings: Settings, root: Path) -> tuple[Path, Recorded]:
+    """Return the newest `backup take` dump, if its file is still as it was."""
     last = backup_record.last(conn)
     if last is None:
         raise BakehouseError(
@@ -205,9 +205,15 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
         raise BakehouseError("backup", f"the backup {file} is missing", again)
     if _sha256(file) != last.sha256:
         raise BakehouseError("backup", f"{file} was changed: its checksum differs", again)
+    return file, last
+
+
+def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
+    """Restore the newest `backup take` dump on a scratch server, and test it there."""
+    file, last = newest(conn, settings, root)
     objects = backup_record.objects_of(conn, last.file)
     started = time.monotonic()
-    with _restored(file, binaries_for(last.server)) as (scratch, complaints):
+    with restored(file, last) as (scratch, complaints):
         restore_ms = milliseconds_since(started)
         scratch.execute(sql.SQL("set role {}").format(sql.Identifier(last.role)))
         absent = _require_same(scratch, last, objects)
@@ -225,8 +231,9 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
 
 
 @contextmanager
-def _restored(file: Path, binaries: Binaries) -> Iterator[tuple[Connection, list[str]]]:
+def restored(file: Path, last: Recorded) -> Iterator[tuple[Connection, list[str]]]:
     """Restore a dump on a scratch server. Yields a session there, and the errors of pg_restore."""
+    binaries = binaries_for(last.server)
     with cluster.scratch(binaries) as port:
         server = cluster.superuser_dsn(port)
         roles = str(file.with_suffix(".roles.sql"))

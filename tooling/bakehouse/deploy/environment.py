@@ -199,7 +199,10 @@ def mark(
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
         if env == "dev":
-            conn.execute("drop function if exists supabase_migrations.bakehouse_guard() cascade")
+            conn.execute(
+                "drop function if exists supabase_migrations.bakehouse_guard(),"
+                " supabase_migrations.bakehouse_foreign() cascade"
+            )
         else:
             history.ensure(conn)
             conn.execute(sql_file(__package__, "guard"))

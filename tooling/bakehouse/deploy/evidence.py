@@ -76,6 +76,11 @@ class Run:
         return str(self.opened["env"])
 
     @property
+    def restored(self) -> str:
+        """The backup on which the run took place, or '' for a run on staging itself."""
+        return str(self.opened.get("restored", ""))
+
+    @property
     def user(self) -> str:
         """The database user of the run."""
         return str(self.opened["by"]["database_user"])
@@ -212,7 +217,8 @@ def save(folder: Path, found: Iterable[Entry], wanted: Collection[str] | None = 
         opened = mine[0].body
         at = datetime.fromisoformat(opened["at"])
         head = (opened.get("head") or "none")[:8]
-        path = folder / f"{opened['env']}-{at:%Y%m%dT%H%M%SZ}-{head}-{run[:8]}.json"
+        name = "proof" if opened.get("restored") else opened["env"]
+        path = folder / f"{name}-{at:%Y%m%dT%H%M%SZ}-{head}-{run[:8]}.json"
         lines = [{"previous": e.previous, "hash": e.hash, "entry": e.text} for e in mine]
         text = json.dumps(lines, indent=1, ensure_ascii=False) + "\n"
         if not path.is_file() or path.read_text() != text:
@@ -222,9 +228,14 @@ def save(folder: Path, found: Iterable[Entry], wanted: Collection[str] | None = 
     return written
 
 
-def load(place: Path, env: str) -> list[Entry]:
-    """Read the entries of an environment from one file, or from the files of a folder."""
-    paths = sorted(place.glob(f"{env}-*.json")) if place.is_dir() else [place]
+def load(place: Path, env: str, *names: str) -> list[Entry]:
+    """Read the entries of an environment from one file, or from the files of a folder.
+
+    `names` are how the files begin; by default, with the environment.
+    """
+    globs = [f"{name}-*.json" for name in names or (env,)]
+    paths = [path for glob in globs for path in sorted(place.glob(glob))]
+    paths = paths if place.is_dir() else [place] if place.exists() else []
     found = []
     for path in paths:
         try:
@@ -244,6 +255,15 @@ def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:
             return
         yield run.before
         fingerprint = run.before
+
+
+def adopted(told: Collection[Run], labels: Collection[str]) -> list[str]:
+    """List the files that were last adopted, and not run."""
+    last = {}
+    for run in told:
+        if run.outcome == "done" and (run.kind == "up" or run.opened.get("action") == "adopt"):
+            last.update(dict.fromkeys(run.files, run.kind))
+    return [label for label in labels if last.get(label) == "repair"]
 
 
 def path(told: Collection[Run], head: str, starts: Collection[str]) -> list[Run]:

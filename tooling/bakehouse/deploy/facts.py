@@ -36,12 +36,12 @@ class Progress:
 
     @property
     def pending(self) -> list[Migration]:
-        return [one.file for one in self.versions if one.state == "pending" and one.file]
+        return [one.file for one in self.versions if one.pending and one.file]
 
     @property
     def is_done(self) -> bool:
         """Whether no file is pending or disputed, and the last run passed its smoke walk."""
-        if any(one.blocking or one.state == "pending" for one in self.versions):
+        if any(one.blocking or one.pending for one in self.versions):
             return False
         ups = [run for run in self.runs if run.kind == "up"]
         return not ups or ups[-1].outcome not in ("unfinished", "smoke")
@@ -98,6 +98,7 @@ class Facts:
     pausable: bool = False  # whether webhooks can be paused here
     holders: tuple[str, ...] = ()  # old transactions on tables that the files lock
     missing_secrets: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()  # pending files that are older than an applied one
     smoke: tuple[str, ...] | None = None  # failed steps, or None before the walk
     drift: tuple[str, ...] = ()  # what changed without a file
     accepted_drift: tuple[str, ...] = ()
@@ -136,6 +137,7 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
         mismatch=environment.mismatch(identity, settings, conn.info.host, conn.info.dbname),
         disagreements=tuple(disagreements),
         pending=tuple(file.label for file in state.pending),
+        late=tuple(str(one) for one in state.versions if one.state == "out of order"),
         head=history.head_after(state.applied, state.pending),
         fingerprint=catalog.fingerprint(state.expected),
         own=tuple(state.runs),
@@ -183,7 +185,8 @@ def _with_proofs(work: Work, facts: Facts) -> Facts:
     proofs: list[Run] = []
     problem = ""
     try:
-        proofs = evidence.runs(_proofs(work))
+        told = [run for run in evidence.runs(_proofs(work)) if run.env == "staging"]
+        proofs = sorted(told, key=lambda run: run.at)
     except BakehouseError as error:
         problem = f"the evidence of staging cannot be used: {error.message}"
     starts = set(evidence.origins(facts.own, facts.fingerprint))
@@ -201,7 +204,12 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:
-    """Read the record of staging: from its database if the URL is known, otherwise from files."""
+    """Read the record of staging: from its database if the URL is known, otherwise from files.
+
+    The proofs on restored backups are always files.
+    """
+    place, names = work.proofs or work.root / "evidence", ["proof", "staging"]
+    found: list[evidence.Entry] = []
     if work.staging and work.proofs is None:
         with connect(work.staging, "read evidence") as conn:
             said = environment.name_of(conn)
@@ -210,14 +218,12 @@ def _proofs(work: Work) -> list[evidence.Entry]:
                     "identity", f"the URL leads to a database that is {said or 'not marked'}"
                 )
             found = evidence.entries(conn)
-            problems = evidence.broken(found)
-    else:
-        place = work.proofs or work.root / "evidence"
-        found = evidence.load(place, "staging") if place.exists() else []
-        problems = evidence.broken(found, whole=False)
+            names = ["proof"]
+    files = evidence.load(place, "staging", *names)
+    problems = evidence.broken(found) + evidence.broken(files, whole=False)
     if problems:
         raise BakehouseError("drift", "; ".join(problems))
-    return found
+    return found + files
 
 
 def _observed(runs: list[Run]) -> Observed | None:

@@ -14,6 +14,7 @@ GateName = (
         "identity",
         "history",
         "drift",
+        "order",
         "lint",
         "rehearsal",
         "backup",
@@ -51,6 +52,12 @@ def drift(facts: Facts) -> Answer:
     return True, "; ".join(facts.accepted_drift) or "no change without a migration"
 
 
+def order(facts: Facts) -> Answer:
+    late = "; ".join(facts.late)
+    hint = "give the file a later version, or accept the order: --accept-order REASON"
+    return not late, f"{late}: {hint}" if late else "no pending file is older than an applied one"
+
+
 def lint(facts: Facts) -> Answer:
     return not facts.findings, "; ".join(facts.findings) or "no findings"
 
@@ -84,7 +91,10 @@ def promotion(facts: Facts) -> Answer:
         last, hours = way[-1], facts.settings.promotion_days * 24
         if not last.smoked or not all(run.observed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"
-        return facts.is_young(last.at, hours), f"proved on staging, {facts.age(last.at)}"
+        where = f"the restored backup {last.restored}" if last.restored else "staging"
+        return facts.is_young(last.at, hours), f"proved on {where}, {facts.age(last.at)}"
+    if adopted := evidence.adopted(facts.proofs, facts.pending):
+        return False, f"staging adopted {', '.join(adopted)} and never ran the SQL"
     ended = [run for run in facts.proofs if run.kind == "up" and run.head == facts.head]
     if any(run.outcome == "done" for run in ended):
         return False, "staging applied these files to a catalog that is not the one here"
@@ -147,6 +157,7 @@ GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
     Gate("history", history, "must", "must", "must", when_idle=True, final=True),
     Gate("drift", drift, "off", "must", "must", when_idle=True, final=True),
+    Gate("order", order, "must", "must", "must"),
     Gate("lint", lint, "warn", "must", "must"),
     Gate("rehearsal", rehearsal, "off", "must", "off"),
     Gate("backup", backup, "off", "must", "must"),
@@ -186,6 +197,7 @@ def require(verdicts: list[Verdict]) -> None:
         "identity": ("identity", _CHECK),
         "history": ("drift", DISAGREEMENT),
         "drift": ("drift", "`bakehouse migrate verify` shows the SQL of each change."),
+        "order": ("drift", _CHECK),
     }
     kind, hint = kinds.get(refused[0].gate, ("gate", _CHECK))
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]

@@ -1,5 +1,6 @@
 """Releases are annotated tags v*: read a tag, compare it with the checkout, prepare a new one."""
 
+import hashlib
 import io
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from bakehouse.migrations import history
 from bakehouse.migrations.files import Migration, discover, select
 
 FOLDER = "supabase/migrations"
+_RELEASED = ("supabase", "bakehouse.toml", "tooling")
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,41 @@ def tag_of(root: Path) -> Tag:
 
 
 def _uncommitted(root: Path) -> Iterator[str]:
-    status = git(root, "status", "--porcelain", "--", "supabase", "bakehouse.toml") or ""
-    changed = status.rstrip().splitlines()
+    status = git(root, "status", "--porcelain", "--", *_RELEASED) or ""
+    committed = _Blobs(root, "HEAD")
+    changed = [line[3:] for line in status.splitlines() if not committed.has(line[3:])]
     if changed:
-        yield "not committed: " + ", ".join(line[3:] for line in changed)
+        yield "not committed: " + ", ".join(changed)
 
 
 def _other_bytes(root: Path, tag: str) -> Iterator[str]:
-    """Compare the bytes of each file with the tag. Settings of git cannot hide a difference."""
-    listed = git(root, "ls-tree", "-r", tag, "--", FOLDER) or ""
-    tagged = {line.partition("\t")[2]: line.split()[2] for line in listed.splitlines()}
-    here = sorted(str(path.relative_to(root)) for path in (root / FOLDER).glob("*.sql"))
-    hashes = (git(root, "hash-object", "--no-filters", "--", *here) or "").split() if here else []
-    other = [name for name, found in zip(here, hashes, strict=True) if tagged.get(name) != found]
-    other += sorted(name for name in tagged if name.endswith(".sql") and name not in here)
+    """Compare each file with the tag. Settings of git cannot hide a difference."""
+    tagged = _Blobs(root, tag)
+    here = {path.relative_to(root).as_posix() for path in (root / FOLDER).glob("*.sql")}
+    other = [name for name in sorted({*tagged.names, *here}) if not tagged.has(name)]
     if other:
         yield f"not as in {tag}: " + ", ".join(Path(name).name for name in other)
+
+
+class _Blobs:
+    """The released files of a commit, by the hashes that git has of them."""
+
+    def __init__(self, root: Path, commit: str) -> None:
+        listed = git(root, "ls-tree", "-r", "-z", commit, "--", *_RELEASED) or ""
+        lines = [line.partition("\t") for line in listed.split("\0") if line]
+        self.names = {name: facts.split()[2] for facts, _, name in lines}
+        self._root = root
+        self._kind = (git(root, "rev-parse", "--show-object-format") or "sha1").strip()
+
+    def has(self, name: str) -> bool:
+        """Check if the file here is the file of the commit. Line ends may differ."""
+        path = self._root / name
+        text = path.read_bytes() if path.is_file() else b""
+        hashes = [
+            hashlib.new(self._kind, b"blob %d\0" % len(one) + one, usedforsecurity=False)
+            for one in (text, text.replace(b"\r\n", b"\n"))
+        ]
+        return path.is_file() and self.names.get(name) in [one.hexdigest() for one in hashes]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from bakehouse.migrations import apply, catalog, drift, history, rehearse
 from bakehouse.migrations.apply import Ran, Tell
 from bakehouse.migrations.files import Migration, runs_alone
 from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
-from bakehouse.migrations.repair import Action
+from bakehouse.migrations.repair import Action, Adoption
 from bakehouse.migrations.repair import repair as repair_row
 from bakehouse.shop import smoke
 
@@ -186,7 +186,9 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
     """Rehearse the pending files. Outside dev, record the effects."""
     path = work.root / "supabase" / "heavy_reads.sql"
-    reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
+    reads = (
+        Migration("", "heavy_reads", path, path.read_text("utf-8-sig")) if path.is_file() else None
+    )
     with apply.lock(conn, work.wait, tell):
         progress = facts.read_progress(conn, work)
         history.require_clean(progress.versions)
@@ -236,13 +238,25 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
 # Repair
 
 
-def repair(conn: Connection, work: Work, action: Action, version: str, to: str) -> str:
+def repair(
+    conn: Connection,
+    work: Work,
+    action: Action,
+    version: str,
+    to: str = "",
+    adoption: Adoption | None = None,
+    **facts: object,
+) -> str:
     """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
     with conn.transaction():
-        asked = {"action": action, "version": version, "to": to}
-        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked)
-        done = repair_row(conn, action, version, work.files, to)
+        if adoption is None and action == "adopt":  # in dev, what is there is right
+            adoption = Adoption(before=history.start(conn).objects, after=catalog.objects(conn))
+        adoption = adoption or Adoption()
+        asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
+        asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
+        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked, **facts)
+        done = repair_row(conn, action, version, work.files, to, adoption)
         evidence.close(conn, run, "done", said=done)
     save(conn, work, [run.id])
     return done

@@ -30,6 +30,7 @@ class Work:
     proofs: Path | None = None  # where the evidence files of staging are
     staging: str = ""  # the connection string of staging
     wait: float = 10
+    restored: str = ""  # the backup, where a restored one stands in for staging
 
     @property
     def in_dev(self) -> bool:
@@ -45,6 +46,7 @@ def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
         " (select system_identifier::text from pg_control_system()) as system_identifier",
     )
     return {
+        **({"restored": work.restored} if work.restored else {}),
         "env": work.settings.name,
         "by": {"database_user": target.pop("user"), **work.who},
         "target": target,

@@ -133,7 +133,7 @@ def _read(path: Path) -> Migration | str | None:
     if not _NAME.fullmatch(path.name):
         return "not a migration's name: <14 digits>_<M or V and a number>_<concept>.sql, lower case"
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_text("utf-8-sig")  # which reads all kinds of line ends alike
     except UnicodeDecodeError as error:
         return f"not UTF-8 text (byte {error.start})"
     version, _, name = path.stem.partition("_")
@@ -183,7 +183,7 @@ def down_of(migration: Migration, folder: Path) -> Migration:
             f"{migration.label} has no down script: there is no {place}",
             "Write a new migration instead; `migrate compensate` starts one.",
         )
-    script = Migration(migration.version, migration.name, path, path.read_text())
+    script = Migration(migration.version, migration.name, path, path.read_text("utf-8-sig"))
     findings = [f"{place}:{line}: {what}" for line, what in _problems(script, ())]
     if not script.transactional:
         findings.append(f"{place}:1: cannot run in a transaction")

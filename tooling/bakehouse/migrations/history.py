@@ -18,10 +18,11 @@ from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration
 
 VersionState = (
-    Literal["applied", "reformatted", "unverified", "pending", "skipped"]
-    | Literal["edited", "unknown", "out of order"]
+    Literal["applied", "adopted", "reformatted", "unverified", "pending", "out of order", "skipped"]
+    | Literal["edited", "unknown", "foreign"]
 )
-BLOCKING: frozenset[VersionState] = frozenset({"edited", "unknown", "out of order"})
+BLOCKING: frozenset[VersionState] = frozenset({"edited", "unknown", "foreign"})
+How = Literal["applied", "adopted", "unproven"]  # unproven: adopted without a comparison
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Applied:
     applied_at: datetime | None = None
     applied_by: str | None = None
     duration_ms: int | None = None
+    how: How = "applied"
+    reason: str | None = None  # why it was adopted
+    foreign_row: str = ""  # the user and the time, if another tool wrote the row
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Version:
     @property
     def blocking(self) -> bool:
         return self.state in BLOCKING
+
+    @property
+    def pending(self) -> bool:
+        return self.state in ("pending", "out of order")
 
     def __str__(self) -> str:
         return f"{self.version} {self.name}: {self.state}, {self.detail}"
@@ -136,11 +144,16 @@ def _versions(
         elif file.version < newest and file.milestone in begun:
             # the files of a milestone that was skipped are still allowed
             state = "out of order"
-            detail = f"older than {newest}, which is applied: give it a later version"
+            detail = f"older than {newest}, which is applied"
         yield Version(file.version, file.name, state, detail, file, entry)
 
 
 def _match(file: Migration, row: Applied) -> tuple[VersionState, str]:
+    if row.foreign_row:
+        return "foreign", f"another tool wrote this row, {row.foreign_row}: migrate repair adopt"
+    if row.how != "applied" and row.sql_hash == file.sql_hash:
+        unproven = "" if row.how == "adopted" else "unproven, "
+        return "adopted", f"{unproven}its SQL was not run here: {row.reason or 'no reason given'}"
     if row.byte_hash == file.byte_hash:
         return "applied", ""
     if row.sql_hash is None:
@@ -155,6 +168,8 @@ def _match(file: Migration, row: Applied) -> tuple[VersionState, str]:
 def _unknown(row: Applied, pending: list[Migration]) -> Version:
     twin = next((file for file in pending if file.sql_hash == row.sql_hash), None)
     detail = "in the database, but no such file"
+    if row.foreign_row:
+        detail += f"; another tool wrote this row, {row.foreign_row}"
     if twin:
         detail = f"same SQL as {twin.path.name}: migrate repair rename {row.version} {twin.version}"
     return Version(row.version, row.name or "", "unknown", detail, None, row)
@@ -178,12 +193,20 @@ DISAGREEMENT = (
 )
 
 
-def record(conn: Connection, file: Migration, duration_ms: int, commit: str | None) -> None:
+def record(
+    conn: Connection,
+    file: Migration,
+    duration_ms: int,
+    commit: str | None,
+    how: How | None = None,
+    reason: str | None = None,
+) -> None:
     """Write the row of a file into both histories, in the transaction of the caller."""
     statements = [statement.text for statement in file.statements]
     hashes = file.sql_hash, file.byte_hash
-    facts = (file.version, file.name, statements, *hashes, duration_ms, __version__, commit)
-    fetch(conn, tuple_row, sql_file(__package__, "record"), *facts)
+    facts = (*hashes, duration_ms, __version__, commit, how, reason)
+    query = sql_file(__package__, "record")
+    fetch(conn, tuple_row, query, file.version, file.name, statements, *facts)
 
 
 def baseline(conn: Connection) -> Baseline | None:

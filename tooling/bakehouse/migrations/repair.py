@@ -1,6 +1,7 @@
 """Repair one row of the history. The schema does not change, and a record is kept."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from psycopg.types.json import Jsonb
@@ -8,41 +9,73 @@ from psycopg.types.json import Jsonb
 from bakehouse.database import Connection
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
+from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.history import Version, VersionState
+from bakehouse.migrations.history import How, Version, VersionState
 
 Action = Literal["adopt", "rehash", "forget", "rename"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
+@dataclass(frozen=True)
+class Adoption:
+    """How a version is adopted, and the objects before and after its file."""
+
+    how: How = "adopted"
+    reason: str | None = None
+    before: Objects = field(default_factory=dict)
+    after: Objects = field(default_factory=dict)
+
+
 def repair(
-    conn: Connection, action: Action, version: str, files: Collection[Migration], to: str = ""
+    conn: Connection,
+    action: Action,
+    version: str,
+    files: Collection[Migration],
+    to: str,
+    adoption: Adoption,
 ) -> str:
     """Repair the row of a version and keep a record. Returns what was done."""
     history.ensure(conn)
-    versions = {one.version: one for one in history.compare(files, history.applied(conn))}
-    entry = versions.get(version)
+    versions = history.compare(files, history.applied(conn))
+    entry = find(versions, version)
+    with conn.transaction():
+        if action == "adopt":
+            done = _adopt(conn, entry, adoption)
+        else:
+            other = next((one for one in versions if one.version == to), None)
+            done = _REPAIRS[action](conn, entry, other)
+        conn.execute(
+            "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
+            (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
+        )
+        history.start(conn)
+        head = history.chain_head(history.applied(conn))
+        history.advance(conn, adoption.before, adoption.after, head)
+    return done
+
+
+def find(versions: Collection[Version], version: str) -> Version:
+    entry = next((one for one in versions if one.version == version), None)
     if entry is None:
         raise BakehouseError(
             "usage",
             f"version {version} is in neither the database nor the files",
             "`bakehouse migrate status` lists every version.",
         )
-    with conn.transaction():
-        done = _REPAIRS[action](conn, entry, versions.get(to))
-        conn.execute(
-            "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
-            (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
-        )
-        history.start(conn)
-        history.advance(conn, {}, {}, history.chain_head(history.applied(conn)))
-    return done
+    return entry
 
 
-def _adopt(conn: Connection, entry: Version, _to: Version | None) -> str:
-    file = _require(entry, {"pending", "out of order", "unverified", "applied"}, "adopted")
-    history.record(conn, file, 0, None)
-    return f"{entry.version} counts as applied; its SQL was not run"
+def adoptable(entry: Version) -> Migration:
+    """Return the file of a version that can be adopted."""
+    states: set[VersionState] = {"pending", "out of order", "unverified", "applied", "foreign"}
+    return _require(entry, states, "adopted")
+
+
+def _adopt(conn: Connection, entry: Version, adoption: Adoption) -> str:
+    history.record(conn, adoptable(entry), 0, None, adoption.how, adoption.reason)
+    unproven = ", unproven" if adoption.how == "unproven" else ""
+    return f"{entry.version} is adopted{unproven}; its SQL was not run"
 
 
 def _rehash(conn: Connection, entry: Version, _to: Version | None) -> str:
@@ -98,7 +131,6 @@ def _rename(conn: Connection, entry: Version, to: Version | None) -> str:
 
 
 _REPAIRS: dict[Action, Callable[[Connection, Version, Version | None], str]] = {
-    "adopt": _adopt,
     "rehash": _rehash,
     "forget": _forget,
     "rename": _rename,

@@ -19,7 +19,10 @@ create table if not exists bakehouse.migrations (
   applied_by text not null default session_user,
   duration_ms integer not null,
   tool_version text not null,
-  git_commit text
+  git_commit text,
+  -- adopted: another tool ran the file, and its objects were compared; unproven: none to compare
+  how text not null default 'applied' check (how in ('applied', 'adopted', 'unproven')),
+  reason text
 );
 create table if not exists bakehouse.steps (
   version text not null,
