@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import psycopg
 
 from bakehouse.database import Connection
-from bakehouse.deploy import evidence, facts, gates, webhooks
-from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy import environment, evidence, facts, gates, webhooks
+from bakehouse.deploy.evidence import Observed, Run, RunKind
 from bakehouse.deploy.facts import Facts, State, union
 from bakehouse.deploy.gates import Verdict
 from bakehouse.deploy.work import Work, circumstances, mark_of, save
@@ -66,7 +67,8 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
             f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
             f" {len(run.files)} files are applied; continuing from there"
         )
-        evidence.close(conn, run, "killed", after=mark_of(None, state.objects))
+        signed = replace(run, sign=circumstances(conn, work)["sign"])
+        evidence.close(conn, signed, "killed", after=mark_of(state.head, state.objects))
         save(conn, work, [run.id])
 
 
@@ -139,7 +141,7 @@ def _close_up(
     evidence.close(
         conn,
         run,
-        _outcome_of(failure),
+        evidence.outcome_of(failure),
         error=str(failure) if failure else None,
         applied=[asdict(done) for done in applied],
         after=mark_of(head, after),
@@ -150,12 +152,6 @@ def _close_up(
         },
     )
     save(conn, work, [run.id])
-
-
-def _outcome_of(failure: BakehouseError | psycopg.Error | None) -> evidence.Ending:
-    if failure is None:
-        return "done"
-    return failure.kind if isinstance(failure, BakehouseError) else "unexpected"
 
 
 def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
@@ -189,13 +185,15 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
         pending = progress.pending
         if not pending:
             return [], []
+        asked = {} if work.in_dev else circumstances(conn, work)
         report, seen = rehearse.rehearse(conn, pending, reads)
-        if not work.in_dev:
+        if asked:
             history.ensure(conn)
-            run = evidence.open_run(
+            run = evidence.note(
                 conn,
                 "rehearsal",
-                **circumstances(conn, work),
+                "done",
+                **asked,
                 files=[file.label for file in pending],
                 head=history.head_after(progress.applied, pending),
                 before=mark_of(progress.head, catalog.objects(conn)),
@@ -203,7 +201,6 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
                 report=[asdict(one) for one in report],
                 heavy_reads=[asdict(one) for one in seen],
             )
-            evidence.close(conn, run, "done", after=run.opened["before"])
             save(conn, work, [run.id])
         return report, seen
 
@@ -229,16 +226,28 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
             yield file.label
 
 
-# Repair
+# Repair and mark
 
 
 def repair(conn: Connection, work: Work, action: Action, version: str, to: str) -> str:
     """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
     with conn.transaction():
-        asked = {"action": action, "version": version, "to": to}
-        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked)
         done = repair_row(conn, action, version, work.files, to)
-        evidence.close(conn, run, "done", said=done)
+        run = _note(conn, work, "repair", action=action, version=version, to=to, said=done)
     save(conn, work, [run.id])
     return done
+
+
+def mark(conn: Connection, work: Work, reason: str) -> None:
+    """Mark the database and record that, in one transaction."""
+    with conn.transaction():
+        earlier = environment.mark(conn, work.settings, reason, work.who)
+        run = _note(conn, work, "mark", reason=reason, earlier=earlier)
+    save(conn, work, [run.id])
+
+
+def _note(conn: Connection, work: Work, kind: RunKind, **facts: Any) -> Run:
+    head = history.chain_head(history.applied(conn))
+    facts |= circumstances(conn, work) | {"head": head, "after": {"head": head}}
+    return evidence.note(conn, kind, "done", **facts)

@@ -57,7 +57,8 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.evidence"):
+    tables = "bakehouse.evidence", "supabase_migrations.schema_migrations"
+    if not all(table_exists(conn, name) for name in tables):
         conn.execute(sql_file(__package__, "history"))
 
 
