@@ -1,9 +1,12 @@
 """Backups: the sources of the newest backup time, and the drill that restores a backup."""
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,17 +15,21 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse import database
-from bakehouse.deploy import environment
-from bakehouse.deploy.backup import binaries_for
+from bakehouse.deploy import dump, environment
 from bakehouse.deploy.backup_age import Backup, newest
+from bakehouse.deploy.dump import binaries_for
 from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
 from bakehouse.server import cluster
 from bakehouse.server.account import unprivileged
 from bakehouse.server.binaries import Binaries, find_binaries, installed_binaries, system_binaries
 from command import Project
+from dumps import age, amend
+from environments import wait_for
 
 PGBACKREST = shutil.which("pgbackrest")
 INFO = ("info", "--output=json")
@@ -71,14 +78,23 @@ def test_a_backup_is_private_and_recorded_with_its_checksum(dumped: Project) -> 
     assert datetime.now(UTC) - known.taken_at < timedelta(minutes=1)
 
 
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
         (lambda file: file.unlink(), "is missing"),
         (lambda file: file.write_bytes(b"PGDMP"), "no longer has the"),
+        (lambda file: file.write_bytes(bytes(file.stat().st_size)), "not appear to be a valid"),
+        (lambda file: os.truncate(file, file.stat().st_size // 2), "no longer has the"),
+        (flip, "its checksum differs"),
     ],
 )
-def test_a_backup_that_is_gone_or_cut_short_does_not_count(
+def test_a_backup_that_is_gone_cut_short_or_changed_does_not_count(
     dumped: Project, damage: Callable[[Path], object], why: str
 ) -> None:
     damage(dumps(dumped)[0])
@@ -99,9 +115,15 @@ def test_a_drill_restores_the_newest_backup_and_leaves_nothing(dumped: Project, 
     assert 0 < ran.json["restore_ms"] < ran.json["duration_ms"]
     assert ran.json["notes"] == []
     assert "restored on" in said(dumped, OURS).detail
-    with psycopg.connect(clone) as conn:
-        row = conn.execute("select facts -> 'drill_ms' from bakehouse.backups").fetchone()
-    assert row == (ran.json["duration_ms"],)
+    (taken, drilled) = dumped.run("log", "--json").json["runs"]
+    assert (taken["opened"]["kind"], drilled["opened"]["kind"]) == ("backup", "drill")
+    assert drilled["closed"]["outcome"] == "done"
+    assert drilled["opened"]["duration_ms"] >= ran.json["duration_ms"]
+    (file,) = dumps(dumped)
+    for run in (taken, drilled):
+        assert run["opened"]["file"] == file.name
+        assert run["opened"]["sha256"] == dump.sha256(file)
+        assert run["opened"]["bytes"] == file.stat().st_size
 
 
 def test_a_drill_reports_rows_and_objects_that_were_not_restored(
@@ -136,15 +158,90 @@ def test_a_server_that_is_newer_than_every_pg_dump_here_is_a_clear_error() -> No
         binaries_for(newest_here + 1)
 
 
-def test_a_changed_dump_is_not_restored(dumped: Project) -> None:
+def test_a_changed_dump_is_not_restored_and_the_failed_drill_is_on_record(dumped: Project) -> None:
     (file,) = dumps(dumped)
-    content = bytearray(file.read_bytes())
-    content[-9] ^= 1
-    file.write_bytes(content)
+    flip(file)
 
     ran = dumped.run("backup", "drill")
+    failed = dumped.run("log", "--json").json["runs"][-1]
 
     assert (ran.code, "its checksum differs" in ran.err) == (1, True)
+    assert (failed["opened"]["kind"], failed["closed"]["outcome"]) == ("drill", "backup")
+    assert "its checksum differs" in failed["closed"]["error"]
+
+
+def dump_by_hand(url: str, file: Path) -> None:
+    command = [find_binaries().tool("pg_dump"), "-Fc", f"--dbname={url}", f"--file={file}"]
+    subprocess.run(command, check=True, env={**os.environ, **dump.CLOCK})
+
+
+def recorded(url: str, file: Path) -> None:
+    """Records the file as the backup that was taken, as a forger would."""
+    facts = {"sha256": dump.sha256(file), "bytes": file.stat().st_size}
+    with psycopg.connect(url) as conn:
+        amend(conn, file, facts)
+
+
+def test_a_dump_of_another_database_does_not_count_under_this_name(
+    dumped: Project, clone: str, blank: str
+) -> None:
+    (file,) = dumps(dumped)
+    dump_by_hand(blank, file)
+    recorded(clone, file)
+
+    other = str(conninfo_to_dict(blank)["dbname"])
+    assert f"is a dump of the database {other}" in said(dumped, OURS).problem
+
+
+def test_a_dump_of_a_database_of_the_same_name_elsewhere_does_not_count(
+    dumped: Project, clone: str
+) -> None:
+    (file,) = dumps(dumped)
+    with cluster.scratch(find_binaries()) as port:
+        name = str(conninfo_to_dict(clone)["dbname"])
+        with database.connect(cluster.superuser_dsn(port), "tests") as conn:
+            conn.execute(sql.SQL("create database {} owner postgres").format(sql.Identifier(name)))
+        with database.connect(cluster.dsn(port, name), "tests") as conn:
+            environment.mark(conn, Settings("dev"))
+        dump_by_hand(cluster.dsn(port, name), file)
+    recorded(clone, file)
+
+    assert "is a dump of another database or server" in said(dumped, OURS).problem
+
+
+def test_a_dump_that_is_older_than_its_record_does_not_count(dumped: Project, clone: str) -> None:
+    (file,) = dumps(dumped)
+
+    age(clone, file, hours=25, record=False)
+    forged = said(dumped, OURS)
+    age(clone, file, hours=0)
+    honest = said(dumped, OURS)
+
+    assert (forged.taken_at, "and not when the record says" in forged.problem) == (None, True)
+    assert honest.taken_at
+    assert datetime.now(UTC) - honest.taken_at > timedelta(hours=24)
+
+
+def test_the_parts_of_a_killed_backup_are_removed_once_no_process_writes_them(
+    dumped: Project, clone: str
+) -> None:
+    folder = dumps(dumped)[0].parent
+    running = folder / "dev-20260101T000000Z.dump.partial"
+    with running.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with psycopg.connect(clone) as blocker:
+            blocker.execute("lock table public.orders in access exclusive mode")
+            killed = dumped.start("backup", "take")
+            wait_for(clone, "select count(*) from pg_locks where not granted")
+            killed.kill()
+            killed.communicate()
+        left = len(list(folder.glob("*.partial")))
+        again = dumped.run("backup", "take")
+
+    assert left == 4
+    assert again.code == 0, again.err
+    assert again.err.count("which a killed backup left") == 3
+    assert list(folder.glob("*.partial")) == [running]
 
 
 @pytest.mark.parametrize(
@@ -270,13 +367,24 @@ def port_of(project: Project) -> int:
     return int(found[1])
 
 
-def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: Project) -> None:
+def test_an_archiving_server_counts_with_a_base_backup_until_archiving_fails(
+    project: Project,
+) -> None:
     keep = "test ! -f {0}/broken && cp %p {0}/kept_%f"
     with archiving(project, find_binaries(), lambda data, _: keep.format(data)) as configured:
         port = port_of(configured)
         before = said(configured, "pg_stat_archiver")
         switch_wal(port, "select archived_count > 0 from pg_stat_archiver")
+        baseless = said(configured, "pg_stat_archiver")
+        (project.root / "bakehouse.toml").open("a").write('backup_base = ["cat", "base"]\n')
+        unknown = said(configured, "pg_stat_archiver")
+        base_backup(project, port)
         after = said(configured, "pg_stat_archiver")
+        manifest = project.root / "base"
+        text = re.sub('(System-Identifier": )', r"\g<1>1", manifest.read_text())
+        manifest.write_text(text)
+        foreign = said(configured, "pg_stat_archiver")
+        base_backup(project, port)
         with database.connect(cluster.superuser_dsn(port), "tests") as conn:
             conn.execute("drop table public.traffic")
             conn.execute("copy (select 1) to program 'touch broken'")
@@ -284,9 +392,22 @@ def test_an_archiving_server_shows_its_last_time_until_archiving_fails(project: 
         broken = said(configured, "pg_stat_archiver")
 
     assert before.problem == "no WAL has been archived"
+    assert baseless.problem == "no base backup is known: set backup_base"
+    assert (unknown.taken_at, "`cat`: exit 1" in unknown.problem) == (None, True)
     assert after.taken_at
     assert datetime.now(UTC) - after.taken_at < timedelta(minutes=1)
+    assert "on the base backup of" in after.detail
+    assert "the base backup is of another server" in foreign.problem
     assert (broken.taken_at, broken.problem.startswith("archiving 0")) == (None, True)
+
+
+def base_backup(project: Project, port: int) -> None:
+    """Takes a base backup, and puts its manifest where the project looks."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [find_binaries().tool("pg_basebackup"), "--checkpoint=fast", "--wal-method=none"]
+        place = [f"--dbname={cluster.superuser_dsn(port)}", f"--pgdata={folder}/base"]
+        subprocess.run([*command, *place], check=True, capture_output=True)
+        (project.root / "base").write_bytes(Path(folder, "base/backup_manifest").read_bytes())
 
 
 def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:

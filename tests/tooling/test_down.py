@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+import dumps
 from bakehouse.server.binaries import installed_binaries
 from command import Project, query
 
@@ -167,11 +168,8 @@ def test_prod_needs_a_fresh_backup_and_its_name_and_shows_the_loss(prod: Project
 @pytest.mark.usefixtures("dumpable")
 def test_a_backup_that_is_too_old_is_refused(prod: Project) -> None:
     assert prod.run("backup", "take", "--env", "prod").code == 0
-    with psycopg.connect(url(prod)) as conn:
-        conn.execute(
-            "update bakehouse.backups set facts = jsonb_set(facts, '{taken_at}',"
-            " to_jsonb(clock_timestamp() - interval '25 hours'))"
-        )
+    (file,) = (prod.root / "backups").glob("*.dump")
+    dumps.age(url(prod), file, hours=25)
     name = str(conninfo_to_dict(url(prod))["dbname"])
 
     ran = prod.run("migrate", "down", "20260101000001", "--env", "prod", "--confirm", name)

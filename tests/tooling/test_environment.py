@@ -115,7 +115,7 @@ def test_the_history_of_production_is_guarded_and_our_repair_goes_through(
 
     assert mended.code == 0, mended.err
     log = prod.run("log", "--env", "prod", "--json").json
-    assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "repair"]
+    assert [run["opened"]["kind"] for run in log["runs"]] == ["up", "mark", "repair"]
 
 
 def unmark(url: str, **changed: str) -> list[str]:

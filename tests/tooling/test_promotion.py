@@ -113,7 +113,7 @@ def test_prod_refuses_when_a_file_a_database_or_a_record_was_changed(ready: Envi
         conn.execute("select from app.leftover")
         time.sleep(2)
         ready.refused("has held app.leftover for")
-    ready.query("staging", FORGE.format("opened", "Opened"))
+    ready.query("staging", FORGE.format("done", "Done"))
     ready.refused("the evidence of staging cannot be used: entry 1")
 
     assert (edited.code, drifted.code, wrong.code) == (4, 4, 11)
@@ -146,12 +146,13 @@ def test_an_accepted_release_pauses_webhooks_and_is_recorded(ready: Environments
     assert again.out == "nothing to do\n"
     assert [ran.code for ran in verified] == [0, 4]
     assert [(run["opened"]["kind"], run["closed"]["outcome"]) for run in log["runs"]] == [
+        ("mark", "done"),
         ("up", "done"),
         ("up", "done"),
     ]
-    assert log["runs"][1]["opened"]["tag"] == "v1.1.0"
+    assert log["runs"][2]["opened"]["tag"] == "v1.1.0"
     assert log["problems"] == []
-    assert len(list((ready.project.root / "evidence").glob("prod-*.json"))) == 2
+    assert len(list((ready.project.root / "evidence").glob("prod-*.json"))) == 3
 
 
 @pytest.mark.slow
@@ -163,11 +164,11 @@ def test_the_log_restores_lost_files_and_reports_changed_records(ready: Environm
     files[0].unlink()
     saved = ready.run("log", "--save", env="prod")
     restored = [file.read_text() for file in files]
-    ready.query("prod", FORGE.format("opened", "Opened"))
+    ready.query("prod", FORGE.format("done", "Done"))
     forged = ready.run("log", env="prod")
-    ready.query("prod", FORGE.format("Opened", "opened"))
+    ready.query("prod", FORGE.format("Done", "done"))
     whole = ready.run("log", env="prod")
-    ready.query("prod", "delete from bakehouse.evidence where number > 2")
+    ready.query("prod", "delete from bakehouse.evidence where number > 3")
     cut = ready.run("log", env="prod")
 
     assert (saved.code, restored) == (0, texts)

@@ -17,7 +17,7 @@ app = typer.Typer(help="Take backups, and test that they can be restored.")
 def take(here: Database) -> Result:
     """Dump the database and its roles, check the dump, and record the backup."""
     with here.connected(writes=True) as conn:
-        done = backup.take(conn, here.dsn, here.settings, here.root)
+        done = backup.take(conn, here.dsn, here.work())
     size = f"{done.bytes / 1024:.0f} kB, {done.rows} rows in {done.tables} tables"
     return Result(asdict(done), f"{done.file}\n{size}, {done.duration_ms} ms\nsha256 {done.sha256}")
 
@@ -49,7 +49,7 @@ def probe(here: Database) -> Result:
 def drill(here: Database) -> Result:
     """Restore the newest `backup take` dump on a scratch server, and test it there."""
     with here.connected(writes=True) as conn:
-        done = backup.drill(conn, here.settings, here.root)
+        done = backup.drill(conn, here.work())
     for note in done.notes:
         output.say(f"note: {note}")
     return Result(

@@ -143,6 +143,7 @@ class Project(Tool):
             proofs=proofs,
             staging=staging,
             wait=wait,
+            tell=output.say,
         )
 
 

@@ -45,7 +45,7 @@ def up(here: Project, port: _Port = cluster.PORT, skip: Skip = "") -> Result:
     with database.connect(dsn, here.command) as conn:
         conn.add_notice_handler(show_warning)
         if environment.identity(conn) is None:
-            environment.mark(conn, here.settings)
+            run.mark(conn, work, "")
         environment.require(conn, here.settings, here.command)
         done = run.up(conn, dsn, work, output.say)
         _seed(conn, here.root)

@@ -15,7 +15,7 @@ from bakehouse.commands.context import (
     command,
     confirm,
 )
-from bakehouse.deploy import environment, facts, gates, webhooks
+from bakehouse.deploy import environment, facts, gates, run, webhooks
 from bakehouse.errors import BakehouseError
 from bakehouse.output import Result
 
@@ -49,7 +49,7 @@ def mark(
             _confirm_change(conn.info.dbname, before.env, name, reason)
         elif before and before.name != env:
             confirm(f"{database.describe(marked.dsn)} is {before.name}: make it {env}?", yes)
-        environment.mark(conn, marked.settings, reason.strip(), here.who)
+        run.mark(conn, marked.work(), reason.strip())
     return Result({"env": env}, f"this database is {env}")
 
 

@@ -1,6 +1,6 @@
 """The commands for releases, and the log of every run."""
 
-from dataclasses import asdict
+import os
 from typing import Annotated, Any
 
 import typer
@@ -35,9 +35,12 @@ def log(
         known = {entry.hash for entry in entries}
         lost = [entry for entry in evidence.load(folder, here.env) if entry.hash not in known]
         problems += [f"the database lacks the entry {one.hash[:8]} of a file" for one in lost]
-    facts: dict[str, Any] = {"runs": [asdict(run) for run in told], "problems": problems}
+    signers = {run.id: _signer(here, run) for run in told}
+    rows = [{"opened": run.opened, "closed": run.closed, "signer": signers[run.id]} for run in told]
+    facts: dict[str, Any] = {"runs": rows, "problems": problems}
     text = output.table(
-        ("opened", "run", "env", "by", "files", "head", "outcome"), map(_log_line, told)
+        ("opened", "run", "env", "by", "files", "head", "outcome", "signed by"),
+        [(*_log_line(run), signers[run.id]) for run in told],
     )
     if problems:
         lines = "\n  ".join(["the record was edited", *problems])
@@ -51,6 +54,14 @@ def _log_line(run: evidence.Run) -> tuple[object, ...]:
     adopted = run.opened.get("action") == "adopt" and run.outcome == "done"
     outcome = "adopted" if adopted else run.outcome
     return run.opened_at, run.kind, run.env, run.user, len(run.files), head, outcome
+
+
+def _signer(here: Database, run: evidence.Run) -> str:
+    """Return who signed all entries of the run, as far as the named signers tell."""
+    try:
+        return evidence.signers_of(run, os.environ, here.settings.signers)
+    except BakehouseError as error:
+        return error.message
 
 
 @command(release_app, "verify")

@@ -3,8 +3,7 @@
 from dataclasses import asdict, replace
 
 from bakehouse.database import Connection, connect
-from bakehouse.deploy import facts, gates, run
-from bakehouse.deploy.backup import binaries_for
+from bakehouse.deploy import dump, facts, gates, run
 from bakehouse.deploy.facts import State
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
@@ -71,7 +70,7 @@ def _readings(
     new = entry.state in _NEW
     earlier = [one for one in others if new or one.version < file.version]
     readings: list[Objects] = []
-    with cluster.scratch(binaries_for(conn.info.server_version // 10000)) as port:
+    with cluster.scratch(dump.binaries_for(conn.info.server_version // 10000)) as port:
         dsn = cluster.dsn(port)
         with connect(dsn, "repair adopt") as scratch:
             for part in (earlier, [file], [one for one in others if one not in earlier]):

@@ -1,28 +1,29 @@
 """Dump a database, and restore a dump to prove that it works."""
 
-import hashlib
+import fcntl
 import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
 from bakehouse.database import Connection, connect, fetch, table_exists, value
-from bakehouse.deploy import backup_record
+from bakehouse.deploy import backup_record, dump, evidence
 from bakehouse.deploy.backup_record import Recorded
-from bakehouse.deploy.environment import Settings
+from bakehouse.deploy.work import Work, circumstances, save
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import catalog, history
 from bakehouse.migrations.apply import milliseconds_since
 from bakehouse.server import cluster
-from bakehouse.server.binaries import Binaries, installed_binaries
+from bakehouse.server.binaries import Binaries
 from bakehouse.shop import smoke
 
 
@@ -63,24 +64,26 @@ class _Contents:
 # Take
 
 
-def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
+def take(conn: Connection, dsn: str, work: Work) -> Taken:
     """Dump the database and its roles, check the dump, and record the backup."""
     history.ensure(conn)
-    binaries = binaries_for(conn.info.server_version // 10000)
-    folder = root / settings.backup_folder
+    facts = circumstances(conn, work)
+    binaries = dump.binaries_for(conn.info.server_version // 10000)
+    folder = work.root / work.settings.backup_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     started = time.monotonic()
     taken_at = datetime.now(UTC)
-    file = folder / f"{settings.name}-{taken_at:%Y%m%dT%H%M%SZ}.dump"
-    with _private(file, ".roles.sql", ".sha256") as (dump, roles, sums):
-        contents = _dump(conn, dsn, binaries, dump)
+    file = folder / f"{work.settings.name}-{taken_at:%Y%m%dT%H%M%SZ}.dump"
+    with _private(work, file, ".roles.sql", ".sha256") as (new, roles, sums):
+        contents = _dump(conn, dsn, binaries, new)
         # the dump has no roles, but a restore needs its owners and grantees
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
-        _require_restorable(binaries, dump)
-        checksum = _sha256(dump)
-        sums.write_text(
-            f"{checksum}  {file.name}\n{_sha256(roles)}  {file.with_suffix('.roles.sql').name}\n"
-        )
+        dump.read(binaries, new, "--file=/dev/null")
+        if not dump.header(binaries, new).has_rows:
+            raise BakehouseError("backup", "the dump holds no rows of any table")
+        checksum = dump.sha256(new)
+        roles_name = file.with_suffix(".roles.sql").name
+        sums.write_text(f"{checksum}  {file.name}\n{dump.sha256(roles)}  {roles_name}\n")
     recorded = Recorded(
         file.name,
         taken_at.isoformat(),
@@ -92,48 +95,58 @@ def take(conn: Connection, dsn: str, settings: Settings, root: Path) -> Taken:
         contents.rows,
         milliseconds_since(started),
     )
-    backup_record.add(conn, recorded, contents.objects)
+    with conn.transaction():
+        backup_record.add(conn, recorded, contents.objects)
+        run = evidence.note(conn, "backup", "done", **facts, **recorded.facts)
+    save(conn, work, [run.id])
     counts = len(contents.rows), sum(contents.rows.values())
     return Taken(file, recorded.bytes, checksum, *counts, recorded.duration_ms)
 
 
-def _dump(conn: Connection, dsn: str, binaries: Binaries, dump: Path) -> _Contents:
+def _dump(conn: Connection, dsn: str, binaries: Binaries, file: Path) -> _Contents:
     """Dump the database, and read its contents in the same snapshot."""
     with conn.transaction():
         conn.execute("set transaction isolation level repeatable read, read only")
         snapshot = value(conn, "select pg_export_snapshot()")
         head = history.chain_head(history.applied(conn))
         contents = _Contents(_counts(conn), catalog.objects(conn), head)
-        _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={dump}")
+        _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={file}")
     return contents
 
 
 @contextmanager
-def _private(file: Path, *suffixes: str) -> Iterator[list[Path]]:
+def _private(work: Work, file: Path, *suffixes: str) -> Iterator[list[Path]]:
     """Yield partial files that only this user may read. Renames them when all are complete."""
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
-    try:
-        for path in partial:
-            path.touch(0o600)
+    with ExitStack() as held:
+        with _lock(file.parent, fcntl.LOCK_EX):  # no other command sees a file without its lock
+            _remove_abandoned(work, file.parent)
+            for path in partial:
+                path.touch(0o600)
+                os.set_inheritable(held.enter_context(_lock(path, fcntl.LOCK_EX)), True)
+                held.callback(path.unlink, missing_ok=True)
         yield partial
         for path, name in zip(partial, names, strict=True):
             path.rename(name)
+
+
+@contextmanager
+def _lock(path: Path, how: int) -> Iterator[int]:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(number, how)
+        yield number
     finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+        os.close(number)
 
 
-def binaries_for(major: int) -> Binaries:
-    """Return the oldest binaries that can dump or restore this major: older ones cannot."""
-    able = [one for one in installed_binaries() if one.version >= major]
-    if not able:
-        raise BakehouseError(
-            "binaries",
-            f"the database is Postgres {major}, but the programs on this machine are older",
-            f"pg_dump and pg_restore cannot read a later major: install Postgres {major}.",
-        )
-    return min(able, key=lambda binaries: binaries.version)
+def _remove_abandoned(work: Work, folder: Path) -> None:
+    """Remove the partial files of killed backups. A running backup holds locks on its files."""
+    for path in sorted(folder.glob("*.partial")):
+        with suppress(OSError), _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            path.unlink()
+            work.tell(f"removed {path}, which a killed backup left")
 
 
 def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bool = True) -> str:
@@ -145,31 +158,13 @@ def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bo
         [binaries.tool(program), f"--dbname={target}", "--no-password", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PGPASSWORD": password, "LC_ALL": "C"},
-        check=False,
+        env={**os.environ, "PGPASSWORD": password, **dump.CLOCK},
+        close_fds=False,  # pg_dump keeps the lock of its file if this process is killed
     )
     if strict and done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise BakehouseError("backup", f"{program} failed: {said[0]}", *said[1:2])
     return done.stderr
-
-
-def _require_restorable(binaries: Binaries, dump: Path) -> None:
-    """Check that pg_restore can read the dump to its end, and that it holds rows of tables."""
-    done = subprocess.run(
-        [binaries.tool("pg_restore"), "--file=/dev/null", str(dump)], capture_output=True, text=True
-    )
-    listed = subprocess.run(
-        [binaries.tool("pg_restore"), "--list", str(dump)], capture_output=True, text=True
-    )
-    if done.returncode or listed.returncode or " TABLE DATA " not in listed.stdout:
-        said = (done.stderr or listed.stderr or "it holds no rows of any table").strip()
-        raise BakehouseError("backup", f"the dump cannot be restored: {said.splitlines()[0]}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _counts(conn: Connection) -> dict[str, int]:
@@ -192,25 +187,46 @@ def _counts(conn: Connection) -> dict[str, int]:
 # Restore
 
 
-def newest(conn: Connection, settings: Settings, root: Path) -> tuple[Path, Recorded]:
-    """Return the newest `backup take` dump, if its file is still as it was."""
+def newest(conn: Connection) -> Recorded:
+    """Return the record of the newest `backup take` dump."""
     last = backup_record.last(conn)
     if last is None:
         raise BakehouseError(
             "backup", "no backup is on record", "Run `bakehouse backup take` to take one."
         )
-    file = root / settings.backup_folder / last.file
+    return last
+
+
+def intact(work: Work, last: Recorded) -> Path:
+    """Return the file of a dump, if it is still as it was."""
+    file = work.root / work.settings.backup_folder / last.file
     again = "Run `bakehouse backup take` to take a new one."
     if not file.is_file():
         raise BakehouseError("backup", f"the backup {file} is missing", again)
-    if _sha256(file) != last.sha256:
+    if dump.sha256(file) != last.sha256:
         raise BakehouseError("backup", f"{file} was changed: its checksum differs", again)
-    return file, last
+    return file
 
 
-def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
-    """Restore the newest `backup take` dump on a scratch server, and test it there."""
-    file, last = newest(conn, settings, root)
+def drill(conn: Connection, work: Work) -> Drill:
+    """Restore the newest `backup take` dump on a scratch server, test it there, and record that."""
+    last = newest(conn)
+    facts = circumstances(conn, work) | last.facts
+    started = time.monotonic()
+    failure: BakehouseError | psycopg.Error | None = None
+    try:
+        done = _try(conn, intact(work, last), last)
+    except (BakehouseError, psycopg.Error) as error:
+        failure = error
+    facts |= {"duration_ms": milliseconds_since(started), "error": failure and str(failure)}
+    run = evidence.note(conn, "drill", evidence.outcome_of(failure), **facts)
+    save(conn, work, [run.id])
+    if failure:
+        raise failure
+    return done
+
+
+def _try(conn: Connection, file: Path, last: Recorded) -> Drill:
     objects = backup_record.objects_of(conn, last.file)
     started = time.monotonic()
     with restored(file, last) as (scratch, complaints):
@@ -224,16 +240,15 @@ def drill(conn: Connection, settings: Settings, root: Path) -> Drill:
             "the smoke walk failed\n  " + "\n  ".join(failed),
             "The dump was restored, but the restored database does not work.",
         )
-    duration, rows = milliseconds_since(started), sum(last.rows.values())
-    backup_record.add_drill(conn, last.file, duration)
-    notes = [*absent, *complaints]
+    rows, notes = sum(last.rows.values()), [*absent, *complaints]
+    duration = milliseconds_since(started)
     return Drill(file, restore_ms, duration, len(objects), rows, len(steps), notes)
 
 
 @contextmanager
 def restored(file: Path, last: Recorded) -> Iterator[tuple[Connection, list[str]]]:
     """Restore a dump on a scratch server. Yields a session there, and the errors of pg_restore."""
-    binaries = binaries_for(last.server)
+    binaries = dump.binaries_for(last.server)
     with cluster.scratch(binaries) as port:
         server = cluster.superuser_dsn(port)
         roles = str(file.with_suffix(".roles.sql"))

@@ -10,11 +10,14 @@ from pathlib import Path
 from psycopg.rows import class_row
 
 from bakehouse.database import Connection, fetch, sql_file, value
-from bakehouse.deploy import backup_record
+from bakehouse.deploy import backup_record, dump, environment
+from bakehouse.deploy.backup_record import Recorded
 from bakehouse.deploy.environment import Settings
+from bakehouse.errors import BakehouseError
 
 _PATIENCE = 60  # seconds for another program to answer
 _AHEAD = timedelta(minutes=5)  # how much two clocks may differ
+_SECOND = timedelta(seconds=1)  # the header of a dump has whole seconds
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,17 @@ def newest(found: Iterable[Backup]) -> Backup:
 def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup]:
     """Ask the record of `backup take`, the archiver, and every command in bakehouse.toml."""
     yield _ours(conn, root / settings.backup_folder)
-    yield _archiver(conn)
-    for source, command, read in (
-        ("pgbackrest", settings.backup_pgbackrest, _pgbackrest),
-        ("supabase", settings.backup_supabase, _supabase),
-        ("probe", settings.backup_probe, _probe),
-    ):
-        if command:
-            yield _ask(conn, source, command, read)
+    base, *others = [
+        _ask(conn, source, command, read)
+        for source, command, read in (
+            ("backup_base", settings.backup_base, _base),
+            ("pgbackrest", settings.backup_pgbackrest, _pgbackrest),
+            ("supabase", settings.backup_supabase, _supabase),
+            ("probe", settings.backup_probe, _probe),
+        )
+    ]
+    yield _archiver(conn, [base, *others[:1]])
+    yield from (one for one in others if one != Backup(one.source))
 
 
 def _ours(conn: Connection, folder: Path) -> Backup:
@@ -55,12 +61,35 @@ def _ours(conn: Connection, folder: Path) -> Backup:
     if last is None:
         return Backup(source, None, "no backup is on record")
     path = folder / last.file
-    if not path.is_file():
-        return Backup(source, None, f"{path} is missing")
-    if path.stat().st_size != last.bytes:
-        return Backup(source, None, f"{path} no longer has the {last.bytes} bytes on record")
+    try:
+        why = _refutation(conn, path, last)
+    except (BakehouseError, OSError) as error:
+        why = f"cannot be read: {error}"
+    if why:
+        return Backup(source, None, f"{path} {why}")
     drilled = f", restored on {last.drilled_at[:10]}" if last.drilled_at else ""
     return Backup(source, datetime.fromisoformat(last.taken_at), "", f"{path}{drilled}")
+
+
+def _refutation(conn: Connection, path: Path, last: Recorded) -> str:
+    """Return why the file is not the backup on record, or '' if it is. Reads the whole file."""
+    if not path.is_file():
+        return "is missing"
+    if path.stat().st_size != last.bytes:
+        return f"no longer has the {last.bytes} bytes on record"
+    binaries = dump.binaries_for(last.server)
+    header = dump.header(binaries, path)
+    if header.database != conn.info.dbname:
+        return f"is a dump of the database {header.database}"
+    here = environment.identity(conn)
+    made_in = dump.origin(binaries, path)
+    if not here or here.copied or made_in != (here.system_identifier, here.database_oid):
+        return "is a dump of another database or server: its mark is not the mark of this one"
+    taken_at = datetime.fromisoformat(last.taken_at)
+    latest = taken_at + timedelta(milliseconds=last.duration_ms)
+    if not taken_at - _SECOND <= header.created_at <= latest + _SECOND:
+        return f"was made at {_minute(header.created_at)}, and not when the record says"
+    return "" if dump.sha256(path) == last.sha256 else "was changed: its checksum differs"
 
 
 @dataclass(frozen=True)
@@ -75,7 +104,7 @@ class _Archiver:
     idle: bool  # whether archive_command stores nothing
 
 
-def _archiver(conn: Connection) -> Backup:
+def _archiver(conn: Connection, bases: list[Backup]) -> Backup:
     source = "pg_stat_archiver"
     [state] = fetch(conn, class_row(_Archiver), sql_file(__package__, "archiver"))
     if not state.enabled:
@@ -87,7 +116,11 @@ def _archiver(conn: Connection) -> Backup:
     if state.failed_at and state.failed_at > state.archived_at:
         when = _minute(state.failed_at)
         return Backup(source, None, f"archiving {state.failed_wal} failed, last at {when}")
-    detail = f"WAL up to {state.wal}, to replay on top of a base backup"
+    base = newest(bases)
+    if base.taken_at is None:
+        asked = "; ".join(one.problem for one in bases if one.problem)
+        return Backup(source, None, asked or "no base backup is known: set backup_base")
+    detail = f"WAL up to {state.wal}, to replay on the base backup of {_minute(base.taken_at)}"
     return Backup(source, state.archived_at, "", detail)
 
 
@@ -96,6 +129,8 @@ _Read = Callable[[str, Connection], tuple[datetime, str]]
 
 def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -> Backup:
     """Ask a command for the newest backup. A failure gives a backup with a reason and no time."""
+    if not command:
+        return Backup(source)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL
@@ -140,6 +175,18 @@ def _pgbackrest(said: str, conn: Connection) -> tuple[datetime, str]:
         raise ValueError("; ".join(reasons) or "no stanza has a backup")
     taken_at, stanza, label = max(backups)
     return taken_at, f"backup {label} of stanza {stanza}"
+
+
+def _base(said: str, conn: Connection) -> tuple[datetime, str]:
+    """Read a time, or the manifest of pg_basebackup, which names its server from Postgres 17 on."""
+    if not said.startswith("{"):
+        return _probe(said, conn)
+    manifest = json.loads(said)
+    here = value(conn, "select system_identifier from pg_control_system()")
+    if manifest.get("System-Identifier", here) != here:
+        raise ValueError("the base backup is of another server than this one")
+    times = [one["Last-Modified"] for one in manifest["Files"]]
+    return datetime.strptime(max(times), "%Y-%m-%d %H:%M:%S GMT").replace(tzinfo=UTC), "manifest"
 
 
 def _supabase(said: str, _: Connection) -> tuple[datetime, str]:

@@ -1,12 +1,12 @@
 """The record of `backup take`, kept in the database itself."""
 
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from bakehouse.database import Connection, fetch, table_exists, value
+from bakehouse.database import Connection, fetch, sql_file, table_exists, value
 from bakehouse.migrations.catalog import Objects
 
 
@@ -25,15 +25,19 @@ class Recorded:
     duration_ms: int
     drilled_at: str | None = None  # when it was last restored
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the log says about this backup."""
+        names = ("file", "taken_at", "bytes", "sha256", "duration_ms")
+        return {name: getattr(self, name) for name in names}
+
 
 def last(conn: Connection) -> Recorded | None:
     """Return the newest backup in the record."""
     if not table_exists(conn, "bakehouse.backups"):
         return None
-    query = b"select file, facts from bakehouse.backups order by number desc limit 1"
-    known = {field.name for field in fields(Recorded)}
-    for file, facts in fetch(conn, tuple_row, query):
-        return Recorded(file, **{name: fact for name, fact in facts.items() if name in known})
+    for file, facts, drilled_at in fetch(conn, tuple_row, sql_file(__package__, "last_backup")):
+        return Recorded(file, **facts, drilled_at=drilled_at)
     return None
 
 
@@ -50,12 +54,4 @@ def add(conn: Connection, backup: Recorded, objects: Objects) -> None:
     conn.execute(
         "insert into bakehouse.backups (file, facts, objects) values (%s, %s, %s)",
         (backup.file, Jsonb(facts), Jsonb(objects)),
-    )
-
-
-def add_drill(conn: Connection, file: str, duration_ms: int) -> None:
-    """Record that the backup was restored and tested now."""
-    facts = {"drilled_at": datetime.now(UTC).isoformat(), "drill_ms": duration_ms}
-    conn.execute(
-        "update bakehouse.backups set facts = facts || %s where file = %s", (Jsonb(facts), file)
     )

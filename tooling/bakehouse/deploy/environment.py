@@ -34,6 +34,9 @@ class Settings:
     pause_minutes: float = 15
     transaction_seconds: float = 60
     large_rows: int = 100_000
+    drill_days: float = 30
+    backup_base: tuple[str, ...] = ()  # a command that prints a time or a backup_manifest
+    signers: tuple[str, ...] = ()  # lines as in allowed_signers of ssh, or "hmac"
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,11 @@ def mark(
     settings: Settings,
     reason: str = "",
     who: Mapping[str, str | None] | None = None,
-) -> None:
-    """Write the name of the environment into the database. Outside dev, guard its history."""
+) -> list[dict[str, Any]]:
+    """Write the name of the environment into the database. Outside dev, guard its history.
+
+    Returns the earlier marks.
+    """
     env = settings.name
     place = _misplaced(settings, conn.info.host, conn.info.dbname)
     if place:
@@ -198,11 +204,12 @@ def mark(
     with conn.transaction(), history.surrounding(conn, moved=copied):
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
+        history.ensure(conn)
         if env == "dev":
             conn.execute(
                 "drop function if exists supabase_migrations.bakehouse_guard(),"
                 " supabase_migrations.bakehouse_foreign() cascade"
             )
         else:
-            history.ensure(conn)
             conn.execute(sql_file(__package__, "guard"))
+    return earlier

@@ -1,14 +1,14 @@
 """The record of every run, in the database and as files.
 
 One entry opens a run before its first change, so that a crash shows. Another entry closes it. Each
-entry is hashed together with the one before it.
+entry is hashed together with the one before it. A key can sign the hash of an entry.
 """
 
 import hashlib
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,18 @@ from typing import Any, Literal, cast
 from psycopg.rows import class_row
 
 from bakehouse.database import Connection, fetch, table_exists, value
+from bakehouse.deploy import signing
 from bakehouse.errors import BakehouseError, Kind
+from bakehouse.migrations import history
+from bakehouse.migrations.history import Applied
 
 Body = dict[str, Any]
-RunKind = Literal["up", "down", "rehearsal", "repair", "resume", "drift"]
+RunKind = (
+    Literal["up", "down", "rehearsal", "repair", "resume"]
+    | Literal["mark", "drift", "backup", "drill"]
+)
 Ending = Kind | Literal["done", "killed", "unfinished"]
+Sign = Callable[[str], tuple[str, str]]  # returns the signer and the signature of a text
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Entry:
     previous: str
     hash: str
     text: str
+    signer: str = ""
+    signature: str = ""
 
     @cached_property
     def body(self) -> Body:
@@ -62,6 +71,8 @@ class Run:
 
     opened: Body
     closed: Body | None = None
+    entries: tuple[Entry, ...] = ()
+    sign: Sign | None = None  # how the run signs its entries while it runs
 
     @property
     def id(self) -> str:
@@ -143,17 +154,23 @@ def entries(conn: Connection) -> list[Entry]:
     """Read all entries, oldest first."""
     if not table_exists(conn, "bakehouse.evidence"):
         return []
-    query = b"select previous, hash, body::text as text from bakehouse.evidence order by number"
+    query = b"""
+        select previous, hash, body::text as text, signer, signature
+        from bakehouse.evidence order by number
+    """
     return fetch(conn, class_row(Entry), query)
 
 
 def runs(found: Iterable[Entry]) -> list[Run]:
-    """Group the entries into runs, oldest first."""
+    """Group the entries into runs, oldest first. An entry can be a whole run."""
     told: dict[str, Run] = {}
     for entry in found:
         body = entry.body
         known = told.get(body["run"])
-        told[body["run"]] = Run(known.opened, body) if known else Run(body)
+        if known:
+            told[body["run"]] = Run(known.opened, body, (*known.entries[:1], entry))
+        else:
+            told[body["run"]] = Run(body, body if body["event"] == "closed" else None, (entry,))
     return list(told.values())
 
 
@@ -175,27 +192,65 @@ def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
     return problems
 
 
-def open_run(conn: Connection, kind: RunKind, **facts: object) -> Run:
+def signers_of(run: Run, variables: Mapping[str, str], signers: Collection[str]) -> str:
+    """Return the named signers of the entries of a run. Raises an error if one is not signed.
+
+    Without named signers, the signatures are not checked.
+    """
+    names = []
+    for entry in run.entries:
+        name = entry.signer
+        if signers or not name:
+            text = hash_of(entry.previous, entry.text)
+            name = signing.signer_of(text, entry.signature, variables, signers)
+        names.append(name)
+    return ", ".join(dict.fromkeys(names))
+
+
+def open_run(conn: Connection, kind: RunKind, sign: Sign | None = None, **facts: object) -> Run:
     """Record that a run is about to begin."""
-    return Run(_append(conn, {"run": str(uuid.uuid4()), "kind": kind, "event": "opened", **facts}))
+    body = {"run": str(uuid.uuid4()), "kind": kind, "event": "opened", **facts}
+    return Run(_append(conn, body, sign), sign=sign)
 
 
 def close(conn: Connection, run: Run, outcome: Ending, **facts: object) -> Run:
-    """Record how a run ended."""
+    """Record how a run ended, even if the key of the run fails now."""
     body = {"run": run.id, "event": "closed", "outcome": outcome, **facts}
-    return Run(run.opened, _append(conn, body))
+    try:
+        closed = _append(conn, body, run.sign)
+    except BakehouseError as error:
+        closed = _append(conn, body | {"unsigned": str(error)}, None)
+    return replace(run, closed=closed)
 
 
-def _append(conn: Connection, body: Body) -> Body:
+def note(
+    conn: Connection, kind: RunKind, outcome: Ending, sign: Sign | None = None, **facts: object
+) -> Run:
+    """Record a whole run in one entry, at its end."""
+    body = {"run": str(uuid.uuid4()), "kind": kind, "event": "closed", "outcome": outcome, **facts}
+    done = _append(conn, body, sign)
+    return Run(done, done)
+
+
+def outcome_of(failure: Exception | None) -> Ending:
+    if failure is None:
+        return "done"
+    return failure.kind if isinstance(failure, BakehouseError) else "unexpected"
+
+
+def _append(conn: Connection, body: Body, sign: Sign | None) -> Body:
     body["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
     with conn.transaction():
         conn.execute("lock table bakehouse.evidence in share row exclusive mode")
         last = "select hash from bakehouse.evidence order by number desc limit 1"
         previous = value(conn, last) or ""
+        checksum = hash_of(previous, text)
+        signer, signature = sign(checksum) if sign else ("", "")
         conn.execute(
-            "insert into bakehouse.evidence (previous, hash, body) values (%s, %s, %s)",
-            (previous, hash_of(previous, text), text),
+            "insert into bakehouse.evidence (previous, hash, body, signer, signature)"
+            " values (%s, %s, %s, %s, %s)",
+            (previous, checksum, text, signer, signature),
         )
     done: Body = json.loads(text)
     return done
@@ -219,7 +274,7 @@ def save(folder: Path, found: Iterable[Entry], wanted: Collection[str] | None = 
         head = (opened.get("head") or "none")[:8]
         name = "proof" if opened.get("restored") else opened["env"]
         path = folder / f"{name}-{at:%Y%m%dT%H%M%SZ}-{head}-{run[:8]}.json"
-        lines = [{"previous": e.previous, "hash": e.hash, "entry": e.text} for e in mine]
+        lines = [asdict(entry) for entry in mine]
         text = json.dumps(lines, indent=1, ensure_ascii=False) + "\n"
         if not path.is_file() or path.read_text() != text:
             folder.mkdir(parents=True, exist_ok=True)
@@ -239,12 +294,31 @@ def load(place: Path, env: str, *names: str) -> list[Entry]:
     found = []
     for path in paths:
         try:
-            found += [
-                Entry(o["previous"], o["hash"], o["entry"]) for o in json.loads(path.read_text())
-            ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found += [Entry(**one) for one in json.loads(path.read_text())]
+        except (OSError, ValueError, TypeError) as error:
             raise BakehouseError("usage", f"{path} is not an evidence file: {error}") from None
     return [entry for entry in found if entry.body.get("env", env) == env]
+
+
+def missing_end(told: list[Run], applied: Collection[Applied]) -> str:
+    """Return why the newest runs cannot be on record, or '' if the record explains the history."""
+    for run in reversed(told):
+        after = (run.closed or {}).get("after", {})
+        rows = applied
+        if run.closed is None and run.kind in (
+            "up",
+            "down",
+        ):  # killed: it applied some of its files
+            versions = {label.partition("_")[0] for label in run.files}
+            rows = [row for row in applied if row.version not in versions]
+            after = run.opened["before"] if run.kind == "up" else {"head": run.head}
+        if "head" in after:
+            if after["head"] == history.chain_head(rows):
+                return ""
+            return (
+                f"the history is not as the last run on record ({run.kind}, {run.at:%F %R}) left it"
+            )
+    return "no run is on record that recorded the history: `bakehouse env mark` records it"
 
 
 def origins(told: Collection[Run], fingerprint: str) -> Iterator[str]:

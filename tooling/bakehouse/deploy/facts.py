@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from psycopg.rows import scalar_row, tuple_row
 
@@ -10,7 +11,7 @@ from bakehouse.database import Connection, connect, fetch, sql_file
 from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
 from bakehouse.deploy.backup_age import Backup
 from bakehouse.deploy.environment import Settings
-from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.evidence import Entry, Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
@@ -28,7 +29,11 @@ class Progress:
 
     applied: list[Applied]
     versions: list[Version]
-    runs: list[Run]
+    entries: list[Entry]
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return evidence.runs(self.entries)
 
     @property
     def head(self) -> str | None:
@@ -64,7 +69,7 @@ class State(Progress):
 def read_progress(conn: Connection, work: Work) -> Progress:
     applied = history.applied(conn)
     versions = history.compare(work.files, applied, work.left_out)
-    return Progress(applied, versions, evidence.runs(evidence.entries(conn)))
+    return Progress(applied, versions, evidence.entries(conn))
 
 
 def read_state(conn: Connection, work: Work) -> State:
@@ -89,6 +94,8 @@ class Facts:
     fingerprint: str = ""
     findings: tuple[str, ...] = ()  # from the rehearsal
     own: tuple[Run, ...] = ()  # the runs of this database
+    faults: tuple[str, ...] = ()  # of the record: edited, missing, not signed as they must be
+    unsigned: tuple[str, ...] = ()  # runs that no signature is demanded of
     proofs: tuple[Run, ...] = ()  # the runs of staging
     proofs_problem: str = ""
     backup: Backup = field(default_factory=lambda: Backup("none"))
@@ -144,9 +151,33 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
         drift=tuple(f"{k}: {', '.join(map(str, v))}" for k, v in closing.items() if v),
         accepted_drift=tuple(str(one) for one in found if one.state == "accepted"),
     )
-    if work.in_dev or not state.pending:
+    if work.in_dev:
         return facts
-    return _facts_of_a_deploy(conn, work, facts)
+    facts = _with_faults(work, facts, state)
+    return _facts_of_a_deploy(conn, work, facts) if state.pending else facts
+
+
+def _with_faults(work: Work, facts: Facts, state: State) -> Facts:
+    """Add the faults of the record of this database. Its newest entry vouches for all others."""
+    faults = evidence.broken(state.entries)
+    faults += filter(None, [evidence.missing_end(state.runs, state.applied)])
+    here = [run for run in state.runs if run.env == work.settings.name]
+    plans = [run for run in here if run.kind == "rehearsal" and run.head == facts.head]
+    counting = [*here[-1:], *(plans[-1:] if facts.pending else [])]
+    return _with_signatures(work, replace(facts, faults=tuple(faults)), work.settings, counting)
+
+
+def _with_signatures(work: Work, facts: Facts, by: Settings, runs: Iterable[Run]) -> Facts:
+    """Add the runs that no named signer of the environment signed."""
+    found = []
+    for run in runs:
+        try:
+            evidence.signers_of(run, work.variables, by.signers)
+        except BakehouseError as error:
+            found.append(f"{by.name}: {run.kind} of {run.opened_at} is {error.message}")
+    if by.signers:
+        return replace(facts, faults=union(facts.faults, found))
+    return replace(facts, unsigned=union(facts.unsigned, found))
 
 
 def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
@@ -190,8 +221,11 @@ def _with_proofs(work: Work, facts: Facts) -> Facts:
     except BakehouseError as error:
         problem = f"the evidence of staging cannot be used: {error.message}"
     starts = set(evidence.origins(facts.own, facts.fingerprint))
-    observed = _observed(evidence.path(proofs, facts.head or "", starts))
-    return replace(facts, proofs=tuple(proofs), proofs_problem=problem, observed=observed)
+    way = evidence.path(proofs, facts.head or "", starts)
+    staging = environment.load(work.root, "staging", required=False)
+    facts = _with_signatures(work, facts, staging, way)
+    proved = tuple(proofs)
+    return replace(facts, proofs=proved, proofs_problem=problem, observed=_observed(way))
 
 
 def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:

@@ -10,23 +10,12 @@ from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations.history import DISAGREEMENT
 
 GateName = (
-    Literal[
-        "identity",
-        "history",
-        "drift",
-        "order",
-        "lint",
-        "rehearsal",
-        "backup",
-        "promotion",
-        "tag",
-        "webhooks",
-    ]
-    | Literal["traffic", "secrets", "smoke"]
+    Literal["identity", "history", "drift", "order", "evidence", "lint", "rehearsal", "backup"]
+    | Literal["drill", "promotion", "tag", "webhooks", "traffic", "secrets", "smoke"]
 )
 Demand = Literal["must", "warn", "off"]
 Decision = Literal["passed", "warning", "accepted", "refused"]
-Answer = tuple[bool, str]
+Answer = tuple[bool | Literal["warning"], str]
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,25 @@ def backup(facts: Facts) -> Answer:
     limit = facts.settings.backup_hours
     said = f"the newest is {facts.age(found.taken_at)}, says {found.source} (limit {limit:g} h)"
     return facts.is_young(found.taken_at, limit), said
+
+
+def drill(facts: Facts) -> Answer:
+    drills = [run for run in facts.own if run.kind == "drill" and run.env == facts.settings.name]
+    if not drills:
+        return False, "no backup was ever restored: `bakehouse backup drill`"
+    last, days = drills[-1], facts.settings.drill_days
+    if last.outcome != "done":
+        return False, f"the last drill failed, {facts.age(last.at)}"
+    said = f"the last drill is {facts.age(last.at)} (limit {days:g} days)"
+    return facts.is_young(last.at, days * 24), said
+
+
+def record(facts: Facts) -> Answer:
+    if facts.faults:
+        return False, "; ".join(facts.faults)
+    if facts.unsigned:
+        return "warning", "; ".join(facts.unsigned)
+    return True, "the record is whole and signed"
 
 
 def promotion(facts: Facts) -> Answer:
@@ -158,9 +166,11 @@ GATES = (
     Gate("history", history, "must", "must", "must", when_idle=True, final=True),
     Gate("drift", drift, "off", "must", "must", when_idle=True, final=True),
     Gate("order", order, "must", "must", "must"),
+    Gate("evidence", record, "off", "must", "must", when_idle=True, final=True),
     Gate("lint", lint, "warn", "must", "must"),
     Gate("rehearsal", rehearsal, "off", "must", "off"),
     Gate("backup", backup, "off", "must", "must"),
+    Gate("drill", drill, "off", "warn", "warn", final=True),  # only warns
     Gate("promotion", promotion, "off", "off", "must", final=True),
     Gate("tag", tag, "off", "warn", "must"),
     Gate("webhooks", webhooks, "off", "warn", "must"),
@@ -179,9 +189,9 @@ def judge(gate: Gate, facts: Facts, accepted: Mapping[str, str]) -> Verdict:
     if not facts.pending and not gate.when_idle:
         return Verdict(gate.name, "passed", "nothing is pending")
     ok, reason = gate.ask(facts)
-    if ok:
+    if ok is True:
         return Verdict(gate.name, "passed", reason)
-    if gate.demand(facts) == "warn":
+    if ok == "warning" or gate.demand(facts) == "warn":
         return Verdict(gate.name, "warning", reason)
     if gate.name in accepted and not gate.final:
         return Verdict(gate.name, "accepted", f"{reason} (accepted: {accepted[gate.name]})")

@@ -22,7 +22,8 @@ def prove(conn: Connection, work: Work, tell: Tell) -> tuple[Recorded, UpResult]
         raise BakehouseError(
             "usage", "only files for prod are proved on a backup", "Name prod: --env prod."
         )
-    file, last = backup.newest(conn, work.settings, work.root)
+    last = backup.newest(conn)
+    file = backup.intact(work, last)
     tell(f"restoring {last.file} on a scratch server")
     with backup.restored(file, last) as (scratch, _):
         dsn = _dsn_of(scratch, last.role)

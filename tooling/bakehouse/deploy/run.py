@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import psycopg
 
 from bakehouse.database import Connection
-from bakehouse.deploy import evidence, facts, gates, webhooks
-from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy import environment, evidence, facts, gates, webhooks
+from bakehouse.deploy.evidence import Observed, Run, RunKind
 from bakehouse.deploy.facts import Facts, State, union
 from bakehouse.deploy.gates import Verdict
 from bakehouse.deploy.work import Work, circumstances, mark_of, save
@@ -67,7 +68,8 @@ def _close_killed_runs(conn: Connection, work: Work, state: State, tell: Tell) -
             f"the run of {run.opened_at} by {run.user} did not finish: {len(done)} of"
             f" {len(run.files)} files are applied; continuing from there"
         )
-        evidence.close(conn, run, "killed", after=mark_of(history.start(conn)))
+        signed = replace(run, sign=circumstances(conn, work)["sign"])
+        evidence.close(conn, signed, "killed", after=mark_of(history.start(conn)))
         save(conn, work, [run.id])
 
 
@@ -143,7 +145,7 @@ def _close_up(
     evidence.close(
         conn,
         run,
-        _outcome_of(failure),
+        evidence.outcome_of(failure),
         error=str(failure) if failure else None,
         applied=[asdict(done) for done in applied],
         after=mark_of(history.start(conn)),
@@ -154,12 +156,6 @@ def _close_up(
         },
     )
     save(conn, work, [run.id])
-
-
-def _outcome_of(failure: BakehouseError | psycopg.Error | None) -> evidence.Ending:
-    if failure is None:
-        return "done"
-    return failure.kind if isinstance(failure, BakehouseError) else "unexpected"
 
 
 def walk(conn: Connection, work: Work) -> list[smoke.Outcome]:
@@ -195,13 +191,15 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
         pending = progress.pending
         if not pending:
             return [], []
+        asked = {} if work.in_dev else circumstances(conn, work)
         report, seen = rehearse.rehearse(conn, pending, reads)
-        if not work.in_dev:
+        if asked:
             history.ensure(conn)
-            run = evidence.open_run(
+            run = evidence.note(
                 conn,
                 "rehearsal",
-                **circumstances(conn, work),
+                "done",
+                **asked,
                 files=[file.label for file in pending],
                 head=history.head_after(progress.applied, pending),
                 before=mark_of(history.start(conn)),
@@ -209,7 +207,6 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
                 report=[asdict(one) for one in report],
                 heavy_reads=[asdict(one) for one in seen],
             )
-            evidence.close(conn, run, "done", after=run.opened["before"])
             save(conn, work, [run.id])
         return report, seen
 
@@ -235,7 +232,7 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
             yield file.label
 
 
-# Repair
+# Repair and mark
 
 
 def repair(
@@ -255,9 +252,8 @@ def repair(
         adoption = adoption or Adoption()
         asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
         asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
-        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked, **facts)
         done = repair_row(conn, action, version, work.files, to, adoption)
-        evidence.close(conn, run, "done", said=done)
+        run = _note(conn, work, "repair", **asked, said=done, **facts)
     save(conn, work, [run.id])
     return done
 
@@ -274,7 +270,6 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
         raise BakehouseError("usage", f"{until} has passed, or the reason is empty", "Give both.")
     facts_of_it = {"object": name, "hash": object.hash, "reason": reason, "until": until}
     with conn.transaction():
-        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **facts_of_it)
         conn.execute(
             "insert into bakehouse.accepted_drift (object, hash, reason, until)"
             " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
@@ -282,5 +277,19 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
             " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
             facts_of_it,
         )
-        evidence.close(conn, run, "done")
+        run = _note(conn, work, "drift", **facts_of_it)
     save(conn, work, [run.id])
+
+
+def mark(conn: Connection, work: Work, reason: str) -> None:
+    """Mark the database and record that, in one transaction."""
+    with conn.transaction():
+        earlier = environment.mark(conn, work.settings, reason, work.who)
+        run = _note(conn, work, "mark", reason=reason, earlier=earlier)
+    save(conn, work, [run.id])
+
+
+def _note(conn: Connection, work: Work, kind: RunKind, **facts: Any) -> Run:
+    head = history.chain_head(history.applied(conn))
+    facts |= circumstances(conn, work) | {"head": head, "after": {"head": head}}
+    return evidence.note(conn, kind, "done", **facts)

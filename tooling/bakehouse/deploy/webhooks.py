@@ -58,10 +58,9 @@ def resume(conn: Connection, work: Work) -> bool:
     if not paused_until(conn):
         return False
     history.ensure(conn)
-    run = evidence.open_run(conn, "resume", **circumstances(conn, work))
     with conn.transaction():
+        run = evidence.note(conn, "resume", "done", **circumstances(conn, work))
         conn.execute("select app.resume_ingest()")
-    evidence.close(conn, run, "done")
     save(conn, work, [run.id])
     return True
 

@@ -1,6 +1,6 @@
 """The input of a run: the files, the environment, and the choices of the caller."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from bakehouse import __version__
 from bakehouse.database import Connection, fetch
-from bakehouse.deploy import evidence, release
+from bakehouse.deploy import evidence, release, signing
 from bakehouse.deploy.environment import Settings
 from bakehouse.migrations import catalog
 from bakehouse.migrations.files import Migration
@@ -31,6 +31,7 @@ class Work:
     staging: str = ""  # the connection string of staging
     wait: float = 10
     restored: str = ""  # the backup, where a restored one stands in for staging
+    tell: Callable[[str], None] = print
 
     @property
     def in_dev(self) -> bool:
@@ -38,7 +39,11 @@ class Work:
 
 
 def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
-    """Return what every run records: environment, people, database, tool and commit."""
+    """Return what every run records: environment, people, database, tool and commit.
+
+    Refuses if the environment names signers and the key of none is here.
+    """
+    signing.require_key(work.variables, work.settings.signers)
     [target] = fetch(
         conn,
         dict_row,
@@ -47,6 +52,7 @@ def circumstances(conn: Connection, work: Work) -> dict[str, Any]:
     )
     return {
         **({"restored": work.restored} if work.restored else {}),
+        "sign": lambda text: signing.sign(text, work.variables),
         "env": work.settings.name,
         "by": {"database_user": target.pop("user"), **work.who},
         "target": target,
@@ -61,6 +67,18 @@ def mark_of(baseline: Baseline) -> dict[str, Any]:
 
 
 def save(conn: Connection, work: Work, runs: list[str]) -> None:
-    """Write the evidence of these runs to files, outside dev."""
-    if not work.in_dev:
-        evidence.save(work.root / "evidence", evidence.entries(conn), runs)
+    """Write the evidence of these runs to files, outside dev. Tells what is not written."""
+    if work.in_dev:
+        return
+    found = evidence.entries(conn)
+    for entry in found:
+        if entry.body["run"] in runs and "unsigned" in entry.body:
+            work.tell(f"warning: the end of the run is not signed: {entry.body['unsigned']}")
+    try:
+        evidence.save(work.root / "evidence", found, runs)
+    except OSError as error:
+        later = f"`bakehouse log --env {work.settings.name} --save`"
+        work.tell(
+            "warning: the run is on record in the database, but not in a file:"
+            f" {error.filename}: {error.strerror}. {later} writes the file later."
+        )

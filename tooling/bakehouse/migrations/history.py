@@ -74,7 +74,8 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.accepted_drift"):
+    tables = "bakehouse.accepted_drift", "supabase_migrations.schema_migrations"
+    if not all(table_exists(conn, name) for name in tables):
         conn.execute(sql_file(__package__, "history"))
 
 

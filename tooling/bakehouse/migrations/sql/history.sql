@@ -78,7 +78,9 @@ create table if not exists bakehouse.evidence (
   number bigint generated always as identity primary key,
   previous text not null unique,
   hash text not null unique,
-  body json not null -- not jsonb, because the hash is of the exact text
+  body json not null, -- not jsonb, because the hash is of the exact text
+  signer text not null default '', -- what the signature says, for people
+  signature text not null default '' -- of the hash
 );
 alter table bakehouse.migrations enable row level security;
 alter table bakehouse.steps enable row level security;
