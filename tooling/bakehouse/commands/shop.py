@@ -26,6 +26,17 @@ Tick = Annotated[
         help="Run the scheduled tasks once a minute, unless pg_cron does. Not with --once.",
     ),
 ]
+Health = Annotated[
+    int | None,
+    typer.Option(
+        "--health",
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="Answer GET /live and /ready on this port.",
+        show_default=False,
+    ),
+]
 
 
 @command(app, "smoke")
@@ -96,24 +107,13 @@ def work(
     here: Database,
     topic: Annotated[list[str], typer.Option("--topic", help="A topic. Can be repeated.")],
     once: Annotated[
-        bool,
-        typer.Option("--once", help="Stop when no job is ready. Exit with 1 if a job failed."),
+        bool, typer.Option("--once", help="Stop when no job is ready. Exit with 1 if a job failed.")
     ] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
     tick: Tick = True,
-    health: Annotated[
-        int | None,
-        typer.Option(
-            "--health",
-            metavar="PORT",
-            min=1,
-            max=65535,
-            help="Answer GET /live and /ready on this port.",
-            show_default=False,
-        ),
-    ] = None,
+    health: Health = None,
     shop_url_template: Annotated[
         str | None,
         typer.Option(
