@@ -65,9 +65,11 @@ def promotion(facts: Facts) -> Answer:
     way = evidence.path(facts.proofs, facts.head or "", starts)
     if way:
         last, hours = way[-1], facts.settings.promotion_days * 24
-        if not last.smoked or not all(run.observed for run in way):
+        if not last.smoked or not all(run.observed or run.unrehearsed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"
-        return facts.is_young(last.at, hours), f"proved on staging, {facts.age(last.at)}"
+        said = [f"proved on staging, {facts.age(last.at)}"]
+        said += [f"not rehearsed on staging: {run.unrehearsed}" for run in way if run.unrehearsed]
+        return facts.is_young(last.at, hours), "; ".join(said)
     ended = [run for run in facts.proofs if run.kind == "up" and run.head == facts.head]
     if any(run.outcome == "done" for run in ended):
         return False, "staging applied these files to a catalog that is not the one here"

@@ -116,6 +116,7 @@ def _open_up(
         observed=observed and asdict(observed),
         backup=asdict(known.backup),
         gates=[asdict(verdict) for verdict in verdicts],
+        accepted=dict(work.accepted),
     )
 
 
@@ -189,7 +190,7 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
         pending = progress.pending
         if not pending:
             return [], []
-        report, seen = rehearse.rehearse(conn, pending, reads)
+        report, seen = rehearse.rehearse(conn, pending, reads, work.settings.rehearsal_seconds)
         if not work.in_dev:
             history.ensure(conn)
             run = evidence.open_run(

@@ -17,8 +17,11 @@ from bakehouse.migrations.files import Migration
 from bakehouse.migrations.watch import Finding, Seen
 
 LOCK_TIMEOUT = "2s"
-STATEMENT_TIMEOUT = "60s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
+_TOO_LONG = (
+    "Rolled back: this was a rehearsal. Give the statement more time (--rehearsal-seconds), or let"
+    " `migrate up --accept-rehearsal` apply the file without a rehearsal."
+)
 _TABLES = sql_file(__package__, "tables_in_use")
 _LOCKS = sql_file(__package__, "locks_held")
 
@@ -61,13 +64,16 @@ class _Table:
 
 
 def rehearse(
-    conn: Connection, files: Iterable[Migration], reads: Migration | None = None
+    conn: Connection, files: Iterable[Migration], reads: Migration | None, seconds: float
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Run the files, then the heavy reads, in one transaction. Rolls it back."""
+    """Run the files, then the heavy reads, in one transaction. Rolls it back.
+
+    No statement may take longer than these seconds.
+    """
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
-            f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
+            f" set local statement_timeout = {max(1, round(1000 * seconds))}"
         )
         report = list(_rehearse_all(conn, files))
         seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
@@ -198,7 +204,8 @@ def run(conn: Connection, file: Migration) -> list[str]:
         if place is None and not conn.closed:
             conn.execute("rollback to savepoint file")
             place = apply.failing_statement(conn, file)
-        raise apply.explain(error, file, place, "failed", _ROLLED_BACK) from None
+        hint = _TOO_LONG if isinstance(error, errors.QueryCanceled) else _ROLLED_BACK
+        raise apply.explain(error, file, place, "failed", hint) from None
     return []
 
 
