@@ -145,7 +145,7 @@ def plan(
     if seconds:
         work = replace(work, settings=replace(work.settings, rehearsal_seconds=seconds))
     with here.connected(writes=True) as conn:
-        report, reads = run.plan(conn, work, output.say)
+        report, reads = run.plan(conn, here.dsn, work, output.say)
     lines = [
         *_rehearsal_lines(report, work.settings.large_rows),
         *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import scalar_row
 
 from bakehouse.database import Connection, connect, fetch, sql_file
 from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
@@ -14,7 +14,7 @@ from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history
+from bakehouse.migrations import apply, catalog, history, rehearse
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Version
 from bakehouse.migrations.watch import Finding
@@ -141,7 +141,7 @@ def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
     observed = facts.observed or Observed()
     findings = [Finding(**one) for one in observed.findings]
     touched = [*observed.locked, *observed.rewritten]
-    rows = _row_counts(conn, [*touched, *(one.table for one in findings)])
+    rows = {table.name: table.rows for table in rehearse.tables(conn).values()}
     errors = [
         str(one)
         for one in findings
@@ -171,15 +171,6 @@ def _with_proofs(work: Work, facts: Facts) -> Facts:
     starts = set(evidence.origins(facts.own, facts.fingerprint))
     observed = _observed(evidence.path(proofs, facts.head or "", starts))
     return replace(facts, proofs=tuple(proofs), proofs_problem=problem, observed=observed)
-
-
-def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
-    """Estimate how many rows the tables have."""
-    query = (
-        b"select name, greatest(c.reltuples, 0)::bigint from unnest($1::text[]) as locked (name)"
-        b" join pg_class as c on c.oid = to_regclass(name)"
-    )
-    return dict(fetch(conn, tuple_row, query, tables))
 
 
 def _drift(conn: Connection, state: State) -> list[str]:

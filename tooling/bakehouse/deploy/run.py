@@ -1,6 +1,7 @@
 """The runs that go on record: up, plan and repair."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 
 import psycopg
@@ -180,8 +181,10 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 # Plan
 
 
-def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Rehearse the pending files. Outside dev, record the effects."""
+def plan(
+    conn: Connection, dsn: str, work: Work, tell: Tell
+) -> tuple[list[Rehearsal], list[HeavyRead]]:
+    """Rehearse the pending files. Outside dev, record the effects. In prod, spare readers."""
     path = work.root / "supabase" / "heavy_reads.sql"
     reads = Migration("", "heavy_reads", path, path.read_text()) if path.is_file() else None
     with apply.lock(conn, work.wait, tell):
@@ -190,7 +193,10 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
         pending = progress.pending
         if not pending:
             return [], []
-        report, seen = rehearse.rehearse(conn, pending, reads, work.settings.rehearsal_seconds)
+        careful = apply.guarded(conn, dsn, tell) if work.settings.name == "prod" else nullcontext()
+        with careful as guard:
+            seconds = work.settings.rehearsal_seconds
+            report, seen = rehearse.rehearse(conn, pending, reads, seconds, guard)
         if not work.in_dev:
             history.ensure(conn)
             run = evidence.open_run(

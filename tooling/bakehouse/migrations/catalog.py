@@ -29,18 +29,23 @@ def objects(conn: Connection) -> dict[str, str]:
     return dict(fetch_named(conn, tuple_row, _OBJECTS))
 
 
+def read(conn: Connection) -> dict[str, str]:
+    """Read all objects under the search_path pg_catalog, which the caller has set."""
+    return dict(fetch(conn, tuple_row, _OBJECTS))
+
+
 def promises(conn: Connection) -> set[str]:
     """Read what callers may rely on, as one sentence each."""
     return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
 
 
-def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes) -> list[Row]:
+def fetch_named(
+    conn: Connection, row: RowFactory[Row], query: bytes, *parameters: object
+) -> list[Row]:
     """Run a query that names objects: the search_path of the session must not shorten names."""
-    with conn.transaction():
+    with conn.transaction(force_rollback=True):  # this restores the search_path
         conn.execute("set local search_path = pg_catalog")
-        rows = fetch(conn, row, query)
-        conn.execute("reset search_path")
-    return rows
+        return fetch(conn, row, query, *parameters)
 
 
 def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:
