@@ -1,10 +1,15 @@
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bakehouse import database
-from command import Project
+from bakehouse.server import cluster
+from bakehouse.server.account import unprivileged
+from bakehouse.server.binaries import find_binaries
+from bakehouse.server.cluster import Cluster
+from command import Project, free_port
 from environments import Environments, Saved, mark, prepared
 from postgres import Server
 
@@ -73,3 +78,16 @@ def launched(tmp_path: Path, server: Server, saved: dict[str, Saved]) -> Iterato
     """The first release is in prod, and the second is proved on staging and tagged."""
     with server.one_at_a_time():
         yield saved["launched"].restore(server, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def stopped() -> Iterator[Cluster]:
+    """A whole server with the platform, stopped. A test copies its data directory."""
+    with tempfile.TemporaryDirectory(prefix="bakehouse-tests-", dir="/var/tmp") as folder:
+        home, account, binaries = Path(folder), unprivileged(), find_binaries()
+        home.chmod(0o777)  # the user of the server must get through
+        if not account.can_reach(binaries.bin_dir / "postgres"):
+            binaries = cluster.copied(binaries, account, home)
+        made = Cluster(home / "template", binaries, account, free_port(), home / "template.log")
+        cluster.create(made)
+        yield made

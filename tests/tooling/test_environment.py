@@ -215,13 +215,17 @@ def test_only_the_database_named_in_bakehouse_toml_can_be_marked(
         (None, Settings("prod"), "this database is not marked"),
         (PROD, Settings("staging"), "this database is prod, not staging"),
         (
-            Identity("prod", "dba", "", "7", 5, copied=True),
+            Identity("prod", "dba", "", "7", 5, copied=True, why="this is a copy"),
             Settings("prod"),
-            "this database is a copy of one that is prod",
+            "this is a copy",
         ),
-        (PROD, Settings("prod", host="b"), "its host is a, and bakehouse.toml expects b"),
+        (
+            PROD,
+            Settings("prod", host=("b", "c")),
+            "its host is a, and bakehouse.toml expects b or c",
+        ),
         (PROD, Settings("prod", database="y"), "its database is x, and bakehouse.toml expects y"),
-        (PROD, Settings("prod", host="a", database="x"), ""),
+        (PROD, Settings("prod", host=("b", "a"), database="x"), ""),
     ],
 )
 def test_every_mismatch_names_its_reason(
@@ -238,6 +242,7 @@ def test_every_mismatch_names_its_reason(
         ('[prod]\nurl = "X"\n', "[prod] lacks host, database"),
         ('[prod]\npassword = "X"\n', "[prod] has no setting 'password'"),
         ('[prod]\nbackup_hours = "X"\n', "[prod] backup_hours cannot be 'X'"),
+        ("[prod]\nhost = 5432\n", "[prod] host cannot be 5432"),
         ('[prod]\nurl = "X"\nhost = "h"\ndatabase = "d"\n', "X, which holds the URL of prod"),
     ],
 )

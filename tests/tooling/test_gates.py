@@ -31,11 +31,13 @@ def run(
     observed: Any = SEEN,
     failed: tuple[str, ...] = (),
     env: EnvironmentName = "prod",
+    accepted: str = "",
 ) -> Run:
     at = (NOW - timedelta(hours=hours)).isoformat()
     opened = {"run": f"{before}{after}{hours}", "kind": kind, "env": env, "at": at, "head": head}
+    reasons = {"rehearsal": accepted} if accepted else {}
     return Run(
-        opened | {"before": {"fingerprint": before}, "observed": observed},
+        opened | {"before": {"fingerprint": before}, "observed": observed, "accepted": reasons},
         {
             "at": at,
             "outcome": outcome,
@@ -100,6 +102,18 @@ CASES: tuple[tuple[Ask, dict[str, Any], bool | str, str], ...] = (
     ),
     (gates.promotion, {"proofs": (run(observed=None),)}, False, "staging applied these files, but"),
     (gates.promotion, {"proofs": (run(failed=("x",)),)}, False, "staging applied these files, but"),
+    (
+        gates.promotion,
+        {"proofs": (run(observed=None, accepted="too long"),)},
+        True,
+        "proved on staging, 1 h old; not rehearsed on staging: too long",
+    ),
+    (
+        gates.promotion,
+        {"proofs": (run(observed=None, accepted="too long", failed=("x",)),)},
+        False,
+        "staging applied these files, but",
+    ),
     (  # two releases on staging, one on prod
         gates.promotion,
         {"proofs": (run(head="h1", after="f5", hours=3), run(before="f5"))},

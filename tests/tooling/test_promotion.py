@@ -156,6 +156,37 @@ def test_an_accepted_release_pauses_webhooks_and_is_recorded(ready: Environments
 
 
 @pytest.mark.slow
+def test_a_statement_too_long_to_rehearse_gets_to_prod_with_a_reason(ready: Environments) -> None:
+    assert ready.run("migrate", "up", env="prod").code == 0
+    ready.project.write("20990101000002_M9_slow.sql", "select pg_sleep(1.5);\n")
+    toml = ready.project.root / "bakehouse.toml"
+    toml.write_text(toml.read_text().replace("[staging]", "[staging]\nrehearsal_seconds = 1"))
+    ready.commit()
+    ready.git("tag", "-a", "v1.2.0", "-m", "v1.2.0")
+    ready.back_up()
+
+    plan = ready.run("migrate", "plan", env="staging")
+    refused = ready.run("migrate", "up", env="staging")
+    longer = ready.run("migrate", "plan", "--rehearsal-seconds", "60", env="dev")
+    accepted = ready.run("migrate", "up", "--accept-rehearsal", "the slow fill", env="staging")
+    check = ready.run("gate", "check", env="prod")
+    done = ready.run("migrate", "up", env="prod")
+    last = ready.run("log", "--json", env="prod").json["runs"][-1]["opened"]
+
+    assert (plan.code, refused.code, longer.code) == (7, 5, 0), plan.err + refused.err + longer.err
+    assert "M9_slow.sql:1: canceling statement due to statement timeout" in plan.err
+    assert "--rehearsal-seconds" in plan.err
+    assert "rehearsal: these files were not rehearsed" in refused.err
+    assert (accepted.code, check.code, done.code) == (0, 0, 0), accepted.err + check.out + done.err
+    assert "not rehearsed on staging: the slow fill" in check.out
+    assert "nothing was rehearsed, so it counts as breaking" in check.out
+    assert "webhooks are paused until" in done.err
+    assert "not rehearsed on staging: the slow fill" in next(
+        gate["reason"] for gate in last["gates"] if gate["gate"] == "promotion"
+    )
+
+
+@pytest.mark.slow
 def test_the_log_restores_lost_files_and_reports_changed_records(ready: Environments) -> None:
     assert ready.run("migrate", "up", env="prod").code == 0
     files = sorted((ready.project.root / "evidence").glob("prod-*.json"))

@@ -251,7 +251,8 @@ def test_a_push_succeeds_if_one_shop_sells_the_item_and_fails_if_none_does(
 
     ran = run(clone, shops)
 
-    assert (ran.json["done"], ran.json["failed"]) == (1, 1)
+    assert (ran.code, ran.json["done"], ran.json["failed"]) == (1, 1, 1)
+    assert ran.json["error"] == "1 job failed"
     assert values(db, "select last_error from app.work_status") == ["no shop has balloon"]
 
 
@@ -520,7 +521,7 @@ def test_an_error_of_the_database_fails_the_job_and_not_the_worker(
 
     ran = run(clone, shops, "--topic", "reconcile")
 
-    assert (ran.code, ran.json["done"], ran.json["failed"]) == (0, 1, 1)
+    assert (ran.code, ran.json["done"], ran.json["failed"]) == (1, 1, 1)
     assert "division by zero" in values(db, "select last_error from public.work_queue")
     assert "event=job_failed topic=reconcile" in ran.err
 

@@ -11,7 +11,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import RowFactory, scalar_row
+from psycopg.rows import RowFactory, scalar_row, tuple_row
 
 from bakehouse.errors import BakehouseError
 
@@ -43,6 +43,7 @@ _NETWORK = {  # seconds, but milliseconds for tcp_user_timeout: notice a server 
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
+_ONE_SERVER = "Use the address of one server, the primary: each command connects more than once."
 _DIRECT = "Use the direct connection (port 5432), or the pooler in session mode."
 
 
@@ -147,11 +148,19 @@ def _require_usable(conn: Connection, dsn: str) -> None:
         raise BakehouseError(
             "server", f"{describe(dsn)} is a standby, which takes no writes", "Use the primary."
         )
-    if row[0] != conn.info.backend_pid and _shares_backends(dsn, row[0]):
-        raise BakehouseError("pooler", f"{describe(dsn)} is a pooler in transaction mode", _DIRECT)
+    if row[0] != conn.info.backend_pid:  # only a pooler hides the number of the session
+        _require_one_session(conn, dsn)
 
 
-def _shares_backends(dsn: str, pid: object) -> bool:
-    """Check if a second connection gets the same backend. Only a pooler does that."""
+def _require_one_session(conn: Connection, dsn: str) -> None:
+    """Refuse a pooler that shares a session, changes it, or leads to several servers."""
+    query: LiteralString = "select pg_backend_pid(), pg_postmaster_start_time()"
+    first, again = (fetch(conn, tuple_row, query)[0] for _ in range(2))
     with psycopg.connect(dsn, autocommit=True) as other:
-        return bool(value(other, "select pg_backend_pid()") == pid)
+        second = fetch(other, tuple_row, query)[0]
+    if first != again or first == second:
+        raise BakehouseError("pooler", f"{describe(dsn)} is a pooler in transaction mode", _DIRECT)
+    if first[1] != second[1]:
+        raise BakehouseError(
+            "pooler", f"{describe(dsn)} leads to several servers in turn", _ONE_SERVER
+        )

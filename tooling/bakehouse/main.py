@@ -1,7 +1,10 @@
 """The entry point: collects all commands."""
 
+import sys
+
 import typer
 
+from bakehouse import output
 from bakehouse.commands import (
     backups,
     dev,
@@ -13,6 +16,7 @@ from bakehouse.commands import (
     releases,
     shop,
 )
+from bakehouse.errors import BakehouseError
 
 app = typer.Typer(
     help="Apply the migrations of this project to a database, and run a database for dev.",
@@ -35,4 +39,17 @@ for name, group in (
 
 
 def main() -> None:
-    app()
+    if "--json" not in sys.argv:
+        app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # only a usage error has this method
+            raise
+        context = getattr(error, "ctx", None)
+        hint = f"`{context.command_path} --help` shows the options." if context else ""
+        failure = BakehouseError("usage", error.format_message(), hint)
+        output.render_error(failure, as_json=True)
+        sys.exit(failure.exit_code)

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +99,7 @@ class Project(Tool):
     def who(self) -> dict[str, str | None]:
         """Who runs the command, for the record."""
         return {
-            "os_user": getpass.getuser(),
+            "os_user": _os_user(),
             "machine": socket.gethostname(),
             "ci": os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_JOB_ID"),
         }
@@ -211,6 +211,12 @@ class Database(DevDatabase):
     @property
     def env_name(self) -> str:
         return self.env or "dev"
+
+
+def _os_user() -> str:
+    with suppress(KeyError, OSError):  # a container may run as a user without a name
+        return getpass.getuser()
+    return f"uid {os.getuid()}"
 
 
 def milestones(skip: str) -> frozenset[str]:

@@ -30,7 +30,15 @@ from bakehouse.shop import smoke
 
 app = typer.Typer()
 _Port = Annotated[
-    int, typer.Option("--port", envvar="BAKEHOUSE_PORT", help="The port of the dev server.")
+    int,
+    typer.Option(
+        "--port",
+        envvar="BAKEHOUSE_PORT",
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="The port of the dev server.",
+    ),
 ]
 
 

@@ -1,5 +1,6 @@
 """The commands for environments: env, gate and resume."""
 
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from bakehouse.commands.context import (
     command,
     confirm,
 )
+from bakehouse.database import Connection
 from bakehouse.deploy import environment, facts, gates, run, webhooks
+from bakehouse.deploy.environment import Identity
 from bakehouse.errors import BakehouseError
 from bakehouse.output import Result
 
@@ -40,17 +43,48 @@ def mark(
     reason: Annotated[
         str, typer.Option("--reason", help="Why a mark of staging or prod changes, for the record.")
     ] = "",
+    address: Annotated[
+        list[str],
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="One more address of the database, such as a pooler. Can be repeated.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
 ) -> Result:
-    """Mark the database as an environment. Outside dev, guard its history."""
+    """Mark the database as an environment. Outside dev, guard its history.
+
+    The address of this connection goes on record too. Outside dev, a database at any other address
+    counts as a copy.
+    """
+    _require_addresses(address)
     marked = Database(here.click, here.json, here.project, here.database_url, env)
     with marked.connected() as conn:
         before = environment.identity(conn)
-        if before and before.env not in ("dev", env):
+        if before and before.env != "dev" and _changes(conn, before, env, address):
             _confirm_change(conn.info.dbname, before.env, name, reason)
         elif before and before.name != env:
             confirm(f"{database.describe(marked.dsn)} is {before.name}: make it {env}?", yes)
-        run.mark(conn, marked.work(), reason.strip())
+        run.mark(conn, marked.work(), reason.strip(), address)
     return Result({"env": env}, f"this database is {env}")
+
+
+def _require_addresses(given: list[str]) -> None:
+    wrong = [one for one in given if not re.fullmatch(r".+:\d+", one)]
+    if wrong:
+        raise BakehouseError(
+            "usage",
+            f"--address {wrong[0]} has no port",
+            "Write an address as clients connect to it, such as db.example.com:6432.",
+        )
+
+
+def _changes(conn: Connection, before: Identity, env: str, address: list[str]) -> bool:
+    """Check if the mark of this very database would change. A restored dump has no mark yet."""
+    if before.env != env:
+        return True
+    added = not set(address) <= set(before.addresses)
+    return environment.made_here(conn, vars(before)) and (before.copied or added)
 
 
 def _confirm_change(database: str, env: str, name: str, reason: str) -> None:
@@ -77,7 +111,9 @@ def show(here: Database) -> Result:
         return Result({"env": None}, "not marked")
     lines = [_described(identity.name, asdict(identity))]
     if identity.copied:
-        lines[0] += f" as {identity.env} in another database"
+        lines[:] = [f"{lines[0]} as {identity.env}", identity.why]
+    elif identity.env != "dev":
+        lines.append(f"at {', '.join(identity.addresses)}")
     lines += [f"before: {_described(one['env'], one)}" for one in reversed(identity.earlier)]
     return Result(asdict(identity) | {"env": identity.name}, "\n".join(lines))
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from textwrap import indent
 from typing import Annotated, Any
 
@@ -126,14 +126,30 @@ def _status_error(versions: list[Version]) -> BakehouseError | None:
 
 
 @command(app, "plan")
-def plan(here: Database, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
+def plan(
+    here: Database,
+    skip: Skip = "",
+    lock_wait: LockWait = 10,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--rehearsal-seconds",
+            min=0.001,
+            metavar="SECONDS",
+            help="The limit of a statement. The default is rehearsal_seconds in bakehouse.toml.",
+            show_default=False,
+        ),
+    ] = None,
+) -> Result:
     """Rehearse the pending files: run them, report their effects, roll them back.
 
     The files hold their locks until the rollback. Numbers taken from sequences stay used.
     """
     work = here.work(skip, lock_wait)
+    if seconds:
+        work = replace(work, settings=replace(work.settings, rehearsal_seconds=seconds))
     with here.connected(writes=True) as conn:
-        report, reads = run.plan(conn, work, output.say)
+        report, reads = run.plan(conn, here.dsn, work, output.say)
     lines = [
         *_rehearsal_lines(report, work.settings.large_rows),
         *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, LiteralString, get_args
@@ -21,7 +21,7 @@ class Settings:
 
     name: EnvironmentName
     url: str = ""  # the environment variable that holds the URL
-    host: str = ""
+    host: tuple[str, ...] = ()  # every host through which clients connect
     database: str = ""
     secrets: tuple[str, ...] = ()  # variables, or secrets of a shop: store/webhook, store/token
     backup_probe: tuple[str, ...] = ()  # a command that prints the time of the newest backup
@@ -30,6 +30,7 @@ class Settings:
     backup_folder: str = "backups"  # where `bakehouse backup take` writes dumps
     backup_hours: float = 24
     rehearsal_hours: float = 24
+    rehearsal_seconds: float = 60  # the limit of a statement in `migrate plan`
     promotion_days: float = 7
     pause_minutes: float = 15
     transaction_seconds: float = 60
@@ -41,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Identity:
-    """The mark of a database, and whether the mark was made in another database."""
+    """The mark of a database, and whether this is the database that was marked."""
 
     env: str
     marked_by: str
@@ -49,6 +50,9 @@ class Identity:
     system_identifier: str
     database_oid: int
     copied: bool
+    why: str = ""  # how a copy differs from the mark
+    timeline: int = 0
+    addresses: list[str] = field(default_factory=list)  # host:port, as clients connect
     reason: str = ""
     who: dict[str, str | None] = field(default_factory=dict)
     earlier: list[dict[str, Any]] = field(default_factory=list)  # the marks before this one
@@ -63,8 +67,10 @@ _HERE: LiteralString = (
     "'system_identifier', (select system_identifier::text from pg_control_system()),"
     " 'database_oid', (select oid::bigint from pg_database where datname = current_database()))"
 )
-_MARKER: LiteralString = (
-    "select jsonb_build_object('marked_by', session_user, 'marked_at', clock_timestamp())"
+_WHEN: LiteralString = (
+    "select jsonb_build_object('marked_by', session_user, 'marked_at', clock_timestamp(),"
+    # the first 8 digits of a WAL file name; pg_control_checkpoint() is late after a promotion
+    " 'timeline', ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int)"
 )
 
 
@@ -106,6 +112,8 @@ def _setting(env: str, key: str, given: Any) -> Any:
             f"bakehouse.toml: [{env}] has no setting '{key}'",
             f"One of: {', '.join(known)}.",
         )
+    if key == "host" and isinstance(given, str):
+        given = [given]
     setting = tuple(given) if isinstance(given, list) else given
     kinds = (int, float) if isinstance(known[key], (int, float)) else type(known[key])
     if not isinstance(setting, kinds) or isinstance(setting, bool):
@@ -122,7 +130,33 @@ def identity(conn: Connection) -> Identity | None:
     said = _mark_of(conn)
     if not said:
         return None
-    return Identity(**said, copied=not said.items() >= value(conn, _HERE).items())
+    why = _moved(conn, said)
+    return Identity(**said, copied=bool(why), why=why)
+
+
+def _moved(conn: Connection, mark: dict[str, Any]) -> str:
+    """Return why this is not the database that was marked, or ''. A port of dev may change."""
+    env = mark["env"]
+    if not made_here(conn, mark):
+        return f"this database is a copy of one that is {env}"
+    if env == "dev":
+        return ""
+    now, then, known = value(conn, _WHEN)["timeline"], mark.get("timeline"), mark.get("addresses")
+    if now != then:
+        return f"this database is on timeline {now}, and {env} was marked on timeline {then}"
+    if address_of(conn) not in (known or ()):
+        listed = " or ".join(known or ["no address"])
+        return f"{address_of(conn)} is not on record as {env}, which is at {listed}"
+    return ""
+
+
+def made_here(conn: Connection, mark: Mapping[str, Any]) -> bool:
+    """Check that the mark was made in this database. A physical copy and a standby pass too."""
+    return bool(mark.items() >= value(conn, _HERE).items())
+
+
+def address_of(conn: Connection) -> str:
+    return f"{conn.info.host}:{conn.info.port}"
 
 
 def _mark_of(conn: Connection) -> dict[str, Any]:
@@ -143,8 +177,7 @@ def was_prod(conn: Connection) -> bool:
     """Check if this very database ever had the mark of prod. A copy of prod was never prod."""
     found = identity(conn)
     marks = [vars(found), *found.earlier] if found else []
-    place = value(conn, _HERE)
-    return any(one["env"] == "prod" and one.items() >= place.items() for one in marks)
+    return any(one["env"] == "prod" and made_here(conn, one) for one in marks)
 
 
 def mismatch(identity: Identity | None, settings: Settings, host: str, database: str) -> str:
@@ -152,7 +185,7 @@ def mismatch(identity: Identity | None, settings: Settings, host: str, database:
     if identity is None:
         return "this database is not marked"
     if identity.copied:
-        return f"this database is a copy of one that is {identity.env}"
+        return identity.why
     if identity.env != settings.name:
         return f"this database is {identity.env}, not {settings.name}"
     return _misplaced(settings, host, database)
@@ -161,10 +194,10 @@ def mismatch(identity: Identity | None, settings: Settings, host: str, database:
 def _misplaced(settings: Settings, host: str, database: str) -> str:
     for what, actual, expected in (
         ("host", host, settings.host),
-        ("database", database, settings.database),
+        ("database", database, (settings.database,) if settings.database else ()),
     ):
-        if expected and actual != expected:
-            return f"its {what} is {actual}, and bakehouse.toml expects {expected}"
+        if expected and actual not in expected:
+            return f"its {what} is {actual}, and bakehouse.toml expects {' or '.join(expected)}"
     return ""
 
 
@@ -175,7 +208,12 @@ def require(conn: Connection, settings: Settings, purpose: str) -> None:
     if not why:
         return
     hint = f"If it really is {settings.name}, mark it: `bakehouse env mark {settings.name}`."
-    if found and not found.copied:
+    if found and found.copied and made_here(conn, vars(found)):
+        hint = (
+            f"If this is {found.env} and no copy, put that on record: `bakehouse env mark"
+            f" {found.env} --address {address_of(conn)} --confirm NAME --reason WHY`."
+        )
+    elif found and not found.copied:
         hint = f"If you mean this database, name it: --env {found.env}."
     raise BakehouseError(
         "identity", f"`{purpose}` is for {settings.name}, and {why}", f"Nothing was run. {hint}"
@@ -187,10 +225,11 @@ def mark(
     settings: Settings,
     reason: str = "",
     who: Mapping[str, str | None] | None = None,
+    addresses: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Write the name of the environment into the database. Outside dev, guard its history.
+    """Write the name and the addresses of the environment into the database.
 
-    Returns the earlier marks.
+    Outside dev, guard its history. Returns the earlier marks.
     """
     env = settings.name
     place = _misplaced(settings, conn.info.host, conn.info.dbname)
@@ -198,10 +237,12 @@ def mark(
         raise BakehouseError("identity", f"this is not {env}: {place}", "Nothing was marked.")
     before = _mark_of(conn)
     earlier = [*before.pop("earlier", []), before] if before else []
-    facts = value(conn, _HERE) | {"env": env} | value(conn, _MARKER)
-    facts |= {"reason": reason, "who": dict(who or {}), "earlier": earlier}
-    copied = bool(before) and not before.items() >= value(conn, _HERE).items()
-    with conn.transaction(), history.surrounding(conn, moved=copied):
+    here = made_here(conn, before)
+    known = before.get("addresses", []) if before.get("env") == env and here else []
+    facts = value(conn, _HERE) | value(conn, _WHEN) | {"env": env, "reason": reason}
+    facts |= {"addresses": list(dict.fromkeys([*known, address_of(conn), *addresses]))}
+    facts |= {"who": dict(who or {}), "earlier": earlier}
+    with conn.transaction(), history.surrounding(conn, moved=bool(before) and not here):
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
         history.ensure(conn)

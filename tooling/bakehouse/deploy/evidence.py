@@ -140,6 +140,11 @@ class Run:
         return Observed(**{name: tuple(seen.get(name) or ()) for name in known})
 
     @property
+    def unrehearsed(self) -> str:
+        """The accepted reason for a run without a rehearsal, or ''."""
+        return "" if self.observed else str(self.opened.get("accepted", {}).get("rehearsal", ""))
+
+    @property
     def broke(self) -> tuple[str, ...]:
         """The changes of this run that break callers."""
         return tuple((self.closed or {}).get("breaking") or ())

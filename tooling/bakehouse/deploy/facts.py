@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import scalar_row
 
 from bakehouse.database import Connection, connect, fetch, sql_file
 from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
@@ -15,7 +15,7 @@ from bakehouse.deploy.evidence import Entry, Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import catalog, drift, history
+from bakehouse.migrations import catalog, drift, history, rehearse
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Baseline, Version
 from bakehouse.migrations.watch import Finding
@@ -192,7 +192,7 @@ def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
     observed = facts.observed or Observed()
     findings = [Finding(**one) for one in observed.findings]
     touched = [*observed.locked, *observed.rewritten]
-    rows = _row_counts(conn, [*touched, *(one.table for one in findings)])
+    rows = {table.name: table.rows for table in rehearse.tables(conn).values()}
     errors = [
         str(one)
         for one in findings
@@ -226,15 +226,6 @@ def _with_proofs(work: Work, facts: Facts) -> Facts:
     facts = _with_signatures(work, facts, staging, way)
     proved = tuple(proofs)
     return replace(facts, proofs=proved, proofs_problem=problem, observed=_observed(way))
-
-
-def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
-    """Estimate how many rows the tables have."""
-    query = (
-        b"select name, greatest(c.reltuples, 0)::bigint from unnest($1::text[]) as locked (name)"
-        b" join pg_class as c on c.oid = to_regclass(name)"
-    )
-    return dict(fetch(conn, tuple_row, query, tables))
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:

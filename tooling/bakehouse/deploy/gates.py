@@ -97,10 +97,12 @@ def promotion(facts: Facts) -> Answer:
     way = evidence.path(facts.proofs, facts.head or "", starts)
     if way:
         last, hours = way[-1], facts.settings.promotion_days * 24
-        if not last.smoked or not all(run.observed for run in way):
+        if not last.smoked or not all(run.observed or run.unrehearsed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"
         where = f"the restored backup {last.restored}" if last.restored else "staging"
-        return facts.is_young(last.at, hours), f"proved on {where}, {facts.age(last.at)}"
+        said = [f"proved on {where}, {facts.age(last.at)}"]
+        said += [f"not rehearsed on {where}: {run.unrehearsed}" for run in way if run.unrehearsed]
+        return facts.is_young(last.at, hours), "; ".join(said)
     if adopted := evidence.adopted(facts.proofs, facts.pending):
         return False, f"staging adopted {', '.join(adopted)} and never ran the SQL"
     ended = [run for run in facts.proofs if run.kind == "up" and run.head == facts.head]

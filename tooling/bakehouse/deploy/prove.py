@@ -31,7 +31,7 @@ def prove(conn: Connection, work: Work, tell: Tell) -> tuple[Recorded, UpResult]
             _require_current(conn, there, last.file)
             stand_in = _as_staging(there, work, last.file)
             environment.mark(there, stand_in.settings, stand_in.restored, work.who)
-            run.plan(there, stand_in, tell)
+            run.plan(there, dsn, stand_in, tell)
             return last, run.up(there, dsn, stand_in, tell)
 
 
@@ -68,7 +68,7 @@ def _as_staging(there: Connection, work: Work, file: str) -> Work:
     host, database = there.info.host, there.info.dbname
     return replace(
         work,
-        settings=replace(settings, secrets=(), host=host, database=database),
+        settings=replace(settings, secrets=(), host=(host,), database=database),
         accepted={**work.accepted, "backup": f"this is the backup {file}"},
         restored=file,
     )

@@ -1,6 +1,7 @@
 """The runs that go on record: up, plan, repair and accepted drift."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -120,6 +121,7 @@ def _open_up(
         observed=observed and asdict(observed),
         backup=asdict(known.backup),
         gates=[asdict(verdict) for verdict in verdicts],
+        accepted=dict(work.accepted),
     )
 
 
@@ -179,8 +181,10 @@ def require_smoke(conn: Connection, work: Work, known: Facts, steps: list[smoke.
 # Plan
 
 
-def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Rehearse the pending files. Outside dev, record the effects."""
+def plan(
+    conn: Connection, dsn: str, work: Work, tell: Tell
+) -> tuple[list[Rehearsal], list[HeavyRead]]:
+    """Rehearse the pending files. Outside dev, record the effects. In prod, spare readers."""
     path = work.root / "supabase" / "heavy_reads.sql"
     reads = (
         Migration("", "heavy_reads", path, path.read_text("utf-8-sig")) if path.is_file() else None
@@ -192,7 +196,10 @@ def plan(conn: Connection, work: Work, tell: Tell) -> tuple[list[Rehearsal], lis
         if not pending:
             return [], []
         asked = {} if work.in_dev else circumstances(conn, work)
-        report, seen = rehearse.rehearse(conn, pending, reads)
+        careful = apply.guarded(conn, dsn, tell) if work.settings.name == "prod" else nullcontext()
+        with careful as guard:
+            seconds = work.settings.rehearsal_seconds
+            report, seen = rehearse.rehearse(conn, pending, reads, seconds, guard)
         if asked:
             history.ensure(conn)
             run = evidence.note(
@@ -281,10 +288,10 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
     save(conn, work, [run.id])
 
 
-def mark(conn: Connection, work: Work, reason: str) -> None:
+def mark(conn: Connection, work: Work, reason: str, addresses: Collection[str] = ()) -> None:
     """Mark the database and record that, in one transaction."""
     with conn.transaction():
-        earlier = environment.mark(conn, work.settings, reason, work.who)
+        earlier = environment.mark(conn, work.settings, reason, work.who, addresses)
         run = _note(conn, work, "mark", reason=reason, earlier=earlier)
     save(conn, work, [run.id])
 

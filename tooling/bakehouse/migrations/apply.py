@@ -21,6 +21,7 @@ from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration, runs_alone
 
 _BLOCKERS = sql_file(__package__, "blockers")
+_STOPS_READERS = sql_file(__package__, "stops_readers")
 _LOCK_HOLDER = sql_file(__package__, "lock_holder")
 
 Tell = Callable[[str], None]
@@ -29,6 +30,7 @@ Record = Callable[[Connection, Migration, int], None]  # writes the history row 
 LOCK_TIMEOUT = "3s"
 LOCK_TRIES = 5
 ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
+READERS_WAIT = 1.0  # seconds that a guarded transaction may stop readers
 _LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
 _UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[\w$]+)'
@@ -337,13 +339,22 @@ def _is_invalid(conn: Connection, index: str) -> bool:
 
 
 class BlockerWatch:
-    """Names the session that blocks a slow file. Looks through a second connection."""
+    """Names the session that blocks a slow file. Looks through a second connection.
 
-    def __init__(self, conn: Connection, dsn: str, tell: Tell) -> None:
+    With a guard, which is that connection, also ends a transaction that stops readers too long.
+    """
+
+    def __init__(
+        self, conn: Connection, dsn: str, tell: Tell, guard: Connection | None = None
+    ) -> None:
         self.blocker = ""  # the blocker of the last file
-        self._pid = conn.info.backend_pid
+        self.culprit = ""  # the statement that stopped readers too long
+        self._conn = conn
+        self._pid = value(conn, "select pg_backend_pid()")  # a pooler hides the real number
         self._dsn = dsn
         self._tell = tell
+        self._guard = guard
+        self._held: tuple[float, str] | None = None  # since when readers wait, and for what
         self._label = ""
         self._since: float | None = None
         self._end = threading.Event()
@@ -359,25 +370,27 @@ class BlockerWatch:
 
     @contextmanager
     def over(self, label: str) -> Iterator[None]:
-        """Watch while this file runs."""
+        """Watch while this file or statement runs."""
         if label != self._label:
             self._label, self.blocker = label, ""
         self._since = time.monotonic()
         try:
             yield
+            self._spare_readers()  # now, because the next statement did not take these locks
         finally:
             self._since = None
 
     def _look(self) -> None:
         with ExitStack() as stack:
-            conn: Connection | None = None
-            while not self._end.wait(0.2):
+            conn = self._guard
+            while not self._end.wait(0.1):
                 slow = self._since is not None and time.monotonic() - self._since > 0.3
                 try:
                     if slow and conn is None:  # connect only when a file is slow
                         conn = stack.enter_context(database.connect(self._dsn, "watch"))
                     if slow and conn:
                         self._note(value(conn, _BLOCKERS, self._pid))
+                    self._spare_readers()
                 except (BakehouseError, psycopg.Error) as error:
                     self.blocker = f"unknown: a second connection failed ({error})"
                     return
@@ -386,6 +399,24 @@ class BlockerWatch:
         if found and not self.blocker:
             self._tell(f"{self._label} waits for {found}")
         self.blocker = str(found or self.blocker)
+
+    def _spare_readers(self) -> None:
+        if self._guard is None:
+            return
+        if not value(self._guard, _STOPS_READERS, self._pid):
+            self._held = None
+        elif self._held is None:
+            self._held = time.monotonic(), self._label
+        elif time.monotonic() - self._held[0] > READERS_WAIT - 0.2:  # one look may come late
+            self.culprit = self._held[1]
+            self._conn.cancel()
+
+
+@contextmanager
+def guarded(conn: Connection, dsn: str, tell: Tell) -> Iterator[BlockerWatch]:
+    """Watch a session, and cancel its statements once readers wait too long for its locks."""
+    with database.connect(dsn, "guard") as other, BlockerWatch(conn, dsn, tell, other) as watch:
+        yield watch
 
 
 def explain(

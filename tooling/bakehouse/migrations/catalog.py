@@ -36,6 +36,11 @@ def objects(conn: Connection) -> dict[str, str]:
     return {name: hash for name, hash, _ in fetch_named(conn, tuple_row, _OBJECTS, False)}
 
 
+def read(conn: Connection) -> dict[str, str]:
+    """Read all objects under the search_path pg_catalog, which the caller has set."""
+    return {name: hash for name, hash, _ in fetch(conn, tuple_row, _OBJECTS, False)}
+
+
 def surroundings(conn: Connection, migration_role: str | None = None) -> dict[str, str]:
     """Read the roles, rights and triggers around these objects."""
     found = fetch_named(conn, tuple_row, _SURROUNDINGS, False, migration_role)
@@ -75,11 +80,9 @@ def fetch_named(
     conn: Connection, row: RowFactory[Row], query: bytes, *parameters: object
 ) -> list[Row]:
     """Run a query that names objects: the search_path of the session must not shorten names."""
-    with conn.transaction():
+    with conn.transaction(force_rollback=True):  # this restores the search_path
         conn.execute("set local search_path = pg_catalog")
-        rows = fetch(conn, row, query, *parameters)
-        conn.execute("reset search_path")
-    return rows
+        return fetch(conn, row, query, *parameters)
 
 
 def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:

@@ -64,6 +64,10 @@ class Migration:
         last = self.body[-1]
         return self.body[0].offset, last.offset + len(last.text)
 
+    def place(self, statement: sqltext.Statement) -> str:
+        """Return file:line of the statement."""
+        return f"{self.path.name}:{sqltext.place(self.text, statement.start)[0]}"
+
     @property
     def transactional(self) -> bool:
         return not any(runs_alone(statement) for statement in self.body)

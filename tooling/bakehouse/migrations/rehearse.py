@@ -11,14 +11,20 @@ from psycopg.rows import class_row, kwargs_row, scalar_row
 from bakehouse.database import Connection, execute, fetch, sql_file
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog, watch
-from bakehouse.migrations.apply import milliseconds_since
+from bakehouse.migrations.apply import BlockerWatch, milliseconds_since
 from bakehouse.migrations.catalog import Changes
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.watch import Finding, Seen
 
 LOCK_TIMEOUT = "2s"
-STATEMENT_TIMEOUT = "60s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
+_TOO_LONG = (
+    "Rolled back: this was a rehearsal. Give the statement more time (--rehearsal-seconds), or let"
+    " `migrate up --accept-rehearsal` apply the file without a rehearsal."
+)
+_NAME_ALL = "set local search_path = pg_catalog"  # the catalog queries then name every schema
+_NAME_FEW = "reset search_path"  # as a file expects
+_BACK = f"rollback to savepoint file; {_NAME_FEW}"
 _TABLES = sql_file(__package__, "tables_in_use")
 _LOCKS = sql_file(__package__, "locks_held")
 
@@ -50,28 +56,44 @@ class HeavyRead:
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     oid: int
     name: str
-    file: int
-    rows: int
+    rows: int  # an estimate
 
     def __str__(self) -> str:
         return f"{self.name} (about {self.rows} rows)"
 
 
 def rehearse(
-    conn: Connection, files: Iterable[Migration], reads: Migration | None = None
+    conn: Connection,
+    files: Iterable[Migration],
+    reads: Migration | None,
+    seconds: float,
+    guard: BlockerWatch | None = None,
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
-    """Run the files, then the heavy reads, in one transaction. Rolls it back."""
+    """Run the files, then the heavy reads, in one transaction. Rolls it back.
+
+    No statement may take longer than these seconds. A guard also protects readers.
+    """
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
-            f" set local statement_timeout = '{STATEMENT_TIMEOUT}'"
+            f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
         )
-        report = list(_rehearse_all(conn, files))
+        report = list(_rehearse_all(conn, files, guard))
+        conn.execute(_NAME_FEW)
         seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
         return report, seen
+    except (BakehouseError, psycopg.Error):
+        if guard and guard.culprit:
+            raise BakehouseError(
+                "gate",
+                f"{guard.culprit}: this statement holds a lock that stops readers",
+                f"Rolled back after about {apply.READERS_WAIT:g} s, because this is in use."
+                " Rehearse the file on staging: `migrate plan --env staging`.",
+            ) from None
+        raise
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
@@ -95,11 +117,11 @@ class _Before:
     """The state before the next file. Each rehearsed file updates that state."""
 
     def __init__(self, conn: Connection) -> None:
-        self.tables = _tables(conn)
+        self.tables = tables(conn)
         self.rows = {oid: table.rows for oid, table in self.tables.items()}  # before the first file
         self.locks: set[tuple[int, str]] = set()
         self.seen = watch.see(conn, self.rows)
-        self.objects, self.promises = catalog.objects(conn), catalog.promises(conn)
+        self.objects, self.promises = catalog.read(conn), catalog.promises(conn)
         self.had, self.promised = self.objects.keys(), self.promises  # as at the start of the run
 
     def breaking(self, conn: Connection, changes: Changes) -> list[str]:
@@ -110,24 +132,28 @@ class _Before:
         return catalog.breaking(changes, counted_on, self.promises, self.had)
 
 
-def _rehearse_all(conn: Connection, files: Iterable[Migration]) -> Iterator[Rehearsal]:
+def _rehearse_all(
+    conn: Connection, files: Iterable[Migration], guard: BlockerWatch | None
+) -> Iterator[Rehearsal]:
     before = _Before(conn)
     for file in files:
         if not file.transactional:
             note = "not rehearsed: it cannot run in a transaction"
             yield Rehearsal(file.label, notes=[note])
             continue
-        rehearsal = _rehearse_file(conn, file, before)
+        rehearsal = _rehearse_file(conn, file, before, guard)
         yield rehearsal
         if rehearsal.notes:
             break
 
 
-def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehearsal:
+def _rehearse_file(
+    conn: Connection, file: Migration, before: _Before, guard: BlockerWatch | None
+) -> Rehearsal:
     started = time.monotonic()
-    notes = run(conn, file)
+    notes = run(conn, file, guard)
     duration = milliseconds_since(started)
-    objects = catalog.objects(conn)
+    objects = catalog.read(conn)
     changes = catalog.compare(before.objects, objects)
     locks = set(fetch(conn, kwargs_row(_lock), _LOCKS, list(before.tables)))
     seen = before.seen
@@ -135,27 +161,21 @@ def _rehearse_file(conn: Connection, file: Migration, before: _Before) -> Rehear
         seen = watch.see(conn, before.rows)
     findings = _locate(conn, file, before, seen, notes)
     breaking = before.breaking(conn, changes)
-    now = _tables(conn)
-    rewritten = {
-        oid: table
-        for oid, table in before.tables.items()
-        if oid in now and now[oid].file != table.file
-    }
+    rewritten = [before.tables[oid] for oid in watch.rewritten(before.seen, seen)]
     locked = locks - before.locks
     rehearsal = Rehearsal(
         file.label,
         duration,
         sorted(f"{mode} on {before.tables[oid]}" for oid, mode in locked),
-        sorted(map(str, rewritten.values())),
+        sorted(map(str, rewritten)),
         changes,
         breaking,
         sorted(before.tables[oid].name for oid, _ in locked),
-        sorted(table.name for table in rewritten.values()),
+        sorted(table.name for table in rewritten),
         findings,
         notes,
     )
     before.locks |= locked
-    before.tables |= {oid: now[oid] for oid in rewritten}
     before.objects, before.seen = objects, seen
     return rehearsal
 
@@ -166,23 +186,29 @@ def _locate(
     """Find the statement that caused each finding, then release the savepoint of the file."""
     findings: list[Finding] = []
     if notes or watch.has_findings(before.seen, seen):
-        conn.execute("rollback to savepoint file")
+        conn.execute(_BACK)
         findings += watch.locate(conn, file, before.rows, before.seen)
     if notes:
-        conn.execute("rollback to savepoint file")
-    conn.execute("release savepoint file")
+        conn.execute(_BACK)
+    conn.execute(f"release savepoint file; {_NAME_ALL}")
     return findings
 
 
-def run(conn: Connection, file: Migration) -> list[str]:
+def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) -> list[str]:
     """Run the file after a savepoint, which stays open. Returns why the rehearsal must stop."""
-    prologue = "savepoint file;"
+    prologue = f"savepoint file; {_NAME_FEW};"
     start, end = file.span
     try:
-        # One message for the whole file, because most statements are faster than a round trip.
-        execute(conn, f"{prologue}{file.text[start:end]};reset role")
+        if guard:
+            conn.execute(prologue.encode())
+            for statement in file.body:
+                with guard.over(file.place(statement)):
+                    execute(conn, statement.text)
+            conn.execute(f"reset role; {_NAME_ALL}")
+        else:  # one message for the whole file: most statements are faster than a round trip
+            execute(conn, f"{prologue}{file.text[start:end]};reset role; {_NAME_ALL}")
     except errors.UnsafeNewEnumValueUsage:
-        conn.execute("rollback to savepoint file")
+        conn.execute(_BACK)
         return [
             "needs a commit boundary: it uses an enum value that was added just now;"
             " this file and those after it were not rehearsed"
@@ -194,11 +220,14 @@ def run(conn: Connection, file: Migration) -> list[str]:
             "Rolled back. Another session uses the same tables; try again.",
         ) from None
     except psycopg.Error as error:
-        place = apply.place_of(error, file, prologue)
+        if guard and guard.culprit:
+            raise
+        place = None if guard else apply.place_of(error, file, prologue)
         if place is None and not conn.closed:
-            conn.execute("rollback to savepoint file")
+            conn.execute(_BACK)
             place = apply.failing_statement(conn, file)
-        raise apply.explain(error, file, place, "failed", _ROLLED_BACK) from None
+        hint = _TOO_LONG if isinstance(error, errors.QueryCanceled) else _ROLLED_BACK
+        raise apply.explain(error, file, place, "failed", hint) from None
     return []
 
 
@@ -206,5 +235,6 @@ def _lock(oid: int, mode: str) -> tuple[int, str]:
     return oid, mode
 
 
-def _tables(conn: Connection) -> dict[int, _Table]:
-    return {table.oid: table for table in fetch(conn, class_row(_Table), _TABLES)}
+def tables(conn: Connection) -> dict[int, Table]:
+    """Read all tables that can be in use."""
+    return {table.oid: table for table in fetch(conn, class_row(Table), _TABLES)}

@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.rows import kwargs_row, scalar_row
 
 from bakehouse.database import Connection, execute, fetch, sql_file
-from bakehouse.migrations import sqltext
+from bakehouse.migrations import catalog
 from bakehouse.migrations.files import Migration
 
 _WATCHED = sql_file(__package__, "watched")
@@ -52,7 +52,7 @@ def see(conn: Connection, tables: Collection[int]) -> Seen:
     """Read the traits of these tables, which existed before the first file."""
     if not tables:
         return {}
-    return dict(fetch(conn, kwargs_row(_trait), _WATCHED, list(tables)))
+    return dict(catalog.fetch_named(conn, kwargs_row(_trait), _WATCHED, list(tables)))
 
 
 def _trait(
@@ -70,7 +70,7 @@ def locate(
     """
     known = set(fetch(conn, scalar_row, _LABELS))
     for statement in file.body:
-        place = f"{file.path.name}:{sqltext.place(file.text, statement.start)[0]}"
+        place = file.place(statement)
         labels = set(fetch(conn, scalar_row, _LABELS))
         try:
             execute(conn, statement.text)
@@ -86,6 +86,15 @@ def locate(
             yield Finding(place, label, tables.get(oid, 0), what, advice)
         before = after
     conn.execute("reset role")
+
+
+def rewritten(before: Seen, after: Seen) -> list[int]:
+    """List the oids of the tables that have a new file."""
+    return [
+        key[1]
+        for key, now in after.items()
+        if key[0] == "file" and key in before and before[key].value != now.value
+    ]
 
 
 def has_findings(before: Seen, after: Seen) -> bool:
@@ -121,7 +130,6 @@ def _findings(before: Seen, after: Seen) -> Iterator[tuple[int, str, str]]:
                     yield 0, what, _REQUIRED
             elif ("proved", oid, number) not in before:
                 yield oid, f"scans {column} for nulls under a lock", _NOT_NULL
-    for (kind, oid, number), now in after.items():
-        old = before.get((kind, oid, number))
-        if kind == "file" and old and old.value != now.value and oid not in retyped:
-            yield oid, f"rewrites {now.table} while nobody can use it", _REWRITE
+    for oid in rewritten(before, after):
+        if oid not in retyped:
+            yield oid, f"rewrites {after['file', oid, 0].table} while nobody can use it", _REWRITE

@@ -25,10 +25,11 @@ select
   t.oid,
   i.indexrelid::bigint,
   t.label,
-  i.indexrelid::regclass::text,
+  quote_ident(c.relname),
   ''
 from tables as t
 inner join pg_index as i on t.oid = i.indrelid
+inner join pg_class as c on i.indexrelid = c.oid
 union all
 select
   'constraint',
