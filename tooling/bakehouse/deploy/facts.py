@@ -131,7 +131,7 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
     """Read the facts that the gates of this environment need."""
     settings = work.settings
     disagreements = [str(one) for one in state.versions if one.blocking]
-    if state.baseline and state.baseline.head != state.head:
+    if not work.in_dev and state.baseline and state.baseline.head != state.head:
         disagreements.append("another tool has applied a version: `migrate repair adopt`")
     found = [] if work.in_dev else drift.find(conn, state.objects)
     closing = drift.by_change(found)
