@@ -255,18 +255,24 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
     """Accept what a DBA changed, as it is now, and record that in one transaction."""
     history.ensure(conn)
     found = drift.find(conn, facts.read_state(conn, work).objects)
-    object = drift.require_owned(found, name)
-    if not reason or until < date.today():
-        raise BakehouseError("usage", f"{until} has passed, or the reason is empty", "Give both.")
-    facts_of_it = {"object": name, "hash": object.hash, "reason": reason, "until": until}
+    one = next((one for one in found if one.name == name), None)
+    for wrong, why, hint in (
+        (one is None, f"{name} is not drift", "`bakehouse drift list` names what drifted."),
+        (one and not one.ownable, f"{name} may change only by a migration", "Write one, or undo."),
+        (not reason, "the reason is empty", "Say why the change may stay."),
+        (until < date.today(), f"{until} has passed", "Give a later day: --until."),
+    ):
+        if wrong:
+            raise BakehouseError("usage", why, f"Nothing was accepted. {hint}")
+    said = {"object": name, "hash": one and one.hash, "reason": reason, "until": until}
     with conn.transaction():
-        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **facts_of_it)
+        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **said)
         conn.execute(
             "insert into bakehouse.accepted_drift (object, hash, reason, until)"
             " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
             " set hash = excluded.hash, reason = excluded.reason, until = excluded.until,"
             " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
-            facts_of_it,
+            said,
         )
         evidence.close(conn, run, "done")
     save(conn, work, [run.id])

@@ -1,7 +1,7 @@
 """The history of a database: read it, compare it with the files, and write to it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -202,14 +202,11 @@ def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | N
     return dict(catalog.fetch_named(conn, tuple_row, query, list(versions)))
 
 
-def reading(conn: Connection, steps: Mapping[str, str | None]) -> dict[str, str]:
-    """Read everything that is there. Objects of these unfinished steps are as in the baseline."""
-    found = catalog.everything(conn)
-    for name, hash in steps.items():
-        found.pop(name, None)
-        if hash:
-            found[name] = hash
-    return found
+def reading(conn: Connection, versions: Collection[str]) -> dict[str, str]:
+    """Read everything that is there. Objects of unfinished steps are as in the baseline."""
+    found, steps = catalog.everything(conn), unfinished(conn, versions)
+    kept = {name: hash for name, hash in steps.items() if hash}
+    return {name: hash for name, hash in found.items() if name not in steps} | kept
 
 
 def start(conn: Connection) -> Baseline:
@@ -224,14 +221,17 @@ def start(conn: Connection) -> Baseline:
     return known
 
 
-def advance(conn: Connection, before: Objects, after: Objects, head: str | None) -> None:
+def advance(
+    conn: Connection, before: Objects, after: Objects, head: str | None, text: str = ""
+) -> None:
     """Move the baseline by the difference of two readings, in the transaction of the caller.
 
-    Drift that is in both readings stays drift.
+    Drift that is in both readings stays drift, unless it is accepted and this text names it.
     """
     changes = catalog.compare(before, after)
     moved = {name: after[name] for name in (*changes.added, *changes.changed)}
-    fetch(conn, scalar_row, sql_file(__package__, "advance"), head, changes.gone, Jsonb(moved))
+    query = sql_file(__package__, "advance")
+    fetch(conn, scalar_row, query, head, changes.gone, Jsonb(moved), text)
 
 
 @contextmanager
