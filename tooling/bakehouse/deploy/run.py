@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 
 import psycopg
+from psycopg.rows import scalar_row
 
-from bakehouse.database import Connection
+from bakehouse.database import Connection, fetch, sql_file
 from bakehouse.deploy import evidence, facts, gates, webhooks
 from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.facts import Facts, State, union
@@ -130,12 +131,10 @@ def _close_up(
     promises: set[str],
 ) -> None:
     failure, applied = results.failure, results.applied
-    after, head = catalog.everything(conn), history.chain_head(history.applied(conn))
+    after, head = history.reading(conn, ()), history.chain_head(history.applied(conn))
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
     if work.in_dev and (applied or resumed):  # in dev, what is there is right
         history.advance(conn, state.expected, after, head)
-    if not work.in_dev:
-        history.remember(conn)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
@@ -267,12 +266,6 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
     said = {"object": name, "hash": one and one.hash, "reason": reason, "until": until}
     with conn.transaction():
         run = evidence.open_run(conn, "drift", **circumstances(conn, work), **said)
-        conn.execute(
-            "insert into bakehouse.accepted_drift (object, hash, reason, until)"
-            " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
-            " set hash = excluded.hash, reason = excluded.reason, until = excluded.until,"
-            " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
-            said,
-        )
+        fetch(conn, scalar_row, sql_file(__package__, "accept_drift"), *said.values())
         evidence.close(conn, run, "done")
     save(conn, work, [run.id])

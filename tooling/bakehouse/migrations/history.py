@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from psycopg.rows import args_row, kwargs_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
@@ -173,7 +173,8 @@ def require_clean(versions: Collection[Version]) -> None:
 
 
 DISAGREEMENT = (
-    "`migrate status` shows every version, `migrate repair` repairs a row;"
+    "`migrate status` shows every version, `migrate verify` the SQL of each change,"
+    " `migrate repair` repairs a row;"
     " in dev, `bakehouse reset` starts again from the files."
 )
 
@@ -190,8 +191,8 @@ def baseline(conn: Connection) -> Baseline | None:
     """Read the baseline; None before the first run."""
     if not table_exists(conn, "bakehouse.baseline"):
         return None
-    rows = fetch(conn, args_row(Baseline), "select chain_head, objects from bakehouse.baseline")
-    return rows[0] if rows else None
+    query: LiteralString = "select chain_head, objects from bakehouse.baseline"
+    return next(iter(fetch(conn, args_row(Baseline), query)), None)
 
 
 def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | None]:
@@ -204,7 +205,8 @@ def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | N
 
 def reading(conn: Connection, versions: Collection[str]) -> dict[str, str]:
     """Read everything that is there. Objects of unfinished steps are as in the baseline."""
-    found, steps = catalog.everything(conn), unfinished(conn, versions)
+    found = catalog.objects(conn) | catalog.surroundings(conn)
+    steps = unfinished(conn, versions)
     kept = {name: hash for name, hash in steps.items() if hash}
     return {name: hash for name, hash in found.items() if name not in steps} | kept
 
@@ -213,7 +215,7 @@ def start(conn: Connection) -> Baseline:
     """Read the baseline. The first baseline is what is there now."""
     known = baseline(conn)
     if known is None:
-        known = Baseline(chain_head(applied(conn)), catalog.everything(conn))
+        known = Baseline(chain_head(applied(conn)), reading(conn, ()))
         conn.execute(
             "insert into bakehouse.baseline (chain_head, objects) values (%s, %s)",
             (known.head, Jsonb(known.objects)),
@@ -245,7 +247,7 @@ def surrounding(
     known = baseline(conn)
     before = catalog.surroundings(conn, migration_role)
     if known and moved:
-        before = {k: v for k, v in known.objects.items() if catalog.surrounds(k)}
+        before = {k: v for k, v in known.objects.items() if k.startswith(catalog.AROUND)}
     yield
     if known:
         advance(conn, before, catalog.surroundings(conn, migration_role), known.head)
