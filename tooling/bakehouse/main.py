@@ -5,17 +5,7 @@ import sys
 import typer
 
 from bakehouse import output
-from bakehouse.commands import (
-    backups,
-    dev,
-    docs,
-    doctor,
-    drift,
-    environments,
-    migrate,
-    releases,
-    shop,
-)
+from bakehouse.commands import backups, dev, docs, doctor, environments, migrate, releases, shop
 from bakehouse.errors import BakehouseError
 
 app = typer.Typer(
@@ -29,7 +19,7 @@ for group in (dev.app, shop.app, doctor.app, environments.app, releases.app):
 for name, group in (
     ("migrate", migrate.app),
     ("env", environments.env_app),
-    ("drift", drift.app),
+    ("drift", environments.drift_app),
     ("gate", environments.gate_app),
     ("release", releases.release_app),
     ("backup", backups.app),

@@ -7,7 +7,7 @@ from bakehouse.deploy import dump, facts, gates, run
 from bakehouse.deploy.facts import State
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog
+from bakehouse.migrations import apply, catalog, history
 from bakehouse.migrations.apply import Tell
 from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration
@@ -76,7 +76,7 @@ def _readings(
             for part in (earlier, [file], [one for one in others if one not in earlier]):
                 for _ in apply.run(scratch, dsn, part, None, tell):
                     pass
-                readings.append(catalog.everything(scratch))
+                readings.append(history.reading(scratch, ()))
     return readings
 
 

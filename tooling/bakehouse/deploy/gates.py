@@ -161,7 +161,6 @@ class Gate:
         return {"dev": self.dev, "staging": self.staging, "prod": self.prod}[facts.settings.name]
 
 
-_CHECK = "`bakehouse gate check` shows the whole checklist."
 SMOKE = Gate("smoke", smoke, "must", "must", "must", when_idle=True)
 GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
@@ -205,17 +204,14 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    kinds: dict[GateName, tuple[Kind, str]] = {
-        "identity": ("identity", _CHECK),
-        "history": ("drift", DISAGREEMENT),
-        "drift": ("drift", "`bakehouse migrate verify` shows the SQL of each change."),
-        "order": ("drift", _CHECK),
-    }
-    kind, hint = kinds.get(refused[0].gate, ("gate", _CHECK))
+    first = refused[0].gate
+    kind: Kind = "drift" if first in ("history", "drift", "order") else "gate"
+    kind = "identity" if first == "identity" else kind
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
+    hint = "`bakehouse gate check` shows the whole checklist."
     raise BakehouseError(
         kind,
         "\n  ".join(["the gate is closed", *lines]),
-        f"Nothing was run. {hint}",
+        f"Nothing was run. {DISAGREEMENT if kind == 'drift' else hint}",
         gates=[vars(verdict) for verdict in verdicts],
     )

@@ -11,7 +11,7 @@ from bakehouse import __version__
 from bakehouse.database import Connection, fetch
 from bakehouse.deploy import evidence, release, signing
 from bakehouse.deploy.environment import Settings
-from bakehouse.migrations import catalog
+from bakehouse.migrations import catalog, history
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Baseline
 
@@ -67,9 +67,13 @@ def mark_of(baseline: Baseline) -> dict[str, Any]:
 
 
 def save(conn: Connection, work: Work, runs: list[str]) -> None:
-    """Write the evidence of these runs to files, outside dev. Tells what is not written."""
+    """Write the evidence of these runs to files, and keep the SQL of each object, outside dev.
+
+    Tells what is not written.
+    """
     if work.in_dev:
         return
+    history.remember(conn)
     found = evidence.entries(conn)
     for entry in found:
         if entry.body["run"] in runs and "unsigned" in entry.body:
