@@ -14,7 +14,7 @@ from bakehouse.migrations import apply, catalog, watch
 from bakehouse.migrations.apply import BlockerWatch, milliseconds_since
 from bakehouse.migrations.catalog import Changes
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.watch import Finding, Seen
+from bakehouse.migrations.watch import Advice, Finding, Seen
 
 LOCK_TIMEOUT = "2s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
@@ -81,7 +81,9 @@ def rehearse(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
             f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
         )
+        known = watch.advice(conn)
         report = list(_rehearse_all(conn, files, guard))
+        _add_advice(report, watch.advice(conn) - known)
         conn.execute(_NAME_FEW)
         seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
         return report, seen
@@ -178,6 +180,16 @@ def _rehearse_file(
     before.locks |= locked
     before.objects, before.seen = objects, seen
     return rehearsal
+
+
+def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
+    """Add each finding to the last file that touched its object."""
+    for rule, name, what, advice in sorted(found):
+        touched = [one for one in report if name in (*one.changes.added, *one.changes.changed)]
+        last = (touched or report)[-1]
+        last.findings.append(
+            Finding(f"{last.label}.sql", "", 0, f"{name}: {what} ({rule})", advice)
+        )
 
 
 def _locate(
