@@ -194,9 +194,8 @@ def plan(
         if not pending:
             return [], []
         careful = apply.guarded(conn, dsn, tell) if work.settings.name == "prod" else nullcontext()
-        with careful as guard:
-            seconds = work.settings.rehearsal_seconds
-            report, seen = rehearse.rehearse(conn, pending, reads, seconds, guard)
+        seconds = work.settings.rehearsal_seconds
+        report, seen = rehearse.rehearse(conn, pending, reads, seconds, careful)
         if not work.in_dev:
             history.ensure(conn)
             run = evidence.open_run(

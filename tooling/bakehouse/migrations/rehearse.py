@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -70,32 +71,24 @@ def rehearse(
     files: Iterable[Migration],
     reads: Migration | None,
     seconds: float,
-    guard: BlockerWatch | None = None,
+    careful: AbstractContextManager[BlockerWatch | None],
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
     """Run the files, then the heavy reads, in one transaction. Rolls it back.
 
-    No statement may take longer than these seconds. A guard also protects readers.
+    No statement may take longer than these seconds. A careful run also protects readers.
     """
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
             f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
         )
-        known = watch.advice(conn)
-        report = list(_rehearse_all(conn, files, guard))
-        _add_advice(report, watch.advice(conn) - known)
-        conn.execute(_NAME_FEW)
-        seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
+        with careful as guard:  # ends before the rollback, which must not be canceled
+            known = watch.advice(conn)
+            report = list(_rehearse_all(conn, files, guard))
+            _add_advice(report, watch.advice(conn) - known)
+            conn.execute(_NAME_FEW)
+            seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
         return report, seen
-    except (BakehouseError, psycopg.Error):
-        if guard and guard.culprit:
-            raise BakehouseError(
-                "gate",
-                f"{guard.culprit}: this statement holds a lock that stops readers",
-                f"Rolled back after about {apply.READERS_WAIT:g} s, because this is in use."
-                " Rehearse the file on staging: `migrate plan --env staging`.",
-            ) from None
-        raise
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
