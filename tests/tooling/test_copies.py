@@ -141,4 +141,5 @@ def test_a_promoted_standby_is_refused_until_the_failover_is_on_record(
 def test_an_address_needs_a_port(prod: Project) -> None:
     ran = prod.run(*ACCEPT, "--address", "db.example.com")
 
-    assert (ran.code, "db.example.com has no port" in ran.err) == (2, True)
+    assert (ran.code, "an address has no port" in ran.err) == (1, True)
+    assert "db.example.com" not in prod.run("env", "show", "--env", "prod").out

@@ -34,12 +34,13 @@ def baked(project: Project, blank: str) -> Project:
 
 
 def findings(project: Project, number: int = 0) -> list[tuple[str, str, str]]:
-    """Returns line, table and text of each finding of a rehearsal in this file."""
+    """Returns line, table and text of each finding of a rehearsal in this file, without advice."""
     ran = project.run("migrate", "plan", "--json")
     assert ran.code == 0, ran.err
     return [
         (one["place"].partition(".sql:")[2], one["table"], one["what"])
         for one in ran.json["migrations"][number]["findings"]
+        if ".sql:" in one["place"]
     ]
 
 

@@ -36,7 +36,6 @@ def test_a_wrong_option_is_json_if_a_program_asks(project: Project, words: tuple
         (("migrate", "down", "1", "--lock-wait", "soon"), "Invalid value for '--lock-wait'"),
         (("migrate", "sideways"), "No such command"),
         (("up", "--port", "99999"), "99999 is not in the range"),
-        (("work", "--health", "0"), "0 is not in the range"),
     ],
 )
 def test_a_wrong_value_is_json_if_a_program_asks_and_a_sentence_if_a_person_does(

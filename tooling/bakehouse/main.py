@@ -1,6 +1,7 @@
 """The entry point: collects all commands."""
 
 import sys
+from typing import Any
 
 import typer
 
@@ -33,13 +34,10 @@ def main() -> None:
         app()
     try:
         sys.exit(app(standalone_mode=False))
-    except typer.Abort:
-        sys.exit(1)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # only a usage error has this method
+        usage: Any = error
+        if not hasattr(usage, "format_message"):  # only a usage error has this method
             raise
-        context = getattr(error, "ctx", None)
-        hint = f"`{context.command_path} --help` shows the options." if context else ""
-        failure = BakehouseError("usage", error.format_message(), hint)
-        output.render_error(failure, as_json=True)
-        sys.exit(failure.exit_code)
+        hint = f"`{usage.ctx.command_path} --help` shows the options."
+        output.render_error(BakehouseError("usage", usage.format_message(), hint), as_json=True)
+        sys.exit(2)

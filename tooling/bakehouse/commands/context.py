@@ -274,7 +274,7 @@ def _run(here: Tool, call: Callable[[], Result]) -> None:
     """Run a command. Prints its result, or prints its error and exits with its code."""
     try:
         output.render(call(), here.json)
-    except (BakehouseError, psycopg.Error, OSError) as error:
+    except (BakehouseError, psycopg.Error, OSError, OverflowError) as error:
         failure = _as_bakehouse_error(error)
         output.render_error(failure, here.json)
         raise typer.Exit(failure.exit_code) from None

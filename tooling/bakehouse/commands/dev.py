@@ -32,12 +32,7 @@ app = typer.Typer()
 _Port = Annotated[
     int,
     typer.Option(
-        "--port",
-        envvar="BAKEHOUSE_PORT",
-        metavar="PORT",
-        min=1,
-        max=65535,
-        help="The port of the dev server.",
+        "--port", envvar="BAKEHOUSE_PORT", min=1, max=65535, help="The port of the dev server."
     ),
 ]
 

@@ -1,6 +1,5 @@
 """The commands for environments: env, gate, resume and drift."""
 
-import re
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,9 +16,7 @@ from bakehouse.commands.context import (
     command,
     confirm,
 )
-from bakehouse.database import Connection
 from bakehouse.deploy import environment, facts, gates, run, webhooks
-from bakehouse.deploy.environment import Identity
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, drift
 from bakehouse.output import Result
@@ -60,34 +57,15 @@ def mark(
     The address of this connection goes on record too. Outside dev, a database at any other address
     counts as a copy.
     """
-    _require_addresses(address)
     marked = Database(here.click, here.json, here.project, here.database_url, env)
     with marked.connected() as conn:
         before = environment.identity(conn)
-        if before and before.env != "dev" and _changes(conn, before, env, address):
+        if before and before.changes(env, address):
             _confirm_change(conn.info.dbname, before.env, name, reason)
         elif before and before.name != env:
             confirm(f"{database.describe(marked.dsn)} is {before.name}: make it {env}?", yes)
         run.mark(conn, marked.work(), reason.strip(), address)
     return Result({"env": env}, f"this database is {env}")
-
-
-def _require_addresses(given: list[str]) -> None:
-    wrong = [one for one in given if not re.fullmatch(r".+:\d+", one)]
-    if wrong:
-        raise BakehouseError(
-            "usage",
-            f"--address {wrong[0]} has no port",
-            "Write an address as clients connect to it, such as db.example.com:6432.",
-        )
-
-
-def _changes(conn: Connection, before: Identity, env: str, address: list[str]) -> bool:
-    """Check if the mark of this very database would change. A restored dump has no mark yet."""
-    if before.env != env:
-        return True
-    added = not set(address) <= set(before.addresses)
-    return environment.made_here(conn, vars(before)) and (before.copied or added)
 
 
 def _confirm_change(database: str, env: str, name: str, reason: str) -> None:

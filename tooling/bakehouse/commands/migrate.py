@@ -103,16 +103,9 @@ def _status_line(one: Version) -> tuple[str, ...]:
 
 
 def _status_facts(one: Version) -> dict[str, Any]:
-    row = one.applied
-    return {
-        "version": one.version,
-        "name": one.name,
-        "state": one.state,
-        "detail": one.detail,
-        "applied_at": row and row.applied_at,
-        "applied_by": row and row.applied_by,
-        "duration_ms": row and row.duration_ms,
-    }
+    facts = {key: getattr(one, key) for key in ("version", "name", "state", "detail")}
+    known = ("applied_at", "applied_by", "duration_ms")
+    return facts | {key: getattr(one.applied, key, None) for key in known}
 
 
 def _status_error(versions: list[Version]) -> BakehouseError | None:
@@ -131,15 +124,8 @@ def plan(
     skip: Skip = "",
     lock_wait: LockWait = 10,
     seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--rehearsal-seconds",
-            min=0.001,
-            metavar="SECONDS",
-            help="The limit of a statement. The default is rehearsal_seconds in bakehouse.toml.",
-            show_default=False,
-        ),
-    ] = None,
+        float, typer.Option("--rehearsal-seconds", help="The limit of a statement, for this run.")
+    ] = 0,
 ) -> Result:
     """Rehearse the pending files: run them, report their effects, roll them back.
 

@@ -26,17 +26,6 @@ Tick = Annotated[
         help="Run the scheduled tasks once a minute, unless pg_cron does. Not with --once.",
     ),
 ]
-Health = Annotated[
-    int | None,
-    typer.Option(
-        "--health",
-        metavar="PORT",
-        min=1,
-        max=65535,
-        help="Answer GET /live and /ready on this port.",
-        show_default=False,
-    ),
-]
 
 
 @command(app, "smoke")
@@ -106,14 +95,20 @@ def label_command(
 def work(
     here: Database,
     topic: Annotated[list[str], typer.Option("--topic", help="A topic. Can be repeated.")],
-    once: Annotated[
-        bool, typer.Option("--once", help="Stop when no job is ready. Exit with 1 if a job failed.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop when no job is ready.")] = False,
     batch: Annotated[int, typer.Option("--batch", help="Jobs to take at once.")] = 10,
     lease: Annotated[float, typer.Option("--lease", help="Seconds that a lease lasts.")] = 120,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for a shop.")] = 30,
     tick: Tick = True,
-    health: Health = None,
+    health: Annotated[
+        int | None,
+        typer.Option(
+            "--health",
+            metavar="PORT",
+            help="Answer GET /live and /ready on this port.",
+            show_default=False,
+        ),
+    ] = None,
     shop_url_template: Annotated[
         str | None,
         typer.Option(
@@ -135,8 +130,8 @@ def work(
     with healths.served(worker, health) if health else nullcontext():
         worker.run(once)
     counts = {"done": worker.done, "failed": worker.failed}
-    text = f"{worker.done} done, {worker.failed} failed"
-    return Result(counts, text, _work_error(worker.failed) if once else None)
+    error = _work_error(worker.failed) if once else None
+    return Result(counts, f"{worker.done} done, {worker.failed} failed", error)
 
 
 def _work_error(failed: int) -> BakehouseError | None:

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, LiteralString, get_args
+from typing import Any, Literal, get_args
 
 from bakehouse.database import Connection, sql_file, value
 from bakehouse.errors import BakehouseError
@@ -50,7 +50,9 @@ class Identity:
     system_identifier: str
     database_oid: int
     copied: bool
+    here: bool = True  # marked in this database, of which a physical copy and a standby say so too
     why: str = ""  # how a copy differs from the mark
+    now: dict[str, Any] = field(default_factory=dict)  # the same facts of the database itself
     timeline: int = 0
     addresses: list[str] = field(default_factory=list)  # host:port, as clients connect
     reason: str = ""
@@ -61,17 +63,13 @@ class Identity:
     def name(self) -> str:
         return "copy" if self.copied else self.env
 
+    def changes(self, env: str, addresses: Collection[str]) -> bool:
+        """Check if a mark of staging or prod would change. A restored dump has none of its own."""
+        new = self.copied or not set(addresses) <= set(self.addresses)
+        return self.env != "dev" and (self.env != env or (self.here and new))
 
-_HERE: LiteralString = (
-    "select jsonb_build_object("
-    "'system_identifier', (select system_identifier::text from pg_control_system()),"
-    " 'database_oid', (select oid::bigint from pg_database where datname = current_database()))"
-)
-_WHEN: LiteralString = (
-    "select jsonb_build_object('marked_by', session_user, 'marked_at', clock_timestamp(),"
-    # the first 8 digits of a WAL file name; pg_control_checkpoint() is late after a promotion
-    " 'timeline', ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int)"
-)
+
+_COMPARE = sql_file(__package__, "compare_mark")
 
 
 def load(project: Path, name: str, required: bool = True) -> Settings:
@@ -128,35 +126,17 @@ def _setting(env: str, key: str, given: Any) -> Any:
 def identity(conn: Connection) -> Identity | None:
     """Read the mark of the database; None if it was never marked."""
     said = _mark_of(conn)
-    if not said:
-        return None
-    why = _moved(conn, said)
-    return Identity(**said, copied=bool(why), why=why)
-
-
-def _moved(conn: Connection, mark: dict[str, Any]) -> str:
-    """Return why this is not the database that was marked, or ''. A port of dev may change."""
-    env = mark["env"]
-    if not made_here(conn, mark):
-        return f"this database is a copy of one that is {env}"
-    if env == "dev":
-        return ""
-    now, then, known = value(conn, _WHEN)["timeline"], mark.get("timeline"), mark.get("addresses")
-    if now != then:
-        return f"this database is on timeline {now}, and {env} was marked on timeline {then}"
-    if address_of(conn) not in (known or ()):
-        listed = " or ".join(known or ["no address"])
-        return f"{address_of(conn)} is not on record as {env}, which is at {listed}"
-    return ""
-
-
-def made_here(conn: Connection, mark: Mapping[str, Any]) -> bool:
-    """Check that the mark was made in this database. A physical copy and a standby pass too."""
-    return bool(mark.items() >= value(conn, _HERE).items())
+    return Identity(**said, **_compared(conn, said)) if said else None
 
 
 def address_of(conn: Connection) -> str:
+    """Return host:port, as this client connects. The host of a socket is its folder."""
     return f"{conn.info.host}:{conn.info.port}"
+
+
+def _compared(conn: Connection, mark: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = value(conn, _COMPARE, json.dumps(mark), address_of(conn))
+    return found
 
 
 def _mark_of(conn: Connection) -> dict[str, Any]:
@@ -175,9 +155,9 @@ def name_of(conn: Connection) -> str | None:
 
 def was_prod(conn: Connection) -> bool:
     """Check if this very database ever had the mark of prod. A copy of prod was never prod."""
-    found = identity(conn)
-    marks = [vars(found), *found.earlier] if found else []
-    return any(one["env"] == "prod" and made_here(conn, one) for one in marks)
+    mark = _mark_of(conn)
+    marks = [mark, *mark.get("earlier", [])] if mark else []
+    return any(one["env"] == "prod" and _compared(conn, one)["here"] for one in marks)
 
 
 def mismatch(identity: Identity | None, settings: Settings, host: str, database: str) -> str:
@@ -208,7 +188,7 @@ def require(conn: Connection, settings: Settings, purpose: str) -> None:
     if not why:
         return
     hint = f"If it really is {settings.name}, mark it: `bakehouse env mark {settings.name}`."
-    if found and found.copied and made_here(conn, vars(found)):
+    if found and found.copied and found.here:
         hint = (
             f"If this is {found.env} and no copy, put that on record: `bakehouse env mark"
             f" {found.env} --address {address_of(conn)} --confirm NAME --reason WHY`."
@@ -236,13 +216,14 @@ def mark(
     if place:
         raise BakehouseError("identity", f"this is not {env}: {place}", "Nothing was marked.")
     before = _mark_of(conn)
+    found = _compared(conn, before)
     earlier = [*before.pop("earlier", []), before] if before else []
-    here = made_here(conn, before)
-    known = before.get("addresses", []) if before.get("env") == env and here else []
-    facts = value(conn, _HERE) | value(conn, _WHEN) | {"env": env, "reason": reason}
+    known = before.get("addresses", []) if found["here"] and before["env"] == env else []
+    facts = found["now"] | {"env": env, "reason": reason, "who": dict(who or {})}
     facts |= {"addresses": list(dict.fromkeys([*known, address_of(conn), *addresses]))}
-    facts |= {"who": dict(who or {}), "earlier": earlier}
-    with conn.transaction(), history.surrounding(conn, moved=bool(before) and not here):
+    facts |= {"earlier": earlier}
+    moved = bool(before) and not found["here"]
+    with conn.transaction(), history.surrounding(conn, moved=moved):
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
         history.ensure(conn)

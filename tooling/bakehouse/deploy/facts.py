@@ -1,6 +1,6 @@
 """Gather the facts that the gates judge. Changes nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -274,11 +274,8 @@ def union(*parts: Iterable[str]) -> tuple[str, ...]:
 
 def _missing_secrets(
     conn: Connection, settings: Settings, variables: Mapping[str, str]
-) -> list[str]:
-    missing = []
+) -> Iterator[str]:
     for name in settings.secrets:
         store, _, kind = name.partition("/")
-        found = webhooks.secret_is_set(conn, store, kind) if kind else variables.get(name)
-        if not found:
-            missing.append(name)
-    return missing
+        if not (webhooks.secret_is_set(conn, store, kind) if kind else variables.get(name)):
+            yield name

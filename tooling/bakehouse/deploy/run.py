@@ -196,9 +196,8 @@ def plan(
             return [], []
         asked = {} if work.in_dev else circumstances(conn, work)
         careful = apply.guarded(conn, dsn, tell) if work.settings.name == "prod" else nullcontext()
-        with careful as guard:
-            seconds = work.settings.rehearsal_seconds
-            report, seen = rehearse.rehearse(conn, pending, reads, seconds, guard)
+        seconds = work.settings.rehearsal_seconds
+        report, seen = rehearse.rehearse(conn, pending, reads, seconds, careful)
         if asked:
             history.ensure(conn)
             run = evidence.note(

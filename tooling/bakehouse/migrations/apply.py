@@ -380,7 +380,7 @@ class BlockerWatch:
             self._held = None
         elif self._held is None:
             self._held = time.monotonic(), self._label
-        elif time.monotonic() - self._held[0] > READERS_WAIT - 0.2:  # one look may come late
+        elif time.monotonic() - self._held[0] > READERS_WAIT - 0.2:  # a look may come late
             self.culprit = self._held[1]
             self._conn.cancel()
 
@@ -389,7 +389,17 @@ class BlockerWatch:
 def guarded(conn: Connection, dsn: str, tell: Tell) -> Iterator[BlockerWatch]:
     """Watch a session, and cancel its statements once readers wait too long for its locks."""
     with database.connect(dsn, "guard") as other, BlockerWatch(conn, dsn, tell, other) as watch:
-        yield watch
+        try:
+            yield watch
+        except (BakehouseError, psycopg.Error):
+            if not watch.culprit:
+                raise
+            raise BakehouseError(
+                "gate",
+                f"{watch.culprit}: this statement holds a lock that stops readers",
+                f"Rolled back after about {READERS_WAIT:g} s, because others use the database."
+                " Rehearse the file on staging: `migrate plan --env staging`.",
+            ) from None
 
 
 def explain(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,7 +15,7 @@ from bakehouse.migrations import apply, catalog, watch
 from bakehouse.migrations.apply import BlockerWatch, milliseconds_since
 from bakehouse.migrations.catalog import Changes
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.watch import Finding, Seen
+from bakehouse.migrations.watch import Advice, Finding, Seen
 
 LOCK_TIMEOUT = "2s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
@@ -70,30 +71,24 @@ def rehearse(
     files: Iterable[Migration],
     reads: Migration | None,
     seconds: float,
-    guard: BlockerWatch | None = None,
+    careful: AbstractContextManager[BlockerWatch | None],
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
     """Run the files, then the heavy reads, in one transaction. Rolls it back.
 
-    No statement may take longer than these seconds. A guard also protects readers.
+    No statement may take longer than these seconds. A careful run also protects readers.
     """
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
             f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
         )
-        report = list(_rehearse_all(conn, files, guard))
-        conn.execute(_NAME_FEW)
-        seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
+        with careful as guard:  # ends before the rollback, which must not be canceled
+            known = watch.advice(conn)
+            report = list(_rehearse_all(conn, files, guard))
+            _add_advice(report, watch.advice(conn) - known)
+            conn.execute(_NAME_FEW)
+            seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
         return report, seen
-    except (BakehouseError, psycopg.Error):
-        if guard and guard.culprit:
-            raise BakehouseError(
-                "gate",
-                f"{guard.culprit}: this statement holds a lock that stops readers",
-                f"Rolled back after about {apply.READERS_WAIT:g} s, because this is in use."
-                " Rehearse the file on staging: `migrate plan --env staging`.",
-            ) from None
-        raise
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
@@ -178,6 +173,16 @@ def _rehearse_file(
     before.locks |= locked
     before.objects, before.seen = objects, seen
     return rehearsal
+
+
+def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
+    """Add each finding to the last file that touched its object."""
+    for rule, name, what, advice in sorted(found):
+        touched = [one for one in report if name in (*one.changes.added, *one.changes.changed)]
+        last = (touched or report)[-1]
+        last.findings.append(
+            Finding(f"{last.label}.sql", "", 0, f"{name}: {what} ({rule})", advice)
+        )
 
 
 def _locate(

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from psycopg import errors
-from psycopg.rows import kwargs_row, scalar_row
+from psycopg.rows import kwargs_row, scalar_row, tuple_row
 
 from bakehouse.database import Connection, execute, fetch, sql_file
 from bakehouse.migrations import catalog
 from bakehouse.migrations.files import Migration
 
 _WATCHED = sql_file(__package__, "watched")
+_ADVICE = sql_file(__package__, "advice")
 _LABELS = b"select enumlabel::text from pg_enum"
 
 Key = tuple[str, int, int]  # the kind, the oid of the table, a number
+Advice = tuple[str, str, str, str]  # the rule, the object, what is wrong, what to do
 Seen = Mapping[Key, "Trait"]
 Level = Literal["warning", "error"]
 
@@ -86,6 +88,11 @@ def locate(
             yield Finding(place, label, tables.get(oid, 0), what, advice)
         before = after
     conn.execute("reset role")
+
+
+def advice(conn: Connection) -> set[Advice]:
+    """Read what opens the data to the API by mistake."""
+    return set(fetch(conn, tuple_row, _ADVICE))
 
 
 def rewritten(before: Seen, after: Seen) -> list[int]:
