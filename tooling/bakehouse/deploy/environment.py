@@ -4,6 +4,8 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, LiteralString, get_args
 
@@ -53,6 +55,14 @@ class Identity:
     @property
     def name(self) -> str:
         return "copy" if self.copied else self.env
+
+    @property
+    def began(self) -> datetime:
+        """When this database became this environment. Marks before that are of another database."""
+        marks = [vars(self), *reversed(self.earlier)]
+        keys = ("env", "system_identifier", "database_oid")
+        own = takewhile(lambda one: all(one[key] == marks[0][key] for key in keys), marks)
+        return datetime.fromisoformat(list(own)[-1]["marked_at"])
 
 
 _HERE: LiteralString = (
