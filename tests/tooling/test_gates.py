@@ -63,6 +63,9 @@ CASES: tuple[tuple[Ask, dict[str, Any], bool, str], ...] = (
     (gates.history, {"disagreements": ("a", "b")}, False, "a; b"),
     (gates.order, {}, True, "no pending file is older than an applied one"),
     (gates.order, {"late": ("x: out of order",)}, False, "x: out of order: give the file a later"),
+    (gates.drift, {}, True, "no change without a migration"),
+    (gates.drift, {"accepted_drift": ("index i (accepted)",)}, True, "index i (accepted)"),
+    (gates.drift, {"drift": ("added: t",)}, False, "the database is not as the last migration"),
     (gates.lint, {}, True, "no findings"),
     (gates.lint, {"findings": ("x.sql:1: no",)}, False, "x.sql:1: no"),
     (gates.rehearsal, {}, False, "these files were not rehearsed: migrate plan --env prod"),
@@ -160,13 +163,13 @@ def test_every_gate_has_a_case_that_passes_and_one_that_refuses() -> None:
         ("dev", {"identity", "history", "smoke"}, {"lint"}),
         (
             "staging",
-            {"identity", "history", "lint", "rehearsal", "backup", "secrets", "smoke"},
+            {"identity", "history", "drift", "lint", "rehearsal", "backup", "secrets", "smoke"},
             {"tag", "webhooks", "traffic"},
         ),
         (
             "prod",
-            {"identity", "history", "lint", "backup", "promotion", "tag", "webhooks", "traffic"}
-            | {"secrets", "smoke"},
+            {"identity", "history", "drift", "lint", "backup", "promotion", "tag", "webhooks"}
+            | {"traffic", "secrets", "smoke"},
             set(),
         ),
     ],
@@ -177,6 +180,7 @@ def test_each_environment_has_its_gates(
     bad = Facts(
         Settings(env), NOW, "no", ("no",), ("f",), "h", "f", ("no",), observed=Observed(("x",)),
         tag=Tag(None, None, ("no",)), holders=("no",), missing_secrets=("no",), smoke=("no",),
+        drift=("no",),
     )  # fmt: skip
     every = {str(gate.name): "because" for gate in gates.GATES}
 
@@ -185,14 +189,16 @@ def test_each_environment_has_its_gates(
 
     assert {v.gate for v in verdicts if v.verdict == "refused"} == refused
     assert {v.gate for v in verdicts if v.verdict == "warning"} == warned
-    assert accepted == refused - {"identity", "history", "promotion"}
+    assert accepted == refused - {"identity", "history", "drift", "promotion"}
 
 
 def test_with_nothing_pending_only_the_gates_of_the_database_apply() -> None:
     idle = Facts(Settings("prod"), NOW)
 
     assert {
-        v.reason for v in gates.check(idle, {}) if v.gate not in ("identity", "history", "smoke")
+        v.reason
+        for v in gates.check(idle, {})
+        if v.gate not in ("identity", "history", "drift", "smoke")
     } == {"nothing is pending"}
 
 

@@ -120,7 +120,7 @@ def test_prod_refuses_when_a_file_a_database_or_a_record_was_changed(ready: Envi
     assert "history: 20990101000000 M9_leftover: edited" in edited.err
     assert "tag: not committed" in edited.err
     assert "not as the last migration left it, added: column public.by_hand.id" in drifted.err
-    assert "promotion: staging applied these files to a catalog that is not" in drifted.err
+    assert "promotion" not in drifted.err
     assert "this database is staging, not prod" in wrong.err
 
 

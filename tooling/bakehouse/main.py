@@ -2,7 +2,17 @@
 
 import typer
 
-from bakehouse.commands import backups, dev, docs, doctor, environments, migrate, releases, shop
+from bakehouse.commands import (
+    backups,
+    dev,
+    docs,
+    doctor,
+    drift,
+    environments,
+    migrate,
+    releases,
+    shop,
+)
 
 app = typer.Typer(
     help="Apply the migrations of this project to a database, and run a database for dev.",
@@ -15,6 +25,7 @@ for group in (dev.app, shop.app, doctor.app, environments.app, releases.app):
 for name, group in (
     ("migrate", migrate.app),
     ("env", environments.env_app),
+    ("drift", drift.app),
     ("gate", environments.gate_app),
     ("release", releases.release_app),
     ("backup", backups.app),

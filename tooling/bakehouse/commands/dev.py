@@ -153,7 +153,11 @@ def bootstrap(
     ],
 ) -> Result:
     """Plain Postgres only: create the roles, schemas and functions that Supabase provides."""
-    with database.connect(database.parse(database_url), here.command) as conn:
+    dsn = database.parse(database_url)
+    with (
+        database.connect(dsn, here.command) as conn,
+        history.surrounding(conn, migration_role),
+    ):
         platform.bootstrap(conn, migration_role)
     return Result(
         {"migration_role": migration_role},

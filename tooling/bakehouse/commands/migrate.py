@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +23,9 @@ from bakehouse.database import Connection
 from bakehouse.deploy import adopt as adopts
 from bakehouse.deploy import down as downs
 from bakehouse.deploy import gates, run
+from bakehouse.deploy.facts import read_state
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, compensate, history
+from bakehouse.migrations import apply, catalog, compensate, drift, history
 from bakehouse.migrations.files import Migration, create, select
 from bakehouse.migrations.history import Version
 from bakehouse.migrations.rehearse import Rehearsal
@@ -175,33 +177,32 @@ def new(
 @command(app, "verify")
 def verify(here: Database) -> Result:
     """Check that the database is still as its last migration left it."""
-    files, _ = here.files()
+    work = here.work()
     with here.connected() as conn:
-        applied = history.applied(conn)
-        history.require_clean(history.compare(files, applied))
-        known = history.baseline(conn)
-        objects = catalog.everything(conn)
+        state = read_state(conn, work)
+        history.require_clean(state.versions)
+        known = state.baseline
+        found = drift.find(conn, state.objects)
+        sql = drift.sql_of(conn, found) if found else {}
     if known is None:
         raise BakehouseError(
             "drift",
             "the objects of this database are not on record, so nothing can be compared",
             "`bakehouse migrate up` and `migrate repair` record the objects.",
         )
-    changes = catalog.compare(known.objects, objects)
-    if changes or known.head != history.chain_head(applied):
-        hint = "If the change is wanted, write it as a migration."
-        if not changes:
+    closing = {k: [d.name for d in v] for k, v in drift.by_change(found).items()}
+    lines = [f"  {d.change:<8} {d}\n{indent(sql[d.name], ' ' * 11)}" for d in found]
+    facts: dict[str, Any] = {"drift": [asdict(d) | {"sql": sql[d.name]} for d in found]}
+    if any(closing.values()) or known.head != state.head:
+        hint = "If the change is wanted, write it as a migration, or accept it: `bakehouse drift`."
+        if known.head != state.head:
             hint = "Another tool has applied a version since: `migrate repair adopt`."
-        lines = [
-            f"  {word:<8} {thing}" for word, things in asdict(changes).items() for thing in things
-        ]
         said = "\n".join(["the database is not as the last migration left it", *lines])
-        raise BakehouseError("drift", said, hint, **asdict(changes))
-    fingerprint = catalog.fingerprint(objects)
-    return Result(
-        {"fingerprint": fingerprint, "objects": len(objects), "chain_head": known.head},
-        f"{len(objects)} objects are as the last migration left them\nfingerprint {fingerprint}",
-    )
+        raise BakehouseError("drift", said, hint, **closing, **facts)
+    facts |= {"fingerprint": catalog.fingerprint(known.objects), "chain_head": known.head}
+    text = f"{len(known.objects)} objects are as the last migration left them"
+    said = "\n".join([text, f"fingerprint {facts['fingerprint']}", *lines])
+    return Result({"objects": len(known.objects)} | facts, said)
 
 
 @command(app, "repair")

@@ -123,6 +123,8 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
         if not conn.closed:
             if outcome != "smoke":
                 webhooks.end_pause(conn)
+            if not work.in_dev:
+                history.remember(conn)
             evidence.close(conn, run, outcome, after=mark_of(history.start(conn)))
             save(conn, work, [run.id])
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, LiteralString, get_args
 
 from bakehouse.database import Connection, sql_file, value
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import catalog, history
+from bakehouse.migrations import history
 
 EnvironmentName = Literal["dev", "staging", "prod"]
 ENVIRONMENTS: tuple[EnvironmentName, ...] = get_args(EnvironmentName)
@@ -204,11 +204,8 @@ def mark(
     earlier = [*before.pop("earlier", []), before] if before else []
     facts = value(conn, _HERE) | {"env": env} | value(conn, _MARKER)
     facts |= {"reason": reason, "who": dict(who or {}), "earlier": earlier}
-    known = history.baseline(conn)
-    here = catalog.everything(conn)
-    if known and not before.items() >= value(conn, _HERE).items():  # a copy has other roles
-        here = known.objects
-    with conn.transaction():
+    copied = bool(before) and not before.items() >= value(conn, _HERE).items()
+    with conn.transaction(), history.surrounding(conn, moved=copied):
         value(conn, "select set_config('bakehouse.identity', $1, true)", json.dumps(facts))
         conn.execute(sql_file(__package__, "identity"))
         if env == "dev":
@@ -219,6 +216,3 @@ def mark(
         else:
             history.ensure(conn)
             conn.execute(sql_file(__package__, "guard"))
-        if known:  # a mark moves only what is around the objects of the files
-            now = catalog.everything(conn)
-            history.advance(conn, catalog.around(here), catalog.around(now), known.head)

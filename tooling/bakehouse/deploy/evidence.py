@@ -20,7 +20,7 @@ from bakehouse.database import Connection, fetch, table_exists, value
 from bakehouse.errors import BakehouseError, Kind
 
 Body = dict[str, Any]
-RunKind = Literal["up", "down", "rehearsal", "repair", "resume"]
+RunKind = Literal["up", "down", "rehearsal", "repair", "resume", "drift"]
 Ending = Kind | Literal["done", "killed", "unfinished"]
 
 

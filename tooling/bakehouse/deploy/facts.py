@@ -14,7 +14,7 @@ from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history
+from bakehouse.migrations import catalog, drift, history
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Baseline, Version
 from bakehouse.migrations.watch import Finding
@@ -53,6 +53,7 @@ class State(Progress):
 
     objects: catalog.Objects
     baseline: Baseline | None
+    unfinished: Mapping[str, str | None]  # the objects of unfinished steps
 
     @property
     def expected(self) -> catalog.Objects:
@@ -67,8 +68,12 @@ def read_progress(conn: Connection, work: Work) -> Progress:
 
 
 def read_state(conn: Connection, work: Work) -> State:
-    progress = vars(read_progress(conn, work))
-    return State(**progress, objects=catalog.everything(conn), baseline=history.baseline(conn))
+    progress = read_progress(conn, work)
+    steps = history.unfinished(conn, [file.version for file in progress.pending])
+    objects = history.reading(conn, steps)
+    return State(
+        **vars(progress), objects=objects, baseline=history.baseline(conn), unfinished=steps
+    )
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ class Facts:
     missing_secrets: tuple[str, ...] = ()
     late: tuple[str, ...] = ()  # pending files that are older than an applied one
     smoke: tuple[str, ...] | None = None  # failed steps, or None before the walk
+    drift: tuple[str, ...] = ()  # what changed without a file
+    accepted_drift: tuple[str, ...] = ()
 
     @property
     def breaking(self) -> list[str]:
@@ -117,10 +124,12 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
     """Read the facts that the gates of this environment need."""
     settings = work.settings
     disagreements = [str(one) for one in state.versions if one.blocking]
-    if not work.in_dev:
-        disagreements += _drift(conn, state)
-    own = [apply.index_of(statement) for file in state.pending for statement in file.body]
-    disagreements += fetch(conn, scalar_row, sql_file(__package__, "invalid_indexes"), own)
+    if state.baseline and state.baseline.head != state.head:
+        disagreements.append("another tool has applied a version: `migrate repair adopt`")
+    found = [] if work.in_dev else drift.find(conn, state.objects)
+    closing = drift.by_change(found)
+    invalid = sql_file(__package__, "invalid_indexes")
+    disagreements += fetch(conn, scalar_row, invalid, list(state.unfinished))
     identity = environment.identity(conn)
     facts = Facts(
         settings=settings,
@@ -132,6 +141,8 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
         head=history.head_after(state.applied, state.pending),
         fingerprint=catalog.fingerprint(state.expected),
         own=tuple(state.runs),
+        drift=tuple(f"{k}: {', '.join(map(str, v))}" for k, v in closing.items() if v),
+        accepted_drift=tuple(str(one) for one in found if one.state == "accepted"),
     )
     if work.in_dev or not state.pending:
         return facts
@@ -190,20 +201,6 @@ def _row_counts(conn: Connection, tables: list[str]) -> dict[str, int]:
         b" join pg_class as c on c.oid = to_regclass(name)"
     )
     return dict(fetch(conn, tuple_row, query, tables))
-
-
-def _drift(conn: Connection, state: State) -> list[str]:
-    """List what differs from the baseline. Returns nothing after an unfinished run."""
-    known = state.baseline
-    if known is None or evidence.unfinished(state.runs):
-        return []
-    changes = catalog.compare(known.objects, state.objects)
-    found = [f"{word}: {', '.join(names)}" for word, names in vars(changes).items() if names]
-    if found:
-        return ["the database is not as the last migration left it, " + "; ".join(found)]
-    if known.head != state.head:
-        return ["another tool has applied a version: `migrate repair adopt`"]
-    return []
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:

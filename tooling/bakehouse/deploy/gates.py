@@ -14,6 +14,7 @@ GateName = (
         "identity",
         "history",
         "order",
+        "drift",
         "lint",
         "rehearsal",
         "backup",
@@ -48,6 +49,13 @@ def order(facts: Facts) -> Answer:
     late = "; ".join(facts.late)
     hint = "give the file a later version, or accept the order: --accept-order REASON"
     return not late, f"{late}: {hint}" if late else "no pending file is older than an applied one"
+
+
+def drift(facts: Facts) -> Answer:
+    if facts.drift:
+        said = "; ".join(facts.drift)
+        return False, f"the database is not as the last migration left it, {said}"
+    return True, "; ".join(facts.accepted_drift) or "no change without a migration"
 
 
 def lint(facts: Facts) -> Answer:
@@ -143,11 +151,13 @@ class Gate:
         return {"dev": self.dev, "staging": self.staging, "prod": self.prod}[facts.settings.name]
 
 
+_CHECK = "`bakehouse gate check` shows the whole checklist."
 SMOKE = Gate("smoke", smoke, "must", "must", "must", when_idle=True)
 GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
     Gate("history", history, "must", "must", "must", when_idle=True, final=True),
     Gate("order", order, "must", "must", "must"),
+    Gate("drift", drift, "off", "must", "must", when_idle=True, final=True),
     Gate("lint", lint, "warn", "must", "must"),
     Gate("rehearsal", rehearsal, "off", "must", "off"),
     Gate("backup", backup, "off", "must", "must"),
@@ -183,13 +193,18 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    kinds: dict[GateName, Kind] = {"identity": "identity", "history": "drift", "order": "drift"}
-    kind = kinds.get(refused[0].gate, "gate")
+    drifted = "`bakehouse migrate verify` shows the SQL of each change."
+    kinds: dict[GateName, tuple[Kind, str]] = {
+        "identity": ("identity", _CHECK),
+        "history": ("drift", DISAGREEMENT),
+        "order": ("drift", DISAGREEMENT),
+        "drift": ("drift", drifted),
+    }
+    kind, hint = kinds.get(refused[0].gate, ("gate", _CHECK))
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
-    hint = "`bakehouse gate check` shows the whole checklist."
     raise BakehouseError(
         kind,
         "\n  ".join(["the gate is closed", *lines]),
-        f"Nothing was run. {DISAGREEMENT if kind == 'drift' else hint}",
+        f"Nothing was run. {hint}",
         gates=[vars(verdict) for verdict in verdicts],
     )

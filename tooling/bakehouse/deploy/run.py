@@ -1,7 +1,8 @@
-"""The runs that go on record: up, plan and repair."""
+"""The runs that go on record: up, plan, repair and accepted drift."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 
 import psycopg
 
@@ -12,7 +13,7 @@ from bakehouse.deploy.facts import Facts, State, union
 from bakehouse.deploy.gates import Verdict
 from bakehouse.deploy.work import Work, circumstances, mark_of, save
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history, rehearse
+from bakehouse.migrations import apply, catalog, drift, history, rehearse
 from bakehouse.migrations.apply import Ran, Tell
 from bakehouse.migrations.files import Migration, runs_alone
 from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
@@ -133,6 +134,8 @@ def _close_up(
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
     if work.in_dev and (applied or resumed):  # in dev, what is there is right
         history.advance(conn, state.expected, after, head)
+    if not work.in_dev:
+        history.remember(conn)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
@@ -226,7 +229,7 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
     rehearsed = {one.label for one in report if not one.notes}
     for file in files:
         builds_indexes = all(
-            runs_alone(s) and s.begins("create") and apply.index_of(s) for s in file.body
+            runs_alone(s) and s.begins("create") and apply.index_of(s)[0] for s in file.body
         )
         if file.label not in rehearsed and not builds_indexes:
             yield file.label
@@ -254,6 +257,32 @@ def repair(
         asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
         run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked, **facts)
         done = repair_row(conn, action, version, work.files, to, adoption)
+        if not work.in_dev:
+            history.remember(conn)
         evidence.close(conn, run, "done", said=done)
     save(conn, work, [run.id])
     return done
+
+
+# Drift
+
+
+def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: date) -> None:
+    """Accept what a DBA changed, as it is now, and record that in one transaction."""
+    history.ensure(conn)
+    found = drift.find(conn, facts.read_state(conn, work).objects)
+    object = drift.require_owned(found, name)
+    if not reason or until < date.today():
+        raise BakehouseError("usage", f"{until} has passed, or the reason is empty", "Give both.")
+    facts_of_it = {"object": name, "hash": object.hash, "reason": reason, "until": until}
+    with conn.transaction():
+        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **facts_of_it)
+        conn.execute(
+            "insert into bakehouse.accepted_drift (object, hash, reason, until)"
+            " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
+            " set hash = excluded.hash, reason = excluded.reason, until = excluded.until,"
+            " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
+            facts_of_it,
+        )
+        evidence.close(conn, run, "done")
+    save(conn, work, [run.id])

@@ -11,11 +11,12 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import scalar_row, tuple_row
 
 from bakehouse import database
 from bakehouse.database import Connection, execute, sql_file, value
 from bakehouse.errors import BakehouseError, Kind
-from bakehouse.migrations import catalog, history, sqltext
+from bakehouse.migrations import history, sqltext
 from bakehouse.migrations.catalog import Objects
 from bakehouse.migrations.files import Migration, runs_alone
 
@@ -30,10 +31,14 @@ LOCK_TRIES = 5
 ALONE_TIMEOUT = "1h"  # a concurrent build waits for old snapshots
 _LOCK_KEY = 7165891230427  # any number, but the same in every version of the tool
 _UNDONE = "Rolled back: this file changed nothing. Fix the file and run again."
-_INDEX_NAME = re.compile(
+_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_NAME = rf"{_IDENTIFIER}(?: \. {_IDENTIFIER})*"
+_INDEX = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
-    r'((?:(?:"(?:[^"]|"")+"|[\w$]+) ?\. ?)?(?:"(?:[^"]|"")+"|(?!on )[\w$]+))'
+    rf"(?!on )({_NAME})(?: on (?:only )?({_NAME}))?"
 )
+_LABEL = re.compile(r'(\w+) (?:\S*\.)?("(?:[^"]|"")+"|[^". ]+)$')  # such as: table public.orders
+_INDEX_OF = sql_file(__package__, "index_of")
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,12 @@ def run(
     `objects` is what is there now. Each file then moves the baseline by what the file changes.
     """
     history.ensure(conn)
-    moves = _Moves(objects)
+    files = list(files)
+    moves = _Moves(objects, [file.version for file in files])
 
     def record(conn: Connection, file: Migration, duration_ms: int) -> None:
         history.record(conn, file, duration_ms, commit)
-        moves.note(conn)
+        moves.note(conn, file.text)
 
     with BlockerWatch(conn, dsn, tell) as watch:
         for file in files:
@@ -101,11 +107,11 @@ def run_down(
     conn: Connection, dsn: str, script: Migration, tell: Tell, objects: Objects | None = None
 ) -> Ran:
     """Run the down script of a version and delete the version from the history, together."""
-    moves = _Moves(objects)
+    moves = _Moves(objects, [])
 
     def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
         history.delete(conn, script.version)
-        moves.note(conn)
+        moves.note(conn, script.text)
 
     with BlockerWatch(conn, dsn, tell) as watch:
         return _with_retries(conn, script, forget, tell, watch)
@@ -114,17 +120,33 @@ def run_down(
 class _Moves:
     """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
 
-    def __init__(self, objects: Objects | None) -> None:
+    def __init__(self, objects: Objects | None, versions: list[str]) -> None:
         self._seen = objects
+        self._versions = versions
 
-    def note(self, conn: Connection) -> None:
+    def note(self, conn: Connection, text: str) -> None:
         if self._seen is None:
             return
         # a deferred check that failed at commit would leave this reading without its transaction
         conn.execute("set constraints all immediate")
-        now = catalog.everything(conn)
-        history.advance(conn, self._seen, now, history.chain_head(history.applied(conn)))
+        now = history.reading(conn, history.unfinished(conn, self._versions))
+        accepted: LiteralString = "select object from bakehouse.accepted_drift"
+        names = database.fetch(conn, scalar_row, accepted)
+        # what a person made and the file names belongs to the file, whoever was first
+        brought = dict.fromkeys((name for name in names if _names(text, name)), "")
+        head = history.chain_head(history.applied(conn))
+        history.advance(conn, {**self._seen, **brought}, now, head)
         self._seen = now
+
+
+def _names(text: str, object: str) -> bool:
+    """Check if SQL creates, alters or drops an object of this kind and name."""
+    match = _LABEL.search(object)
+    if not match:
+        return False
+    noun, name = match[1], re.escape(match[2].strip('"'))
+    pattern = rf"\b(create|alter|drop)\b[^;]*\b{noun}\b[^;]*(?<![\w$]){name}(?![\w$])"
+    return bool(re.search(pattern, text, re.IGNORECASE))
 
 
 def _with_retries(
@@ -242,51 +264,71 @@ def _step(
     tell: Tell,
 ) -> None:
     fingerprint = sqltext.sql_hash([statement])
-    begun = conn.execute(
-        "select done, sql_hash from bakehouse.steps where version = %s and ordinal = %s",
-        (file.version, ordinal),
-    ).fetchone()
-    if begun == (True, fingerprint):
+    done, begun, journaled = _journaled(conn, file, ordinal)
+    again = begun == fingerprint
+    if done and again:
         tell(f"{file.label}: statement {ordinal + 1} was done before")
         return
+    name, table = index_of(statement)
+    # a dropped index has no schema any more, but the journal knows it
+    index: str = (name and value(conn, _INDEX_OF, name, table)) or (journaled if again else "")
+    left = [one for one in {index, journaled} if _is_invalid(conn, one)]
+    for one in left:
+        tell(f"{file.label}: dropping {one}, which an earlier run left invalid")
+        execute(conn, f"drop index concurrently if exists {one}")
     conn.execute(
-        "insert into bakehouse.steps (version, ordinal, sql_hash) values (%s, %s, %s)"
-        " on conflict (version, ordinal) do update"
-        " set sql_hash = excluded.sql_hash, done = false, started_at = clock_timestamp()",
-        (file.version, ordinal, fingerprint),
+        "insert into bakehouse.steps (version, ordinal, sql_hash, index_name)"
+        " values (%s, %s, %s, %s) on conflict (version, ordinal) do update"
+        " set sql_hash = excluded.sql_hash, index_name = excluded.index_name, done = false,"
+        " started_at = clock_timestamp()",
+        (file.version, ordinal, fingerprint, index or None),
     )
-    index = index_of(statement)
-    if _is_invalid(conn, index):
-        tell(f"{file.label}: dropping {index}, which an earlier run left invalid")
-        execute(conn, f"drop index concurrently if exists {index}")
-    elif begun == (False, fingerprint) and index:
+    if again and index and not left:
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
             # an earlier run was killed, but the server finished the statement
-            _finish(conn, file, ordinal, moves)
+            _finish(conn, file, ordinal, statement, moves)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)
     if _is_invalid(conn, index):
         raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
-    _finish(conn, file, ordinal, moves)
+    _finish(conn, file, ordinal, statement, moves)
 
 
-def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> None:
+def _journaled(conn: Connection, file: Migration, ordinal: int) -> tuple[bool, str, str]:
+    """Read what the journal knows of a step: if it is done, its hash, and its index."""
+    query: LiteralString = (
+        "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
+        " where version = $1 and ordinal = $2"
+    )
+    rows = database.fetch(conn, tuple_row, query, file.version, ordinal)
+    return rows[0] if rows else (False, "", "")
+
+
+def _finish(
+    conn: Connection,
+    file: Migration,
+    ordinal: int,
+    statement: sqltext.Statement,
+    moves: _Moves,
+) -> None:
     with conn.transaction():
         conn.execute(
             "update bakehouse.steps set done = true where version = %s and ordinal = %s",
             (file.version, ordinal),
         )
-        moves.note(conn)
+        moves.note(conn, statement.text)
 
 
-def index_of(statement: sqltext.Statement) -> str:
-    """Return the index that a concurrent statement creates or drops, or '' for other statements."""
-    if not runs_alone(statement):
-        return ""
-    match = _INDEX_NAME.match(" ".join(statement.tokens))
-    return match[1].replace(" . ", ".") if match else ""
+def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:
+    """Return the index that a concurrent statement creates or drops, and the table of a new one.
+
+    Other statements have the index ''.
+    """
+    match = _INDEX.match(" ".join(statement.tokens)) if runs_alone(statement) else None
+    name, table = match.groups() if match else ("", None)
+    return name.replace(" . ", "."), table and table.replace(" . ", ".")
 
 
 def _is_invalid(conn: Connection, index: str) -> bool:

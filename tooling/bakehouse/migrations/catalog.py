@@ -10,12 +10,12 @@ from bakehouse.database import Connection, Row, fetch, sql_file
 
 _OBJECTS = sql_file(__package__, "catalog")
 _SURROUNDINGS = sql_file(__package__, "surroundings")
+_DEFINITIONS = sql_file(__package__, "definitions")
 _PROMISES = sql_file(__package__, "promises")
 
 Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
-# what no file is compared by: partitions differ by shop, and the rest by provider
 _PARTITION = "partition "
-_AROUND = (
+_AROUND = (  # the kinds of surroundings.sql
     *("role ", "membership ", "setting of ", "default privileges ", "event trigger "),
     *("publication ", "guard "),
 )
@@ -42,18 +42,28 @@ def surroundings(conn: Connection, migration_role: str | None = None) -> dict[st
     return {name: hash for name, hash, _ in found}
 
 
+def texts(conn: Connection) -> dict[str, tuple[str, str, str | None]]:
+    """Read hash, definition and (if known) creating statement of everything."""
+    found = fetch_named(conn, tuple_row, _OBJECTS, True)
+    found += fetch_named(conn, tuple_row, _SURROUNDINGS, True, None)
+    statements = {row[0]: row[1] for row in fetch_named(conn, tuple_row, _DEFINITIONS)}
+    return {
+        name: (hash, definition, statements.get(name.replace(_PARTITION, "table ", 1)))
+        for name, hash, definition in found
+    }
+
+
 def everything(conn: Connection) -> dict[str, str]:
     return objects(conn) | surroundings(conn)
 
 
+def surrounds(name: str) -> bool:
+    return name.startswith(_AROUND)
+
+
 def made(objects: Objects) -> dict[str, str]:
     """Return what the files make alike in every environment."""
-    return {k: v for k, v in objects.items() if not k.startswith((_PARTITION, *_AROUND))}
-
-
-def around(objects: Objects) -> dict[str, str]:
-    """Return all that `made` leaves out."""
-    return {k: v for k, v in objects.items() if k.startswith((_PARTITION, *_AROUND))}
+    return {k: v for k, v in objects.items() if not (k.startswith(_PARTITION) or surrounds(k))}
 
 
 def promises(conn: Connection) -> set[str]:

@@ -1,12 +1,13 @@
 """The history of a database: read it, compare it with the files, and write to it."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from psycopg.rows import args_row, kwargs_row, tuple_row
+from psycopg.rows import args_row, kwargs_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from bakehouse import __version__
@@ -73,7 +74,7 @@ class Version:
 
 def ensure(conn: Connection) -> None:
     """Create the tables of the history that are missing."""
-    if not table_exists(conn, "bakehouse.baseline"):
+    if not table_exists(conn, "bakehouse.accepted_drift"):
         conn.execute(sql_file(__package__, "history"))
 
 
@@ -216,6 +217,24 @@ def baseline(conn: Connection) -> Baseline | None:
     return rows[0] if rows else None
 
 
+def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | None]:
+    """Read what the unfinished steps of these versions make or drop, with the old hash."""
+    if not table_exists(conn, "bakehouse.baseline"):
+        return {}
+    query = sql_file(__package__, "unfinished")
+    return dict(catalog.fetch_named(conn, tuple_row, query, list(versions)))
+
+
+def reading(conn: Connection, steps: Mapping[str, str | None]) -> dict[str, str]:
+    """Read everything that is there. Objects of these unfinished steps are as in the baseline."""
+    found = catalog.everything(conn)
+    for name, hash in steps.items():
+        found.pop(name, None)
+        if hash:
+            found[name] = hash
+    return found
+
+
 def start(conn: Connection) -> Baseline:
     """Read the baseline. The first baseline is what is there now."""
     known = baseline(conn)
@@ -235,11 +254,31 @@ def advance(conn: Connection, before: Objects, after: Objects, head: str | None)
     """
     changes = catalog.compare(before, after)
     moved = {name: after[name] for name in (*changes.added, *changes.changed)}
-    conn.execute(
-        "update bakehouse.baseline set chain_head = %s, objects = (objects - %s::text[]) || %s,"
-        " moved_at = clock_timestamp() where only_row",
-        (head, changes.gone, Jsonb(moved)),
-    )
+    fetch(conn, scalar_row, sql_file(__package__, "advance"), head, changes.gone, Jsonb(moved))
+
+
+@contextmanager
+def surrounding(
+    conn: Connection, migration_role: str | None = None, moved: bool = False
+) -> Iterator[None]:
+    """Move the baseline by what the block changes in the surroundings.
+
+    `moved`: the baseline is that of another database, so all surroundings are new.
+    """
+    known = baseline(conn)
+    before = catalog.surroundings(conn, migration_role)
+    if known and moved:
+        before = {k: v for k, v in known.objects.items() if catalog.surrounds(k)}
+    yield
+    if known:
+        advance(conn, before, catalog.surroundings(conn, migration_role), known.head)
+
+
+def remember(conn: Connection) -> None:
+    """Keep the SQL of each object of the baseline."""
+    now = [(name, *facts) for name, facts in catalog.texts(conn).items()]
+    columns = map(list, zip(*now, strict=True))
+    fetch(conn, scalar_row, sql_file(__package__, "remember"), *columns)
 
 
 def wipe(conn: Connection) -> None:

@@ -147,9 +147,10 @@ objects as (
       ' ', pg_get_indexdef(i.indexrelid, 0, true),
       case when not i.indisvalid then 'invalid' end
     ),
-    r.part
+    case when c.relispartition then r.part end -- an index of one partition alone is made by hand
   from relations as r
   inner join pg_index as i on r.oid = i.indrelid
+  inner join pg_class as c on i.indexrelid = c.oid
 
   union all
   select

@@ -28,10 +28,12 @@ create table if not exists bakehouse.steps (
   version text not null,
   ordinal integer not null,
   sql_hash text not null,
+  index_name text, -- the index that the step makes or drops, with its schema
   done boolean not null default false,
   started_at timestamptz not null default clock_timestamp(),
   primary key (version, ordinal)
 );
+alter table bakehouse.steps add column if not exists index_name text;
 create table if not exists bakehouse.repairs (
   id bigint generated always as identity primary key,
   repaired_at timestamptz not null default clock_timestamp(),
@@ -54,6 +56,22 @@ create table if not exists bakehouse.baseline (
   objects jsonb not null,
   moved_at timestamptz not null default clock_timestamp()
 );
+-- The SQL of each object of the baseline, to show what drift has changed.
+create table if not exists bakehouse.definitions (
+  object text not null,
+  hash text not null,
+  definition text not null,
+  statement text,
+  primary key (object, hash)
+);
+create table if not exists bakehouse.accepted_drift (
+  object text primary key,
+  hash text, -- null if the object is gone
+  reason text not null,
+  until date not null,
+  accepted_by text not null default session_user,
+  accepted_at timestamptz not null default clock_timestamp()
+);
 -- The record of every run. One entry opens a run before its first change, another entry closes it.
 -- Each entry is hashed with the one before it, so that an edit or a deletion shows.
 create table if not exists bakehouse.evidence (
@@ -67,4 +85,6 @@ alter table bakehouse.steps enable row level security;
 alter table bakehouse.repairs enable row level security;
 alter table bakehouse.backups enable row level security;
 alter table bakehouse.baseline enable row level security;
+alter table bakehouse.definitions enable row level security;
+alter table bakehouse.accepted_drift enable row level security;
 alter table bakehouse.evidence enable row level security;

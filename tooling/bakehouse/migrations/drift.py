@@ -1,0 +1,85 @@
+"""What changed without a file: the difference between the baseline and what is there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from bakehouse.database import Connection, fetch, sql_file, table_exists
+from bakehouse.errors import BakehouseError
+from bakehouse.migrations import catalog
+from bakehouse.migrations.catalog import Objects
+
+_DRIFT = sql_file(__package__, "drift")
+_CHANGES = ("added", "changed", "gone")
+# what a DBA may change without a file, for a time
+_OWNED = (
+    *("index", "extension", "options of table", "statistics"),
+    *("publication", "event trigger", "setting of role"),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    name: str
+    change: str  # one of _CHANGES
+    hash: str | None  # None if the object is gone
+    until: date | None
+    recorded_sql: str  # the statement of the object on record, if known
+    recorded: str  # the definition on record
+    state: str  # open, accepted, expired or changed since
+    reason: str
+    accepted_by: str
+
+    def __str__(self) -> str:
+        note = f" ({self.state}, until {self.until}: {self.reason})" if self.until else ""
+        return f"{self.name}{note}"
+
+
+def find(conn: Connection, objects: Objects) -> list[Difference]:
+    """List what differs from the baseline. Returns nothing before the first run."""
+    if not table_exists(conn, "bakehouse.accepted_drift"):
+        return []
+    return fetch(conn, class_row(Difference), _DRIFT, Jsonb(objects))
+
+
+def by_change(found: Iterable[Difference]) -> dict[str, list[Difference]]:
+    """Group what closes the gate by the kind of change. Leaves out accepted drift."""
+    closing = [one for one in found if one.state != "accepted"]
+    return {word: [one for one in closing if one.change == word] for word in _CHANGES}
+
+
+def sql_of(conn: Connection, found: Iterable[Difference]) -> dict[str, str]:
+    """Return the SQL of each difference: what is gone, what is added, or how it changed."""
+    import difflib  # imported here, because most commands start faster without it
+
+    texts = catalog.texts(conn)
+    told = {}
+    for one in found:
+        _, definition, statement = texts.get(one.name, ("", "", None))
+        was, now = one.recorded_sql or one.recorded, statement or definition
+        if was == now:  # such as a disabled trigger, whose statement is the same
+            was, now = one.recorded, definition
+        lines = (now or was).splitlines()
+        if was and now:
+            lines = list(difflib.unified_diff(was.splitlines(), now.splitlines(), lineterm=""))[2:]
+        told[one.name] = "\n".join(lines)
+    return told
+
+
+def require_owned(found: Iterable[Difference], name: str) -> Difference:
+    """Return the difference in this object. Refuses what only a migration may change."""
+    if not name.startswith(tuple(f"{kind} " for kind in _OWNED)):
+        raise BakehouseError(
+            "usage",
+            f"{name} cannot be accepted",
+            f"Write a migration, or undo the change. Only these can be: {', '.join(_OWNED)}.",
+        )
+    for one in found:
+        if one.name == name:
+            return one
+    raise BakehouseError(
+        "usage", f"{name} is not drift", "`bakehouse drift list` names every object that drifted."
+    )
