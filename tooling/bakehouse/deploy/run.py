@@ -245,17 +245,19 @@ def repair(
     version: str,
     to: str = "",
     adoption: Adoption | None = None,
-    **facts: object,
 ) -> str:
     """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
     with conn.transaction():
         if adoption is None and action == "adopt":  # in dev, what is there is right
-            adoption = Adoption(before=history.start(conn).objects, after=catalog.objects(conn))
+            known, now = history.start(conn), catalog.everything(conn)
+            adoption = Adoption(before=known.objects, after=now)
         adoption = adoption or Adoption()
         asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
         asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
-        run = evidence.open_run(conn, "repair", **circumstances(conn, work), **asked, **facts)
+        run = evidence.open_run(
+            conn, "repair", **circumstances(conn, work), **asked, **adoption.record
+        )
         done = repair_row(conn, action, version, work.files, to, adoption)
         if not work.in_dev:
             history.remember(conn)
