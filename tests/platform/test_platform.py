@@ -564,6 +564,8 @@ def test_only_a_superuser_can_run_it(server: Server, migrator: Connection) -> No
         platform.bootstrap(migrator, server.migration_role)
 
     assert refused.value.kind == "usage"
+    role = migrator.info.user
+    assert f'An administrator must run: alter role "{role}" superuser.' in refused.value.hint
 
 
 @pytest.mark.parametrize(("before", "after"), [("1s", "1s"), ("1min", "1min"), ("0", "3s")])

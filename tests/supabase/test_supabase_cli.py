@@ -1,5 +1,6 @@
 """The real Supabase CLI and bakehouse on one database: each accepts the changes of the other."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -277,3 +278,45 @@ def test_a_marked_database_can_be_wiped_only_in_dev(
         assert f"The history of this {env} database is guarded against" in ran.stdout + ran.stderr
         assert (data(both), both.objects()) == before
         assert marked.run("migrate", "status", "--check", "--env", env).code == 0
+
+
+@pytest.mark.parametrize("text", [PLAIN, WRAPPED], ids=["plain", "with begin and commit"])
+def test_a_file_that_the_cli_runs_on_staging_closes_the_gate_until_it_is_adopted(
+    both: SupabaseProject, text: str
+) -> None:
+    name = "staging_" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    as_superuser(both, f"create database {name} template template0")
+    url = both.url.removesuffix("postgres") + name
+    superuser = make_conninfo(url, user=cluster.SUPERUSER)
+    role = ("--migration-role", "postgres", "--database-url", superuser)
+    assert both.run("bootstrap", *role).code == 0
+    (both.root / "bakehouse.toml").write_text("")
+    staging = SupabaseProject(both.root).configure("staging", url)
+    staging = SupabaseProject(staging.root, staging.variables)
+    accept = ("--accept-backup", "none yet", "--accept-secrets", "none yet", "--env", "staging")
+    assert staging.run("env", "mark", "staging").code == 0
+    assert staging.run("migrate", "plan", "--env", "staging").code == 0
+    assert staging.run("migrate", "up", *accept).code == 0
+    staging.write("20990101000000_M0_theirs.sql", text)
+
+    pushed = staging.supabase("db", "push", f"--remote={url}", "--yes")
+    repaired = staging.supabase(
+        "migration", "repair", "--status", "applied", "20260101000000", f"--remote={url}", "--yes"
+    )
+    status = staging.run("migrate", "status", "--env", "staging", "--json").json["migrations"][-1]
+    closed = staging.run("gate", "check", "--env", "staging", "--json")
+    with psycopg.connect(url) as conn:
+        alerts = conn.execute("select code, severity from app.alerts()").fetchall()
+    reason = ("--reason", "pushed by hand", "--yes")
+    adopted = staging.run("migrate", "repair", "adopt", "20990101000000", *reason, *accept)
+    opened = staging.run("gate", "check", "--env", "staging")
+    with psycopg.connect(url) as conn:
+        quiet = conn.execute("select code from app.foreign_alerts()").fetchall()
+
+    assert pushed.returncode == 0, pushed.stderr
+    assert repaired.returncode != 0
+    assert "guarded against update" in repaired.stdout + repaired.stderr
+    assert status["state"] == "foreign"
+    assert closed.code == 4
+    assert ("FOREIGN_MIGRATION", "critical") in alerts
+    assert (adopted.code, opened.code, quiet) == (0, 0, []), adopted.err + opened.out

@@ -8,7 +8,7 @@ import typer
 from bakehouse import output
 from bakehouse.commands.context import Database, LockWait, Project, Skip, command, milestones
 from bakehouse.commands.migrate import Deploy
-from bakehouse.deploy import evidence, release
+from bakehouse.deploy import environment, evidence, release
 from bakehouse.deploy import prove as proofs
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
@@ -28,13 +28,16 @@ def log(
     """Show every run on record, oldest first, and check that the record was not edited."""
     folder = here.root / "evidence"
     with here.connected() as conn:
-        entries = evidence.entries(conn)
+        entries, identity = evidence.entries(conn), environment.identity(conn)
     told = evidence.runs(entries)
     problems = evidence.broken(entries)
     if here.env and folder.is_dir():
         known = {entry.hash for entry in entries}
-        lost = [entry for entry in evidence.load(folder, here.env) if entry.hash not in known]
-        problems += [f"the database lacks the entry {one.hash[:8]} of a file" for one in lost]
+        problems += [
+            f"the database lacks the entry {entry.hash[:8]} of a file"
+            for entry in evidence.load(folder, here.env)
+            if entry.hash not in known and identity and entry.at >= identity.began
+        ]
     signers = {run.id: _signer(here, run) for run in told}
     rows = [{"opened": run.opened, "closed": run.closed, "signer": signers[run.id]} for run in told]
     facts: dict[str, Any] = {"runs": rows, "problems": problems}

@@ -4,6 +4,8 @@ import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -67,6 +69,14 @@ class Identity:
         """Check if a mark of staging or prod would change. A restored dump has none of its own."""
         new = self.copied or not set(addresses) <= set(self.addresses)
         return self.env != "dev" and (self.env != env or (self.here and new))
+
+    @property
+    def began(self) -> datetime:
+        """When this database became this environment. Marks before that are of another database."""
+        marks = [vars(self), *reversed(self.earlier)]
+        keys = ("env", "system_identifier", "database_oid")
+        own = takewhile(lambda one: all(one[key] == marks[0][key] for key in keys), marks)
+        return datetime.fromisoformat(list(own)[-1]["marked_at"])
 
 
 _COMPARE = sql_file(__package__, "compare_mark")

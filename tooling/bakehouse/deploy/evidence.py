@@ -44,6 +44,10 @@ class Entry:
         body: Body = json.loads(self.text)
         return body
 
+    @property
+    def at(self) -> datetime:
+        return datetime.fromisoformat(self.body["at"])
+
 
 @dataclass(frozen=True)
 class Observed:

@@ -247,7 +247,6 @@ def repair(
     version: str,
     to: str = "",
     adoption: Adoption | None = None,
-    **facts: object,
 ) -> str:
     """Repair one row of the history and record the repair, in one transaction."""
     history.ensure(conn)
@@ -258,7 +257,7 @@ def repair(
         asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
         asked |= {"how": adoption.how, "reason": adoption.reason} if action == "adopt" else {}
         done = repair_row(conn, action, version, work.files, to, adoption)
-        run = _note(conn, work, "repair", **asked, said=done, **facts)
+        run = _note(conn, work, "repair", **asked, said=done, **adoption.record)
     save(conn, work, [run.id])
     return done
 

@@ -1,6 +1,6 @@
 """Repair one row of the history. The schema does not change, and a record is kept."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -25,6 +25,7 @@ class Adoption:
     reason: str | None = None
     before: Objects = field(default_factory=dict)
     after: Objects = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)  # what else the run records
 
 
 def repair(

@@ -78,8 +78,10 @@ def _require(conn: Connection, migration_role: str, regime: str) -> None:
     if not _exists(conn, "select 1 from pg_roles where rolname = current_user and rolsuper"):
         raise BakehouseError(
             "usage",
-            "only a superuser can set up the platform: nothing was changed",
-            "Connect as a superuser of the server. Migrations still run as another role.",
+            f"only a superuser can set up the platform, and {conn.info.user} is none: nothing was"
+            " changed",
+            f'An administrator must run: alter role "{conn.info.user}" superuser. CREATEROLE and'
+            " CREATEDB are not enough: they cannot give BYPASSRLS to service_role.",
         )
     if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
         raise BakehouseError(
