@@ -15,7 +15,7 @@ def age(url: str, file: Path, hours: float, record: bool = True) -> None:
     """Makes a dump that much older, by the clock inside. The record follows, unless it must not."""
     with psycopg.connect(url, autocommit=True) as conn:
         binaries = dump.binaries_for(conn.info.server_version // 10000)
-        made = dump.header(binaries, file).created_at
+        _, made = dump.header(binaries, file)
         then = made - timedelta(hours=hours)
         content = file.read_bytes()
         assert content.count(_clock(made)) == 1

@@ -107,7 +107,10 @@ def test_a_signed_release_goes_live_and_the_log_names_the_signer(
     up = ci.project.run("migrate", "up", *ACCEPT)
     log = ci.run("log", "--json", env="prod").json["runs"]
 
+    shown = ci.run("log", env="prod").out.splitlines()
+
     assert passed == ("passed", "the record is whole and signed")
+    assert [line.endswith(f"done     {signer}") for line in shown[1:]] == [True, True]
     assert up.code == 0, up.err
     assert "a secret of the CI" not in up.err + up.out
     assert [(run["opened"]["kind"], run["signer"]) for run in log] == [
@@ -166,7 +169,7 @@ def test_signers_named_later_refuse_what_is_not_signed(pair: Environments) -> No
     assert "staging: up of" in refused.err
     assert own == ("passed", "the record is whole and signed")
     assert (other, "is not signed with the secret" in other_reason) == ("refused", True)
-    assert (blind, "a secret that is not set here" in blind_reason) == ("refused", True)
+    assert (blind, f"{SECRET} is not set here" in blind_reason) == ("refused", True)
 
 
 @KEYGEN
@@ -180,9 +183,9 @@ def test_a_key_that_is_not_named_signs_nothing_that_counts(pair: Environments) -
     judged, reason = verdict(stranger)
 
     assert began.code == 5
-    assert "would be signed by SHA256:" in began.err
+    assert "would be signed with a key that is no named signer's" in began.err
     assert judged == "refused"
-    assert reason.count("which is no named signer") == 2
+    assert reason.count("signed with a key that is no named signer's") == 2
 
 
 @KEYGEN
@@ -215,6 +218,7 @@ def test_a_forged_record_of_staging_is_refused_although_its_hashes_agree(
     for judged, reason in (in_database, from_forged_files):
         assert judged == "refused"
         assert "staging: up of" in reason
+        assert "is not what ci@example.com signed" in reason
 
 
 def test_an_edited_record_of_prod_and_a_record_cut_short_are_refused(pair: Environments) -> None:

@@ -17,9 +17,10 @@ app = typer.Typer(help="Take backups, and test that they can be restored.")
 def take(here: Database) -> Result:
     """Dump the database and its roles, check the dump, and record the backup."""
     with here.connected(writes=True) as conn:
-        done = backup.take(conn, here.dsn, here.work())
-    size = f"{done.bytes / 1024:.0f} kB, {done.rows} rows in {done.tables} tables"
-    return Result(asdict(done), f"{done.file}\n{size}, {done.duration_ms} ms\nsha256 {done.sha256}")
+        file, done = backup.take(conn, here.dsn, here.work())
+    facts = done.facts | {"file": file, "tables": len(done.rows), "rows": sum(done.rows.values())}
+    size = f"{done.bytes / 1024:.0f} kB, {facts['rows']} rows in {facts['tables']} tables"
+    return Result(facts, f"{file}\n{size}, {done.duration_ms} ms\nsha256 {done.sha256}")
 
 
 @command(app, "probe")

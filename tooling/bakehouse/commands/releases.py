@@ -38,7 +38,8 @@ def log(
             for entry in evidence.load(folder, here.env)
             if entry.hash not in known and identity and entry.at >= identity.began
         ]
-    signers = {run.id: _signer(here, run) for run in told}
+    named = here.settings.signers
+    signers = {run.id: "".join(evidence.signer_of(run, os.environ, named)) for run in told}
     rows = [{"opened": run.opened, "closed": run.closed, "signer": signers[run.id]} for run in told]
     facts: dict[str, Any] = {"runs": rows, "problems": problems}
     text = output.table(
@@ -57,14 +58,6 @@ def _log_line(run: evidence.Run) -> tuple[object, ...]:
     adopted = run.opened.get("action") == "adopt" and run.outcome == "done"
     outcome = "adopted" if adopted else run.outcome
     return run.opened_at, run.kind, run.env, run.user, len(run.files), head, outcome
-
-
-def _signer(here: Database, run: evidence.Run) -> str:
-    """Return who signed all entries of the run, as far as the named signers tell."""
-    try:
-        return evidence.signers_of(run, os.environ, here.settings.signers)
-    except BakehouseError as error:
-        return error.message
 
 
 @command(release_app, "verify")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,18 +28,6 @@ from bakehouse.shop import smoke
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A new backup: `file`, and beside it `.roles.sql` and `.sha256`."""
-
-    file: Path
-    bytes: int
-    sha256: str
-    tables: int
-    rows: int
-    duration_ms: int
-
-
-@dataclass(frozen=True)
 class Drill:
     """What a restore of the newest backup showed."""
 
@@ -52,20 +40,14 @@ class Drill:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class _Contents:
-    """What was in the database at the moment of the dump."""
-
-    rows: dict[str, int]  # by table
-    objects: catalog.Objects
-    head: str | None
-
-
 # Take
 
 
-def take(conn: Connection, dsn: str, work: Work) -> Taken:
-    """Dump the database and its roles, check the dump, and record the backup."""
+def take(conn: Connection, dsn: str, work: Work) -> tuple[Path, Recorded]:
+    """Dump the database and its roles, check the dump, and record the backup.
+
+    The file of the dump has `.roles.sql` and `.sha256` beside it.
+    """
     history.ensure(conn)
     facts = circumstances(conn, work)
     binaries = dump.binaries_for(conn.info.server_version // 10000)
@@ -75,78 +57,66 @@ def take(conn: Connection, dsn: str, work: Work) -> Taken:
     taken_at = datetime.now(UTC)
     file = folder / f"{work.settings.name}-{taken_at:%Y%m%dT%H%M%SZ}.dump"
     with _private(work, file, ".roles.sql", ".sha256") as (new, roles, sums):
-        contents = _dump(conn, dsn, binaries, new)
+        rows, objects, head = _dump(conn, dsn, binaries, new)
         # the dump has no roles, but a restore needs its owners and grantees
         _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
         dump.read(binaries, new, "--file=/dev/null")
-        if not dump.header(binaries, new).has_rows:
+        if " TABLE DATA " not in dump.read(binaries, new, "--list"):
             raise BakehouseError("backup", "the dump holds no rows of any table")
-        checksum = dump.sha256(new)
-        roles_name = file.with_suffix(".roles.sql").name
+        checksum, roles_name = dump.sha256(new), file.with_suffix(".roles.sql").name
         sums.write_text(f"{checksum}  {file.name}\n{dump.sha256(roles)}  {roles_name}\n")
-    recorded = Recorded(
-        file.name,
-        taken_at.isoformat(),
-        file.stat().st_size,
-        checksum,
-        conn.info.server_version // 10000,
-        conn.info.user,
-        contents.head,
-        contents.rows,
-        milliseconds_since(started),
-    )
+    server, role = conn.info.server_version // 10000, conn.info.user
+    facts_of_file = file.name, taken_at.isoformat(), file.stat().st_size, checksum
+    duration = milliseconds_since(started)
+    recorded = Recorded(*facts_of_file, server, role, head, rows, duration)
     with conn.transaction():
-        backup_record.add(conn, recorded, contents.objects)
+        backup_record.add(conn, recorded, objects)
         run = evidence.note(conn, "backup", "done", **facts, **recorded.facts)
     save(conn, work, [run.id])
-    counts = len(contents.rows), sum(contents.rows.values())
-    return Taken(file, recorded.bytes, checksum, *counts, recorded.duration_ms)
+    return file, recorded
 
 
-def _dump(conn: Connection, dsn: str, binaries: Binaries, file: Path) -> _Contents:
-    """Dump the database, and read its contents in the same snapshot."""
+def _dump(
+    conn: Connection, dsn: str, binaries: Binaries, file: Path
+) -> tuple[dict[str, int], catalog.Objects, str | None]:
+    """Dump the database. Returns its rows by table, its objects and its chain head."""
     with conn.transaction():
         conn.execute("set transaction isolation level repeatable read, read only")
         snapshot = value(conn, "select pg_export_snapshot()")
         head = history.chain_head(history.applied(conn))
-        contents = _Contents(_counts(conn), catalog.objects(conn), head)
+        contents = _counts(conn), catalog.objects(conn), head
         _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={file}")
     return contents
 
 
 @contextmanager
 def _private(work: Work, file: Path, *suffixes: str) -> Iterator[list[Path]]:
-    """Yield partial files that only this user may read. Renames them when all are complete."""
+    """Yield partial files that only this user may read. Renames them when all are complete.
+
+    First removes the partial files that a killed backup left in the folder.
+    """
     names = [file, *(file.with_suffix(suffix) for suffix in suffixes)]
     partial = [name.with_name(f"{name.name}.partial") for name in names]
-    with ExitStack() as held:
-        with _lock(file.parent, fcntl.LOCK_EX):  # no other command sees a file without its lock
-            _remove_abandoned(work, file.parent)
-            for path in partial:
-                path.touch(0o600)
-                os.set_inheritable(held.enter_context(_lock(path, fcntl.LOCK_EX)), True)
-                held.callback(path.unlink, missing_ok=True)
+    lock = os.open(file.parent, os.O_RDONLY)
+    os.set_inheritable(lock, True)  # a pg_dump that outlives this process keeps the lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in sorted(file.parent.glob("*.partial")):
+            path.unlink()
+            work.tell(f"removed {path}, which a killed backup left")
+        for path in partial:
+            path.touch(0o600)
         yield partial
         for path, name in zip(partial, names, strict=True):
             path.rename(name)
-
-
-@contextmanager
-def _lock(path: Path, how: int) -> Iterator[int]:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(number, how)
-        yield number
+    except BlockingIOError:
+        partial = []
+        said = f"another backup is being written to {file.parent}"
+        raise BakehouseError("busy", said, "Try again when that backup is done.") from None
     finally:
-        os.close(number)
-
-
-def _remove_abandoned(work: Work, folder: Path) -> None:
-    """Remove the partial files of killed backups. A running backup holds locks on its files."""
-    for path in sorted(folder.glob("*.partial")):
-        with suppress(OSError), _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            path.unlink()
-            work.tell(f"removed {path}, which a killed backup left")
+        for path in partial:
+            path.unlink(missing_ok=True)
+        os.close(lock)
 
 
 def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bool = True) -> str:
@@ -159,7 +129,7 @@ def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bo
         capture_output=True,
         text=True,
         env={**os.environ, "PGPASSWORD": password, **dump.CLOCK},
-        close_fds=False,  # pg_dump keeps the lock of its file if this process is killed
+        close_fds=False,  # for the lock of the folder
     )
     if strict and done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
@@ -197,14 +167,12 @@ def newest(conn: Connection) -> Recorded:
     return last
 
 
-def intact(work: Work, last: Recorded) -> Path:
+def intact(conn: Connection, work: Work, last: Recorded) -> Path:
     """Return the file of a dump, if it is still as it was."""
     file = work.root / work.settings.backup_folder / last.file
-    again = "Run `bakehouse backup take` to take a new one."
-    if not file.is_file():
-        raise BakehouseError("backup", f"the backup {file} is missing", again)
-    if dump.sha256(file) != last.sha256:
-        raise BakehouseError("backup", f"{file} was changed: its checksum differs", again)
+    if why := dump.refutation(conn, file, last):
+        again = "Run `bakehouse backup take` to take a new one."
+        raise BakehouseError("backup", f"{file} {why}", again)
     return file
 
 
@@ -215,7 +183,7 @@ def drill(conn: Connection, work: Work) -> Drill:
     started = time.monotonic()
     failure: BakehouseError | psycopg.Error | None = None
     try:
-        done = _try(conn, intact(work, last), last)
+        done = _try(conn, intact(conn, work, last), last)
     except (BakehouseError, psycopg.Error) as error:
         failure = error
     facts |= {"duration_ms": milliseconds_since(started), "error": failure and str(failure)}

@@ -3,21 +3,19 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from psycopg.rows import class_row
 
 from bakehouse.database import Connection, fetch, sql_file, value
-from bakehouse.deploy import backup_record, dump, environment
-from bakehouse.deploy.backup_record import Recorded
+from bakehouse.deploy import backup_record, dump
 from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
 
 _PATIENCE = 60  # seconds for another program to answer
 _AHEAD = timedelta(minutes=5)  # how much two clocks may differ
-_SECOND = timedelta(seconds=1)  # the header of a dump has whole seconds
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def _ours(conn: Connection, folder: Path) -> Backup:
         return Backup(source, None, "no backup is on record")
     path = folder / last.file
     try:
-        why = _refutation(conn, path, last)
+        why = dump.refutation(conn, path, last)
     except (BakehouseError, OSError) as error:
         why = f"cannot be read: {error}"
     if why:
@@ -71,57 +69,15 @@ def _ours(conn: Connection, folder: Path) -> Backup:
     return Backup(source, datetime.fromisoformat(last.taken_at), "", f"{path}{drilled}")
 
 
-def _refutation(conn: Connection, path: Path, last: Recorded) -> str:
-    """Return why the file is not the backup on record, or '' if it is. Reads the whole file."""
-    if not path.is_file():
-        return "is missing"
-    if path.stat().st_size != last.bytes:
-        return f"no longer has the {last.bytes} bytes on record"
-    binaries = dump.binaries_for(last.server)
-    header = dump.header(binaries, path)
-    if header.database != conn.info.dbname:
-        return f"is a dump of the database {header.database}"
-    here = environment.identity(conn)
-    made_in = dump.origin(binaries, path)
-    if not here or here.copied or made_in != (here.system_identifier, here.database_oid):
-        return "is a dump of another database or server: its mark is not the mark of this one"
-    taken_at = datetime.fromisoformat(last.taken_at)
-    latest = taken_at + timedelta(milliseconds=last.duration_ms)
-    if not taken_at - _SECOND <= header.created_at <= latest + _SECOND:
-        return f"was made at {_minute(header.created_at)}, and not when the record says"
-    return "" if dump.sha256(path) == last.sha256 else "was changed: its checksum differs"
-
-
-@dataclass(frozen=True)
-class _Archiver:
-    """The state of WAL archiving."""
-
-    archived_at: datetime | None
-    failed_at: datetime | None
-    wal: str | None
-    failed_wal: str | None
-    enabled: bool
-    idle: bool  # whether archive_command stores nothing
-
-
 def _archiver(conn: Connection, bases: list[Backup]) -> Backup:
-    source = "pg_stat_archiver"
-    [state] = fetch(conn, class_row(_Archiver), sql_file(__package__, "archiver"))
-    if not state.enabled:
-        return Backup(source, None, "archive_mode is off")
-    if state.idle:
-        return Backup(source, None, "archive_command keeps nothing")
-    if state.archived_at is None:
-        return Backup(source, None, "no WAL has been archived")
-    if state.failed_at and state.failed_at > state.archived_at:
-        when = _minute(state.failed_at)
-        return Backup(source, None, f"archiving {state.failed_wal} failed, last at {when}")
+    """Ask the archiver. WAL restores nothing without a base backup."""
+    [said] = fetch(conn, class_row(Backup), sql_file(__package__, "archiver"))
     base = newest(bases)
-    if base.taken_at is None:
-        asked = "; ".join(one.problem for one in bases if one.problem)
-        return Backup(source, None, asked or "no base backup is known: set backup_base")
-    detail = f"WAL up to {state.wal}, to replay on the base backup of {_minute(base.taken_at)}"
-    return Backup(source, state.archived_at, "", detail)
+    if said.taken_at is None or base.taken_at is None:
+        asked = "; ".join(one.problem for one in (said, *bases) if one.problem)
+        return Backup(said.source, None, asked or "no base backup is known: set backup_base")
+    on = f", to replay on the base backup of {_minute(base.taken_at)}"
+    return replace(said, detail=said.detail + on)
 
 
 _Read = Callable[[str, Connection], tuple[datetime, str]]

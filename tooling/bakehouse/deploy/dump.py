@@ -1,29 +1,24 @@
-"""Read a dump file with the programs of Postgres: its hash, its header, and its origin."""
+"""The file of a dump: read it with the programs of Postgres, and compare it with the record."""
 
 import hashlib
 import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from bakehouse.database import Connection
+from bakehouse.deploy import environment
+from bakehouse.deploy.backup_record import Recorded
 from bakehouse.errors import BakehouseError
 from bakehouse.server.binaries import Binaries, installed_binaries
 
 # pg_dump writes the time of the machine without its zone, and pg_restore reads it that way
 CLOCK: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC"}
 _MARK = ("--schema-only", "--schema=supabase_migrations", "--function=bakehouse_identity()")
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an archive says about itself."""
-
-    database: str
-    created_at: datetime
-    has_rows: bool
+_PLACE = ("system_identifier", "database_oid")
+_SECOND = timedelta(seconds=1)  # the header has whole seconds
 
 
 def binaries_for(major: int) -> Binaries:
@@ -57,17 +52,32 @@ def read(binaries: Binaries, file: Path, *options: str) -> str:
     return done.stdout
 
 
-def header(binaries: Binaries, file: Path) -> Header:
+def header(binaries: Binaries, file: Path) -> tuple[str, datetime]:
+    """Return the name of the dumped database, and when the dump began."""
     listed = read(binaries, file, "--list")
     found = re.search(r"created at (\S+ \S+) UTC\n;\s+dbname: (.*)", listed)
     if not found:
         raise BakehouseError("backup", "the dump cannot be restored: its header has no time")
-    created_at = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-    return Header(found[2], created_at, " TABLE DATA " in listed)
+    return found[2], datetime.fromisoformat(f"{found[1]}Z")
 
 
-def origin(binaries: Binaries, file: Path) -> tuple[str, int] | None:
-    """Return the system identifier and the OID of the dumped database, from the mark inside."""
-    mark = read(binaries, file, *_MARK, "--file=-")
-    found = [re.search(rf'"{key}": "?(\d+)', mark) for key in ("system_identifier", "database_oid")]
-    return (found[0][1], int(found[1][1])) if found[0] and found[1] else None
+def refutation(conn: Connection, file: Path, last: Recorded) -> str:
+    """Return why the file is not the backup on record, or '' if it is. Reads the whole file."""
+    if not file.is_file():
+        return "is missing"
+    if file.stat().st_size != last.bytes:
+        return f"no longer has the {last.bytes} bytes on record"
+    binaries = binaries_for(last.server)
+    database, created_at = header(binaries, file)
+    if database != conn.info.dbname:
+        return f"is a dump of the database {database}"
+    mark, here = read(binaries, file, *_MARK, "--file=-"), environment.identity(conn)
+    # the first match, because the earlier marks of the database follow
+    inside = [re.findall(rf'"{key}": "?(\d+)', mark)[:1] for key in _PLACE]
+    if not here or here.copied or inside != [[str(getattr(here, key))] for key in _PLACE]:
+        return "is a dump of another database or server: its mark is not the mark of this one"
+    begun = datetime.fromisoformat(last.taken_at)
+    ended = begun + timedelta(milliseconds=last.duration_ms)
+    if not begun - _SECOND <= created_at <= ended + _SECOND:
+        return f"was made at {created_at:%F %R} UTC, and not when the record says"
+    return "" if sha256(file) == last.sha256 else "was changed: its checksum differs"

@@ -201,19 +201,20 @@ def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
     return problems
 
 
-def signers_of(run: Run, variables: Mapping[str, str], signers: Collection[str]) -> str:
-    """Return the named signers of the entries of a run. Raises an error if one is not signed.
+def signer_of(run: Run, variables: Mapping[str, str], signers: Collection[str]) -> tuple[str, str]:
+    """Return who signed all entries of a run, or '' and why nobody did.
 
     Without named signers, the signatures are not checked.
     """
-    names = []
-    for entry in run.entries:
-        name = entry.signer
-        if signers or not name:
-            text = hash_of(entry.previous, entry.text)
-            name = signing.signer_of(text, entry.signature, variables, signers)
-        names.append(name)
-    return ", ".join(dict.fromkeys(names))
+    name, why = "", ""
+    for one in run.entries:
+        name, why = one.signer, "" if one.signer else "not signed"
+        if signers:
+            text = hash_of(one.previous, one.text)
+            name, why = signing.check(text, one.signature, variables, signers)
+        if why:
+            break
+    return name, why
 
 
 def open_run(conn: Connection, kind: RunKind, sign: Sign | None = None, **facts: object) -> Run:
@@ -300,33 +301,28 @@ def load(place: Path, env: str, *names: str) -> list[Entry]:
     globs = [f"{name}-*.json" for name in names or (env,)]
     paths = [path for glob in globs for path in sorted(place.glob(glob))]
     paths = paths if place.is_dir() else [place] if place.exists() else []
-    found = []
+    found: list[Entry] = []
     for path in paths:
         try:
-            found += [Entry(**one) for one in json.loads(path.read_text())]
-        except (OSError, ValueError, TypeError) as error:
+            read = [Entry(**one) for one in json.loads(path.read_text())]
+            found += [one for one in read if one.body["run"] and one.body.get("env", env) == env]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BakehouseError("usage", f"{path} is not an evidence file: {error}") from None
-    return [entry for entry in found if entry.body.get("env", env) == env]
+    return found
 
 
 def missing_end(told: list[Run], applied: Collection[Applied]) -> str:
     """Return why the newest runs cannot be on record, or '' if the record explains the history."""
     for run in reversed(told):
-        after = (run.closed or {}).get("after", {})
-        rows = applied
-        if run.closed is None and run.kind in (
-            "up",
-            "down",
-        ):  # killed: it applied some of its files
+        left, after = applied, (run.closed or {}).get("after", {})
+        if run.closed is None and run.kind in ("up", "down"):  # it may have changed some versions
             versions = {label.partition("_")[0] for label in run.files}
-            rows = [row for row in applied if row.version not in versions]
-            after = run.opened["before"] if run.kind == "up" else {"head": run.head}
+            left = [row for row in applied if row.version not in versions]
+            after = run.opened["before"] if run.kind == "up" else run.opened
         if "head" in after:
-            if after["head"] == history.chain_head(rows):
-                return ""
-            return (
-                f"the history is not as the last run on record ({run.kind}, {run.at:%F %R}) left it"
-            )
+            what = f"the last run on record ({run.kind}, {run.opened_at})"
+            same = after["head"] == history.chain_head(left)
+            return "" if same else f"the history is not as {what} left it"
     return "no run is on record that recorded the history: `bakehouse env mark` records it"
 
 

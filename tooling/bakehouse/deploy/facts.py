@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 
 from psycopg.rows import scalar_row
 
@@ -11,7 +10,7 @@ from bakehouse.database import Connection, connect, fetch, sql_file
 from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
 from bakehouse.deploy.backup_age import Backup
 from bakehouse.deploy.environment import Settings
-from bakehouse.deploy.evidence import Entry, Observed, Run
+from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
@@ -29,11 +28,8 @@ class Progress:
 
     applied: list[Applied]
     versions: list[Version]
-    entries: list[Entry]
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        return evidence.runs(self.entries)
+    runs: list[Run]
+    faults: list[str]  # of the record
 
     @property
     def head(self) -> str | None:
@@ -72,7 +68,10 @@ class State(Progress):
 def read_progress(conn: Connection, work: Work) -> Progress:
     applied = history.applied(conn)
     versions = history.compare(work.files, applied, work.left_out)
-    return Progress(applied, versions, evidence.entries(conn))
+    found = evidence.entries(conn)
+    runs = evidence.runs(found)
+    faults = [*evidence.broken(found), evidence.missing_end(runs, applied)]
+    return Progress(applied, versions, runs, [fault for fault in faults if fault])
 
 
 def read_state(conn: Connection, work: Work) -> State:
@@ -160,22 +159,21 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
 
 def _with_faults(work: Work, facts: Facts, state: State) -> Facts:
     """Add the faults of the record of this database. Its newest entry vouches for all others."""
-    faults = evidence.broken(state.entries)
-    faults += filter(None, [evidence.missing_end(state.runs, state.applied)])
     here = [run for run in state.runs if run.env == work.settings.name]
     plans = [run for run in here if run.kind == "rehearsal" and run.head == facts.head]
     counting = [*here[-1:], *(plans[-1:] if facts.pending else [])]
-    return _with_signatures(work, replace(facts, faults=tuple(faults)), work.settings, counting)
+    return _with_signatures(
+        work, replace(facts, faults=tuple(state.faults)), work.settings, counting
+    )
 
 
 def _with_signatures(work: Work, facts: Facts, by: Settings, runs: Iterable[Run]) -> Facts:
     """Add the runs that no named signer of the environment signed."""
     found = []
     for run in runs:
-        try:
-            evidence.signers_of(run, work.variables, by.signers)
-        except BakehouseError as error:
-            found.append(f"{by.name}: {run.kind} of {run.opened_at} is {error.message}")
+        _, why = evidence.signer_of(run, work.variables, by.signers)
+        if why:
+            found.append(f"{by.name}: {run.kind} of {run.opened_at} is {why}")
     if by.signers:
         return replace(facts, faults=union(facts.faults, found))
     return replace(facts, unsigned=union(facts.unsigned, found))

@@ -23,7 +23,7 @@ def prove(conn: Connection, work: Work, tell: Tell) -> tuple[Recorded, UpResult]
             "usage", "only files for prod are proved on a backup", "Name prod: --env prod."
         )
     last = backup.newest(conn)
-    file = backup.intact(work, last)
+    file = backup.intact(conn, work, last)
     tell(f"restoring {last.file} on a scratch server")
     with backup.restored(file, last) as (scratch, _):
         dsn = _dsn_of(scratch, last.role)

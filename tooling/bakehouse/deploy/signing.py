@@ -1,7 +1,5 @@
 """Sign the entries of the record with an ssh key or a shared secret, and check signatures."""
 
-import base64
-import hashlib
 import hmac
 import os
 import subprocess
@@ -20,64 +18,52 @@ _PATIENCE = 30  # seconds: an agent may ask the owner of the key
 def require_key(variables: Mapping[str, str], signers: Collection[str]) -> None:
     """Refuse to begin a run that would not be signed by a named signer."""
     text = "a run is about to begin"
-    try:
-        if signers:
-            signer_of(text, sign(text, variables)[1], variables, signers)
-    except BakehouseError as error:
-        said = f"bakehouse.toml names signers, and this run would be {error.message}"
+    _, why = check(text, sign(text, variables)[1], variables, signers) if signers else ("", "")
+    if why:
         raise BakehouseError(
-            error.kind,
-            said if error.kind == "gate" else error.message,
-            f"Nothing was run. {error.hint}",
-        ) from None
+            "gate",
+            f"bakehouse.toml names signers, and this run would be {why}",
+            f"Nothing was run. Set {KEY} to the file of an ssh key, or {SECRET}.",
+        )
 
 
 def sign(text: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """Return the signer and the signature of the text. Both are empty without a key."""
+    """Return the kind of signer and the signature of the text. Both are empty without a key."""
     if key := variables.get(KEY):
         done = _ssh_keygen("sign", *_NAMESPACE, "-f", key, given=text)
         if done.returncode:
-            said = done.stderr.strip().splitlines()[-1:]
-            raise BakehouseError(
-                "usage",
-                f"{KEY} cannot sign: {''.join(said)}",
-                "Name an ssh key without a passphrase, or a public key that an agent holds.",
-            )
-        return _fingerprint(done.stdout), done.stdout
+            said = done.stderr.strip().rpartition("\n")[2]
+            hint = "Name an ssh key without a passphrase, or a public key that an agent holds."
+            raise BakehouseError("usage", f"{KEY} cannot sign: {said}", hint)
+        return "ssh", done.stdout
     secret = variables.get(SECRET)
     return (_HMAC, _hmac(secret, text)) if secret else ("", "")
 
 
-def signer_of(
+def check(
     text: str, signature: str, variables: Mapping[str, str], signers: Collection[str]
-) -> str:
-    """Return the named signer that made the signature. Raises an error if none did."""
+) -> tuple[str, str]:
+    """Return the named signer that made the signature, or '' and why none did."""
     if not signature:
-        raise _unsigned("not signed", f"Set {KEY} to the file of an ssh key, or {SECRET}.")
+        return "", "not signed"
     if not signature.startswith("-----"):
         secret = variables.get(SECRET)
         if not secret:
-            raise _unsigned("signed with a secret that is not set here", f"Set {SECRET}.")
-        if _HMAC in signers and hmac.compare_digest(signature, _hmac(secret, text)):
-            return _HMAC
-        raise _unsigned(f'not signed with the secret in {SECRET}, or bakehouse.toml lacks "hmac"')
+            return "", f"signed with a secret, and {SECRET} is not set here"
+        same = hmac.compare_digest(signature.encode(), _hmac(secret, text).encode())
+        if same and _HMAC in signers:
+            return _HMAC, ""
+        return "", f'not signed with the secret in {SECRET}, or bakehouse.toml lacks "{_HMAC}"'
     with tempfile.TemporaryDirectory() as folder:
         allowed, file = Path(folder, "allowed"), Path(folder, "signature")
         allowed.write_text("".join(f"{one}\n" for one in signers if one != _HMAC))
         file.write_text(signature)
         files = ("-f", str(allowed), "-s", str(file))
-        found = _ssh_keygen("find-principals", *files)
-        name = found.stdout.partition("\n")[0]
-        if (
-            found.returncode
-            or _ssh_keygen("verify", *_NAMESPACE, *files, "-I", name, given=text).returncode
-        ):
-            raise _unsigned(f"signed by {_fingerprint(signature)}, which is no named signer")
-    return name
-
-
-def _unsigned(why: str, hint: str = "") -> BakehouseError:
-    return BakehouseError("gate", why, hint or "`signers` in bakehouse.toml names who may sign.")
+        name = _ssh_keygen("find-principals", *files).stdout.partition("\n")[0]
+        if not name:
+            return "", "signed with a key that is no named signer's"
+        done = _ssh_keygen("verify", *_NAMESPACE, *files, "-I", name, given=text)
+        return ("", f"not what {name} signed") if done.returncode else (name, "")
 
 
 def _ssh_keygen(action: str, *options: str, given: str = "") -> "subprocess.CompletedProcess[str]":
@@ -101,13 +87,3 @@ def _ssh_keygen(action: str, *options: str, given: str = "") -> "subprocess.Comp
 
 def _hmac(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), f"bakehouse {text}".encode(), "sha256").hexdigest()
-
-
-def _fingerprint(signature: str) -> str:
-    """Return the fingerprint of the ssh key, which a signature contains."""
-    try:
-        blob = base64.b64decode("".join(signature.splitlines()[1:-1]))
-    except ValueError:
-        return "no key"
-    key = blob[14 : 14 + int.from_bytes(blob[10:14])]  # after the magic, the version and a length
-    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
