@@ -38,7 +38,7 @@ begin
     case when p_role <> all(enum_range(null::public.staff_role)::text[]) then 'role' end,
     case when length(p_phone) > 50 then 'phone' end,
     case
-      when btrim(p_email) <> '' and btrim(p_email) !~ '^[^@\s]{1,100}@[^@\s]{1,200}$' then 'email'
+      when app.clean_name(p_email) !~ '^[^@\s]{1,100}@[^@\s]{1,200}$' then 'email'
     end,
     case
       when p_hourly_rate not between 0 and 99999999.99 or p_hourly_rate <> round(p_hourly_rate, 2)
@@ -103,8 +103,8 @@ begin
       full_name = coalesce(app.clean_name(p_full_name), staff.full_name),
       role = coalesce(p_role::public.staff_role, staff.role),
       store = nullif(coalesce(p_store, staff.store), 'both'),
-      phone = nullif(coalesce(btrim(p_phone), staff.phone), ''),
-      email = nullif(coalesce(btrim(p_email), staff.email), ''),
+      phone = case when p_phone is null then staff.phone else app.clean_name(p_phone) end,
+      email = case when p_email is null then staff.email else app.clean_name(p_email) end,
       is_active = coalesce(p_is_active, staff.is_active),
       approved = coalesce(p_approved, staff.approved)
     where staff.user_id = p_user_id;

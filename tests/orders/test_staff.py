@@ -289,7 +289,13 @@ def test_a_new_member_has_the_role_staff(db: Connection, admin: UUID) -> None:
 @pytest.mark.spec("P40")
 def test_null_keeps_a_field_and_an_empty_text_clears_it(db: Connection, admin: UUID) -> None:
     upsert(
-        db, admin, SOMEBODY, full_name="Test", store="bannos", phone=" 1 ", email=" a@example.com "
+        db,
+        admin,
+        SOMEBODY,
+        full_name="Test",
+        store="bannos",
+        phone="\u00a01\u200b",
+        email=" a@example.com\n",
     )
     update(db, admin, SOMEBODY, hourly_rate=30)
     full = facts(db, SOMEBODY)

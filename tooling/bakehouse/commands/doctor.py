@@ -192,6 +192,7 @@ def _examine_invariants(conn: Connection) -> Iterator[_Check]:
     """Compare the facts that two tables repeat, where the migration that does this is applied."""
     if not _may_call(conn, "app.audit_all()"):
         return
+    output.say("checking the invariants: this takes a minute for 500,000 orders")
     found = database.fetch(conn, class_row(_Violation), "select * from app.audit_all()")
     for one in found:
         where = f" in store {one.store}" if one.store else ""

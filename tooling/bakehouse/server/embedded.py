@@ -30,7 +30,7 @@ class Started:
 class Status:
     data: Path
     log: Path
-    version: int  # the major version version that made the data
+    version: int  # the major version that made the data
     pid: int | None  # None if stopped
     port: int | None
 
