@@ -318,3 +318,20 @@ def test_verify_shows_the_sql_of_each_difference(bakery: Environments) -> None:
     assert sql["trigger cool on shop.cakes"].splitlines()[-1].endswith("D")
     for text in sql.values():
         assert all(line in said.err for line in text.splitlines())
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_marked_records_its_own_surroundings(
+    bakery: Environments, server: Server
+) -> None:
+    staging, prod = bakery.databases["staging"], bakery.databases["prod"]
+    server.restore(staging, prod)
+    confirmed = ("--confirm", staging, "--reason", "refreshed from prod")
+    with psycopg.connect(server.superuser_dsn(prod), autocommit=True) as conn:
+        conn.execute("alter role anon set work_mem = '1GB'")
+        done(bakery.project.run("env", "mark", "staging", *confirmed))
+        copied, original = (bakery.run("migrate", "verify", env=env) for env in bakery.urls)
+        conn.execute("alter role anon reset work_mem")
+
+    assert (copied.code, original.code) == (0, 4), copied.err
+    assert "changed  setting of role anon" in original.err
