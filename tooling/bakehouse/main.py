@@ -2,17 +2,7 @@
 
 import typer
 
-from bakehouse.commands import (
-    backups,
-    dev,
-    docs,
-    doctor,
-    drift,
-    environments,
-    migrate,
-    releases,
-    shop,
-)
+from bakehouse.commands import backups, dev, docs, doctor, environments, migrate, releases, shop
 
 app = typer.Typer(
     help="Apply the migrations of this project to a database, and run a database for dev.",
@@ -25,7 +15,7 @@ for group in (dev.app, shop.app, doctor.app, environments.app, releases.app):
 for name, group in (
     ("migrate", migrate.app),
     ("env", environments.env_app),
-    ("drift", drift.app),
+    ("drift", environments.drift_app),
     ("gate", environments.gate_app),
     ("release", releases.release_app),
     ("backup", backups.app),

@@ -1,6 +1,7 @@
-"""The commands for environments: env, gate and resume."""
+"""The commands for environments: env, gate, resume and drift."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,12 +16,14 @@ from bakehouse.commands.context import (
     command,
     confirm,
 )
-from bakehouse.deploy import environment, facts, gates, webhooks
+from bakehouse.deploy import environment, facts, gates, run, webhooks
 from bakehouse.errors import BakehouseError
+from bakehouse.migrations import apply, drift
 from bakehouse.output import Result
 
 app = typer.Typer()
 env_app = typer.Typer(help="Mark a database as an environment, and show its mark.")
+drift_app = typer.Typer(help="Show what changed without a file, and accept it for a time.")
 gate_app = typer.Typer(help="Show what an environment requires of a deploy.")
 
 
@@ -112,3 +115,34 @@ def resume(here: Database) -> Result:
     with here.connected(writes=True) as conn:
         done = webhooks.resume(conn, here.work())
     return Result({"resumed": done}, "webhooks come in" if done else "webhooks were not paused")
+
+
+@command(drift_app, "list")
+def list_drift(here: Database) -> Result:
+    """List what differs from the last migration, and what of it is accepted."""
+    work = here.work()
+    with here.connected() as conn:
+        found = drift.find(conn, facts.read_state(conn, work).objects)
+    rows = [(d.name, d.change, d.state, d.until or "", d.accepted_by, d.reason) for d in found]
+    text = output.table(("object", "change", "state", "until", "by", "reason"), rows)
+    return Result({"drift": [asdict(one) for one in found]}, text if found else "no drift")
+
+
+@command(drift_app, "accept")
+def accept(
+    here: Database,
+    name: Annotated[str, typer.Argument(metavar="OBJECT", help="As `drift list` names it.")],
+    reason: Annotated[str, typer.Argument(help="Why it may stay. The reason is recorded.")],
+    until: Annotated[
+        datetime,
+        typer.Option(formats=["%Y-%m-%d"], help="The last day on which the gate accepts it."),
+    ],
+) -> Result:
+    """Accept a change that a DBA may make by hand, until a date or until a file brings it in.
+
+    The gate closes again if the object changes once more.
+    """
+    work = here.work()
+    with here.connected(writes=True) as conn, apply.lock(conn, 10, output.say):
+        run.accept_drift(conn, work, name, reason.strip(), until.date())
+    return Result({"object": name, "until": until.date()}, f"accepted until {until:%Y-%m-%d}")

@@ -8,7 +8,7 @@ from bakehouse.deploy.backup import binaries_for
 from bakehouse.deploy.facts import State
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog
+from bakehouse.migrations import apply, catalog, history
 from bakehouse.migrations.apply import Tell
 from bakehouse.migrations.catalog import Changes, Objects
 from bakehouse.migrations.files import Migration
@@ -60,9 +60,9 @@ def _readings(
         dsn = cluster.dsn(port)
         with connect(dsn, "repair adopt") as scratch:
             list(apply.run(scratch, dsn, others, None, tell))
-            before = catalog.everything(scratch)
+            before = history.reading(scratch, {})
             list(apply.run(scratch, dsn, [file], None, tell))
-            return before, catalog.everything(scratch)
+            return before, history.reading(scratch, {})
 
 
 def _require_made(here: Objects, changes: Changes, after: Objects, file: Migration) -> None:

@@ -15,7 +15,7 @@ from bakehouse.deploy.facts import Facts
 from bakehouse.deploy.run import require_smoke, walk
 from bakehouse.deploy.work import Work, circumstances, mark_of, save
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import apply, catalog, history, rehearse
+from bakehouse.migrations import apply, history, rehearse
 from bakehouse.migrations.apply import Tell
 from bakehouse.migrations.files import Migration, down_of
 
@@ -92,7 +92,7 @@ def roll_back(
 def _run_script(conn: Connection, dsn: str, work: Work, plan: Plan, tell: Tell) -> None:
     if not work.in_dev and webhooks.can_pause(conn):
         webhooks.pause(conn, work.settings, tell)
-    apply.run_down(conn, dsn, plan.script, tell, catalog.everything(conn))
+    apply.run_down(conn, dsn, plan.script, tell, history.reading(conn, ()))
     if not work.in_dev:
         require_smoke(conn, work, Facts(work.settings, datetime.now(UTC)), walk(conn, work))
 
@@ -123,8 +123,6 @@ def _on_record(conn: Connection, work: Work, plan: Plan) -> Iterator[None]:
         if not conn.closed:
             if outcome != "smoke":
                 webhooks.end_pause(conn)
-            if not work.in_dev:
-                history.remember(conn)
             evidence.close(conn, run, outcome, after=mark_of(history.start(conn)))
             save(conn, work, [run.id])
 

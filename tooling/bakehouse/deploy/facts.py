@@ -39,6 +39,10 @@ class Progress:
         return [one.file for one in self.versions if one.pending and one.file]
 
     @property
+    def pending_versions(self) -> list[str]:
+        return [file.version for file in self.pending]
+
+    @property
     def is_done(self) -> bool:
         """Whether no file is pending or disputed, and the last run passed its smoke walk."""
         if any(one.blocking or one.pending for one in self.versions):
@@ -53,7 +57,6 @@ class State(Progress):
 
     objects: catalog.Objects
     baseline: Baseline | None
-    unfinished: Mapping[str, str | None]  # the objects of unfinished steps
 
     @property
     def expected(self) -> catalog.Objects:
@@ -69,11 +72,8 @@ def read_progress(conn: Connection, work: Work) -> Progress:
 
 def read_state(conn: Connection, work: Work) -> State:
     progress = read_progress(conn, work)
-    steps = history.unfinished(conn, [file.version for file in progress.pending])
-    objects = history.reading(conn, steps)
-    return State(
-        **vars(progress), objects=objects, baseline=history.baseline(conn), unfinished=steps
-    )
+    objects = history.reading(conn, progress.pending_versions)
+    return State(**vars(progress), objects=objects, baseline=history.baseline(conn))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
     found = [] if work.in_dev else drift.find(conn, state.objects)
     closing = drift.by_change(found)
     invalid = sql_file(__package__, "invalid_indexes")
-    disagreements += fetch(conn, scalar_row, invalid, list(state.unfinished))
+    steps = history.unfinished(conn, state.pending_versions)
+    disagreements += fetch(conn, scalar_row, invalid, list(steps))
     identity = environment.identity(conn)
     facts = Facts(
         settings=settings,

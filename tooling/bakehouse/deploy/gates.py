@@ -10,19 +10,8 @@ from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations.history import DISAGREEMENT
 
 GateName = (
-    Literal[
-        "identity",
-        "history",
-        "order",
-        "drift",
-        "lint",
-        "rehearsal",
-        "backup",
-        "promotion",
-        "tag",
-        "webhooks",
-    ]
-    | Literal["traffic", "secrets", "smoke"]
+    Literal["identity", "history", "order", "drift", "lint", "rehearsal", "backup", "promotion"]
+    | Literal["tag", "webhooks", "traffic", "secrets", "smoke"]
 )
 Demand = Literal["must", "warn", "off"]
 Decision = Literal["passed", "warning", "accepted", "refused"]
@@ -151,7 +140,6 @@ class Gate:
         return {"dev": self.dev, "staging": self.staging, "prod": self.prod}[facts.settings.name]
 
 
-_CHECK = "`bakehouse gate check` shows the whole checklist."
 SMOKE = Gate("smoke", smoke, "must", "must", "must", when_idle=True)
 GATES = (
     Gate("identity", identity, "must", "must", "must", when_idle=True, final=True),
@@ -193,18 +181,14 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    drifted = "`bakehouse migrate verify` shows the SQL of each change."
-    kinds: dict[GateName, tuple[Kind, str]] = {
-        "identity": ("identity", _CHECK),
-        "history": ("drift", DISAGREEMENT),
-        "order": ("drift", DISAGREEMENT),
-        "drift": ("drift", drifted),
-    }
-    kind, hint = kinds.get(refused[0].gate, ("gate", _CHECK))
+    kinds: dict[GateName, Kind] = {"identity": "identity"}
+    kinds |= dict.fromkeys(("history", "order", "drift"), "drift")
+    kind = kinds.get(refused[0].gate, "gate")
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
+    hint = "`bakehouse gate check` shows the whole checklist."
     raise BakehouseError(
         kind,
         "\n  ".join(["the gate is closed", *lines]),
-        f"Nothing was run. {hint}",
+        f"Nothing was run. {DISAGREEMENT if kind == 'drift' else hint}",
         gates=[vars(verdict) for verdict in verdicts],
     )

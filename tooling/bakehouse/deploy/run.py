@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 
 import psycopg
+from psycopg.rows import scalar_row
 
-from bakehouse.database import Connection
+from bakehouse.database import Connection, fetch, sql_file
 from bakehouse.deploy import evidence, facts, gates, webhooks
 from bakehouse.deploy.evidence import Observed, Run
 from bakehouse.deploy.facts import Facts, State, union
@@ -130,12 +131,10 @@ def _close_up(
     promises: set[str],
 ) -> None:
     failure, applied = results.failure, results.applied
-    after, head = catalog.everything(conn), history.chain_head(history.applied(conn))
+    after, head = history.reading(conn, ()), history.chain_head(history.applied(conn))
     resumed = evidence.unfinished(state.runs)  # a killed run may have applied some of the files
     if work.in_dev and (applied or resumed):  # in dev, what is there is right
         history.advance(conn, state.expected, after, head)
-    if not work.in_dev:
-        history.remember(conn)
     untouched = state.pending and not applied and not resumed
     if failure is None or untouched:
         webhooks.end_pause(conn)
@@ -250,7 +249,7 @@ def repair(
     history.ensure(conn)
     with conn.transaction():
         if adoption is None and action == "adopt":  # in dev, what is there is right
-            known, now = history.start(conn), catalog.everything(conn)
+            known, now = history.start(conn), history.reading(conn, {})
             adoption = Adoption(before=known.objects, after=now)
         adoption = adoption or Adoption()
         asked: dict[str, str | None] = {"action": action, "version": version, "to": to}
@@ -273,18 +272,18 @@ def accept_drift(conn: Connection, work: Work, name: str, reason: str, until: da
     """Accept what a DBA changed, as it is now, and record that in one transaction."""
     history.ensure(conn)
     found = drift.find(conn, facts.read_state(conn, work).objects)
-    object = drift.require_owned(found, name)
-    if not reason or until < date.today():
-        raise BakehouseError("usage", f"{until} has passed, or the reason is empty", "Give both.")
-    facts_of_it = {"object": name, "hash": object.hash, "reason": reason, "until": until}
+    one = next((one for one in found if one.name == name), None)
+    for wrong, why, hint in (
+        (one is None, f"{name} is not drift", "`bakehouse drift list` names what drifted."),
+        (one and not one.ownable, f"{name} may change only by a migration", "Write one, or undo."),
+        (not reason, "the reason is empty", "Say why the change may stay."),
+        (until < date.today(), f"{until} has passed", "Give a later day: --until."),
+    ):
+        if wrong:
+            raise BakehouseError("usage", why, f"Nothing was accepted. {hint}")
+    said = {"object": name, "hash": one and one.hash, "reason": reason, "until": until}
     with conn.transaction():
-        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **facts_of_it)
-        conn.execute(
-            "insert into bakehouse.accepted_drift (object, hash, reason, until)"
-            " values (%(object)s, %(hash)s, %(reason)s, %(until)s) on conflict (object) do update"
-            " set hash = excluded.hash, reason = excluded.reason, until = excluded.until,"
-            " accepted_by = excluded.accepted_by, accepted_at = excluded.accepted_at",
-            facts_of_it,
-        )
+        run = evidence.open_run(conn, "drift", **circumstances(conn, work), **said)
+        fetch(conn, scalar_row, sql_file(__package__, "accept_drift"), *said.values())
         evidence.close(conn, run, "done")
     save(conn, work, [run.id])

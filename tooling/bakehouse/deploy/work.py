@@ -11,7 +11,7 @@ from bakehouse import __version__
 from bakehouse.database import Connection, fetch
 from bakehouse.deploy import evidence, release
 from bakehouse.deploy.environment import Settings
-from bakehouse.migrations import catalog
+from bakehouse.migrations import catalog, history
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Baseline
 
@@ -61,6 +61,7 @@ def mark_of(baseline: Baseline) -> dict[str, Any]:
 
 
 def save(conn: Connection, work: Work, runs: list[str]) -> None:
-    """Write the evidence of these runs to files, outside dev."""
+    """Write the evidence of these runs to files, and keep the SQL of each object, outside dev."""
     if not work.in_dev:
+        history.remember(conn)
         evidence.save(work.root / "evidence", evidence.entries(conn), runs)

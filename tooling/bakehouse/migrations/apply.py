@@ -11,7 +11,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import tuple_row
 
 from bakehouse import database
 from bakehouse.database import Connection, execute, sql_file, value
@@ -37,8 +37,11 @@ _INDEX = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
     rf"(?!on )({_NAME})(?: on (?:only )?({_NAME}))?"
 )
-_LABEL = re.compile(r'(\w+) (?:\S*\.)?("(?:[^"]|"")+"|[^". ]+)$')  # such as: table public.orders
 _INDEX_OF = sql_file(__package__, "index_of")
+_JOURNAL: LiteralString = (
+    "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
+    " where version = $1 and ordinal = $2"
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def run(
 
     def record(conn: Connection, file: Migration, duration_ms: int) -> None:
         history.record(conn, file, duration_ms, commit)
-        moves.note(conn, file.text)
+        moves.note(conn, file)
 
     with BlockerWatch(conn, dsn, tell) as watch:
         for file in files:
@@ -111,42 +114,27 @@ def run_down(
 
     def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
         history.delete(conn, script.version)
-        moves.note(conn, script.text)
+        moves.note(conn, script)
 
     with BlockerWatch(conn, dsn, tell) as watch:
         return _with_retries(conn, script, forget, tell, watch)
 
 
+@dataclass
 class _Moves:
     """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
 
-    def __init__(self, objects: Objects | None, versions: list[str]) -> None:
-        self._seen = objects
-        self._versions = versions
+    seen: Objects | None
+    versions: list[str]
 
-    def note(self, conn: Connection, text: str) -> None:
-        if self._seen is None:
+    def note(self, conn: Connection, file: Migration) -> None:
+        if self.seen is None:
             return
         # a deferred check that failed at commit would leave this reading without its transaction
         conn.execute("set constraints all immediate")
-        now = history.reading(conn, history.unfinished(conn, self._versions))
-        accepted: LiteralString = "select object from bakehouse.accepted_drift"
-        names = database.fetch(conn, scalar_row, accepted)
-        # what a person made and the file names belongs to the file, whoever was first
-        brought = dict.fromkeys((name for name in names if _names(text, name)), "")
-        head = history.chain_head(history.applied(conn))
-        history.advance(conn, {**self._seen, **brought}, now, head)
-        self._seen = now
-
-
-def _names(text: str, object: str) -> bool:
-    """Check if SQL creates, alters or drops an object of this kind and name."""
-    match = _LABEL.search(object)
-    if not match:
-        return False
-    noun, name = match[1], re.escape(match[2].strip('"'))
-    pattern = rf"\b(create|alter|drop)\b[^;]*\b{noun}\b[^;]*(?<![\w$]){name}(?![\w$])"
-    return bool(re.search(pattern, text, re.IGNORECASE))
+        now, head = history.reading(conn, self.versions), history.chain_head(history.applied(conn))
+        history.advance(conn, self.seen, now, head, file.text)
+        self.seen = now
 
 
 def _with_retries(
@@ -264,7 +252,8 @@ def _step(
     tell: Tell,
 ) -> None:
     fingerprint = sqltext.sql_hash([statement])
-    done, begun, journaled = _journaled(conn, file, ordinal)
+    journal = database.fetch(conn, tuple_row, _JOURNAL, file.version, ordinal)
+    done, begun, journaled = journal[0] if journal else (False, "", "")
     again = begun == fingerprint
     if done and again:
         tell(f"{file.label}: statement {ordinal + 1} was done before")
@@ -287,38 +276,22 @@ def _step(
         exists = database.table_exists(conn, index)
         if exists == statement.begins("create"):
             # an earlier run was killed, but the server finished the statement
-            _finish(conn, file, ordinal, statement, moves)
+            _finish(conn, file, ordinal, moves)
             return
     conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
     execute(conn, statement.text)
     if _is_invalid(conn, index):
         raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
-    _finish(conn, file, ordinal, statement, moves)
+    _finish(conn, file, ordinal, moves)
 
 
-def _journaled(conn: Connection, file: Migration, ordinal: int) -> tuple[bool, str, str]:
-    """Read what the journal knows of a step: if it is done, its hash, and its index."""
-    query: LiteralString = (
-        "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
-        " where version = $1 and ordinal = $2"
-    )
-    rows = database.fetch(conn, tuple_row, query, file.version, ordinal)
-    return rows[0] if rows else (False, "", "")
-
-
-def _finish(
-    conn: Connection,
-    file: Migration,
-    ordinal: int,
-    statement: sqltext.Statement,
-    moves: _Moves,
-) -> None:
+def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> None:
     with conn.transaction():
         conn.execute(
             "update bakehouse.steps set done = true where version = %s and ordinal = %s",
             (file.version, ordinal),
         )
-        moves.note(conn, statement.text)
+        moves.note(conn, file)
 
 
 def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:

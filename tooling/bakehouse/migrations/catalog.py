@@ -15,10 +15,8 @@ _PROMISES = sql_file(__package__, "promises")
 
 Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
 _PARTITION = "partition "
-_AROUND = (  # the kinds of surroundings.sql
-    *("role ", "membership ", "setting of ", "default privileges ", "event trigger "),
-    *("publication ", "guard "),
-)
+# the kinds in surroundings.sql
+AROUND = ("role ", "membership ", "setting ", "default ", "event ", "publication ", "guard ")
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,9 @@ def texts(conn: Connection) -> dict[str, tuple[str, str, str | None]]:
     }
 
 
-def everything(conn: Connection) -> dict[str, str]:
-    return objects(conn) | surroundings(conn)
-
-
-def surrounds(name: str) -> bool:
-    return name.startswith(_AROUND)
-
-
 def made(objects: Objects) -> dict[str, str]:
     """Return what the files make alike in every environment."""
-    return {k: v for k, v in objects.items() if not (k.startswith(_PARTITION) or surrounds(k))}
+    return {k: v for k, v in objects.items() if not k.startswith((_PARTITION, *AROUND))}
 
 
 def promises(conn: Connection) -> set[str]:
@@ -71,13 +61,11 @@ def promises(conn: Connection) -> set[str]:
     return set(fetch_named(conn, args_row("{} {}".format), _PROMISES))
 
 
-def fetch_named(
-    conn: Connection, row: RowFactory[Row], query: bytes, *parameters: object
-) -> list[Row]:
+def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes, *given: object) -> list[Row]:
     """Run a query that names objects: the search_path of the session must not shorten names."""
     with conn.transaction():
         conn.execute("set local search_path = pg_catalog")
-        rows = fetch(conn, row, query, *parameters)
+        rows = fetch(conn, row, query, *given)
         conn.execute("reset search_path")
     return rows
 

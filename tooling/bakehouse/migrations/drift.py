@@ -8,17 +8,11 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection, fetch, sql_file, table_exists
-from bakehouse.errors import BakehouseError
 from bakehouse.migrations import catalog
 from bakehouse.migrations.catalog import Objects
 
 _DRIFT = sql_file(__package__, "drift")
 _CHANGES = ("added", "changed", "gone")
-# what a DBA may change without a file, for a time
-_OWNED = (
-    *("index", "extension", "options of table", "statistics"),
-    *("publication", "event trigger", "setting of role"),
-)
 
 
 @dataclass(frozen=True)
@@ -27,6 +21,7 @@ class Difference:
     change: str  # one of _CHANGES
     hash: str | None  # None if the object is gone
     until: date | None
+    ownable: bool  # whether a DBA may change it without a file
     recorded_sql: str  # the statement of the object on record, if known
     recorded: str  # the definition on record
     state: str  # open, accepted, expired or changed since
@@ -67,19 +62,3 @@ def sql_of(conn: Connection, found: Iterable[Difference]) -> dict[str, str]:
             lines = list(difflib.unified_diff(was.splitlines(), now.splitlines(), lineterm=""))[2:]
         told[one.name] = "\n".join(lines)
     return told
-
-
-def require_owned(found: Iterable[Difference], name: str) -> Difference:
-    """Return the difference in this object. Refuses what only a migration may change."""
-    if not name.startswith(tuple(f"{kind} " for kind in _OWNED)):
-        raise BakehouseError(
-            "usage",
-            f"{name} cannot be accepted",
-            f"Write a migration, or undo the change. Only these can be: {', '.join(_OWNED)}.",
-        )
-    for one in found:
-        if one.name == name:
-            return one
-    raise BakehouseError(
-        "usage", f"{name} is not drift", "`bakehouse drift list` names every object that drifted."
-    )

@@ -1,11 +1,11 @@
 """The history of a database: read it, compare it with the files, and write to it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from psycopg.rows import args_row, kwargs_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
@@ -188,7 +188,8 @@ def require_clean(versions: Collection[Version]) -> None:
 
 
 DISAGREEMENT = (
-    "`migrate status` shows every version, `migrate repair` repairs a row;"
+    "`migrate status` shows every version, `migrate verify` the SQL of each change,"
+    " `migrate repair` repairs a row;"
     " in dev, `bakehouse reset` starts again from the files."
 )
 
@@ -213,8 +214,8 @@ def baseline(conn: Connection) -> Baseline | None:
     """Read the baseline; None before the first run."""
     if not table_exists(conn, "bakehouse.baseline"):
         return None
-    rows = fetch(conn, args_row(Baseline), "select chain_head, objects from bakehouse.baseline")
-    return rows[0] if rows else None
+    query: LiteralString = "select chain_head, objects from bakehouse.baseline"
+    return next(iter(fetch(conn, args_row(Baseline), query)), None)
 
 
 def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | None]:
@@ -225,21 +226,19 @@ def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | N
     return dict(catalog.fetch_named(conn, tuple_row, query, list(versions)))
 
 
-def reading(conn: Connection, steps: Mapping[str, str | None]) -> dict[str, str]:
-    """Read everything that is there. Objects of these unfinished steps are as in the baseline."""
-    found = catalog.everything(conn)
-    for name, hash in steps.items():
-        found.pop(name, None)
-        if hash:
-            found[name] = hash
-    return found
+def reading(conn: Connection, versions: Collection[str]) -> dict[str, str]:
+    """Read everything that is there. Objects of unfinished steps are as in the baseline."""
+    found = catalog.objects(conn) | catalog.surroundings(conn)
+    steps = unfinished(conn, versions)
+    kept = {name: hash for name, hash in steps.items() if hash}
+    return {name: hash for name, hash in found.items() if name not in steps} | kept
 
 
 def start(conn: Connection) -> Baseline:
     """Read the baseline. The first baseline is what is there now."""
     known = baseline(conn)
     if known is None:
-        known = Baseline(chain_head(applied(conn)), catalog.everything(conn))
+        known = Baseline(chain_head(applied(conn)), reading(conn, ()))
         conn.execute(
             "insert into bakehouse.baseline (chain_head, objects) values (%s, %s)",
             (known.head, Jsonb(known.objects)),
@@ -247,14 +246,17 @@ def start(conn: Connection) -> Baseline:
     return known
 
 
-def advance(conn: Connection, before: Objects, after: Objects, head: str | None) -> None:
+def advance(
+    conn: Connection, before: Objects, after: Objects, head: str | None, text: str = ""
+) -> None:
     """Move the baseline by the difference of two readings, in the transaction of the caller.
 
-    Drift that is in both readings stays drift.
+    Drift that is in both readings stays drift, unless it is accepted and this text names it.
     """
     changes = catalog.compare(before, after)
     moved = {name: after[name] for name in (*changes.added, *changes.changed)}
-    fetch(conn, scalar_row, sql_file(__package__, "advance"), head, changes.gone, Jsonb(moved))
+    query = sql_file(__package__, "advance")
+    fetch(conn, scalar_row, query, head, changes.gone, Jsonb(moved), text)
 
 
 @contextmanager
@@ -268,7 +270,7 @@ def surrounding(
     known = baseline(conn)
     before = catalog.surroundings(conn, migration_role)
     if known and moved:
-        before = {k: v for k, v in known.objects.items() if catalog.surrounds(k)}
+        before = {k: v for k, v in known.objects.items() if k.startswith(catalog.AROUND)}
     yield
     if known:
         advance(conn, before, catalog.surroundings(conn, migration_role), known.head)

@@ -34,6 +34,9 @@ select
   o.change,
   o.hash,
   a.until,
+  split_part(o.name, ' ', 1) in (
+    'index', 'extension', 'options', 'statistics', 'publication', 'event', 'setting'
+  ) as ownable,
   coalesce(d.statement, '') as recorded_sql,
   coalesce(d.definition, '') as recorded,
   case
