@@ -204,9 +204,9 @@ def require(verdicts: list[Verdict]) -> None:
     refused = [verdict for verdict in verdicts if verdict.verdict == "refused"]
     if not refused:
         return
-    first = refused[0].gate
-    kind: Kind = "drift" if first in ("history", "drift", "order") else "gate"
-    kind = "identity" if first == "identity" else kind
+    kinds: dict[GateName, Kind] = {"identity": "identity"}
+    kinds |= dict.fromkeys(("history", "order", "drift"), "drift")
+    kind = kinds.get(refused[0].gate, "gate")
     lines = [f"{verdict.gate}: {verdict.reason}" for verdict in refused]
     hint = "`bakehouse gate check` shows the whole checklist."
     raise BakehouseError(
