@@ -15,13 +15,13 @@ from killing import killed_before
 from postgres import Server
 
 FILES = {
-    "20260101000000_M0_log.sql": "begin;\ncreate table public.log (file int);\ncommit;\n",
-    "20260101000001_M0_row.sql": "begin;\ninsert into public.log values (1);\ncommit;\n",
+    "20260101000000_M0_log.sql": "begin;\ncreate schema shop;\ncreate table shop.log (file int);\ncommit;\n",
+    "20260101000001_M0_row.sql": "begin;\ninsert into shop.log values (1);\ncommit;\n",
     "20260101000002_M0_index.sql": (
-        "create index concurrently log_file_idx on public.log (file);\n"
-        "create index concurrently log_idx on public.log (file);\n"
+        "create index concurrently log_file_idx on shop.log (file);\n"
+        "create index concurrently log_idx on shop.log (file);\n"
     ),
-    "20260101000003_M0_last.sql": "insert into public.log values (3);\n",
+    "20260101000003_M0_last.sql": "insert into shop.log values (3);\n",
 }
 
 
@@ -48,7 +48,7 @@ def test_a_run_killed_before_any_one_of_its_writes_is_finished_by_the_next(
         here.run(*plan)  # staging wants the files that are left to be rehearsed
         again = here.run(*up)
         with psycopg.connect(url) as conn:
-            files = conn.execute("select file from public.log order by file").fetchall()
+            files = conn.execute("select file from shop.log order by file").fetchall()
             invalid = conn.execute("select from pg_index where not indisvalid").fetchall()
             entries = evidence.entries(conn)
             objects, head = history.reading(conn, ()), history.chain_head(history.applied(conn))

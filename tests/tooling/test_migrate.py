@@ -376,7 +376,7 @@ def test_a_file_applied_by_another_tool_is_recognised_by_its_sql(
     project.write(SECOND, "select 1;\n")
     with psycopg.connect(blank, autocommit=True) as conn:
         conn.execute(
-            "create schema if not exists supabase_migrations; create table supabase_migrations"
+            "drop table supabase_migrations.schema_migrations; create table supabase_migrations"
             ".schema_migrations (version text primary key, statements text[], name text)"
         )
         conn.execute("create table public.cakes (id int, name text)")
@@ -396,7 +396,7 @@ def test_a_bare_list_of_versions_is_unverified_until_adopted(project: Project, b
     project.write(FIRST, TABLE)
     with psycopg.connect(blank, autocommit=True) as conn:
         conn.execute(
-            "create schema if not exists supabase_migrations; create table supabase_migrations"
+            "drop table supabase_migrations.schema_migrations; create table supabase_migrations"
             ".schema_migrations (version text primary key)"
         )
         conn.execute("insert into supabase_migrations.schema_migrations values ('20260101000000')")

@@ -102,9 +102,11 @@ def _applied(
 
 
 def chain_head(applied: Collection[Applied]) -> str | None:
-    """Hash the whole history. Returns None if the SQL of a row is not known."""
+    """Hash the history, without foreign rows. Returns None if the SQL of a row is not known."""
     head = ""
     for row in applied:
+        if row.foreign_row:
+            continue
         if row.sql_hash is None:
             return None
         head = hashlib.sha256(f"{head}{row.version}{row.sql_hash}".encode()).hexdigest()
