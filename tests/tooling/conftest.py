@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> Project:
 def unmarked(blank: str) -> str:
     """The DSN of the blank database without a mark."""
     with database.connect(blank, "tests") as conn:
-        conn.execute("drop schema supabase_migrations cascade")
+        conn.execute("drop schema supabase_migrations, bakehouse cascade")
     return blank
 
 

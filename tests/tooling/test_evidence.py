@@ -23,7 +23,9 @@ ACCEPT = ("--accept-tag", "a test", "--env", "prod")
 @pytest.fixture
 def pair(project: Project, server: Server, blank_template: str) -> Iterator[Environments]:
     """Staging and prod, not marked, and a project with one small migration."""
-    project.write("20260101000000_M0_cakes.sql", "create schema shop;\ncreate table shop.cakes (id int);\n")
+    project.write(
+        "20260101000000_M0_cakes.sql", "create schema shop;\ncreate table shop.cakes (id int);\n"
+    )
     urls = {env: server.dsn(server.copy(blank_template)) for env in ("staging", "prod")}
     for env, url in urls.items():
         project = project.configure(env, url, 'backup_probe = ["cat", "taken"]')

@@ -15,7 +15,9 @@ from killing import killed_before
 from postgres import Server
 
 FILES = {
-    "20260101000000_M0_log.sql": "begin;\ncreate schema shop;\ncreate table shop.log (file int);\ncommit;\n",
+    "20260101000000_M0_log.sql": (
+        "begin;\ncreate schema shop;\ncreate table shop.log (file int);\ncommit;\n"
+    ),
     "20260101000001_M0_row.sql": "begin;\ninsert into shop.log values (1);\ncommit;\n",
     "20260101000002_M0_index.sql": (
         "create index concurrently log_file_idx on shop.log (file);\n"

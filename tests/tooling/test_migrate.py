@@ -10,6 +10,7 @@ import pytest
 
 from bakehouse.migrations.apply import LOCK_TRIES
 from command import NOWHERE, Project, query
+from environments import mark
 from postgres import Server
 
 TABLE = "begin;\ncreate table public.cakes (id int, name text);\ncommit;\n"
@@ -370,13 +371,13 @@ def test_a_version_without_a_file_is_found_by_its_sql_and_renamed(
 
 
 def test_a_file_applied_by_another_tool_is_recognised_by_its_sql(
-    project: Project, blank: str
+    project: Project, unmarked: str
 ) -> None:
     project.write(FIRST, TABLE)
     project.write(SECOND, "select 1;\n")
-    with psycopg.connect(blank, autocommit=True) as conn:
+    with psycopg.connect(unmarked, autocommit=True) as conn:
         conn.execute(
-            "drop table supabase_migrations.schema_migrations; create table supabase_migrations"
+            "create schema supabase_migrations; create table supabase_migrations"
             ".schema_migrations (version text primary key, statements text[], name text)"
         )
         conn.execute("create table public.cakes (id int, name text)")
@@ -384,28 +385,32 @@ def test_a_file_applied_by_another_tool_is_recognised_by_its_sql(
             "insert into supabase_migrations.schema_migrations values ('20260101000000',"
             " array['begin', 'create table public.cakes (id int, name text)', 'commit'])"
         )
+    mark(unmarked)
 
-    before = states(project, blank)
-    ran = project.run("migrate", "up", "--json", url=blank)
+    before = states(project, unmarked)
+    ran = project.run("migrate", "up", "--json", url=unmarked)
 
     assert before == {"20260101000000": "applied", "20260101000001": "pending"}
     assert ran.json["applied"] == ["20260101000001"]
 
 
-def test_a_bare_list_of_versions_is_unverified_until_adopted(project: Project, blank: str) -> None:
+def test_a_bare_list_of_versions_is_unverified_until_adopted(
+    project: Project, unmarked: str
+) -> None:
     project.write(FIRST, TABLE)
-    with psycopg.connect(blank, autocommit=True) as conn:
+    with psycopg.connect(unmarked, autocommit=True) as conn:
         conn.execute(
-            "drop table supabase_migrations.schema_migrations; create table supabase_migrations"
+            "create schema supabase_migrations; create table supabase_migrations"
             ".schema_migrations (version text primary key)"
         )
         conn.execute("insert into supabase_migrations.schema_migrations values ('20260101000000')")
+    mark(unmarked)
 
-    before = states(project, blank)
-    ran = project.run("migrate", "repair", "adopt", "20260101000000", "--yes", url=blank)
+    before = states(project, unmarked)
+    ran = project.run("migrate", "repair", "adopt", "20260101000000", "--yes", url=unmarked)
 
     assert before == {"20260101000000": "unverified"}
-    assert (ran.code, states(project, blank)) == (0, {"20260101000000": "adopted"})
+    assert (ran.code, states(project, unmarked)) == (0, {"20260101000000": "adopted"})
 
 
 def test_a_forgotten_version_runs_again(project: Project, blank: str) -> None:

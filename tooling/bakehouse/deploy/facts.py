@@ -15,6 +15,7 @@ from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import catalog, drift, history, rehearse
+from bakehouse.migrations.drift import Difference
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Baseline, Version
 from bakehouse.migrations.watch import Finding
@@ -130,9 +131,11 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
     """Read the facts that the gates of this environment need."""
     settings = work.settings
     disagreements = [str(one) for one in state.versions if one.blocking]
-    if not work.in_dev and state.baseline and state.baseline.head != state.head:
-        disagreements.append("another tool has applied a version: `migrate repair adopt`")
-    found = [] if work.in_dev else drift.find(conn, state.objects)
+    found: list[Difference] = []
+    if not work.in_dev and state.baseline:
+        found = drift.find(conn, state.objects)
+        if state.baseline.head != state.head:
+            disagreements.append("another tool has applied a version: `migrate repair adopt`")
     closing = drift.by_change(found)
     invalid = sql_file(__package__, "invalid_indexes")
     steps = history.unfinished(conn, state.pending_versions)
