@@ -9,7 +9,6 @@ from bakehouse.commands import manual
 from bakehouse.commands.context import Database, Project, command
 from bakehouse.errors import BakehouseError
 from bakehouse.output import Result
-from bakehouse.rpc import reference
 
 app = typer.Typer(help="Generate documentation from the database and from this tool.")
 _Check = Annotated[bool, typer.Option("--check", help="Write nothing. Exit 4 if stale.")]
@@ -18,6 +17,8 @@ _Check = Annotated[bool, typer.Option("--check", help="Write nothing. Exit 4 if 
 @command(app, "rpc")
 def rpc(here: Database, check: _Check = False) -> Result:
     """Generate docs/rpc/, the reference of every function, from the database and the examples."""
+    from bakehouse.rpc import reference  # imported here: other commands start faster without it
+
     docs = here.root / "docs"
     with here.connected() as conn:
         pages = reference.render(reference.gather(conn, docs / "examples"))

@@ -10,7 +10,6 @@ import hmac
 import json
 import re
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
@@ -210,6 +209,8 @@ def _refused(conn: Connection, functions: Sequence[Function], role: str) -> Outc
 
 def junit(outcomes: Sequence[Outcome]) -> bytes:
     """Write the walk as test results in JUnit XML, for CI."""
+    import xml.etree.ElementTree as ET  # imported here: other commands start faster without it
+
     suite = ET.Element(
         "testsuite",
         name="bakehouse smoke",
