@@ -13,6 +13,8 @@ from postgres import Server
 CAKES = (
     "create schema shop;\ncreate table shop.cakes (id int, name text);\n"
     "create table public.pies (id int, name text);\n"
+    "alter table public.pies enable row level security;\n"
+    "revoke all on public.pies from anon, authenticated, service_role;\n"
 )
 PROBE = 'backup_probe = ["date", "--iso-8601=seconds"]'
 

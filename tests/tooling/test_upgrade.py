@@ -120,13 +120,13 @@ def prepared(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             ran = project.run(*command, url=bakery.url)
             assert ran.code == 0, ran.err
-        # no other server here has the extension, or knows what Debian's 15.20 notes of columns
-        bakery.query('drop extension if exists "uuid-ossp"')
+        bakery.query('drop extension if exists "uuid-ossp"')  # no other server here has it
+        ran = prod(project, bakery).run("env", "mark", "prod", "--yes")
+        assert ran.code == 0, ran.err
+        # no other server here knows what Debian's 15.20 notes of columns
         bakery.query(
             "update pg_attribute set attoptions = null where attoptions::text ~ '^{pg_attver='"
         )
-        ran = prod(project, bakery).run("env", "mark", "prod", "--yes")
-        assert ran.code == 0, ran.err
     finally:
         bakery.stop()
     return bakery.home
