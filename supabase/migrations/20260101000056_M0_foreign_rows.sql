@@ -5,7 +5,7 @@ begin;
 set local lock_timeout = '5s';
 
 -- Only the migration role may read the history, so app.foreign_rows belongs to the migration role.
--- plpgsql, because the table and its columns may not exist yet.
+-- plpgsql, because the table may not exist yet, and to_jsonb, because its columns may not.
 create or replace function app.foreign_rows()
 returns table (version text, name text, since timestamptz, database_user text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -19,9 +19,14 @@ begin
     return;
   end if;
   return query
-  select history.version, history.name, history.foreign_at, history.foreign_by
-  from supabase_migrations.schema_migrations as history
-  where history.foreign_at is not null;
+  select
+    found.facts ->> 'version', found.facts ->> 'name', (found.facts ->> 'foreign_at')::timestamptz,
+    found.facts ->> 'foreign_by'
+  from (
+    select to_jsonb(history) - 'statements' as facts
+    from supabase_migrations.schema_migrations as history
+  ) as found
+  where found.facts ->> 'foreign_at' is not null;
 end;
 $$;
 alter function app.foreign_rows() owner to current_user;
