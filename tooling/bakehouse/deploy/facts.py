@@ -29,8 +29,8 @@ class Progress:
 
     applied: list[Applied]
     versions: list[Version]
+    entries: list[evidence.Entry]
     runs: list[Run]
-    faults: list[str]  # of the record
 
     @property
     def head(self) -> str | None:
@@ -70,9 +70,7 @@ def read_progress(conn: Connection, work: Work) -> Progress:
     applied = history.applied(conn)
     versions = history.compare(work.files, applied, work.left_out)
     found = evidence.entries(conn)
-    runs = evidence.runs(found)
-    faults = [*evidence.broken(found), evidence.missing_end(runs, applied)]
-    return Progress(applied, versions, runs, [fault for fault in faults if fault])
+    return Progress(applied, versions, found, evidence.runs(found))
 
 
 def read_state(conn: Connection, work: Work) -> State:
@@ -165,9 +163,9 @@ def _with_faults(work: Work, facts: Facts, state: State) -> Facts:
     here = [run for run in state.runs if run.env == work.settings.name]
     plans = [run for run in here if run.kind == "rehearsal" and run.head == facts.head]
     counting = [*here[-1:], *(plans[-1:] if facts.pending else [])]
-    return _with_signatures(
-        work, replace(facts, faults=tuple(state.faults)), work.settings, counting
-    )
+    faults = [*evidence.broken(state.entries), evidence.missing_end(state.runs, state.applied)]
+    facts = replace(facts, faults=tuple(filter(None, faults)))
+    return _with_signatures(work, facts, work.settings, counting)
 
 
 def _with_signatures(work: Work, facts: Facts, by: Settings, runs: Iterable[Run]) -> Facts:

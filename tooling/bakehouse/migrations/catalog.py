@@ -8,10 +8,19 @@ from psycopg.rows import RowFactory, args_row, tuple_row
 
 from bakehouse.database import Connection, Row, fetch, sql_file
 
-_OBJECTS = sql_file(__package__, "catalog")
+
+def about_ours(name: str) -> bytes:
+    """Read a query, and put our schemas before its first `with` clause, as `schemas`."""
+    query, schemas = (sql_file(__package__, one) for one in (name, "schemas"))
+    begin, clause, rest = query.partition(b"\nwith")
+    recursive, _, rest = rest.partition(b"\n")
+    return b"%s%s%s\nschemas as (\n%s),\n%s" % (begin, clause, recursive, schemas, rest)
+
+
+DEFINITIONS = about_ours("definitions")
+_OBJECTS = about_ours("catalog")
 _SURROUNDINGS = sql_file(__package__, "surroundings")
-_DEFINITIONS = sql_file(__package__, "definitions")
-_PROMISES = sql_file(__package__, "promises")
+_PROMISES = about_ours("promises")
 
 Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
 _PARTITION = "partition "
@@ -49,7 +58,7 @@ def texts(conn: Connection) -> dict[str, tuple[str, str, str | None]]:
     """Read hash, definition and (if known) creating statement of everything."""
     found = fetch_named(conn, tuple_row, _OBJECTS, True)
     found += fetch_named(conn, tuple_row, _SURROUNDINGS, True, None)
-    statements = {row[0]: row[1] for row in fetch_named(conn, tuple_row, _DEFINITIONS)}
+    statements = {row[0]: row[1] for row in fetch_named(conn, tuple_row, DEFINITIONS)}
     return {
         name: (hash, definition, statements.get(name.replace(_PARTITION, "table ", 1)))
         for name, hash, definition in found

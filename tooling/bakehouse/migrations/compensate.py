@@ -12,7 +12,7 @@ from typing import Literal
 import psycopg
 from psycopg.rows import class_row
 
-from bakehouse.database import Connection, connect, execute, sql_file
+from bakehouse.database import Connection, connect, execute
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog
 from bakehouse.migrations.apply import Tell
@@ -20,7 +20,6 @@ from bakehouse.migrations.files import Migration, create
 from bakehouse.server import cluster
 from bakehouse.server.binaries import find_binaries
 
-_DEFINITIONS = sql_file(__package__, "definitions")
 # kinds of objects whose definition the query may not find
 _KINDS = ("aggregate", "extension", "foreign table", "function", "type")
 
@@ -175,4 +174,4 @@ def _comments(by_hand: list[str]) -> Iterator[str]:
 
 
 def _definitions(conn: Connection) -> list[_Object]:
-    return catalog.fetch_named(conn, class_row(_Object), _DEFINITIONS)
+    return catalog.fetch_named(conn, class_row(_Object), catalog.DEFINITIONS)

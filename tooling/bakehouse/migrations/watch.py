@@ -16,7 +16,7 @@ from bakehouse.migrations import catalog
 from bakehouse.migrations.files import Migration
 
 _WATCHED = sql_file(__package__, "watched")
-_ADVICE = sql_file(__package__, "advice")
+_ADVICE = catalog.about_ours("advice")
 _LABELS = b"select enumlabel::text from pg_enum"
 
 Key = tuple[str, int, int]  # the kind, the oid of the table, a number

@@ -6,22 +6,6 @@
 -- In a union, only the first query names the columns.
 -- noqa: disable=AL03,AM06,RF02,RF03
 with
-schemas as (
-  select
-    n.oid,
-    n.nspname,
-    n.nspacl,
-    n.nspowner
-  from pg_namespace as n
-  where
-    n.nspname !~ '^(pg_|information_schema$)'
-    and n.nspname not in (
-      'auth', 'storage', 'realtime', '_realtime', 'vault', 'graphql', 'graphql_public',
-      'extensions', 'supabase_functions', 'supabase_migrations', 'bakehouse', 'net', 'cron',
-      'pgbouncer', 'pgsodium', 'pgsodium_masks'
-    )
-),
-
 members as (
   select
     d.classid,

@@ -6,22 +6,6 @@
 -- kept      if its table still exists: 'run', 'not valid' (there are old rows), or by 'hand'
 -- noqa: disable=AL03,AL08,RF02
 with
-schemas as (
-  select
-    n.oid,
-    n.nspname,
-    n.nspacl,
-    n.nspowner
-  from pg_namespace as n
-  where
-    n.nspname !~ '^(pg_|information_schema$)'
-    and n.nspname not in (
-      'auth', 'storage', 'realtime', '_realtime', 'vault', 'graphql', 'graphql_public',
-      'extensions', 'supabase_functions', 'supabase_migrations', 'bakehouse', 'net', 'cron',
-      'pgbouncer', 'pgsodium', 'pgsodium_masks'
-    )
-),
-
 members as (
   select d.objid
   from pg_depend as d

@@ -3,20 +3,6 @@
 -- In a union, only the first query names the columns.
 -- noqa: disable=AL03
 with
-schemas as (
-  select
-    n.oid,
-    n.nspname
-  from pg_namespace as n
-  where
-    n.nspname !~ '^(pg_|information_schema$)'
-    and n.nspname not in (
-      'auth', 'storage', 'realtime', '_realtime', 'vault', 'graphql', 'graphql_public',
-      'extensions', 'supabase_functions', 'supabase_migrations', 'bakehouse', 'net', 'cron',
-      'pgbouncer', 'pgsodium', 'pgsodium_masks'
-    )
-),
-
 relations as (
   select
     c.*,
