@@ -7,8 +7,7 @@ do $$ begin if to_regclass('app.tasks') is not null then
 end if; end $$;
 drop trigger if exists inventory_txn_fill_waiting on public.inventory_txn;
 drop function if exists
-app.fill_waiting, app.settle_stock, public.get_shortages, app.restock_order, app.deduct_order,
-app.fill_holds, app.update_inventory_blocked, app.find_recipe, app.match_item;
-drop table if exists public.reservation_holds;
+app.fill_waiting, public.get_shortages, app.settle_stock, app.settle_order, app.settle_item,
+app.fill_holds, app.set_hold, app.update_inventory_blocked;
 alter table if exists public.orders drop column if exists inventory_blocked;
 commit;

@@ -63,11 +63,47 @@ $$;
 comment on function app.shopify_kind is
 'Returns the kind of product that a title names: cake, accessory or other. A cake topper is an accessory.';
 
-create or replace function app.shopify_line(p_item jsonb)
+create or replace function app.shopify_restocked(p_refunds jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_refunds jsonb := app.shopify_list('refunds', p_refunds);
+  v_items jsonb;
+  v_item jsonb;
+  v_line text;
+  v_restocked jsonb := '{}';
+begin
+  for v_refund in 0..jsonb_array_length(v_refunds) - 1 loop
+    v_items := app.shopify_list('refund_line_items', coalesce(
+      v_refunds -> v_refund -> 'refund_line_items', v_refunds -> v_refund -> 'refundLineItems'
+    ));
+    for v_at in 0..jsonb_array_length(v_items) - 1 loop
+      v_item := v_items -> v_at;
+      v_line := app.shopify_id(
+        coalesce(v_item ->> 'line_item_id', v_item #>> '{lineItem,id}'), 'LineItem'
+      );
+      continue when v_line is null or upper(
+        coalesce(v_item ->> 'restock_type', v_item ->> 'restockType', 'NO_RESTOCK')
+      ) = 'NO_RESTOCK';
+      v_restocked := v_restocked || jsonb_build_object(
+        v_line, coalesce((v_restocked -> v_line)::numeric, 0)
+        + coalesce(app.shopify_number('quantity', v_item ->> 'quantity', 10000), 0)
+      );
+    end loop;
+  end loop;
+  return v_restocked;
+end;
+$$;
+comment on function app.shopify_restocked is
+'Returns how many pieces of each line came back by the refunds of an order: {line id: pieces}. A refund says for each line whether the goods were restocked. Raises BAD_INPUT.';
+
+create or replace function app.shopify_line(p_item jsonb, p_restocked jsonb)
+returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint := app.shopify_id(p_item ->> 'id', 'LineItem');
   v_title text := app.shopify_title(p_item);
   v_quantity numeric := app.shopify_number(
     'quantity',
@@ -79,7 +115,10 @@ begin
     perform app.fail('BAD_INPUT', 'A line item must have a quantity.', '{"field": "quantity"}');
   end if;
   return jsonb_build_object(
-    'line_id', app.shopify_id(p_item ->> 'id', 'LineItem'),
+    'line_id', v_id, 'restocked', coalesce(p_restocked -> v_id::text, '0'),
+    'ordered', greatest(
+      v_quantity, app.shopify_number('quantity', p_item ->> 'quantity', 10000)
+    ),
     'title', v_title, 'variant_title', app.shopify_variant(p_item),
     'sku', app.clean_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
     'variant_id', app.shopify_id(
@@ -105,19 +144,20 @@ begin
 end;
 $$;
 comment on function app.shopify_line is
-'Returns a line item: its product, its price in the currency of the shop, and the quantity left after edits.
+'Returns a line item: its product, its price in the currency of the shop, and its quantities. quantity is what is left after edits and refunds. ordered is what the line began with. restocked is what came back (app.shopify_restocked).
 
 Raises BAD_INPUT for an invalid value. A missing quantity is invalid too, because the number of cakes is never guessed.';
 
-create or replace function app.shopify_lines(p_items jsonb)
+create or replace function app.shopify_lines(p_items jsonb, p_refunds jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_restocked jsonb := app.shopify_restocked(p_refunds);
   v_lines jsonb[] := '{}'::jsonb[];
 begin
   for v_at in 0..jsonb_array_length(p_items) - 1 loop
-    v_lines := v_lines || app.shopify_line(p_items -> v_at);
+    v_lines := v_lines || app.shopify_line(p_items -> v_at, v_restocked);
   end loop;
   return to_jsonb(v_lines);
 end;
@@ -270,7 +310,7 @@ declare
   v_items jsonb := app.shopify_list(
     'line_items', coalesce(p_payload -> 'line_items', p_payload -> 'lineItems')
   );
-  v_lines jsonb := app.shopify_lines(v_items);
+  v_lines jsonb := app.shopify_lines(v_items, p_payload -> 'refunds');
   v_attributes jsonb[] := app.shopify_pairs('note_attributes', p_payload -> 'note_attributes')
     || app.shopify_pairs('attributes', p_payload -> 'attributes')
     || app.shopify_pairs('customAttributes', p_payload -> 'customAttributes');

@@ -135,7 +135,9 @@ declare
     from public.orders as units
     where units.store = p_store and units.shopify_order_gid = p_gid
     and units.cancelled_at is null
-    order by units.stage = 'Complete', length(units.suffix) nulls first, units.suffix
+    order by
+      units.accessories = '[]' and units.total_amount = 0,
+      units.stage = 'Complete', length(units.suffix) nulls first, units.suffix
     limit 1
   );
 begin
@@ -152,7 +154,7 @@ begin
 end;
 $$;
 comment on function app.move_order_extras is
-'Moves accessories and total of a Shopify order from a cancelled unit to the first unit not cancelled. Returns that unit, or null if every unit is cancelled.
+'Moves accessories and total of a Shopify order from a cancelled unit to the first unit not cancelled. Returns the unit that has them, or null if every unit is cancelled. A complete unit keeps them when a cake is added.
 
 Call this after each cancellation of a unit, with the row of public.shopify_orders locked.';
 

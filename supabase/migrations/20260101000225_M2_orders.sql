@@ -127,7 +127,7 @@ $$;
 comment on function app.ingest_order is
 'Takes in an order from Shopify. Returns created, updated, cancelled or unchanged.
 
-orders/create adds an order and never changes one. An update of an unknown order adds the order. cancelled_at of the payload says whether the order is cancelled, under any topic. A topic orders/cancelled without it is rejected. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes. Stock is given back once, unless a cake is complete. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
+orders/create adds an order and never changes one. An update of an unknown order adds the order. cancelled_at of the payload says whether the order is cancelled, under any topic. A topic orders/cancelled without it is rejected. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes and their stock. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
 create or replace function app.audit_shopify_orders()
 returns table (store text, what text)

@@ -84,14 +84,13 @@ create table if not exists public.inventory_txn (
   )
 );
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
--- an order takes an item once and gives it back once, however often a call is repeated
-create unique index if not exists inventory_txn_order_key
-on public.inventory_txn (store, order_gid, item_id, kind) where store is not null;
+create index if not exists inventory_txn_order_idx
+on public.inventory_txn (store, order_gid, item_id) where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
 'The ledger: every change of stock, in order. Append-only. The changes of an item add up to its on_hand.';
 comment on column public.inventory_txn.kind is
-'adjust: by hand. deduct: taken by an order. restock: given back by a cancelled order. reconcile: corrected to the count of a shop.';
+'adjust: by hand. deduct: taken by an order. restock: given back by an order. reconcile: corrected to the count of a shop.';
 comment on column public.inventory_txn.matched_by is
 'How the order was matched to the item: sku, variant, product, name, keyword or recipe.';
 comment on column public.inventory_txn.actor_id is
@@ -173,7 +172,7 @@ $$;
 comment on function app.move_stock is
 'Changes the stock of an item and writes the ledger row. Returns the stock after the change.
 
-No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. A caller that changes several items must change them in the order of their SKUs. This order prevents deadlocks between callers. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. A caller that changes several items must change them in the order of their ids. This order prevents deadlocks between callers. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 
 create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
 returns uuid

@@ -114,6 +114,76 @@ Audited. A null field stays unchanged. A new keyword has priority 0 and match ty
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
 grant execute on function public.upsert_accessory_keyword to authenticated;
 
+create or replace function app.match_item(p_line jsonb, out item_id uuid, out matched_by text)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_title text := lower(btrim(p_line ->> 'title'));
+  v_variant text := lower(p_line ->> 'variant_title');
+  v_text text;
+begin
+  select items.id, 'sku' into item_id, matched_by
+  from public.inventory_items as items where items.sku = p_line ->> 'sku' and items.is_active;
+  if found then
+    return;
+  end if;
+
+  select items.id, 'variant' into item_id, matched_by
+  from public.inventory_items as items
+  where items.shopify_variant_id = p_line ->> 'variant_id' and items.is_active
+  order by items.sku
+  limit 1;
+  if found then
+    return;
+  end if;
+
+  select toppers.id, case when toppers.is_product then 'product' else 'name' end
+  into item_id, matched_by
+  from (
+    select
+      items.id, items.sku,
+      coalesce(
+        p_line ->> 'product_id' in (items.shopify_product_id_1, items.shopify_product_id_2), false
+      ) as is_product,
+      v_title in (lower(items.title), lower(items.alt_title)) as is_name
+    from public.inventory_items as items where items.kind = 'topper' and items.is_active
+  ) as toppers
+  where toppers.is_product or toppers.is_name
+  order by toppers.is_product desc, toppers.sku
+  limit 1;
+  if found or p_line ->> 'kind' = 'cake' then
+    return;
+  end if;
+
+  -- a variant reads "Gold / Large" online and "Gold + Large" at the till: add its second part
+  v_text := v_title || ' ' || coalesce(
+    nullif(btrim(split_part(v_variant, '/', 2)), ''),
+    nullif(btrim(split_part(v_variant, '+', 2)), ''), v_variant, ''
+  );
+  select items.id, 'keyword' into item_id, matched_by
+  from public.inventory_items as items
+  inner join (
+    select given.component_id, lower(given.keyword), given.match_type, given.priority
+    from public.accessory_keywords as given where given.is_active
+    union all
+    select own.id, lower(own.product_match), 'contains', 0
+    from public.inventory_items as own where own.product_match is not null
+  ) as words (component_id, keyword, match_type, priority) on words.component_id = items.id
+  where items.is_active and case words.match_type
+    when 'exact' then words.keyword in (v_title, btrim(v_text))
+    when 'starts_with' then starts_with(v_text, words.keyword)
+    when 'ends_with' then words.keyword in (
+      right(v_title, length(words.keyword)), right(btrim(v_text), length(words.keyword))
+    )
+    else strpos(v_text, words.keyword) > 0
+  end
+  order by words.priority desc, length(words.keyword) desc, items.sku
+  limit 1;
+end;
+$$;
+comment on function app.match_item is
+'Finds the item of an order line. Returns the item and the kind of match, or nulls. Tries SKU, variant, product and name of a topper, then keywords. Keywords never match cakes. The highest priority wins, then the longest keyword, then the first SKU. Keywords are plain text, so % and _ are ordinary characters.';
+
 create or replace trigger accessory_keywords_set_updated_at
 before update on public.accessory_keywords
 for each row execute function app.set_updated_at();

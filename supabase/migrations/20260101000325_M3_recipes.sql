@@ -64,6 +64,31 @@ $$;
 comment on function app.lock_recipe is
 'Locks a recipe for an Admin of its store. Returns the store, or null for a shared recipe. Errors: NOT_FOUND, PERMISSION_DENIED.';
 
+create or replace function app.require_no_loop(p_bom_id uuid)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sku text := (
+    select items.sku
+    from public.boms as boms
+    inner join public.bom_items as parts on parts.bom_id = boms.id
+    inner join public.inventory_items as items on items.id = parts.component_id
+    where boms.id = p_bom_id and items.sku = boms.sku
+    limit 1
+  );
+begin
+  if v_sku is not null then
+    perform app.fail(
+      'BAD_INPUT', format('A recipe must not contain its own product %s.', v_sku),
+      jsonb_build_object('sku', v_sku)
+    );
+  end if;
+end;
+$$;
+comment on function app.require_no_loop is
+'Raises BAD_INPUT if an item of the recipe has the SKU of the recipe.';
+
 create or replace function public.get_boms(
   p_store text default null, p_active_only boolean default true, p_search text default null
 )
@@ -148,6 +173,7 @@ begin
     when integrity_constraint_violation then
       perform app.fail('BAD_INPUT', 'A recipe needs a title of at most 300 characters, and an SKU of at most 200.');
   end;
+  perform app.require_no_loop(v_id);
   perform app.audit('save_bom', v_store, v_id::text, jsonb_strip_nulls(jsonb_build_object(
     'product_title', p_product_title, 'store', p_store, 'description', p_description,
     'is_active', p_is_active, 'shopify_product_id', p_shopify_product_id, 'sku', p_sku
@@ -191,6 +217,7 @@ begin
         'An item needs a component_id and a quantity above 0. Give no stage twice for an item.'
       );
   end;
+  perform app.require_no_loop(p_bom_id);
   perform app.audit(
     'save_bom_items', v_store, p_bom_id::text, jsonb_build_object('items', p_items)
   );
@@ -200,7 +227,7 @@ $$;
 comment on function public.save_bom_items is
 'Replaces the items of a recipe with [{component_id, quantity_required, stage, is_optional}]. Returns the number of items.
 
-Audited. Saves all items or none. Orders keep the stock that they have already taken.
+Audited. Saves all items or none. An open order keeps the stock that it has taken until the order changes, or resettle_order settles it.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.save_bom_items to authenticated;
@@ -217,6 +244,30 @@ comment on function public.delete_bom is
 
 Role: Admin. Errors: NOT_FOUND.';
 grant execute on function public.delete_bom to authenticated;
+
+create or replace function app.find_recipe(p_store text, p_line jsonb)
+returns uuid
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select boms.id
+    from public.boms as boms
+    where boms.is_active and (boms.store is null or boms.store = p_store) and (
+      boms.sku = p_line ->> 'sku'
+      or boms.shopify_product_id = p_line ->> 'product_id'
+      or lower(boms.product_title) = lower(btrim(p_line ->> 'title'))
+    )
+    order by
+      coalesce(boms.sku = p_line ->> 'sku', false) desc,
+      coalesce(boms.shopify_product_id = p_line ->> 'product_id', false) desc,
+      boms.store nulls last, boms.id
+    limit 1
+  );
+end;
+$$;
+comment on function app.find_recipe is
+'Returns the active recipe of an order line, or null. Tries SKU, then product, then exact title. Among equal matches, the recipe of the store wins.';
 
 create or replace function app.forbid_retiring_part()
 returns trigger

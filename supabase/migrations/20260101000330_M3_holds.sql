@@ -10,134 +10,22 @@ comment on column public.orders.inventory_blocked is
 'True while the order has an open hold. Work on the order may go on, because this is not a stage.';
 grant select (inventory_blocked) on table public.orders to authenticated;
 
-create table if not exists public.reservation_holds (
-  store text not null references public.stores (code),
-  order_gid app.code not null,
-  item_id uuid not null references public.inventory_items (id),
-  quantity public.stock_quantity not null check (quantity > 0),
-  matched_by app.code not null,
-  created_at timestamptz not null default app.now(),
-  outcome text check (outcome in ('filled', 'cancelled')),
-  released_at timestamptz,
-  primary key (store, order_gid, item_id),
-  constraint reservation_holds_released_check check ((outcome is null) = (released_at is null))
-);
-create index if not exists reservation_holds_item_idx
-on public.reservation_holds (item_id, created_at);
-alter table public.reservation_holds enable row level security;
-comment on table public.reservation_holds is
-'Holds: stock that an order needs and did not get. New stock fills the oldest hold first.';
-comment on column public.reservation_holds.outcome is 'Null while the hold is open.';
-
-create or replace function app.match_item(p_line jsonb, out item_id uuid, out matched_by text)
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_title text := lower(btrim(p_line ->> 'title'));
-  v_variant text := lower(p_line ->> 'variant_title');
-  v_text text;
-begin
-  select items.id, 'sku' into item_id, matched_by
-  from public.inventory_items as items where items.sku = p_line ->> 'sku' and items.is_active;
-  if found then
-    return;
-  end if;
-
-  select items.id, 'variant' into item_id, matched_by
-  from public.inventory_items as items
-  where items.shopify_variant_id = p_line ->> 'variant_id' and items.is_active
-  order by items.sku
-  limit 1;
-  if found then
-    return;
-  end if;
-
-  select toppers.id, case when toppers.is_product then 'product' else 'name' end
-  into item_id, matched_by
-  from (
-    select
-      items.id, items.sku,
-      coalesce(
-        p_line ->> 'product_id' in (items.shopify_product_id_1, items.shopify_product_id_2), false
-      ) as is_product,
-      v_title in (lower(items.title), lower(items.alt_title)) as is_name
-    from public.inventory_items as items where items.kind = 'topper' and items.is_active
-  ) as toppers
-  where toppers.is_product or toppers.is_name
-  order by toppers.is_product desc, toppers.sku
-  limit 1;
-  if found or p_line ->> 'kind' = 'cake' then
-    return;
-  end if;
-
-  -- a variant reads "Gold / Large" online and "Gold + Large" at the till: add its second part
-  v_text := v_title || ' ' || coalesce(
-    nullif(btrim(split_part(v_variant, '/', 2)), ''),
-    nullif(btrim(split_part(v_variant, '+', 2)), ''), v_variant, ''
-  );
-  select items.id, 'keyword' into item_id, matched_by
-  from public.inventory_items as items
-  inner join (
-    select given.component_id, lower(given.keyword), given.match_type, given.priority
-    from public.accessory_keywords as given where given.is_active
-    union all
-    select own.id, lower(own.product_match), 'contains', 0
-    from public.inventory_items as own where own.product_match is not null
-  ) as words (component_id, keyword, match_type, priority) on words.component_id = items.id
-  where items.is_active and case words.match_type
-    when 'exact' then words.keyword in (v_title, btrim(v_text))
-    when 'starts_with' then starts_with(v_text, words.keyword)
-    when 'ends_with' then words.keyword in (
-      right(v_title, length(words.keyword)), right(btrim(v_text), length(words.keyword))
-    )
-    else strpos(v_text, words.keyword) > 0
-  end
-  order by words.priority desc, length(words.keyword) desc, items.sku
-  limit 1;
-end;
-$$;
-comment on function app.match_item is
-'Finds the item of an order line. Returns the item and the kind of match, or nulls. Tries SKU, variant, product and name of a topper, then keywords. Keywords never match cakes. The highest priority wins, then the longest keyword, then the first SKU. Keywords are plain text, so % and _ are ordinary characters.';
-
-create or replace function app.find_recipe(p_store text, p_line jsonb)
-returns uuid
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select boms.id
-    from public.boms as boms
-    where boms.is_active and (boms.store is null or boms.store = p_store) and (
-      boms.sku = p_line ->> 'sku'
-      or boms.shopify_product_id = p_line ->> 'product_id'
-      or lower(boms.product_title) = lower(btrim(p_line ->> 'title'))
-    )
-    order by
-      coalesce(boms.sku = p_line ->> 'sku', false) desc,
-      coalesce(boms.shopify_product_id = p_line ->> 'product_id', false) desc,
-      boms.store nulls last, boms.id
-    limit 1
-  );
-end;
-$$;
-comment on function app.find_recipe is
-'Returns the active recipe of an order line, or null. Tries SKU, then product, then exact title. Among equal matches, the recipe of the store wins.';
-
 create or replace function app.update_inventory_blocked(
-  p_store text, p_order_gid text, p_shortages jsonb default '[]'
+  p_store text, p_order text, p_shortages jsonb default '[]'
 )
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_units text[] := app.units_of(p_store, p_order);
   v_blocked boolean := exists (
     select from public.reservation_holds as holds
-    where holds.store = p_store and holds.order_gid = p_order_gid and holds.released_at is null
+    where holds.store = p_store and holds.order_gid = p_order
   );
 begin
   update public.orders as orders
   set inventory_blocked = v_blocked
-  where orders.store = p_store and orders.shopify_order_gid = p_order_gid
+  where orders.store = p_store and orders.id = any(v_units)
   and orders.inventory_blocked <> v_blocked;
   if found or p_shortages <> '[]' then
     insert into public.stage_events (store, order_id, stage, event_type, staff_id, ok, meta)
@@ -145,19 +33,42 @@ begin
       orders.store, orders.id, orders.stage, 'shortage', (app.actor()).user_id, not v_blocked,
       jsonb_build_object('items', p_shortages)
     from public.orders as orders
-    where orders.store = p_store and orders.shopify_order_gid = p_order_gid
+    where orders.store = p_store and orders.id = any(v_units)
     order by orders.cancelled_at is not null, length(orders.suffix) nulls first, orders.suffix
     limit 1;
     perform app.emit(
       'inventory_blocked',
-      jsonb_build_object('store', p_store, 'order_gid', p_order_gid, 'blocked', v_blocked)
+      jsonb_build_object('store', p_store, 'order_gid', p_order, 'blocked', v_blocked)
     );
   end if;
   return v_blocked;
 end;
 $$;
 comment on function app.update_inventory_blocked is
-'Flags the units of an order while it has an open hold. Returns the flag. A changed flag or a new shortage writes an event on the first unit. ok in that event is true when no hold is open. Lock the units before the call, because their rows are written.';
+'Flags the cakes of an order while the order has a hold. Returns the flag. A changed flag or a new shortage writes an event on the first cake. ok in that event is true when no hold is left. Lock the cakes before the call, because their rows are written.';
+
+create or replace function app.set_hold(
+  p_store text, p_order text, p_item_id uuid, p_from numeric, p_to numeric, p_matched_by text
+)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_to = 0 then
+    delete from public.reservation_holds as holds
+    where holds.store = p_store and holds.order_gid = p_order and holds.item_id = p_item_id;
+  else
+    insert into public.reservation_holds (store, order_gid, item_id, quantity, matched_by)
+    values (p_store, p_order, p_item_id, p_to, p_matched_by)
+    on conflict (store, order_gid, item_id) do update set quantity = excluded.quantity;
+  end if;
+  update public.inventory_items as items
+  set reserved = items.reserved + p_to - p_from
+  where items.id = p_item_id;
+end;
+$$;
+comment on function app.set_hold is
+'Changes the hold of an order for an item. A hold of 0 is deleted. A changed hold keeps its place. Lock the item before the call.';
 
 create or replace function app.fill_holds(p_item_id uuid default null)
 returns integer
@@ -165,262 +76,192 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold record;
+  v_units text[];
   v_filled integer := 0;
 begin
   for v_hold in
-    select queue.store, queue.order_gid, queue.item_id, queue.quantity, queue.matched_by
+    select queue.*
     from (
       select
-        holds.store, holds.order_gid, holds.item_id, holds.quantity, holds.matched_by,
-        holds.created_at, items.sku, items.on_hand - sum(holds.quantity) over (
-          partition by holds.item_id order by holds.created_at, holds.store, holds.order_gid
+        waiting.*, waiting.on_hand - coalesce(
+          sum(waiting.quantity) filter (where not waiting.is_over) over (
+            partition by waiting.item_id
+            order by waiting.created_at, waiting.store, waiting.order_gid
+          ), 0
         ) as left_over
-      from public.reservation_holds as holds
-      inner join public.inventory_items as items on items.id = holds.item_id
-      where holds.released_at is null and (p_item_id is null or holds.item_id = p_item_id)
+      from (
+        select
+          holds.*, items.on_hand,
+          coalesce(
+            (
+              select bool_and(units.stage = 'Complete' or units.cancelled_at is not null)
+              from public.orders as units
+              where units.store = holds.store
+              and units.id = any(app.units_of(holds.store, holds.order_gid))
+            ), false
+          ) as is_over
+        from public.reservation_holds as holds
+        inner join public.inventory_items as items on items.id = holds.item_id
+        where p_item_id is null or holds.item_id = p_item_id
+      ) as waiting
     ) as queue
-    where queue.left_over >= 0
-    order by queue.sku, queue.created_at, queue.store, queue.order_gid
+    where queue.is_over or queue.left_over >= 0
+    order by queue.item_id, queue.created_at, queue.store, queue.order_gid
   loop
     -- Skip a locked order: its session may be waiting for this item. The next run tries again.
     perform from public.inventory_items as items
-    where items.id = v_hold.item_id and items.on_hand >= v_hold.quantity for no key update;
+    where items.id = v_hold.item_id and (v_hold.is_over or items.on_hand >= v_hold.quantity)
+    for no key update;
     continue when not found;
     perform from public.reservation_holds as holds
     where holds.store = v_hold.store and holds.order_gid = v_hold.order_gid
-    and holds.item_id = v_hold.item_id and holds.released_at is null;
+    and holds.item_id = v_hold.item_id and holds.quantity = v_hold.quantity;
     continue when not found;
-    continue when (
-      select count(*) from public.orders as orders
-      where orders.store = v_hold.store and orders.shopify_order_gid = v_hold.order_gid
-    ) <> (
+    v_units := app.units_of(v_hold.store, v_hold.order_gid);
+    continue when cardinality(v_units) <> (
       select count(*) from (
         select from public.orders as orders
-        where orders.store = v_hold.store and orders.shopify_order_gid = v_hold.order_gid
+        where orders.store = v_hold.store and orders.id = any(v_units)
         for no key update skip locked
       ) as mine
     );
 
-    update public.reservation_holds as holds
-    set outcome = 'filled', released_at = app.now()
-    where holds.store = v_hold.store and holds.order_gid = v_hold.order_gid
-    and holds.item_id = v_hold.item_id;
-    update public.inventory_items as items
-    set reserved = items.reserved - v_hold.quantity
-    where items.id = v_hold.item_id;
-    perform app.move_stock(
-      v_hold.item_id, -v_hold.quantity, 'deduct', 'order_create', null, v_hold.store,
-      v_hold.order_gid, v_hold.matched_by
+    perform app.set_hold(
+      v_hold.store, v_hold.order_gid, v_hold.item_id, v_hold.quantity, 0, v_hold.matched_by
     );
+    if not v_hold.is_over then
+      perform app.move_stock(
+        v_hold.item_id, -v_hold.quantity, 'deduct', 'hold_filled', null, v_hold.store,
+        v_hold.order_gid, v_hold.matched_by
+      );
+      v_filled := v_filled + 1;
+    end if;
     perform app.update_inventory_blocked(v_hold.store, v_hold.order_gid);
-    v_filled := v_filled + 1;
   end loop;
   return v_filled;
 end;
 $$;
 comment on function app.fill_holds is
-'Gives stock to waiting orders, of one item or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and every minute for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item waiting.';
+'Gives stock to waiting orders, of one item or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and every minute for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item waiting. Drops the holds of an order without an open cake, because its cakes were made without the item.';
 
-create or replace function app.deduct_order(p_store text, p_order_gid text, p_lines jsonb)
+create or replace function app.settle_item(
+  p_store text, p_order text, p_item_id uuid, p_due numeric, p_matched_by text,
+  p_is_optional boolean, p_reason text
+)
+returns jsonb[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_item record;
+  v_was record;
+  v_more numeric;
+  v_takes boolean;
+  v_hold numeric;
+  v_move jsonb;
+  v_moves jsonb[] := '{}'::jsonb[];
+begin
+  if p_due > 100000 then
+    perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
+  end if;
+  select items.sku, items.on_hand, items.reserved into v_item
+  from public.inventory_items as items where items.id = p_item_id for no key update;
+  -- read under the lock of the item, because a hold may have been filled since
+  select coalesce(sum(booked.taken), 0) as taken, coalesce(sum(booked.held), 0) as held into v_was
+  from app.stock_booked(p_store, p_order) as booked where booked.item_id = p_item_id;
+  v_more := p_due - v_was.taken;
+  v_takes := v_more > 0 and (v_was.held = 0 or p_is_optional)
+    and v_item.on_hand - v_item.reserved + v_was.held >= v_more;
+  v_hold := case when v_takes or p_is_optional then 0 else greatest(v_more, 0) end;
+  v_move := jsonb_build_object('sku', v_item.sku, 'matched_by', p_matched_by);
+
+  if v_hold <> v_was.held then
+    perform app.set_hold(p_store, p_order, p_item_id, v_was.held, v_hold, p_matched_by);
+    v_moves := array_append(v_moves, v_move || jsonb_build_object(
+      'move', case when v_hold > v_was.held then 'held' else 'released' end,
+      'quantity', abs(v_hold - v_was.held)
+    ) || case
+      when v_hold > v_was.held
+        then jsonb_build_object('available', greatest(v_item.on_hand - v_item.reserved, 0))
+      else '{}'
+    end);
+  end if;
+  if v_takes or v_more < 0 then
+    perform app.move_stock(
+      p_item_id, -v_more, case when v_takes then 'deduct' else 'restock' end, p_reason, null,
+      p_store, p_order, p_matched_by
+    );
+    v_moves := array_append(v_moves, v_move || jsonb_build_object(
+      'move', case when v_takes then 'taken' else 'returned' end, 'quantity', abs(v_more)
+    ));
+  end if;
+  if v_hold < v_was.held then
+    perform app.fill_holds(p_item_id); -- stock that this order no longer waits for
+  end if;
+  return v_moves;
+end;
+$$;
+comment on function app.settle_item is
+'Posts the difference between what an order is due of one item and what it took and waits for. Returns the moves. A short item is not taken at all: the order gets a hold. An optional item is left out instead.';
+
+create or replace function app.settle_order(p_store text, p_order text)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_recipes boolean := (app.setting(p_store, 'inventory_tracking_enabled'))::boolean;
-  v_cancelled boolean;
-  v_wanted record;
-  v_item record;
-  v_deducted jsonb := '[]'::jsonb;
-  v_shortages jsonb := '[]'::jsonb;
-  v_already boolean := false;
+  v_need record;
+  v_moves jsonb[] := '{}'::jsonb[];
+  v_repeated boolean := false;
+  v_waited boolean := false;
+  v_done jsonb;
 begin
-  -- the same lock order everywhere: first orders, then items by SKU
-  select bool_and(units.cancelled_at is not null) into v_cancelled
-  from (
-    select orders.cancelled_at
-    from public.orders as orders
-    where orders.store = p_store and orders.shopify_order_gid = p_order_gid
-    order by orders.id
-    for no key update
-  ) as units;
-  if v_cancelled then
-    return '{"deducted": [], "shortages": [], "already_done": true}'::jsonb;
-  end if;
-
-  for v_wanted in
-    with lines as (
-      select
-        lines.line, (lines.line ->> 'quantity')::numeric as quantity,
-        case when v_recipes then app.find_recipe(p_store, lines.line) end as bom_id
-      from jsonb_array_elements(p_lines) as lines (line)
-      where (lines.line ->> 'quantity')::numeric > 0
-    ),
-    needs (item_id, quantity, matched_by, is_optional) as (
-      select matches.item_id, lines.quantity, matches.matched_by, false
-      from lines cross join lateral app.match_item(lines.line) as matches
-      union all
-      select
-        parts.component_id, parts.quantity_required * lines.quantity, 'recipe', parts.is_optional
-      from lines inner join public.bom_items as parts on parts.bom_id = lines.bom_id
-    )
-    select
-      items.id as item_id, sum(needs.quantity) as quantity, min(needs.matched_by) as matched_by,
-      bool_and(needs.is_optional) as is_optional
-    from needs inner join public.inventory_items as items on items.id = needs.item_id
-    group by items.id
-    order by items.sku
-  loop
-    if v_wanted.quantity > 100000 then
-      perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
-    end if;
-    select items.sku, items.on_hand, items.reserved into v_item
-    from public.inventory_items as items where items.id = v_wanted.item_id for no key update;
-    if exists (
-      select from public.inventory_txn as txn
-      where txn.store = p_store and txn.order_gid = p_order_gid
-      and txn.item_id = v_wanted.item_id and txn.kind = 'deduct'
-    ) or exists (
-      select from public.reservation_holds as holds
-      where holds.store = p_store and holds.order_gid = p_order_gid
-      and holds.item_id = v_wanted.item_id
-    ) then
-      v_already := true;
-    elsif v_item.on_hand - v_item.reserved >= v_wanted.quantity then
-      perform app.move_stock(
-        v_wanted.item_id, -v_wanted.quantity, 'deduct', 'order_create', null, p_store, p_order_gid,
-        v_wanted.matched_by
-      );
-      v_deducted := v_deducted || jsonb_build_object(
-        'sku', v_item.sku, 'quantity', v_wanted.quantity, 'matched_by', v_wanted.matched_by
-      );
-    elsif not v_wanted.is_optional then
-      insert into public.reservation_holds (store, order_gid, item_id, quantity, matched_by)
-      values (p_store, p_order_gid, v_wanted.item_id, v_wanted.quantity, v_wanted.matched_by);
-      update public.inventory_items as items
-      set reserved = items.reserved + v_wanted.quantity
-      where items.id = v_wanted.item_id;
-      v_shortages := v_shortages || jsonb_build_object(
-        'sku', v_item.sku, 'quantity', v_wanted.quantity, 'matched_by', v_wanted.matched_by,
-        'available', greatest(v_item.on_hand - v_item.reserved, 0)
-      );
-    end if;
-  end loop;
-  if v_shortages <> '[]' or v_already then -- a new cake of an order that waits has no flag yet
-    perform app.update_inventory_blocked(p_store, p_order_gid, v_shortages);
-  end if;
-  return jsonb_build_object(
-    'deducted', v_deducted, 'shortages', v_shortages, 'already_done', v_already
-  );
-end;
-$$;
-comment on function app.deduct_order is
-'Takes from the stock the items that the lines of an order need. Returns {deducted, shortages, already_done}. Takes each item once per order, however often the call is repeated. A short item is not taken at all. The order gets a hold for that item, the flag and an event. The other items are still taken. Recipes count only where the store tracks inventory. Optional components are skipped when short. A cancelled order takes nothing. Errors: BAD_INPUT (too large a quantity).';
-
-create or replace function app.restock_order(p_store text, p_order_gid text)
-returns integer
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_items uuid[];
-  v_item record;
-  v_used boolean;
-  v_restocked integer := 0;
-begin
+  -- the same lock order everywhere: first orders, then items by id
   perform from public.orders as orders
-  where orders.store = p_store and orders.shopify_order_gid = p_order_gid
+  where orders.store = p_store and orders.id = any(app.units_of(p_store, p_order))
   order by orders.id for no key update;
-  v_used := exists (
-    select from public.orders as orders
-    where orders.store = p_store and orders.shopify_order_gid = p_order_gid
-    and orders.stage = 'Complete'
-  );
-  -- Read the ids first. In a subquery, a row that changes before the lock would be lost.
-  v_items := array(
-    select txn.item_id from public.inventory_txn as txn
-    where txn.store = p_store and txn.order_gid = p_order_gid
-    union
-    select holds.item_id from public.reservation_holds as holds
-    where holds.store = p_store and holds.order_gid = p_order_gid
-  );
-
-  for v_item in
-    select items.id
-    from public.inventory_items as items where items.id = any(v_items)
-    order by items.sku
-    for no key update
+  for v_need in
+    select
+      coalesce(due.item_id, booked.item_id) as item_id, coalesce(due.quantity, 0) as quantity,
+      coalesce(due.matched_by, booked.matched_by) as matched_by,
+      coalesce(due.is_optional, false) as is_optional, booked.held,
+      count(booked.item_id) over () > 0 as is_repeated, count(due.item_id) over () > 0 as is_due
+    from app.stock_due(p_store, p_order) as due
+    full join app.stock_booked(p_store, p_order) as booked on booked.item_id = due.item_id
+    order by 1
   loop
-    with released as (
-      update public.reservation_holds as holds
-      set outcome = 'cancelled', released_at = app.now()
-      where holds.store = p_store and holds.order_gid = p_order_gid
-      and holds.item_id = v_item.id and holds.released_at is null
-      returning holds.quantity
-    )
-    update public.inventory_items as items
-    set reserved = items.reserved - released.quantity
-    from released where items.id = v_item.id;
-    if found then
-      perform app.fill_holds(v_item.id);
-      v_restocked := v_restocked + 1;
-    end if;
-    perform app.move_stock(
-      v_item.id, -taken.change_amount, 'restock', 'order_cancel', null, p_store, p_order_gid,
-      taken.matched_by
-    )
-    from public.inventory_txn as taken
-    where taken.store = p_store and taken.order_gid = p_order_gid
-    and taken.item_id = v_item.id and taken.kind = 'deduct' and not v_used
-    and not exists (
-      select from public.inventory_txn as given
-      where given.store = p_store and given.order_gid = p_order_gid
-      and given.item_id = v_item.id and given.kind = 'restock'
+    v_repeated := v_need.is_repeated;
+    v_waited := v_waited or v_need.held > 0;
+    v_moves := v_moves || app.settle_item(
+      p_store, p_order, v_need.item_id, v_need.quantity, v_need.matched_by, v_need.is_optional,
+      case
+        when not v_need.is_due then 'order_cancel'
+        when v_need.is_repeated then 'order_change'
+        else 'order_create'
+      end
     );
-    if found then
-      v_restocked := v_restocked + 1;
-    end if;
   end loop;
-  update public.orders as orders
-  set inventory_blocked = false
-  where orders.store = p_store and orders.shopify_order_gid = p_order_gid
-  and orders.inventory_blocked;
-  return v_restocked;
+  select jsonb_object_agg(kinds.kind, array(
+    select moves.one - 'move' from unnest(v_moves) as moves (one)
+    where moves.one ->> 'move' = kinds.kind order by moves.one ->> 'sku'
+  )) into v_done
+  from unnest('{taken,returned,held,released}'::text[]) as kinds (kind);
+  if v_done -> 'held' <> '[]' or v_waited then
+    perform app.update_inventory_blocked(p_store, p_order, v_done -> 'held');
+  end if;
+  return v_done || jsonb_build_object('is_repeated', v_repeated);
 end;
 $$;
-comment on function app.restock_order is
-'Gives back the stock that an order took and cancels its open holds. Returns the number of items. A repeat changes nothing. An order with a complete unit gives no stock back, because that stock is used. Call this for the whole order once its last unit is cancelled. Lock the units in the order of their ids.';
+comment on function app.settle_order is
+'Compares what an order is due (app.stock_due) with what it took and waits for, and posts the difference. Returns {taken, returned, held, released, is_repeated}. Each of the four is a list of {sku, quantity, matched_by}, and held has the available quantity. A second call moves nothing. Errors: BAD_INPUT (too large a quantity).';
 
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
+language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_lines jsonb;
-  v_is_over boolean;
-begin
-  select
-    heads.lines,
-    heads.cancelled_at is not null or units.has_cancelled and not units.has_open
-  into v_lines, v_is_over
-  from public.shopify_orders as heads
-  cross join lateral (
-    select
-      bool_or(orders.cancelled_at is not null) as has_cancelled,
-      bool_or(orders.cancelled_at is null and orders.stage <> 'Complete') as has_open
-    from public.orders as orders where orders.store = p_store and orders.shopify_order_gid = p_order
-  ) as units
-  where heads.store = p_store and heads.gid = p_order;
-  if not found then -- a manual order takes no stock
-    return 0;
-  end if;
-  if v_is_over then
-    return app.restock_order(p_store, p_order);
-  end if;
-  return jsonb_array_length(app.deduct_order(p_store, p_order, v_lines) -> 'deducted');
-end;
+  select jsonb_array_length(done.moves -> 'taken') + jsonb_array_length(done.moves -> 'returned')
+  from app.settle_order(p_store, p_order) as done (moves);
 $$;
 comment on function app.settle_stock is
-'Listener of app.order_changed: takes the stock that a Shopify order needs. Gives the stock back when the order is cancelled, or has a cancelled unit and no open one. Returns the number of items moved.';
+'Listener of app.order_changed: settles the stock of an order. Returns the number of items taken and returned.';
 
 create or replace function app.fill_waiting()
 returns trigger
@@ -457,16 +298,17 @@ begin
   left join lateral (
     select orders.id
     from public.orders as orders
-    where orders.store = holds.store and orders.shopify_order_gid = holds.order_gid
+    where orders.store = holds.store
+    and orders.id = any(app.units_of(holds.store, holds.order_gid))
     order by orders.cancelled_at is not null, length(orders.suffix) nulls first, orders.suffix
     limit 1
   ) as units on true
-  where holds.released_at is null and holds.store = any(v_caller.stores)
+  where holds.store = any(v_caller.stores)
   order by holds.created_at, holds.store, holds.order_gid, items.sku;
 end;
 $$;
 comment on function public.get_shortages is
-'Returns the open holds, oldest first. p_store limits the list to one store. Null means every store of the caller.
+'Returns the holds, oldest first. p_store limits the list to one store. Null means every store of the caller.
 
 Role: Staff. Errors: BAD_INPUT (no such store).';
 grant execute on function public.get_shortages to authenticated;

@@ -1,4 +1,4 @@
--- M3 books: that stock, ledger and holds agree.
+-- M3 books: that stock, ledger and holds agree, and that orders took what they are due.
 -- Needs: M2
 
 begin;
@@ -48,40 +48,34 @@ as $$
   cross join lateral (
     select coalesce(sum(holds.quantity), 0) as total
     from public.reservation_holds as holds
-    where holds.item_id = items.id and holds.released_at is null
+    where holds.item_id = items.id
   ) as waiting
   where items.reserved <> waiting.total
   union all
   select
     holds.store, format('order %s waits for stock, and all its cakes are cancelled', holds.order_gid)
   from public.reservation_holds as holds
-  where holds.released_at is null and not exists (
+  where not exists (
     select from public.orders as units
-    where units.store = holds.store and units.shopify_order_gid = holds.order_gid
+    where units.store = holds.store
+    and holds.order_gid = coalesce(units.shopify_order_gid, units.id)
     and units.cancelled_at is null
+  ) and exists (
+    select from public.orders as units
+    where units.store = holds.store
+    and holds.order_gid = coalesce(units.shopify_order_gid, units.id)
   )
-  union all
-  select
-    holds.store,
-    format('order %s has a hold that is %s', holds.order_gid, coalesce(holds.outcome, 'open'))
-    || case when taken.id is null then ', and took nothing' else ', and took the item' end
-  from public.reservation_holds as holds
-  left join public.inventory_txn as taken
-    on taken.store = holds.store and taken.order_gid = holds.order_gid
-    and taken.item_id = holds.item_id and taken.kind = 'deduct'
-  where (taken.change_amount is not distinct from -holds.quantity)
-  <> (holds.outcome is not distinct from 'filled')
   union all
   select units.store, format('cake %s has the wrong flag for missing stock', units.id)
   from public.orders as units
   where units.inventory_blocked <> exists (
     select from public.reservation_holds as holds
-    where holds.store = units.store and holds.order_gid = units.shopify_order_gid
-    and holds.released_at is null
+    where holds.store = units.store
+    and holds.order_gid = coalesce(units.shopify_order_gid, units.id)
   );
 $$;
 comment on function app.audit_holds is
-'Invariant: reserved stock is the total of the open holds. A hold waits for an order with a cake to make, and a filled hold took its stock. The cakes of an order with an open hold have the flag, and no others.';
+'Invariant: reserved stock is the total of the holds. The cakes of an order with a hold have the flag, and no others. No cancelled order has a hold.';
 
 create or replace function app.audit_returned_stock()
 returns table (store text, what text)
@@ -97,14 +91,58 @@ as $$
     group by txn.store, txn.order_gid, txn.item_id
     having sum(txn.change_amount) <> 0
   ) as books
-  where not exists (
+  left join public.shopify_orders as heads
+    on heads.store = books.store and heads.gid = books.order_gid
+  where (heads.gid is null or heads.cancelled_at is not null) and not exists (
     select from public.orders as units
-    where units.store = books.store and units.shopify_order_gid = books.order_gid
+    where units.store = books.store
+    and books.order_gid = coalesce(units.shopify_order_gid, units.id)
     and units.cancelled_at is null
   );
 $$;
 comment on function app.audit_returned_stock is
-'Invariant: an order whose cakes are all cancelled has given back what it took.';
+'Invariant: a cancelled order without a complete cake has given back what it took.';
+
+create or replace function app.stock_audit()
+returns table (store text, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select wrong.store, wrong.what from app.audit_stock() as wrong
+  union all
+  select wrong.store, wrong.what from app.audit_holds() as wrong
+  union all
+  select wrong.store, wrong.what from app.audit_returned_stock() as wrong
+  union all
+  select
+    orders.store,
+    format(
+      'order %s is due %s of %s, took %s and waits for %s', orders.id, items.due, items.sku,
+      items.taken, items.held
+    )
+  from (
+    select distinct units.store, coalesce(units.shopify_order_gid, units.id) as id
+    from public.orders as units
+    where units.stage <> 'Complete' and units.cancelled_at is null
+    union all
+    select heads.store, heads.gid
+    from public.shopify_orders as heads
+    where heads.cancelled_at is null and heads.updated_at > app.now() - interval '30 days'
+    and app.units_of(heads.store, heads.gid) = '{}'
+  ) as orders
+  cross join lateral (
+    select
+      catalog.sku, coalesce(due.quantity, 0) as due, coalesce(booked.taken, 0) as taken,
+      coalesce(booked.held, 0) as held, coalesce(due.is_optional, false) as is_optional
+    from app.stock_due(orders.store, orders.id) as due
+    full join app.stock_booked(orders.store, orders.id) as booked on booked.item_id = due.item_id
+    inner join public.inventory_items as catalog
+      on catalog.id = coalesce(due.item_id, booked.item_id)
+  ) as items
+  where items.due <> items.taken + items.held
+  and not (items.is_optional and items.due > items.taken);
+$$;
+comment on function app.stock_audit is
+'Returns what is wrong with the stock: every violation of the three invariants, and each open order that has other stock than it is due. A changed recipe, item or keyword leaves such orders, until they change or resettle_order settles them.';
 
 select app.register_invariant('stock', 'audit_stock');
 select app.register_invariant('holds', 'audit_holds');

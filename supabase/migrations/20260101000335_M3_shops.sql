@@ -73,7 +73,7 @@ begin
     inner join public.inventory_items as items on items.sku = counts.one ->> 'sku'
     where items.kind <> 'component' and items.is_active
     group by items.id
-    order by items.sku
+    order by items.id
   loop
     select items.sku, items.ats into v_item
     from public.inventory_items as items where items.id = v_count.id for no key update;
@@ -97,7 +97,13 @@ begin
       );
     end if;
   end loop;
-  return jsonb_build_object('corrected', v_corrected, 'same', v_same, 'waiting', v_waiting);
+  return jsonb_build_object(
+    'corrected', array(
+      select made.one from jsonb_array_elements(v_corrected) as made (one)
+      order by made.one ->> 'sku'
+    ),
+    'same', v_same, 'waiting', v_waiting
+  );
 end;
 $$;
 comment on function public.apply_reconcile is

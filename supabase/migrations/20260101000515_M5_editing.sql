@@ -77,6 +77,7 @@ declare
   v_next public.orders;
   v_gone text[] := array[]::text[];
   v_come text[] := array[]::text[];
+  v_result jsonb;
 begin
   v_next := jsonb_populate_record(v_order, v_fields);
   if v_next.storage is distinct from v_order.storage and v_next.storage is not null
@@ -118,7 +119,7 @@ begin
     priority_override = v_next.priority_override, needs_attention = v_next.needs_attention,
     updated_by = p_caller.user_id
   where orders.store = v_order.store and orders.id = v_order.id;
-  return app.record_order_event(
+  v_result := app.record_order_event(
     p_caller, v_order, 'edit', jsonb_build_object(
       'source', 'staff',
       'old', (
@@ -127,6 +128,11 @@ begin
       'new', v_fields
     )
   );
+  -- the stock of a Shopify order follows its lines
+  if v_order.shopify_order_gid is null and v_fields ?| '{product_title,item_qty}' then
+    perform app.order_changed(v_order.store, v_order.id);
+  end if;
+  return v_result;
 end;
 $$;
 comment on function app.edit_order is

@@ -115,7 +115,7 @@ $$;
 comment on function public.cancel_order is
 'Cancels an order that is not complete, and removes its assignee. The order keeps its stage. A repeat returns already_done.
 
-In a split order, cancels only this unit. The next unit takes over its accessories and total. After the last open unit, the stock of the order is given back, unless a unit is complete. The open holds of the order are cancelled as well.
+In a split order, cancels only this unit. The next unit takes over its accessories and total. The order gives back the stock of this unit. After its last unit, the order gives back everything. Complete units keep their stock.
 
 Role: Admin. Errors: BAD_INPUT, NOT_FOUND, INVALID_STAGE.';
 grant execute on function public.cancel_order to authenticated;
@@ -127,6 +127,7 @@ as $$
 declare
   v_order jsonb;
   v_stores text[];
+  v_done jsonb;
 begin
   perform app.require('service_role');
   v_order := app.shopify_order(p_payload);
@@ -147,21 +148,51 @@ begin
     );
   end if;
   perform from public.shopify_orders as heads
-  where heads.store = v_stores[1] and heads.gid = p_order_gid and heads.cancelled_at is null
-  for update;
-  if not found then -- cancelled
-    return '{"deducted": [], "shortages": [], "already_done": true}'::jsonb;
-  end if;
-  return app.deduct_order(v_stores[1], p_order_gid, v_order -> 'lines');
+  where heads.store = v_stores[1] and heads.gid = p_order_gid for update;
+  v_done := app.settle_order(v_stores[1], p_order_gid);
+  return jsonb_build_object(
+    'deducted', v_done -> 'taken', 'shortages', v_done -> 'held',
+    'already_done', v_done -> 'is_repeated'
+  );
 end;
 $$;
 comment on function public.deduct_on_order_create is
-'Takes from the stock the items that a Shopify order needs. Returns the result of app.deduct_order.
+'Settles the stock of a Shopify order with its stored lines. Returns {deducted, shortages, already_done}.
 
-Ingest has already done this, so a repeat takes nothing. A cancelled order takes nothing either.
+Ingest has already done this, so a repeat takes nothing. p_payload only proves which order is meant.
 
 Role: service_role. Errors: BAD_INPUT (not an order, or another order), NOT_FOUND, CONFLICT (several stores have the order).';
 grant execute on function public.deduct_on_order_create to service_role;
+
+create or replace function public.resettle_order(p_order_id text, p_store text default null)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := app.store_of(p_order_id);
+  v_gid text;
+  v_done jsonb;
+begin
+  perform app.require_order('Admin', p_order_id, p_store);
+  select orders.shopify_order_gid into v_gid
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
+  if not found then
+    perform app.not_found('order', 'order_id', p_order_id);
+  end if;
+  perform from public.shopify_orders as heads
+  where heads.store = v_store and heads.gid = v_gid for update;
+  v_done := app.settle_order(v_store, coalesce(v_gid, p_order_id)) - 'is_repeated';
+  perform app.audit('resettle_order', v_store, p_order_id, v_done);
+  return jsonb_build_object('order_id', p_order_id) || v_done;
+end;
+$$;
+comment on function public.resettle_order is
+'Settles the stock of an order again, after its recipe, items or keywords were corrected. Returns {order_id, taken, returned, held, released}.
+
+Each of the four is a list of {sku, quantity, matched_by}. Settles all cakes of a split order. An order without an open cake keeps what it took. Audited.
+
+Role: Admin. Errors: NOT_FOUND.';
+grant execute on function public.resettle_order to authenticated;
 
 select app.assert_grants();
 commit;

@@ -532,11 +532,11 @@ def test_reconciling_corrects_by_ledger_rows(db: Connection) -> None:
     assert [stock(db, item) for item in (more, less, same, over, board)] == [10, 2, 5, 0, 5]
     assert db.execute(
         "select change_amount, reason, actor_kind from public.inventory_txn "
-        "where kind = 'reconcile' order by id"
+        "where kind = 'reconcile' order by change_amount"
     ).fetchall() == [
         (-3, "reconcile", "service"),
-        (5, "reconcile", "service"),
         (-2, "reconcile", "service"),
+        (5, "reconcile", "service"),
     ]
     assert items_that_differ_from_their_ledger(db) == []
 

@@ -129,6 +129,8 @@ def test_a_payload_with_every_field_becomes_the_expected_order(db: Connection) -
                 "variant_id": 3451700,
                 "product_id": 4451700,
                 "quantity": 1,
+                "ordered": 1,
+                "restocked": 0,
                 "price": 60,
                 "kind": "cake",
             }

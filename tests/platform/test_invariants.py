@@ -136,13 +136,7 @@ BREAKS = (
     ),
     ("holds", "update public.inventory_items set reserved = reserved + 1 where sku = 'candle'"),
     ("holds", "update public.orders set inventory_blocked = not inventory_blocked"),
-    ("holds", "delete from public.reservation_holds where released_at is null"),
-    (
-        "holds",
-        "update public.reservation_holds set outcome = 'filled', released_at = now() "
-        "where released_at is null",
-    ),
-    ("holds", "update public.reservation_holds set outcome = 'cancelled' where outcome = 'filled'"),
+    ("holds", "delete from public.reservation_holds"),
     ("holds", CHANGE_ORDERS + "cancelled_at = now() where inventory_blocked"),
     ("returned_stock", LEDGER + "delete from public.inventory_txn where kind = 'restock'"),
     (

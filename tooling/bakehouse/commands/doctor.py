@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from psycopg.rows import args_row, class_row
+from psycopg.rows import args_row, class_row, tuple_row
 
 from bakehouse import __version__, database, output
 from bakehouse.commands.context import Database, Tool, command
@@ -200,3 +200,9 @@ def _examine_invariants(conn: Connection) -> Iterator[_Check]:
         yield _Check(f"invariant {one.name}", "bad", example)
     if not found:
         yield _Check("invariants", "good", "what tables repeat agrees")
+    if _may_call(conn, "app.stock_audit()"):
+        differ, example = database.fetch(
+            conn, tuple_row, b"select count(*), min(what) from app.stock_audit()"
+        )[0]
+        if differ:
+            yield _Check("stock", "note", f"{differ} differences, such as: {example}")
