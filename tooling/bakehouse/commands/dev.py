@@ -23,7 +23,7 @@ from bakehouse.database import Connection
 from bakehouse.deploy import environment, run
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, history
-from bakehouse.migrations.files import Migration
+from bakehouse.migrations.files import sql_script
 from bakehouse.output import Result, count
 from bakehouse.server import cluster, embedded, platform
 from bakehouse.shop import smoke
@@ -130,7 +130,7 @@ def seed(here: DevDatabase) -> Result:
 def _seed(conn: Connection, root: Path) -> None:
     path = root / "supabase" / "seed_dev.sql"
     if path.is_file():
-        file = Migration("", "seed_dev", path, path.read_text("utf-8-sig"))
+        file = sql_script(path)
         try:
             database.execute(conn, file.text)
         except psycopg.Error as error:

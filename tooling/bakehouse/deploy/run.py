@@ -18,7 +18,7 @@ from bakehouse.deploy.work import Work, circumstances, mark_of, save
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog, drift, history, rehearse
 from bakehouse.migrations.apply import Ran, Tell
-from bakehouse.migrations.files import Migration, runs_alone
+from bakehouse.migrations.files import Migration, runs_alone, sql_script
 from bakehouse.migrations.rehearse import HeavyRead, Rehearsal
 from bakehouse.migrations.repair import Action, Adoption
 from bakehouse.migrations.repair import repair as repair_row
@@ -185,9 +185,7 @@ def plan(
 ) -> tuple[list[Rehearsal], list[HeavyRead]]:
     """Rehearse the pending files. Outside dev, record the effects. In prod, spare readers."""
     path = work.root / "supabase" / "heavy_reads.sql"
-    reads = (
-        Migration("", "heavy_reads", path, path.read_text("utf-8-sig")) if path.is_file() else None
-    )
+    reads = sql_script(path) if path.is_file() else None
     with apply.lock(conn, work.wait, tell):
         progress = facts.read_progress(conn, work)
         history.require_clean(progress.versions)
