@@ -50,7 +50,7 @@ def up(here: Project, port: _Port = cluster.PORT, skip: Skip = "") -> Result:
         if environment.identity(conn) is None:
             run.mark(conn, work, "")
         environment.require(conn, here.settings, here.command)
-        done = run.up(conn, dsn, work, output.say)
+        done = run.up(conn, dsn, work)
         _seed(conn, here.root)
         versions = history.compare(work.files, history.applied(conn), work.left_out)
         steps = done.steps or list(smoke.walk(conn))
@@ -113,7 +113,7 @@ def reset(
             environment.mark(conn, here.settings, f"reset: {once_prod.strip()}", here.who)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
-        applied = run.up(conn, here.dsn, work, output.say).applied
+        applied = run.up(conn, here.dsn, work).applied
         _seed(conn, here.root)
     text = f"emptied, {count(len(applied), 'migration')} applied, seeded"
     return Result({"applied": applied}, text)
