@@ -68,7 +68,7 @@ def up(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs =
     """Apply the pending files, if the environment allows this: each one whole or not at all."""
     work = here.work(skip, lock_wait, proofs, here.accepted)
     with here.connected(writes=True) as conn:
-        done = run.up(conn, here.dsn, work, output.say)
+        done = run.up(conn, here.dsn, work)
     text = f"applied {count(len(done.applied), 'migration')}" if done.applied else "nothing to do"
     steps = [asdict(step) for step in done.steps]
     return Result({"applied": done.applied, "smoke": steps, "run": done.run}, text)
@@ -135,7 +135,7 @@ def plan(
     if seconds:
         work = replace(work, settings=replace(work.settings, rehearsal_seconds=seconds))
     with here.connected(writes=True) as conn:
-        report, reads = run.plan(conn, here.dsn, work, output.say)
+        report, reads = run.plan(conn, here.dsn, work)
     lines = [
         *_rehearsal_lines(report, work.settings.large_rows),
         *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),
@@ -242,7 +242,7 @@ def repair(
             _show_difference(conn, work.files, version)
         confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
         if action == "adopt" and not work.in_dev:
-            done = adopts.adopt(conn, work, version, reason.strip(), unproven, output.say)
+            done = adopts.adopt(conn, work, version, reason.strip(), unproven)
         else:
             done = run.repair(conn, work, action, version, to)
     return Result({"action": action, "version": version}, done)
@@ -282,7 +282,7 @@ def down(
             output.say(f"would be lost: {line}")
         if not (work.in_dev or name or found.refusals) and sys.stdin.isatty():
             name = typer.prompt("Confirm with the name of the database", err=True)
-        lost = downs.roll_back(conn, here.dsn, work, found, name, output.say)
+        lost = downs.roll_back(conn, here.dsn, work, found, name)
     return Result(
         {"version": version, "lost": lost},
         f"rolled back {found.script.label}" + "".join(f"\nlost {line}" for line in lost),

@@ -81,6 +81,13 @@ class Migration:
         return sqltext.byte_hash(self.text)
 
 
+def sql_script(path: Path) -> Migration:
+    """Read an SQL file, also one that is no migration, such as a down script or the seed."""
+    version, _, name = path.stem.partition("_")
+    text = path.read_text("utf-8-sig")  # which reads all kinds of line ends alike
+    return Migration(version, name, path, text)
+
+
 def runs_alone(statement: sqltext.Statement) -> bool:
     """Check if Postgres refuses the statement inside a transaction."""
     words = statement.words
@@ -137,11 +144,9 @@ def _read(path: Path) -> Migration | str | None:
     if not _NAME.fullmatch(path.name):
         return "not a migration's name: <14 digits>_<M or V and a number>_<concept>.sql, lower case"
     try:
-        text = path.read_text("utf-8-sig")  # which reads all kinds of line ends alike
+        return sql_script(path)
     except UnicodeDecodeError as error:
         return f"not UTF-8 text (byte {error.start})"
-    version, _, name = path.stem.partition("_")
-    return Migration(version, name, path, text)
 
 
 def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tuple[int, str]]:
@@ -187,7 +192,7 @@ def down_of(migration: Migration, folder: Path) -> Migration:
             f"{migration.label} has no down script: there is no {place}",
             "Write a new migration instead; `migrate compensate` starts one.",
         )
-    script = Migration(migration.version, migration.name, path, path.read_text("utf-8-sig"))
+    script = sql_script(path)
     findings = [f"{place}:{line}: {what}" for line, what in _problems(script, ())]
     if not script.transactional:
         findings.append(f"{place}:1: cannot run in a transaction")
