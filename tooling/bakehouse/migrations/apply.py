@@ -276,7 +276,7 @@ def _step(
     )
     if again and index and not left:
         exists = database.table_exists(conn, index)
-        if exists == statement.begins("create"):
+        if exists == (statement.words[0] == "create"):
             # an earlier run was killed, but the server finished the statement
             _finish(conn, file, ordinal, moves)
             return
@@ -301,7 +301,7 @@ def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:
 
     Other statements have the index ''.
     """
-    match = _INDEX.match(" ".join(statement.tokens)) if runs_alone(statement) else None
+    match = _INDEX.match(statement.line) if runs_alone(statement) else None
     name, table = match.groups() if match else ("", None)
     return name.replace(" . ", "."), table and table.replace(" . ", ".")
 

@@ -207,7 +207,7 @@ def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) ->
         if guard:
             conn.execute(prologue.encode())
             for statement in file.body:
-                with guard.over(file.place(statement)):
+                with guard.over(file.place(statement.start)):
                     execute(conn, statement.text)
             conn.execute(f"reset role; {_NAME_ALL}")
         else:  # one message for the whole file: most statements are faster than a round trip

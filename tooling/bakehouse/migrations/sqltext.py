@@ -21,6 +21,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_CONTROLS = re.compile(
+    r"(begin|commit|end|abort|rollback|savepoint|release|(start|prepare) transaction)\b"
+)
+_OPENS = re.compile("begin( work| transaction)?|start transaction")
+_CLOSES = re.compile("(commit|end)( work| transaction)?")
 
 
 class SqlTextError(ValueError):
@@ -40,8 +45,25 @@ class Statement:
     words: tuple[str, ...]  # the unquoted words, in lower case
     tokens: tuple[str, ...]  # all but space and comments, with words in lower case
 
-    def begins(self, *words: str) -> bool:
-        return self.words[: len(words)] == words
+    @property
+    def line(self) -> str:
+        """The SQL on one line, without comments."""
+        return " ".join(self.tokens)
+
+    @property
+    def controls_transaction(self) -> bool:
+        """Whether the statement starts, ends or divides a transaction."""
+        return bool(_CONTROLS.match(self.line))
+
+    @property
+    def opens(self) -> bool:
+        """Whether this is a plain `begin`: a file may have one, at its start."""
+        return bool(_OPENS.fullmatch(self.line))
+
+    @property
+    def closes(self) -> bool:
+        """Whether this is a plain `commit`: a file may have one, at its end."""
+        return bool(_CLOSES.fullmatch(self.line))
 
 
 def split(text: str) -> list[Statement]:
@@ -120,37 +142,9 @@ def _block_end(text: str, start: int) -> int:
     raise SqlTextError(start, "this /* is never closed")
 
 
-def opens(statement: Statement) -> bool:
-    """Check for a plain `begin`: a file may have one, at its start."""
-    return statement.words in {
-        ("begin",),
-        ("begin", "work"),
-        ("begin", "transaction"),
-        ("start", "transaction"),
-    } and len(statement.tokens) == len(statement.words)
-
-
-def closes(statement: Statement) -> bool:
-    """Check for a plain `commit`: a file may have one, at its end."""
-    return statement.words in {
-        (end, *tail) for end in ("commit", "end") for tail in ((), ("work",), ("transaction",))
-    } and len(statement.tokens) == len(statement.words)
-
-
-def controls_transaction(statement: Statement) -> bool:
-    """Check if a statement starts, ends or divides a transaction."""
-    first = statement.words[:1]
-    if first and first[0] in {"begin", "commit", "end", "abort", "rollback", "savepoint"}:
-        return True
-    return first == ("release",) or statement.words[:2] in {
-        ("start", "transaction"),
-        ("prepare", "transaction"),
-    }
-
-
 def body(statements: list[Statement]) -> list[Statement]:
     """Return the statements without the outer begin/commit pair."""
-    if len(statements) >= 2 and opens(statements[0]) and closes(statements[-1]):
+    if len(statements) >= 2 and statements[0].opens and statements[-1].closes:
         return statements[1:-1]
     return statements
 

@@ -72,7 +72,7 @@ def locate(
     """
     known = set(fetch(conn, scalar_row, _LABELS))
     for statement in file.body:
-        place = file.place(statement)
+        place = file.place(statement.start)
         labels = set(fetch(conn, scalar_row, _LABELS))
         try:
             execute(conn, statement.text)
