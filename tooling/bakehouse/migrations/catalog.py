@@ -43,11 +43,6 @@ def objects(conn: Connection) -> dict[str, str]:
     return {name: hash for name, hash, _ in fetch_named(conn, tuple_row, _OBJECTS, False)}
 
 
-def read(conn: Connection) -> dict[str, str]:
-    """Read all objects under the search_path pg_catalog, which the caller has set."""
-    return {name: hash for name, hash, _ in fetch(conn, tuple_row, _OBJECTS, False)}
-
-
 def surroundings(conn: Connection, migration_role: str | None = None) -> dict[str, str]:
     """Read the roles, rights and triggers around these objects."""
     found = fetch_named(conn, tuple_row, _SURROUNDINGS, False, migration_role)
@@ -98,9 +93,7 @@ def breaking(changes: Changes, before: set[str], after: set[str], had: Container
 def compare(before: Objects, after: Objects) -> Changes:
     return Changes(
         added=sorted(after.keys() - before.keys()),
-        changed=sorted(
-            name for name in before.keys() & after.keys() if before[name] != after[name]
-        ),
+        changed=sorted(name for name, _ in after.items() - before.items() if name in before),
         gone=sorted(before.keys() - after.keys()),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import class_row, kwargs_row, scalar_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
 from bakehouse.database import Connection, execute, fetch, sql_file
 from bakehouse.errors import BakehouseError
@@ -15,7 +15,7 @@ from bakehouse.migrations import apply, catalog, watch
 from bakehouse.migrations.apply import BlockerWatch, milliseconds_since
 from bakehouse.migrations.catalog import Changes
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.watch import Advice, Finding, Seen
+from bakehouse.migrations.watch import Advice, Finding
 
 LOCK_TIMEOUT = "2s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
@@ -23,9 +23,8 @@ _TOO_LONG = (
     "Rolled back: this was a rehearsal. Give the statement more time (--rehearsal-seconds), or let"
     " `migrate up --accept-rehearsal` apply the file without a rehearsal."
 )
-_NAME_ALL = "set local search_path = pg_catalog"  # the catalog queries then name every schema
-_NAME_FEW = "reset search_path"  # as a file expects
-_BACK = f"rollback to savepoint file; {_NAME_FEW}"
+_BACK = "rollback to savepoint file"
+_AS_BEFORE = "reset role; reset search_path"  # which a file may have set
 _TABLES = sql_file(__package__, "tables_in_use")
 _LOCKS = sql_file(__package__, "locks_held")
 
@@ -80,28 +79,27 @@ def rehearse(
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
-            f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
+            f" set local statement_timeout = {max(1, round(1000 * seconds))}"
         )
         with careful as guard:  # ends before the rollback, which must not be canceled
             known = watch.advice(conn)
             report = list(_rehearse_all(conn, files, guard))
             _add_advice(report, watch.advice(conn) - known)
-            conn.execute(_NAME_FEW)
-            seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
-        return report, seen
+            if reads is None or any(one.notes for one in report):
+                return report, []
+            return report, list(_explain(conn, reads))
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
 
 
-def _explain(conn: Connection, reads: Migration | None) -> Iterator[HeavyRead]:
-    for statement in reads.body if reads else ():
+def _explain(conn: Connection, reads: Migration) -> Iterator[HeavyRead]:
+    for statement in reads.body:
         started = time.monotonic()
         try:
             query = f"explain (analyze, buffers) {statement.text}".encode()
             plan = fetch(conn, scalar_row, query)
         except psycopg.Error as error:
-            assert reads
             raise apply.explain(error, reads, statement.start, "failed", _ROLLED_BACK) from None
         above = statement.text[: statement.start - statement.offset].strip().splitlines()
         name = above[-1].lstrip("- ") if above else statement.text[:60]
@@ -116,7 +114,7 @@ class _Before:
         self.rows = {oid: table.rows for oid, table in self.tables.items()}  # before the first file
         self.locks: set[tuple[int, str]] = set()
         self.seen = watch.see(conn, self.rows)
-        self.objects, self.promises = catalog.read(conn), catalog.promises(conn)
+        self.objects, self.promises = catalog.objects(conn), catalog.promises(conn)
         self.had, self.promised = self.objects.keys(), self.promises  # as at the start of the run
 
     def breaking(self, conn: Connection, changes: Changes) -> list[str]:
@@ -148,31 +146,37 @@ def _rehearse_file(
     started = time.monotonic()
     notes = run(conn, file, guard)
     duration = milliseconds_since(started)
-    objects = catalog.read(conn)
+    objects = catalog.objects(conn)
     changes = catalog.compare(before.objects, objects)
-    locks = set(fetch(conn, kwargs_row(_lock), _LOCKS, list(before.tables)))
+    locks = set(fetch(conn, tuple_row, _LOCKS, list(before.tables)))
     seen = before.seen
     if locks or changes.changed:  # otherwise the file touched no older table
         seen = watch.see(conn, before.rows)
-    findings = _locate(conn, file, before, seen, notes)
+    effects = watch.effects(conn, before.seen, seen)
+    findings: list[Finding] = []
+    if notes or any(one.what for one in effects):  # find the statements
+        conn.execute(_BACK)
+        findings += watch.locate(conn, file, before.rows, before.seen)
+    if notes:
+        conn.execute(_BACK)
+    conn.execute("release savepoint file")
     breaking = before.breaking(conn, changes)
-    rewritten = [before.tables[oid] for oid in watch.rewritten(before.seen, seen)]
-    locked = locks - before.locks
-    rehearsal = Rehearsal(
+    rewritten = [before.tables[one.oid] for one in effects if one.rewrites]
+    locked = [(mode, before.tables[oid]) for oid, mode in locks - before.locks]
+    before.locks |= locks
+    before.objects, before.seen = objects, seen
+    return Rehearsal(
         file.label,
         duration,
-        sorted(f"{mode} on {before.tables[oid]}" for oid, mode in locked),
+        sorted(f"{mode} on {table}" for mode, table in locked),
         sorted(map(str, rewritten)),
         changes,
         breaking,
-        sorted(before.tables[oid].name for oid, _ in locked),
+        sorted(table.name for _, table in locked),
         sorted(table.name for table in rewritten),
         findings,
         notes,
     )
-    before.locks |= locked
-    before.objects, before.seen = objects, seen
-    return rehearsal
 
 
 def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
@@ -185,33 +189,21 @@ def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
         )
 
 
-def _locate(
-    conn: Connection, file: Migration, before: _Before, seen: Seen, notes: list[str]
-) -> list[Finding]:
-    """Find the statement that caused each finding, then release the savepoint of the file."""
-    findings: list[Finding] = []
-    if notes or watch.has_findings(before.seen, seen):
-        conn.execute(_BACK)
-        findings += watch.locate(conn, file, before.rows, before.seen)
-    if notes:
-        conn.execute(_BACK)
-    conn.execute(f"release savepoint file; {_NAME_ALL}")
-    return findings
-
-
 def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) -> list[str]:
     """Run the file after a savepoint, which stays open. Returns why the rehearsal must stop."""
-    prologue = f"savepoint file; {_NAME_FEW};"
+    prologue = "savepoint file;"
     start, end = file.span
+    at: int | None = None
     try:
         if guard:
-            conn.execute(prologue.encode())
+            conn.execute(prologue)
             for statement in file.body:
-                with guard.over(file.place(statement.start)):
+                at = statement.start
+                with guard.over(file.place(at)):
                     execute(conn, statement.text)
-            conn.execute(f"reset role; {_NAME_ALL}")
+            conn.execute(_AS_BEFORE)
         else:  # one message for the whole file: most statements are faster than a round trip
-            execute(conn, f"{prologue}{file.text[start:end]};reset role; {_NAME_ALL}")
+            execute(conn, f"{prologue}{file.text[start:end]};{_AS_BEFORE}")
     except errors.UnsafeNewEnumValueUsage:
         conn.execute(_BACK)
         return [
@@ -227,17 +219,10 @@ def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) ->
     except psycopg.Error as error:
         if guard and guard.culprit:
             raise
-        place = None if guard else apply.place_of(error, file, prologue)
-        if place is None and not conn.closed:
-            conn.execute(_BACK)
-            place = apply.failing_statement(conn, file)
+        place = at if guard else apply.place_of(conn, error, file, prologue, _BACK)
         hint = _TOO_LONG if isinstance(error, errors.QueryCanceled) else _ROLLED_BACK
         raise apply.explain(error, file, place, "failed", hint) from None
     return []
-
-
-def _lock(oid: int, mode: str) -> tuple[int, str]:
-    return oid, mode
 
 
 def tables(conn: Connection) -> dict[int, Table]:
