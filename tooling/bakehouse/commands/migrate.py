@@ -297,9 +297,11 @@ def compensate_command(
 ) -> Result:
     """Write a migration that adds back what another one drops. Needs no database."""
     files, left_out = here.files(skip)
-    written = compensate.write(here.root, select(files, left_out), version, output.say)
-    names = [str(path.relative_to(here.root)) for path in written.paths]
-    lines = [*names, *(f"  again    {name}" for name in written.again)]
-    lines += [f"  by hand  {text}" for text in written.by_hand]
-    facts = {"files": names, "again": written.again, "by_hand": written.by_hand}
+    paths, again, by_hand = compensate.write(
+        here.root, select(files, left_out), version, output.say
+    )
+    names = [str(path.relative_to(here.root)) for path in paths]
+    lines = [*names, *(f"  again    {name}" for name in again)]
+    lines += [f"  by hand  {text}" for text in by_hand]
+    facts = {"files": names, "again": again, "by_hand": by_hand}
     return Result(facts, "\n".join(lines))
