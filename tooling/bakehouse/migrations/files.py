@@ -147,7 +147,7 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
         yield error.offset, error.message
         return
     for statement in body:
-        if statement.controls_transaction:
+        if statement.control:
             yield statement.start, _transaction_problem(statement, statements)
         if statement.words[:1] == ("copy",) and statement.words[-2:] == ("from", "stdin"):
             yield statement.start, "copy from stdin has no data here"
@@ -159,9 +159,9 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
 
 def _transaction_problem(statement: sqltext.Statement, statements: list[sqltext.Statement]) -> str:
     word = statement.words[0]
-    if statement is statements[0] and statement.opens:
+    if statement is statements[0] and statement.control == "opens":
         return f"this {word} has no commit at the end of the file"
-    if statement is statements[-1] and statement.closes:
+    if statement is statements[-1] and statement.control == "closes":
         return f"this {word} has no begin at the start of the file"
     return f"a second transaction ({word}): a file is one transaction, from begin to commit"
 

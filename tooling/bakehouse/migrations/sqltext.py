@@ -21,11 +21,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
-_CONTROLS = re.compile(
-    r"(begin|commit|end|abort|rollback|savepoint|release|(start|prepare) transaction)\b"
+_CONTROL = re.compile(
+    r"(?P<opens>(?:begin(?: work| transaction)?|start transaction)$)"
+    r"|(?P<closes>(?:commit|end)(?: work| transaction)?$)"
+    r"|(?P<divides>(?:begin|commit|end|abort|rollback|savepoint|release)\b"
+    r"|(?:start|prepare) transaction\b)"
 )
-_OPENS = re.compile("begin( work| transaction)?|start transaction")
-_CLOSES = re.compile("(commit|end)( work| transaction)?")
 
 
 class SqlTextError(ValueError):
@@ -51,19 +52,10 @@ class Statement:
         return " ".join(self.tokens)
 
     @property
-    def controls_transaction(self) -> bool:
-        """Whether the statement starts, ends or divides a transaction."""
-        return bool(_CONTROLS.match(self.line))
-
-    @property
-    def opens(self) -> bool:
-        """Whether this is a plain `begin`: a file may have one, at its start."""
-        return bool(_OPENS.fullmatch(self.line))
-
-    @property
-    def closes(self) -> bool:
-        """Whether this is a plain `commit`: a file may have one, at its end."""
-        return bool(_CLOSES.fullmatch(self.line))
+    def control(self) -> str | None:
+        """How the statement controls the transaction: it opens, closes or divides one."""
+        match = _CONTROL.match(self.line)
+        return match and match.lastgroup
 
 
 def split(text: str) -> list[Statement]:
@@ -144,7 +136,7 @@ def _block_end(text: str, start: int) -> int:
 
 def body(statements: list[Statement]) -> list[Statement]:
     """Return the statements without the outer begin/commit pair."""
-    if len(statements) >= 2 and statements[0].opens and statements[-1].closes:
+    if statements and (statements[0].control, statements[-1].control) == ("opens", "closes"):
         return statements[1:-1]
     return statements
 
