@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import LiteralString
@@ -89,7 +89,7 @@ def run(
     tell: Tell,
     objects: Objects | None = None,
 ) -> Iterator[Ran]:
-    """Run the files in order and record each in the history.
+    """Run the files in order, and record each in the history.
 
     `objects` is what is there now. Each file then moves the baseline by what the file changes.
     """
@@ -310,21 +310,19 @@ class BlockerWatch:
             self._slow_at = math.inf
 
     def _look(self, end: threading.Event) -> None:
-        with ExitStack() as stack:
-            conn = self.guard
-            while not end.wait(0.1):
-                try:
-                    if time.monotonic() > self._slow_at:
-                        # connect only when a file is slow
-                        conn = conn or stack.enter_context(database.connect(self.dsn, "watch"))
-                        if found := value(conn, _BLOCKERS, self._pid):
-                            if not self.blocker:
-                                self.tell(f"{self._label} waits for {found}")
-                            self.blocker = found
+        if self.guard is None and end.wait(0.3):  # a fast run needs no second connection
+            return
+        look = nullcontext(self.guard) if self.guard else database.connect(self.dsn, "watch")
+        try:
+            with look as conn:
+                while not end.wait(0.1):
+                    found = time.monotonic() > self._slow_at and value(conn, _BLOCKERS, self._pid)
+                    if found and not self.blocker:
+                        self.tell(f"{self._label} waits for {found}")
+                    self.blocker = found or self.blocker
                     self._spare_readers()
-                except (BakehouseError, psycopg.Error) as error:
-                    self.blocker = f"unknown: a second connection failed ({error})"
-                    return
+        except (BakehouseError, psycopg.Error) as error:
+            self.blocker = f"unknown: a second connection failed ({error})"
 
     def _spare_readers(self) -> None:
         if self.guard is None:

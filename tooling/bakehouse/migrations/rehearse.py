@@ -83,7 +83,12 @@ def rehearse(
         )
         with careful as guard:  # ends before the rollback, which must not be canceled
             known = watch.advice(conn)
-            report = list(_rehearse_all(conn, files, guard))
+            before = _Before(conn)
+            report: list[Rehearsal] = []
+            for file in files:
+                report.append(_rehearse_file(conn, file, before, guard))
+                if file.transactional and report[-1].notes:
+                    break
             _add_advice(report, watch.advice(conn) - known)
             if reads is None or any(one.notes for one in report):
                 return report, []
@@ -125,24 +130,11 @@ class _Before:
         return catalog.breaking(changes, counted_on, self.promises, self.had)
 
 
-def _rehearse_all(
-    conn: Connection, files: Iterable[Migration], guard: BlockerWatch | None
-) -> Iterator[Rehearsal]:
-    before = _Before(conn)
-    for file in files:
-        if not file.transactional:
-            note = "not rehearsed: it cannot run in a transaction"
-            yield Rehearsal(file.label, notes=[note])
-            continue
-        rehearsal = _rehearse_file(conn, file, before, guard)
-        yield rehearsal
-        if rehearsal.notes:
-            break
-
-
 def _rehearse_file(
     conn: Connection, file: Migration, before: _Before, guard: BlockerWatch | None
 ) -> Rehearsal:
+    if not file.transactional:
+        return Rehearsal(file.label, notes=["not rehearsed: it cannot run in a transaction"])
     started = time.monotonic()
     notes = run(conn, file, guard)
     duration = milliseconds_since(started)
