@@ -234,7 +234,7 @@ def _step_by_step(run: _Run, file: Migration) -> Ran:
 def _step(run: _Run, file: Migration, ordinal: int, statement: sqltext.Statement) -> None:
     conn, step = run.conn, (file.version, ordinal)
     digest = sqltext.sql_hash([statement])
-    facts = (digest, *index_of(statement), statement.words[0] == "create")
+    facts = (digest, *index_of(statement), statement.tokens[0] == "create")
     [(index, done, leftovers, finished)] = fetch(conn, tuple_row, _STEP, *step, *facts)
     if done:
         run.tell(f"{file.label}: statement {ordinal + 1} was done before")

@@ -22,6 +22,8 @@ from bakehouse.server.binaries import find_binaries
 # kinds of objects whose definition the query may not find
 _KINDS = ("aggregate", "extension", "foreign table", "function", "type")
 
+_LATER = "set local check_function_bodies = off; -- a function may use one that comes later\n"
+
 
 @dataclass(frozen=True)
 class _Object:
@@ -62,12 +64,17 @@ def write(
             f"{dropping.label} drops nothing that could be added back",
             "Nothing was written.",
         )
-    supabase = root / "supabase"
+    statements = [statement for _, statement in again]
     paths = create(
-        supabase / "migrations", supabase / "down", dropping.milestone, f"compensate {version}"
+        root / "supabase",
+        dropping.milestone,
+        f"compensate {version}",
+        about=f": add back what {dropping.label} dropped.\n--\n"
+        "-- Its rows and values do not come back: they are in a backup.",
+        needs={dropping.milestone, *dropping.needs},
+        up="\n".join([_LATER, *statements, *_comments(by_hand), ""]),
+        back="\n".join(["", *_drops([one for one, _ in again]), ""]),
     )
-    paths[0].write_text(_up_text(dropping, again, by_hand))
-    paths[1].write_text(_down_text(dropping, [one for one, _ in again]))
     return paths, [one.name for one, _ in again], by_hand
 
 
@@ -95,31 +102,11 @@ def _find_loss(files: list[Migration], tell: Tell) -> tuple[list[_Again], list[s
     return again, by_hand
 
 
-def _up_text(dropping: Migration, again: list[_Again], by_hand: list[str]) -> str:
-    return (
-        f"{_title(dropping)}: add back what {dropping.label} dropped.\n--\n"
-        "-- Its rows and values do not come back: they are in a backup.\n"
-        f"-- Needs: {', '.join(sorted({dropping.milestone, *dropping.needs}))}\n\n{_BEGIN}"
-        "set local check_function_bodies = off; -- a function may use one that comes later\n\n"
-        + "".join(f"{statement}\n" for _, statement in again)
-        + "".join(f"{line}\n" for line in _comments(by_hand))
-        + "\ncommit;\n"
-    )
-
-
-def _down_text(dropping: Migration, again: list[_Object]) -> str:
+def _drops(again: list[_Object]) -> list[str]:
     """Drop what is added back. The parts of a dropped table go with it."""
     tables = {one.part_of for one in again if one.is_table}
     drops = [one.away for one in reversed(again) if one.is_table or one.part_of not in tables]
-    statements = "".join(f"{drop};\n" for drop in drops if drop)
-    return f"{_title(dropping)}, rolled back\n\n{_BEGIN}\n{statements}\ncommit;\n"
-
-
-_BEGIN = "begin;\nset local lock_timeout = '5s';\n"
-
-
-def _title(dropping: Migration) -> str:
-    return f"-- {dropping.milestone} compensate {dropping.version}"
+    return [f"{drop};" for drop in drops if drop]
 
 
 def _in_order(conn: Connection, wanted: list[_Again]) -> tuple[list[_Again], list[_Again]]:

@@ -14,6 +14,7 @@ from bakehouse.migrations import sqltext
 _NAME = re.compile(r"(\d{14})_((?:M|V)\d+)_([a-z0-9_]+)\.sql")
 _MILESTONE = re.compile(r"[MV]\d+")
 _NEEDS = re.compile(r"^--\s*Needs:(.*)$", re.MULTILINE)
+_AS_OWNER = "set local role bakehouse_owner;\n"
 _ALONE = re.compile(  # Postgres refuses these statements inside a transaction
     r"(create|drop) (database|tablespace|subscription)\b|alter system\b|vacuum\b|cluster$"
     r"|reindex (database|system)\b|reindex .*\bconcurrently\b"
@@ -149,7 +150,7 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
     for statement in body:
         if statement.control:
             yield statement.start, _transaction_problem(statement, statements)
-        if statement.words[:1] == ("copy",) and statement.words[-2:] == ("from", "stdin"):
+        if statement.tokens[0] == "copy" and statement.tokens[-2:] == ("from", "stdin"):
             yield statement.start, "copy from stdin has no data here"
         if not (migration.transactional or runs_alone(statement)):
             yield statement.start, "shares a file with a statement that cannot run in a transaction"
@@ -158,7 +159,7 @@ def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tup
 
 
 def _transaction_problem(statement: sqltext.Statement, statements: list[sqltext.Statement]) -> str:
-    word = statement.words[0]
+    word = statement.tokens[0]
     if statement is statements[0] and statement.control == "opens":
         return f"this {word} has no commit at the end of the file"
     if statement is statements[-1] and statement.control == "closes":
@@ -205,8 +206,16 @@ def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration
     return chosen
 
 
-def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path, Path]:
-    """Create an empty migration, later than all others, and a down script. Returns both paths."""
+def create(
+    supabase: Path,
+    milestone: str,
+    concept: str,
+    about: str = "",
+    needs: Collection[str] = ("M0",),
+    up: str = f"{_AS_OWNER}\nselect app.assert_grants();",
+    back: str = _AS_OWNER,
+) -> tuple[Path, Path]:
+    """Create a migration, later than all others, and its down script. Returns both paths."""
     concept = re.sub(r"[^a-z0-9]+", "_", concept.lower()).strip("_")
     if not _MILESTONE.fullmatch(milestone) or not concept:
         raise BakehouseError(
@@ -215,6 +224,7 @@ def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path
             "Give a milestone (M or V and a number) and a concept: migrate new M5 faster scans",
         )
     version = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
+    folder, down = supabase / "migrations", supabase / "down"
     newest = max((migration.version for migration in discover(folder)), default="")
     if version <= newest:
         version = str(int(newest) + 1)
@@ -222,7 +232,8 @@ def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path
     title = f"-- {milestone} {concept.replace('_', ' ')}"
     paths = folder / name, down / name
     down.mkdir(exist_ok=True)
-    frame = "begin;\nset local lock_timeout = '5s';\nset local role bakehouse_owner;\n\n"
-    paths[0].write_text(f"{title}\n-- Needs: M0\n\n{frame}select app.assert_grants();\ncommit;\n")
-    paths[1].write_text(f"{title}, rolled back\n\n{frame}commit;\n")
+    begin = "begin;\nset local lock_timeout = '5s';\n"
+    head = f"{title}{about}\n-- Needs: {', '.join(sorted(needs))}"
+    paths[0].write_text(f"{head}\n\n{begin}{up}\ncommit;\n")
+    paths[1].write_text(f"{title}, rolled back\n\n{begin}{back}\ncommit;\n")
     return paths

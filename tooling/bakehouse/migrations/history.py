@@ -275,12 +275,7 @@ def remember(conn: Connection) -> None:
 
 def wipe(conn: Connection) -> None:
     """Drop all objects of migrations, and the history. Keeps the mark and the roles."""
-    with conn.transaction():
-        if value(conn, "select 1 from pg_roles where rolname = 'bakehouse_owner'"):
-            conn.execute("drop owned by bakehouse_owner cascade")
-        conn.execute("drop schema if exists bakehouse cascade")
-        if table_exists(conn, "supabase_migrations.schema_migrations"):
-            conn.execute("delete from supabase_migrations.schema_migrations where true")
+    conn.execute(sql_file(__package__, "wipe"))
 
 
 def delete(conn: Connection, version: str) -> None:
@@ -290,12 +285,11 @@ def delete(conn: Connection, version: str) -> None:
     conn.execute("delete from supabase_migrations.schema_migrations where version = %s", (version,))
 
 
-def recorded_text(conn: Connection, version: str) -> str:
-    """Return the applied SQL of a version, if the history has it."""
-    text = value(
-        conn,
+def difference(conn: Connection, file: Migration) -> list[str]:
+    """Compare the applied SQL of a version with its file, line by line."""
+    query: LiteralString = (
         "select array_to_string(statements, E';\n') || ';'"
-        " from supabase_migrations.schema_migrations where version = $1",
-        version,
+        " from supabase_migrations.schema_migrations where version = $1"
     )
-    return text or ""
+    now = ";\n".join(statement.text for statement in file.statements) + ";"
+    return sqltext.diff(value(conn, query, file.version) or "", now, "applied", file.path.name)

@@ -43,8 +43,12 @@ class Statement:
     text: str  # with the comments before it, without the semicolon
     offset: int  # where `text` begins in the file
     start: int  # where its first word begins in the file
-    words: tuple[str, ...]  # the unquoted words, in lower case
     tokens: tuple[str, ...]  # all but space and comments, with words in lower case
+
+    @property
+    def words(self) -> list[str]:
+        """The unquoted words, in lower case."""
+        return list(filter(str.isidentifier, self.tokens))
 
     @property
     def line(self) -> str:
@@ -62,23 +66,21 @@ def split(text: str) -> list[Statement]:
     """Split a file into statements, as psql does."""
     statements: list[Statement] = []
     offset, start, depth, atomic = 0, -1, 0, 0
-    words: list[str] = []
     tokens: list[str] = []
 
     def cut(end: int) -> None:
-        nonlocal offset, start, words, tokens
+        nonlocal offset, start, tokens
         raw = text[offset:end]
         body = raw.strip()
         if tokens:
             at = offset + raw.index(body)
-            statements.append(Statement(body, at, start, tuple(words), tuple(tokens)))
-        offset, start, words, tokens = end + 1, -1, [], []
+            statements.append(Statement(body, at, start, tuple(tokens)))
+        offset, start, tokens = end + 1, -1, []
 
     for kind, token, at in _tokens(text):
         if kind == "word":
             token = token.lower()
-            atomic = _atomic_depth(token, words, atomic)
-            words.append(token)
+            atomic = _atomic_depth(token, tokens, atomic)
         elif token == "(":
             depth += 1
         elif token == ")":
@@ -158,3 +160,11 @@ def place(text: str, offset: int) -> tuple[int, int, str]:
     first = before.rfind("\n") + 1
     last = text.find("\n", offset)
     return before.count("\n") + 1, offset - first + 1, text[first : last if last >= 0 else None]
+
+
+def diff(before: str, after: str, was: str = "", now: str = "") -> list[str]:
+    """Return the lines that differ, and some around them. The texts can have names."""
+    import difflib  # imported here, because most commands start faster without it
+
+    lines = before.splitlines(), after.splitlines()
+    return list(difflib.unified_diff(*lines, was, now, lineterm=""))
