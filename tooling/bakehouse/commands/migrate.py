@@ -83,9 +83,8 @@ def status(
         applied = history.applied(conn)
     versions = history.compare(files, applied, left_out)
     head = history.chain_head(applied)
-    text = output.table(
-        ("version", "migration", "state", "applied", "by", "note"), map(_status_line, versions)
-    )
+    header = ("version", "migration", "state", "applied", "by", "note")
+    text = output.table(header, map(_status_line, versions))
     text += f"\n\nchain head  {head or 'unknown: adopt what another tool applied'}"
     facts: dict[str, Any] = {"chain_head": head, "migrations": list(map(_status_facts, versions))}
     return Result(facts, text, _status_error(versions) if check else None)

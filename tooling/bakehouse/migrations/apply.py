@@ -360,20 +360,15 @@ def explain(
     error: psycopg.Error, file: Migration, place: int | None, kind: Kind, hint: str
 ) -> BakehouseError:
     """Return the error of the server, with file, line and a caret at the place."""
-    diag = error.diag
-    said = database.message_of(error)
-    facts: dict[str, object] = {"file": file.path.name, "sqlstate": error.sqlstate}
-    if place is None:
-        lines = [f"{file.path.name}: {said}"]
-    else:
+    diag, where = error.diag, file.path.name
+    facts: dict[str, object] = {"file": where, "sqlstate": error.sqlstate}
+    lines = []
+    if place is not None:
         line, column, text = sqltext.place(file.text, place)
-        margin = f"  {line} | "
-        lines = [
-            f"{file.path.name}:{line}: {said}",
-            margin + text.expandtabs(1).rstrip(),
-            " " * (len(margin) + column - 1) + "^",
-        ]
+        where, margin = f"{where}:{line}", f"  {line} | "
+        lines = [margin + text.expandtabs(1).rstrip(), " " * (len(margin) + column - 1) + "^"]
         facts |= {"line": line, "column": column}
+    lines.insert(0, f"{where}: {database.message_of(error)}")
     extras = {"detail": diag.message_detail, "hint": diag.message_hint, "where": diag.context}
     for label, extra in extras.items():
         if extra:

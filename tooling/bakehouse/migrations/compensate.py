@@ -94,6 +94,7 @@ def _find_loss(files: list[Migration], tell: Tell) -> tuple[list[_Again], list[s
         gone = [one for one in before if one.name not in after]
         tables = {one.part_of for one in gone if one.is_table}
         wanted = [(one, one.with_table if one.part_of in tables else one.alone) for one in gone]
+        conn.execute("set check_function_bodies = off")
         again, stuck = _in_order(conn, [(one, run) for one, run in wanted if run])
     by_hand = [one.again for one, run in wanted if not run and one.part_of not in tables]
     by_hand += [one.again for one, _ in stuck]
@@ -111,21 +112,18 @@ def _drops(again: list[_Object]) -> list[str]:
 
 def _in_order(conn: Connection, wanted: list[_Again]) -> tuple[list[_Again], list[_Again]]:
     """Create the objects in an order that works. Returns this order, and the failed objects."""
-    ordered: list[_Again] = []
-    conn.execute("set check_function_bodies = off")
-    while wanted:
-        stuck = []
-        for one in wanted:
-            try:
-                with conn.transaction():
-                    execute(conn, one[1])
-                ordered.append(one)
-            except psycopg.Error:  # it may need a later object
-                stuck.append(one)
-        if len(stuck) == len(wanted):
-            break
-        wanted = stuck
-    return ordered, wanted
+    done, stuck = [], []
+    for one in wanted:
+        try:
+            with conn.transaction():
+                execute(conn, one[1])
+            done.append(one)
+        except psycopg.Error:  # it may need a later object
+            stuck.append(one)
+    if not (done and stuck):
+        return done, stuck
+    more, stuck = _in_order(conn, stuck)
+    return done + more, stuck
 
 
 def _comments(by_hand: list[str]) -> Iterator[str]:

@@ -188,20 +188,17 @@ def down_of(migration: Migration, folder: Path) -> Migration:
 
 def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:
     """Return the migrations without the skipped milestones. Refuses if a kept one needs them."""
-    unknown = sorted(set(skip) - {migration.milestone for migration in migrations})
-    if unknown:
-        known = ", ".join(dict.fromkeys(migration.milestone for migration in migrations))
-        raise BakehouseError(
-            "usage", f"--skip names an unknown milestone: {', '.join(unknown)}", f"One of: {known}."
-        )
+    known = list(dict.fromkeys(migration.milestone for migration in migrations))
+    if unknown := ", ".join(sorted(set(skip) - set(known))):
+        said = f"--skip names an unknown milestone: {unknown}"
+        raise BakehouseError("usage", said, f"One of: {', '.join(known)}.")
     chosen = [migration for migration in migrations if migration.milestone not in skip]
     for migration in chosen:
-        missing = sorted(migration.needs & set(skip))
-        if missing:
+        if missing := ", ".join(sorted(migration.needs & set(skip))):
             raise BakehouseError(
                 "usage",
-                f"{migration.label} needs {', '.join(missing)}, which --skip leaves out",
-                f"Skip {migration.milestone} too, or keep {', '.join(missing)}.",
+                f"{migration.label} needs {missing}, which --skip leaves out",
+                f"Skip {migration.milestone} too, or keep {missing}.",
             )
     return chosen
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 _TOKEN = re.compile(
     r"""
@@ -65,19 +66,16 @@ class Statement:
 def split(text: str) -> list[Statement]:
     """Split a file into statements, as psql does."""
     statements: list[Statement] = []
-    offset, start, depth, atomic = 0, -1, 0, 0
     tokens: list[str] = []
-
-    def cut(end: int) -> None:
-        nonlocal offset, start, tokens
-        raw = text[offset:end]
-        body = raw.strip()
-        if tokens:
-            at = offset + raw.index(body)
-            statements.append(Statement(body, at, start, tuple(tokens)))
-        offset, start, tokens = end + 1, -1, []
-
-    for kind, token, at in _tokens(text):
+    offset = start = depth = atomic = 0
+    for kind, token, at in chain(_tokens(text), [("end", "", len(text))]):
+        if kind == "end" or (token == ";" and depth <= 0 and not atomic):
+            if tokens:
+                body = text[offset:at].strip()
+                place = text.index(body, offset)
+                statements.append(Statement(body, place, start, tuple(tokens)))
+            tokens, offset, depth = [], at + 1, 0
+            continue
         if kind == "word":
             token = token.lower()
             atomic = _atomic_depth(token, tokens, atomic)
@@ -85,16 +83,10 @@ def split(text: str) -> list[Statement]:
             depth += 1
         elif token == ")":
             depth -= 1
-        elif token == ";" and depth <= 0 and not atomic:
-            cut(at)
-            depth = 0
-            continue
         elif token == "\\":
             raise SqlTextError(at, "a psql meta-command: only SQL can be applied")
-        if start < 0:
-            start = at
+        start = start if tokens else at
         tokens.append(token)
-    cut(len(text))
     return statements
 
 
