@@ -43,6 +43,11 @@ def objects(conn: Connection) -> dict[str, str]:
     return {name: hash for name, hash, _ in fetch_named(conn, tuple_row, _OBJECTS, False)}
 
 
+def read(conn: Connection) -> dict[str, str]:
+    """Read all objects under the search_path pg_catalog, which the caller has set."""
+    return {name: hash for name, hash, _ in fetch(conn, tuple_row, _OBJECTS, False)}
+
+
 def surroundings(conn: Connection, migration_role: str | None = None) -> dict[str, str]:
     """Read the roles, rights and triggers around these objects."""
     found = fetch_named(conn, tuple_row, _SURROUNDINGS, False, migration_role)

@@ -220,11 +220,9 @@ def create(
             f"cannot name a migration '{milestone} {concept}'",
             "Give a milestone (M or V and a number) and a concept: migrate new M5 faster scans",
         )
-    version = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
     folder, down = supabase / "migrations", supabase / "down"
-    newest = max((migration.version for migration in discover(folder)), default="")
-    if version <= newest:
-        version = str(int(newest) + 1)
+    now = int(datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
+    version = max([now, *(int(migration.version) + 1 for migration in discover(folder))])
     name = f"{version}_{milestone}_{concept}.sql"
     title = f"-- {milestone} {concept.replace('_', ' ')}"
     paths = folder / name, down / name

@@ -23,8 +23,9 @@ _TOO_LONG = (
     "Rolled back: this was a rehearsal. Give the statement more time (--rehearsal-seconds), or let"
     " `migrate up --accept-rehearsal` apply the file without a rehearsal."
 )
-_BACK = "rollback to savepoint file"
-_AS_BEFORE = "reset role; reset search_path"  # which a file may have set
+_NAME_ALL = "set local search_path = pg_catalog"  # the catalog queries then name every schema
+_NAME_FEW = "reset search_path"  # as a file expects
+_BACK = f"rollback to savepoint file; {_NAME_FEW}"
 _TABLES = sql_file(__package__, "tables_in_use")
 _LOCKS = sql_file(__package__, "locks_held")
 
@@ -79,7 +80,7 @@ def rehearse(
     try:
         conn.execute(
             f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
-            f" set local statement_timeout = {max(1, round(1000 * seconds))}"
+            f" set local statement_timeout = {max(1, round(1000 * seconds))}; {_NAME_ALL}"
         )
         with careful as guard:  # ends before the rollback, which must not be canceled
             known = watch.advice(conn)
@@ -92,6 +93,7 @@ def rehearse(
             _add_advice(report, watch.advice(conn) - known)
             if reads is None or any(one.notes for one in report):
                 return report, []
+            conn.execute(_NAME_FEW)
             return report, list(_explain(conn, reads))
     finally:
         if not conn.closed:
@@ -119,7 +121,7 @@ class _Before:
         self.rows = {oid: table.rows for oid, table in self.tables.items()}  # before the first file
         self.locks: set[tuple[int, str]] = set()
         self.seen = watch.see(conn, self.rows)
-        self.objects, self.promises = catalog.objects(conn), catalog.promises(conn)
+        self.objects, self.promises = catalog.read(conn), catalog.promises(conn)
         self.had, self.promised = self.objects.keys(), self.promises  # as at the start of the run
 
     def breaking(self, conn: Connection, changes: Changes) -> list[str]:
@@ -138,7 +140,7 @@ def _rehearse_file(
     started = time.monotonic()
     notes = run(conn, file, guard)
     duration = milliseconds_since(started)
-    objects = catalog.objects(conn)
+    objects = catalog.read(conn)
     changes = catalog.compare(before.objects, objects)
     locks = set(fetch(conn, tuple_row, _LOCKS, list(before.tables)))
     seen = before.seen
@@ -151,7 +153,7 @@ def _rehearse_file(
         findings += watch.locate(conn, file, before.rows, before.seen)
     if notes:
         conn.execute(_BACK)
-    conn.execute("release savepoint file")
+    conn.execute(f"release savepoint file; {_NAME_ALL}")
     breaking = before.breaking(conn, changes)
     rewritten = [before.tables[one.oid] for one in effects if one.rewrites]
     locked = [(mode, before.tables[oid]) for oid, mode in locks - before.locks]
@@ -183,19 +185,19 @@ def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
 
 def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) -> list[str]:
     """Run the file after a savepoint, which stays open. Returns why the rehearsal must stop."""
-    prologue = "savepoint file;"
+    prologue = f"savepoint file; {_NAME_FEW};"
     start, end = file.span
     at: int | None = None
     try:
         if guard:
-            conn.execute(prologue)
+            conn.execute(prologue.encode())
             for statement in file.body:
                 at = statement.start
                 with guard.over(file.place(at)):
                     execute(conn, statement.text)
-            conn.execute(_AS_BEFORE)
+            conn.execute(f"reset role; {_NAME_ALL}")
         else:  # one message for the whole file: most statements are faster than a round trip
-            execute(conn, f"{prologue}{file.text[start:end]};{_AS_BEFORE}")
+            execute(conn, f"{prologue}{file.text[start:end]};reset role; {_NAME_ALL}")
     except errors.UnsafeNewEnumValueUsage:
         conn.execute(_BACK)
         return [

@@ -87,9 +87,9 @@ def locate(
             if one.what:
                 yield Finding(place, one.label, tables.get(one.oid, 0), one.what, one.advice)
         before = after
-    conn.execute("reset role; reset search_path")
+    conn.execute("reset role")
 
 
 def advice(conn: Connection) -> set[Advice]:
     """Read what opens the data to the API by mistake."""
-    return set(catalog.fetch_named(conn, tuple_row, _ADVICE))
+    return set(fetch(conn, tuple_row, _ADVICE))

@@ -5,19 +5,32 @@
 with
 before as (
   select t.*
-  from jsonb_to_recordset($1::jsonb)
-    as t (kind text, oid bigint, number bigint, value text)
+  from
+    json_to_recordset($1::json)
+      as t (kind text, oid bigint, number bigint, label text, name text, value text)
+),
+
+now as (
+  select t.*
+  from
+    json_to_recordset($2::json)
+      as t (kind text, oid bigint, number bigint, label text, name text, value text)
+),
+
+-- the few that differ: the planner would join the others in nested loops
+different as (
+  select n.* from now as n
+  except
+  select b.* from before as b
 ),
 
 after as (
   select
-    t.*,
+    d.*,
     b.value as was,
     b.kind is null as is_new
-  from
-    jsonb_to_recordset($2::jsonb)
-      as t (kind text, oid bigint, number bigint, label text, name text, value text)
-  left join before as b on t.kind = b.kind and t.oid = b.oid and t.number = b.number
+  from different as d
+  left join before as b on d.kind = b.kind and d.oid = b.oid and d.number = b.number
 ),
 
 retyped as (
@@ -66,7 +79,7 @@ inner join after as c on a.oid = c.oid and a.number = c.number and c.kind = 'typ
 where
   a.kind = 'not null'
   and not exists (
-    select from after as f
+    select from now as f
     where f.kind = 'filled' and f.oid = a.oid and f.number = a.number
   )
 

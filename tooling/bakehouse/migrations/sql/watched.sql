@@ -74,5 +74,5 @@ traits as (
   where what.value is not null
 )
 
-select jsonb_agg(to_jsonb(t))::text
+select json_agg(t)::text
 from traits as t
