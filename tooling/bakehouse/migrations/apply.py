@@ -126,6 +126,7 @@ class _Run:
     versions: list[str]
 
     def finish(self, file: Migration, started: float, tries: int = 1) -> Ran:
+        """Record the file, in the transaction that ran it."""
         duration = milliseconds_since(started)
         self.record(file, duration)
         self.move_baseline(file)
