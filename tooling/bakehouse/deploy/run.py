@@ -184,7 +184,7 @@ def _unseen(report: list[Rehearsal], files: list[Migration]) -> Iterator[str]:
     rehearsed = {one.label for one in report if not one.notes}
     for file in files:
         builds_indexes = all(
-            runs_alone(s) and s.begins("create") and apply.index_of(s)[0] for s in file.body
+            runs_alone(s) and s.tokens[0] == "create" and apply.index_of(s)[0] for s in file.body
         )
         if file.label not in rehearsed and not builds_indexes:
             yield file.label

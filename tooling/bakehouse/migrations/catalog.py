@@ -106,9 +106,7 @@ def breaking(changes: Changes, before: set[str], after: set[str], had: Container
 def compare(before: Objects, after: Objects) -> Changes:
     return Changes(
         added=sorted(after.keys() - before.keys()),
-        changed=sorted(
-            name for name in before.keys() & after.keys() if before[name] != after[name]
-        ),
+        changed=sorted(name for name, _ in after.items() - before.items() if name in before),
         gone=sorted(before.keys() - after.keys()),
     )
 
