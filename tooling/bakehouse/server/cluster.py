@@ -29,6 +29,10 @@ PASSWORD = "postgres"  # for every user, as with `supabase start`: only this mac
 PATIENCE = 60.0  # seconds to wait for a start, a stop, or a command in another terminal
 _ROOM = 150 * 2**20  # bytes: a new cluster takes 40 MB, and its WAL grows
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # no PGDATA, PGOPTIONS and the like
+_CLEAN = """
+import sys; from pathlib import Path; from bakehouse.server import cluster
+sys.stdin.read(); cluster.clean(Path(sys.argv[1]))
+"""
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''  # the path of a project can be too long for a socket
@@ -80,17 +84,29 @@ def _dsn(port: int, database: str, user: str) -> str:
 def scratch(binaries: Binaries) -> Iterator[int]:
     """Run a temporary server with the platform. Yields its port."""
     account = unprivileged()
-    with tempfile.TemporaryDirectory(prefix="bakehouse-") as folder:
-        place = Path(folder).resolve()
-        place.chmod(0o755)  # the account must be able to enter: the data inside stays private
+    place = Path(tempfile.mkdtemp(prefix="bakehouse-")).resolve()
+    place.chmod(0o755)  # the account must be able to enter: the data inside stays private
+    # Another process cleans up, so that it happens even if this one is killed: its input then ends.
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _CLEAN, str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ):
         port = _free_port()
         if not account.can_reach(binaries.bin_dir / "postgres"):
             binaries = copied(binaries, account, place)
-        try:
-            _fill(Cluster(place / "pgdata", binaries, account, port, place / "postgres.log"))
-            yield port
-        finally:
-            halt(place / "pgdata")
+        _fill(Cluster(place / "pgdata", binaries, account, port, place / "postgres.log"))
+        yield port
+
+
+def clean(place: Path) -> None:
+    """Stop the server in a folder and remove the folder. An initdb may still write into it."""
+    while place.exists():
+        halt(place / "pgdata")
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def _free_port() -> int:
