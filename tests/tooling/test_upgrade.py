@@ -12,18 +12,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from bakehouse.server.account import unprivileged
-from bakehouse.server.binaries import Binaries, inspect_binaries, installed_binaries
+from bakehouse.server.binaries import Binaries
 from bakehouse.server.cluster import SUPERUSER, copied
 from command import BAKEHOUSE, Project
 from docs import pages
 from docs.pages import ROOT
-from postgres import Embedded
+from postgres import Embedded, binaries_of
 
-MAJORS = ROOT / "tests" / "majors" / "node_modules"
-INSTALLED = [
-    *installed_binaries(),
-    *filter(None, map(inspect_binaries, MAJORS.glob("postgres-*/native/bin"))),
-]
 SECTION = pages.section(pages.read("docs/operating.md"), "Upgrade Postgres")
 FIRST, DUMP, PG_UPGRADE, LOGICAL, LAST = (
     "\n".join(pages.blocks(part, "sh")) for part in SECTION.split("\n### ")
@@ -60,13 +55,6 @@ class Bakery(Embedded):
             done = conn.execute(text.encode())
             row = done.fetchone() if done.description else None
             return row[0] if row else None
-
-
-def binaries_of(major: int) -> Binaries:
-    for binaries in INSTALLED:
-        if binaries.version == major:
-            return binaries
-    pytest.skip(f"Postgres {major} is not on this machine")
 
 
 @pytest.fixture(scope="module")

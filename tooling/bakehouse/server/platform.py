@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import LiteralString
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from bakehouse.database import OLDEST, Connection, execute, fetch, sql_file, value
 from bakehouse.errors import BakehouseError
@@ -21,7 +21,7 @@ class Missing:
 
 
 def missing(conn: Connection, migration_role: str) -> list[Missing]:
-    """List the memberships and limits that the roles lack. An existing limit is accepted."""
+    """List what the roles lack. An existing limit is accepted."""
     query = sql_file(__package__, "missing")
     return fetch(conn, class_row(Missing), query, migration_role, is_supabase(conn))
 
@@ -46,7 +46,6 @@ def bootstrap(
     role and of `authenticator`. You can call this again, even with the other regime. Keeps the
     limits that a role has.
     """
-    _require(conn, migration_role, regime)
     settings = {
         "bakehouse.migration_role": migration_role,
         "bakehouse.migration_secret": _verifier(conn, migration_role, password),
@@ -54,8 +53,9 @@ def bootstrap(
         "bakehouse.regime": regime,
     }
     with conn.transaction():
-        for name, value in settings.items():
-            conn.execute("select set_config(%s, %s, true)", (name, value))
+        _require(conn, migration_role, regime)
+        for setting in settings.items():
+            conn.execute("select set_config(%s, %s, true)", setting)
         conn.execute(sql_file(__package__, "platform"))
         for one in missing(conn, migration_role):
             execute(conn, one.repair)
@@ -75,25 +75,50 @@ def _require(conn: Connection, migration_role: str, regime: str) -> None:
             "this server is Supabase, which has the whole platform: nothing was changed",
             "Run `bakehouse migrate up`.",
         )
-    if not _exists(conn, "select 1 from pg_roles where rolname = current_user and rolsuper"):
-        raise BakehouseError(
-            "usage",
-            f"only a superuser can set up the platform, and {conn.info.user} is none: nothing was"
-            " changed",
-            f'An administrator must run: alter role "{conn.info.user}" superuser. CREATEROLE and'
-            " CREATEDB are not enough: they cannot give BYPASSRLS to service_role.",
-        )
     if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
         raise BakehouseError(
             "usage",
             f"the role {migration_role} is a superuser and cannot be the migration role",
             "Choose another name: a superuser would hide what fails on Supabase.",
         )
+    if migration_role == conn.info.user:
+        raise BakehouseError(
+            "usage",
+            f"{migration_role} cannot set up the platform for itself: nothing was changed",
+            "Run this as another role: on Supabase, the migration role does not own the schemas"
+            " auth, storage and realtime.",
+        )
+    _require_rights(conn, migration_role)
+
+
+def _require_rights(conn: Connection, migration_role: str) -> None:
+    user = conn.info.user
+    owner = value(
+        conn,
+        "select nspowner::regrole::text from pg_namespace"
+        " where nspname = 'auth' and not pg_has_role(nspowner, 'USAGE')",
+    )
+    if owner:
+        raise BakehouseError(
+            "usage",
+            f"{owner} owns the platform of this database, and {user} cannot change it",
+            f"Run this as {owner}.",
+        )
+    query = sql_file(__package__, "administrator")
+    statements = fetch(conn, scalar_row, query, migration_role)
+    if statements:
+        lines = "\n".join(f"  {statement};" for statement in statements)
+        raise BakehouseError(
+            "usage",
+            f"{user} is no superuser and lacks rights to set up the platform: nothing was changed",
+            f"An administrator must run this in the database {conn.info.dbname}. Then run the"
+            f" command again.\n{lines}",
+            statements=statements,
+        )
 
 
 def _exists(conn: Connection, query: LiteralString, *parameters: str) -> bool:
-    with conn.transaction():
-        return value(conn, query, *parameters) is not None
+    return value(conn, query, *parameters) is not None
 
 
 def _verifier(conn: Connection, role: str, password: str | None) -> str:
