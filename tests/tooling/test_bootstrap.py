@@ -76,3 +76,31 @@ def test_a_role_that_is_no_superuser_sets_up_the_platform_after_an_administrator
     again = bootstrap(bakery, plain, "admin")
     verified = bakery.run("migrate", "verify", url=plain.dsn("bakery"))
     assert (again.code, verified.code) == (0, 0), again.out + verified.err
+
+
+@pytest.mark.parametrize("plain", [17], indirect=True)
+def test_another_database_of_the_server_drifts_only_if_a_role_really_changes(
+    plain: Server, project: Project
+) -> None:
+    def prepare(database: str, role: str) -> None:
+        url = plain.superuser_dsn(database)
+        ran = project.run("bootstrap", "--migration-role", role, "--database-url", url)
+        assert ran.code == 0, ran.err
+
+    url = plain.dsn("bakery")
+    project.write("20260101000000_M0_one.sql", "create schema one;\n")
+    prepare("bakery", plain.migration_role)
+    for command in (("env", "mark", "dev"), ("migrate", "up")):
+        assert project.run(*command, url=url).code == 0
+    query(plain.superuser, "create database second")
+    query(plain.superuser, "create database third")
+
+    prepare("second", plain.migration_role)
+    same = project.run("drift", "list", url=url)
+    prepare("third", "another")
+    other = project.run("drift", "list", "--json", url=url)
+
+    assert same.out == "no drift\n"
+    assert [one["name"] for one in other.json["drift"]] == [
+        f"membership of another in {role}" for role in ("anon", "authenticated", "service_role")
+    ]
