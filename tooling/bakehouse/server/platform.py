@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import LiteralString
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
-from bakehouse.database import OLDEST, Connection, execute, fetch, sql_file, value
+from bakehouse.database import Connection, execute, fetch, sql_file, value
 from bakehouse.errors import BakehouseError
 
 REGIMES = ("explicit", "legacy")  # default privileges: new Supabase projects are "explicit"
@@ -28,10 +28,10 @@ def missing(conn: Connection, migration_role: str) -> list[Missing]:
 
 def is_supabase(conn: Connection) -> bool:
     """Check if this server is Supabase. The role `supabase_admin` alone is no proof."""
-    return _exists(
-        conn,
-        "select 1 from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin')",
+    query: LiteralString = (
+        "select 1 from pg_roles where rolname ~ '^supabase_(auth|storage)_admin$'"
     )
+    return value(conn, query) is not None
 
 
 def bootstrap(
@@ -62,63 +62,23 @@ def bootstrap(
 
 
 def _require(conn: Connection, migration_role: str, regime: str) -> None:
-    major = conn.info.server_version // 10000
     if regime not in REGIMES:
         raise BakehouseError("usage", f"no such regime: {regime}", f"One of: {', '.join(REGIMES)}.")
-    if major < OLDEST:
-        raise BakehouseError(
-            "usage", f"Postgres {major} is not supported", f"Use Postgres {OLDEST} or later."
-        )
-    if is_supabase(conn):
-        raise BakehouseError(
-            "usage",
-            "this server is Supabase, which has the whole platform: nothing was changed",
-            "Run `bakehouse migrate up`.",
-        )
-    if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
-        raise BakehouseError(
-            "usage",
-            f"the role {migration_role} is a superuser and cannot be the migration role",
-            "Choose another name: a superuser would hide what fails on Supabase.",
-        )
-    if migration_role == conn.info.user:
-        raise BakehouseError(
-            "usage",
-            f"{migration_role} cannot set up the platform for itself: nothing was changed",
-            "Run this as another role: on Supabase, the migration role does not own the schemas"
-            " auth, storage and realtime.",
-        )
-    _require_rights(conn, migration_role)
-
-
-def _require_rights(conn: Connection, migration_role: str) -> None:
-    user = conn.info.user
-    owner = value(
-        conn,
-        "select nspowner::regrole::text from pg_namespace"
-        " where nspname = 'auth' and not pg_has_role(nspowner, 'USAGE')",
-    )
-    if owner:
-        raise BakehouseError(
-            "usage",
-            f"{owner} owns the platform of this database, and {user} cannot change it",
-            f"Run this as {owner}.",
-        )
-    query = sql_file(__package__, "administrator")
-    statements = fetch(conn, scalar_row, query, migration_role)
+    query = sql_file(__package__, "refusals")
+    refused = fetch(conn, tuple_row, query, migration_role, is_supabase(conn))
+    for message, hint in refused:
+        raise BakehouseError("usage", f"{message}: nothing was changed", hint)
+    statements = fetch(conn, scalar_row, sql_file(__package__, "administrator"), migration_role)
     if statements:
         lines = "\n".join(f"  {statement};" for statement in statements)
         raise BakehouseError(
             "usage",
-            f"{user} is no superuser and lacks rights to set up the platform: nothing was changed",
+            f"{conn.info.user} is no superuser and lacks rights to set up the platform: nothing was"
+            " changed",
             f"An administrator must run this in the database {conn.info.dbname}. Then run the"
             f" command again.\n{lines}",
             statements=statements,
         )
-
-
-def _exists(conn: Connection, query: LiteralString, *parameters: str) -> bool:
-    return value(conn, query, *parameters) is not None
 
 
 def _verifier(conn: Connection, role: str, password: str | None) -> str:
