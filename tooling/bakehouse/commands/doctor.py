@@ -16,7 +16,7 @@ from bakehouse.deploy import environment
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
 from bakehouse.output import Result
-from bakehouse.server import platform, upgrade
+from bakehouse.server import platform
 from bakehouse.server.binaries import find_binaries
 
 app = typer.Typer()
@@ -101,7 +101,7 @@ def _attempt(name: str, look: Callable[[], str]) -> _Check:
 
 
 def _examine_upgrade(conn: Connection) -> Iterator[_Check]:
-    faults = upgrade.left_behind(conn)
+    faults = platform.left_behind(conn)
     identity = environment.identity(conn)
     if identity and identity.copied:
         what = f"says that it is a copy of {identity.env}"

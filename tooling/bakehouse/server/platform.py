@@ -26,6 +26,11 @@ def missing(conn: Connection, migration_role: str) -> list[Missing]:
     return fetch(conn, class_row(Missing), query, migration_role, is_supabase(conn))
 
 
+def left_behind(conn: Connection) -> list[Missing]:
+    """List what an upgrade of Postgres left behind in this database."""
+    return fetch(conn, class_row(Missing), sql_file(__package__, "left_behind"))
+
+
 def is_supabase(conn: Connection) -> bool:
     """Check if this server is Supabase. The role `supabase_admin` alone is no proof."""
     query: LiteralString = (
