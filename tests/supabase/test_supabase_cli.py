@@ -13,8 +13,8 @@ from psycopg.conninfo import make_conninfo
 
 from bakehouse.migrations import catalog, history, watch
 from bakehouse.server import cluster, embedded
-from bakehouse.server.binaries import system_binaries
 from command import Project, free_port
+from postgres import system_binaries
 
 ROOT = Path(__file__).parents[2]
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
@@ -209,7 +209,7 @@ def test_types_are_generated_for_the_api_and_nothing_else(
 def test_lint_finds_nothing_where_plpgsql_check_is_installed(
     both: SupabaseProject, tmp_path: Path
 ) -> None:
-    other = system_binaries(other_than=0)
+    other = system_binaries()
     if other is None or not list(other.bin_dir.parent.glob("lib/plpgsql_check.*")):
         pytest.skip("no system Postgres with plpgsql_check")
     shutil.copytree(both.root / "supabase", tmp_path / "supabase")

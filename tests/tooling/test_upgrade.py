@@ -12,19 +12,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from bakehouse.server.account import unprivileged
-from bakehouse.server.binaries import Binaries, inspect_binaries, installed_binaries
+from bakehouse.server.binaries import Binaries
 from bakehouse.server.cluster import SUPERUSER, copied
 from command import BAKEHOUSE, Project
 from docs import pages
 from docs.pages import ROOT
-from postgres import Embedded
+from postgres import Embedded, binaries_of
 
 KINDS = Path(__file__).with_name("kinds.sql")
-MAJORS = ROOT / "tests" / "majors" / "node_modules"
-INSTALLED = [
-    *installed_binaries(),
-    *filter(None, map(inspect_binaries, MAJORS.glob("postgres-*/native/bin"))),
-]
 SECTION = pages.section(pages.read("docs/operating.md"), "Upgrade Postgres")
 FIRST, DUMP, PG_UPGRADE, LOGICAL, LAST = (
     "\n".join(pages.blocks(part, "sh")) for part in SECTION.split("\n### ")
@@ -61,13 +56,6 @@ class Bakery(Embedded):
             done = conn.execute(text.encode())
             row = done.fetchone() if done.description else None
             return row[0] if row else None
-
-
-def binaries_of(major: int) -> Binaries:
-    for binaries in INSTALLED:
-        if binaries.version == major:
-            return binaries
-    pytest.skip(f"Postgres {major} is not on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +318,7 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
             new.query(statement)
 
         assert set(found) == {STATISTICS, MARK, LIMIT, *behind}
-        assert "select setval('public.stage_events_id_seq', max(\"id\"))" in " ".join(behind)
+        assert "select setval('public.stage_events_id_seq', max(id))" in " ".join(behind)
         type_last(project, new, tools)
         require_sound(project)
         assert new.query("select count(*) from public.orders") == 3

@@ -148,7 +148,8 @@ def bootstrap(
         typer.Option(
             "--database-url",
             envvar="BAKEHOUSE_SUPERUSER_URL",
-            help="The database URL on plain Postgres, as a superuser.",
+            help="The database URL on plain Postgres, as a superuser, or as a role with CREATEROLE"
+            " and CREATEDB.",
         ),
     ],
     migration_role: Annotated[
