@@ -146,10 +146,11 @@ comment on function app.fill_holds is
 
 create or replace function app.settle_item(
   p_store text, p_order text, p_item_id uuid, p_due numeric, p_matched_by text,
-  p_is_optional boolean, p_reason text
+  p_is_optional boolean, p_is_booked boolean, p_reason text
 )
 returns jsonb[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_item record;
@@ -165,9 +166,11 @@ begin
   end if;
   select items.sku, items.on_hand, items.reserved into v_item
   from public.inventory_items as items where items.id = p_item_id for no key update;
-  -- read under the lock of the item, because a hold may have been filled since
-  select coalesce(sum(booked.taken), 0) as taken, coalesce(sum(booked.held), 0) as held into v_was
-  from app.stock_booked(p_store, p_order) as booked where booked.item_id = p_item_id;
+  select 0 as taken, 0 as held into v_was;
+  if p_is_booked then -- read under the lock of the item, because a hold may have been filled since
+    select booked.taken, booked.held into v_was
+    from app.stock_booked(p_store, p_order) as booked where booked.item_id = p_item_id;
+  end if;
   v_more := p_due - v_was.taken;
   v_takes := v_more > 0 and (v_was.held = 0 or p_is_optional)
     and v_item.on_hand - v_item.reserved + v_was.held >= v_more;
@@ -206,8 +209,10 @@ comment on function app.settle_item is
 create or replace function app.settle_order(p_store text, p_order text)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_units text[] := app.units_of(p_store, p_order);
   v_need record;
   v_moves jsonb[] := '{}'::jsonb[];
   v_repeated boolean := false;
@@ -216,23 +221,23 @@ declare
 begin
   -- the same lock order everywhere: first orders, then items by id
   perform from public.orders as orders
-  where orders.store = p_store and orders.id = any(app.units_of(p_store, p_order))
-  order by orders.id for no key update;
+  where orders.store = p_store and orders.id = any(v_units) order by orders.id for no key update;
   for v_need in
     select
       coalesce(due.item_id, booked.item_id) as item_id, coalesce(due.quantity, 0) as quantity,
       coalesce(due.matched_by, booked.matched_by) as matched_by,
-      coalesce(due.is_optional, false) as is_optional, booked.held,
-      count(booked.item_id) over () > 0 as is_repeated, count(due.item_id) over () > 0 as is_due
-    from app.stock_due(p_store, p_order) as due
+      coalesce(due.is_optional, false) as is_optional, booked.item_id is not null as is_booked,
+      booked.held > 0 as is_held, count(booked.item_id) over () > 0 as is_repeated,
+      count(due.item_id) over () > 0 as is_due
+    from app.stock_due(p_store, p_order, v_units) as due
     full join app.stock_booked(p_store, p_order) as booked on booked.item_id = due.item_id
     order by 1
   loop
     v_repeated := v_need.is_repeated;
-    v_waited := v_waited or v_need.held > 0;
+    v_waited := v_waited or v_need.is_held is true;
     v_moves := v_moves || app.settle_item(
       p_store, p_order, v_need.item_id, v_need.quantity, v_need.matched_by, v_need.is_optional,
-      case
+      v_need.is_booked, case
         when not v_need.is_due then 'order_cancel'
         when v_need.is_repeated then 'order_change'
         else 'order_create'
@@ -255,10 +260,13 @@ comment on function app.settle_order is
 
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
-language sql volatile set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_array_length(done.moves -> 'taken') + jsonb_array_length(done.moves -> 'returned')
-  from app.settle_order(p_store, p_order) as done (moves);
+declare
+  v_done jsonb := app.settle_order(p_store, p_order);
+begin
+  return jsonb_array_length(v_done -> 'taken') + jsonb_array_length(v_done -> 'returned');
+end;
 $$;
 comment on function app.settle_stock is
 'Listener of app.order_changed: settles the stock of an order. Returns the number of items taken and returned.';

@@ -133,7 +133,9 @@ as $$
     select
       catalog.sku, coalesce(due.quantity, 0) as due, coalesce(booked.taken, 0) as taken,
       coalesce(booked.held, 0) as held, coalesce(due.is_optional, false) as is_optional
-    from app.stock_due(orders.store, orders.id) as due
+    from app.stock_due(
+      orders.store, orders.id, app.units_of(orders.store, orders.id)
+    ) as due
     full join app.stock_booked(orders.store, orders.id) as booked on booked.item_id = due.item_id
     inner join public.inventory_items as catalog
       on catalog.id = coalesce(due.item_id, booked.item_id)
