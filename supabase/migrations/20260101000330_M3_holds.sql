@@ -154,7 +154,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_item record;
-  v_was record;
+  v_taken numeric := 0;
+  v_held numeric := 0;
   v_more numeric;
   v_takes boolean;
   v_hold numeric;
@@ -166,24 +167,23 @@ begin
   end if;
   select items.sku, items.on_hand, items.reserved into v_item
   from public.inventory_items as items where items.id = p_item_id for no key update;
-  select 0 as taken, 0 as held into v_was;
   if p_is_booked then -- read under the lock of the item, because a hold may have been filled since
-    select booked.taken, booked.held into v_was
+    select coalesce(sum(booked.taken), 0), coalesce(sum(booked.held), 0) into v_taken, v_held
     from app.stock_booked(p_store, p_order) as booked where booked.item_id = p_item_id;
   end if;
-  v_more := p_due - v_was.taken;
-  v_takes := v_more > 0 and (v_was.held = 0 or p_is_optional)
-    and v_item.on_hand - v_item.reserved + v_was.held >= v_more;
+  v_more := p_due - v_taken;
+  v_takes := v_more > 0 and (v_held = 0 or p_is_optional)
+    and v_item.on_hand - v_item.reserved + v_held >= v_more;
   v_hold := case when v_takes or p_is_optional then 0 else greatest(v_more, 0) end;
   v_move := jsonb_build_object('sku', v_item.sku, 'matched_by', p_matched_by);
 
-  if v_hold <> v_was.held then
-    perform app.set_hold(p_store, p_order, p_item_id, v_was.held, v_hold, p_matched_by);
+  if v_hold <> v_held then
+    perform app.set_hold(p_store, p_order, p_item_id, v_held, v_hold, p_matched_by);
     v_moves := array_append(v_moves, v_move || jsonb_build_object(
-      'move', case when v_hold > v_was.held then 'held' else 'released' end,
-      'quantity', abs(v_hold - v_was.held)
+      'move', case when v_hold > v_held then 'held' else 'released' end,
+      'quantity', abs(v_hold - v_held)
     ) || case
-      when v_hold > v_was.held
+      when v_hold > v_held
         then jsonb_build_object('available', greatest(v_item.on_hand - v_item.reserved, 0))
       else '{}'
     end);
@@ -197,7 +197,7 @@ begin
       'move', case when v_takes then 'taken' else 'returned' end, 'quantity', abs(v_more)
     ));
   end if;
-  if v_hold < v_was.held then
+  if v_hold < v_held then
     perform app.fill_holds(p_item_id); -- stock that this order no longer waits for
   end if;
   return v_moves;
