@@ -112,6 +112,8 @@ declare
   v_last_topic text;
   v_last_rank smallint;
   v_last_id bigint;
+  v_lane oid := 'public.work_queue_lane_idx'::regclass;
+  v_read bigint;
 begin
   perform app.require('service_role');
   if not coalesce(
@@ -125,13 +127,14 @@ begin
   v_worker := p_worker;
 
   if cardinality(p_ids) > 0 then
-    -- No ready job was left before these jobs when they were claimed. So start after the last one,
-    -- and skip the dead rows before it, unless a more urgent job is ready. Jobs that become ready
-    -- there later were returned, or committed late. Only a start at the front finds them. The older
-    -- the claim is, the more likely is such a start.
+    -- Finished jobs pile up at the front of the lane while an old snapshot could see them. Then start
+    -- after the last job of this claim, because no ready job was left before it. Jobs that became
+    -- ready there later were returned, or committed late. Only a start at the front finds them. The
+    -- older the claim is, the more likely is such a start.
     select last.topic, -last.priority, last.id into v_last_topic, v_last_rank, v_last_id
     from public.work_queue as last
-    where last.id = p_ids[cardinality(p_ids)] and last.token = p_token
+    where current_setting('bakehouse.front', true) = 'long'
+    and last.id = p_ids[cardinality(p_ids)] and last.token = p_token
     and v_now - last.changed_at < random() * interval '0.2 seconds'
     and not exists (
       select from public.work_queue as urgent
@@ -159,6 +162,7 @@ begin
 
   foreach v_topic in array p_topics loop
     loop
+      v_read := pg_stat_get_xact_tuples_returned(v_lane);
       return query
       with claimed as (
         update public.work_queue as job
@@ -189,6 +193,12 @@ begin
       from claimed order by claimed.priority desc, claimed.id;
       get diagnostics v_count = row_count;
       v_left := v_left - v_count;
+      if (v_topic = v_last_topic) is not true then
+        v_read := pg_stat_get_xact_tuples_returned(v_lane) - v_read;
+        perform set_config(
+          'bakehouse.front', case when v_read > 200 + 20 * v_count then 'long' else '' end, false
+        );
+      end if;
       exit when v_left <= 0 or (v_topic = v_last_topic) is not true;
       v_last_topic := null; -- too few: once more from the front
     end loop;
@@ -199,7 +209,7 @@ $$;
 comment on function public.complete_and_claim_work is
 'Runs complete_work and claim_work in one call and one commit, for the loop of a busy worker.
 
-Pass p_ids in the order of their claim. The new claim starts after the last of them, or at a more urgent job. It starts at the front when too few jobs are left, and otherwise about five times a second.
+Pass p_ids in the order of their claim. While finished jobs pile up under an old snapshot, the new claim starts after the last of p_ids, or at a more urgent job. It then starts at the front about five times a second, and when too few jobs are left.
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.complete_and_claim_work to service_role;
