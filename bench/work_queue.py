@@ -1,8 +1,8 @@
-"""How fast the work queue is, compared with the shortest queue that has leases.
+"""How fast the work queue is, compared with the shortest queue without and with leases.
 
     .venv/bin/python bench/work_queue.py [rounds]
 
-Both sides run in turn on the same durable server, so that the ratios hold on a noisy machine.
+All sides run in turn on the same durable server, so that the ratios hold on a noisy machine.
 """
 
 import multiprocessing
@@ -27,7 +27,15 @@ PAYLOADS = [
     f'{{"sku": "CAKE-{n:06}", "note": "seventy bytes or so, as is usual"}}' for n in range(JOBS)
 ]
 
-LEAST = """
+JOBS_OF = {1: 2_000, 10: 8_000, 100: JOBS}  # the jobs of a drain, by the size of a batch
+
+SHORTEST = """
+create table public.bare (
+  id bigint generated always as identity primary key,
+  topic text not null,
+  payload jsonb not null
+);
+create index on public.bare (topic, id);
 create table public.least (
   id bigint generated always as identity primary key,
   topic text not null,
@@ -35,6 +43,17 @@ create table public.least (
   lease_until timestamptz not null default '-infinity'
 );
 create index on public.least (topic, id);
+"""
+BARE_FILL: LiteralString = """
+insert into public.bare (topic, payload)
+select 'bench', payload from unnest(%s::jsonb[]) as payload
+"""
+# A crash of the worker loses these jobs.
+BARE_TAKE: LiteralString = """
+delete from public.bare
+where ctid = any(array(
+  select ctid from public.bare where topic = 'bench' order by id limit %s for update skip locked
+)) returning id, payload
 """
 LEAST_FILL: LiteralString = """
 insert into public.least (topic, payload)
@@ -59,11 +78,12 @@ from public.complete_and_claim_work(%s, %s, '{bench}', 'bench', %s)
 
 def main() -> None:
     with migrated(PORT), connect() as conn:
-        conn.execute(LEAST)
+        conn.execute(SHORTEST)
         bulk(conn)
         for workers in (1, 4):
-            for batch in (10, 100):
+            for batch in JOBS_OF:
                 drains(conn, workers, batch)
+        old_snapshot(conn)
         claims(conn)
         bloat(conn)
 
@@ -76,14 +96,16 @@ def connect() -> Connection:
 def empty() -> None:
     """Empties the queue before the measured time. Only a superuser may checkpoint."""
     with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as conn:
-        conn.execute("truncate public.least, public.work_queue, public.work_archive")
-        conn.execute("vacuum analyze public.least, public.work_queue, public.work_archive")
+        conn.execute("truncate public.bare, public.least, public.work_queue, public.work_archive")
+        conn.execute(
+            "vacuum analyze public.bare, public.least, public.work_queue, public.work_archive"
+        )
         conn.execute("checkpoint")
 
 
-def fill(conn: Connection, statement: LiteralString = FILL) -> None:
+def fill(conn: Connection, statement: LiteralString = FILL, jobs: int = JOBS) -> None:
     conn.execute("set role service_role" if statement is FILL else "reset role")
-    conn.execute(statement, (PAYLOADS,))
+    conn.execute(statement, (PAYLOADS[:jobs],))
     conn.execute("reset role")
 
 
@@ -91,13 +113,20 @@ def bulk(conn: Connection) -> None:
     bare, ours = [], []
     for _ in range(ROUNDS):
         empty()
-        bare.append(timed(fill, conn, LEAST_FILL))
+        bare.append(timed(fill, conn, BARE_FILL))
         ours.append(timed(fill, conn))
     report(f"insert {JOBS:,} rows", bare)
     report(f"enqueue {JOBS:,} jobs", ours, bare)
 
 
 # Drains: a worker takes batches until no job is left. Returns the number of jobs.
+
+
+def bare(conn: Connection, batch: int) -> int:
+    done = 0
+    while jobs := conn.execute(BARE_TAKE, (batch,)).fetchall():
+        done += len(jobs)
+    return done
 
 
 def least(conn: Connection, batch: int) -> int:
@@ -126,25 +155,33 @@ def fused(conn: Connection, batch: int) -> int:
     return done
 
 
+Work = Callable[[Connection, int], int]
+SIDES: dict[Work, tuple[str, LiteralString]] = {
+    bare: ("delete at once, no lease", BARE_FILL),
+    least: ("the least queue with a lease", LEAST_FILL),
+    two_calls: ("claim_work, complete_work", FILL),
+    fused: ("complete_and_claim_work", FILL),
+}
+
+
 def drains(conn: Connection, workers: int, batch: int) -> None:
-    times: dict[Callable[[Connection, int], int], list[float]] = {}
+    print(f"drain, {workers} worker{'s' * (workers > 1)}, batch {batch}")
+    times: dict[Work, list[float]] = {}
     for _ in range(ROUNDS):
-        for work, filled in ((least, LEAST_FILL), (two_calls, FILL), (fused, FILL)):
+        for work, (_name, filled) in SIDES.items():
             empty()
-            fill(conn, filled)
-            times.setdefault(work, []).append(drain(work, workers, batch))
-    name = f"drain, {workers} worker{'s' * (workers > 1)}, batch {batch}"
-    report(f"{name}: least queue", times[least])
-    report("  claim_work, complete_work", times[two_calls], times[least])
-    report("  complete_and_claim_work", times[fused], times[least])
+            fill(conn, filled, JOBS_OF[batch])
+            times.setdefault(work, []).append(drain(work, workers, batch, JOBS_OF[batch]))
+    for work, (name, _filled) in SIDES.items():
+        report(f"  {name}", times[work], times[bare], times[least])
 
 
-def drain(work: Callable[[Connection, int], int], workers: int, batch: int) -> float:
+def drain(work: Work, workers: int, batch: int, jobs: int = JOBS) -> float:
     """Returns the time from the last connection until the last worker finds nothing."""
     start = multiprocessing.Barrier(workers)
     with multiprocessing.Pool(workers, _join, (start,)) as pool:
         done = pool.starmap(_drain, [(work, batch)] * workers, chunksize=1)
-    assert sum(count for count, _, _ in done) == JOBS, f"{work.__name__} lost or doubled jobs"
+    assert sum(count for count, _, _ in done) == jobs, f"{work.__name__} lost or doubled jobs"
     return max(end for _, _, end in done) - min(begin for _, begin, _ in done)
 
 
@@ -152,13 +189,39 @@ def _join(start: object) -> None:
     globals()["_start"] = start
 
 
-def _drain(work: Callable[[Connection, int], int], batch: int) -> tuple[int, float, float]:
+def _drain(work: Work, batch: int) -> tuple[int, float, float]:
     with connect() as conn:
-        if work is not least:
+        if SIDES[work][1] is FILL:
             conn.execute("set role service_role")
         globals()["_start"].wait()
         begin = time.perf_counter()
         return work(conn, batch), begin, time.perf_counter()
+
+
+# Ten drains while a transaction holds an old snapshot, so that no dead row can be removed
+
+
+def old_snapshot(conn: Connection) -> None:
+    print("drain 2,000 jobs in batches of 100, under an old snapshot: 10th drain against the first")
+    kept: dict[Work, tuple[list[float], list[float]]] = {work: ([], []) for work in SIDES}
+    for _ in range(ROUNDS):
+        for work, (_name, filled) in SIDES.items():
+            empty()
+            with connect() as reader, connect() as worker, reader.transaction():
+                reader.execute("set transaction isolation level repeatable read")
+                reader.execute("select from public.stores")
+                if filled is FILL:
+                    worker.execute("set role service_role")
+                work(worker, 100)
+                times = []
+                for _ in range(10):
+                    fill(conn, filled, 2_000)
+                    times.append(timed(work, worker, 100))
+            kept[work][0].append(times[0])
+            kept[work][1].append(times[9])
+    for work, (name, _filled) in SIDES.items():
+        first, last = kept[work]
+        report(f"  {name}", last, first)
 
 
 # The cost of a claim while many other jobs are not due
@@ -226,13 +289,16 @@ def timed(work: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - started
 
 
-def report(name: str, times: list[float], base: list[float] | None = None) -> None:
-    """Prints the times in ms, and how many times faster this queue is."""
+def report(name: str, times: list[float], *bases: list[float]) -> None:
+    """Prints the times in ms, and how many times as fast as each base."""
     middle = statistics.median(times)
-    ratios = [other / took for took, other in zip(times, base or times, strict=False)]
-    ratio = f"x {statistics.median(ratios):.2f} as fast" if base else ""
+    ratios = [
+        statistics.median(other / took for took, other in zip(times, base, strict=False))
+        for base in bases
+    ]
     spread = f"({min(times) * 1000:.1f} to {max(times) * 1000:.1f})"
-    print(f"{name:<52} {middle * 1000:8.1f} ms  {spread:<20} {ratio}", flush=True)
+    rates = "  ".join(f"x {ratio:.2f}" for ratio in ratios)
+    print(f"{name:<52} {middle * 1000:8.1f} ms  {spread:<20} {rates}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 drop function if exists
-public.complete_and_claim_work, public.extend_work_lease, public.fail_work, public.complete_work,
-public.claim_work, public.enqueue_work_many, public.enqueue_work, app.retry_or_bury_work,
-app.enqueue, app.enqueue_many;
+public.enqueue_work_many, public.enqueue_work, app.enqueue, app.enqueue_many;
 drop table if exists public.work_archive, public.work_dead, public.work_queue;
 commit;

@@ -1,4 +1,4 @@
--- M3 work queue: jobs that outlive their worker. Each job runs at least once.
+-- M3 work queue: the tables of the jobs, and enqueueing.
 -- Needs: M2
 
 begin;
@@ -30,8 +30,9 @@ create table if not exists public.work_queue (
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_cost_delay = 0
 );
+-- Negated, so that all columns ascend: a claim can then start at any job of the lane.
 create index if not exists work_queue_lane_idx
-on public.work_queue (topic, priority desc, id) where next_retry_at is null;
+on public.work_queue (topic, (-priority), id) where next_retry_at is null;
 create index if not exists work_queue_due_idx
 on public.work_queue (next_retry_at) where next_retry_at is not null;
 create unique index if not exists work_queue_dedupe_key
@@ -121,23 +122,38 @@ begin
   ) then
     perform app.fail('BAD_INPUT', 'A payload must be an object. A key has 1 to 200 characters.');
   end if;
-  -- Sorted, so that two batches cannot deadlock. The conflict locks a job that is already waiting.
-  -- A worker can claim that job only after this transaction commits, and then sees its changes.
-  with made as (
-    insert into public.work_queue as job (
-      topic, payload, dedupe_key, priority, max_retries, created_at, changed_at, next_retry_at
+  if p_dedupe_keys is null then
+    -- no key, no conflict: a sixth less work than the statement below
+    with made as (
+      insert into public.work_queue as job (
+        topic, payload, priority, max_retries, created_at, changed_at, next_retry_at
+      )
+      select
+        p_topic, new.payload, p_priority, p_max_retries, v_now, v_now,
+        case when p_delay > '0' then v_now + p_delay end
+      from unnest(p_payloads) as new (payload)
+      returning job.id
     )
-    select distinct on (new.dedupe_key, case when new.dedupe_key is null then new.nr end)
-      p_topic, new.payload, new.dedupe_key, p_priority, p_max_retries, v_now, v_now,
-      case when p_delay > '0' then v_now + p_delay end
-    from unnest(p_payloads, p_dedupe_keys) with ordinality as new (payload, dedupe_key, nr)
-    order by new.dedupe_key, case when new.dedupe_key is null then new.nr end, new.nr
-    on conflict (topic, dedupe_key) where dedupe_key is not null do update
-      set again = true
-      where job.token is not null and not job.again
-    returning job.id
-  )
-  select coalesce(array_agg(made.id), '{}') into v_ids from made;
+    select coalesce(array_agg(made.id), '{}') into v_ids from made;
+  else
+    -- Sorted, so that two batches cannot deadlock. The conflict locks a job that is already waiting.
+    -- A worker can claim that job only after this transaction commits, and then sees its changes.
+    with made as (
+      insert into public.work_queue as job (
+        topic, payload, dedupe_key, priority, max_retries, created_at, changed_at, next_retry_at
+      )
+      select distinct on (new.dedupe_key, case when new.dedupe_key is null then new.nr end)
+        p_topic, new.payload, new.dedupe_key, p_priority, p_max_retries, v_now, v_now,
+        case when p_delay > '0' then v_now + p_delay end
+      from unnest(p_payloads, p_dedupe_keys) with ordinality as new (payload, dedupe_key, nr)
+      order by new.dedupe_key, case when new.dedupe_key is null then new.nr end, new.nr
+      on conflict (topic, dedupe_key) where dedupe_key is not null do update
+        set again = true
+        where job.token is not null and not job.again
+      returning job.id
+    )
+    select coalesce(array_agg(made.id), '{}') into v_ids from made;
+  end if;
   if cardinality(v_ids) > 0 and p_delay = '0' then
     perform pg_notify('bakehouse_work', p_topic); -- Postgres sends equal messages once
   end if;
@@ -159,51 +175,14 @@ as $$
 begin
   return (
     app.enqueue_many(
-      p_topic, array[p_payload], array[p_dedupe_key], p_priority, p_delay, p_max_retries
+      p_topic, array[p_payload], case when p_dedupe_key is not null then array[p_dedupe_key] end,
+      p_priority, p_delay, p_max_retries
     )
   )[1];
 end;
 $$;
 comment on function app.enqueue is
 'Adds one job to the queue. Returns the id as app.enqueue_many does, or null when nothing changed. Raises BAD_INPUT.';
-
-create or replace function app.retry_or_bury_work(p_ids bigint[], p_error text, p_delay interval)
-returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_now timestamptz := app.now();
-begin
-  with dead as (
-    delete from public.work_queue as job
-    where job.id = any(p_ids) and job.retries >= job.max_retries and not job.again
-    returning job.*
-  )
-  insert into public.work_dead (
-    id, topic, priority, payload, dedupe_key, retries, max_retries, locked_by, last_error,
-    created_at, died_at
-  )
-  select
-    dead.id, dead.topic, dead.priority, dead.payload, dead.dedupe_key, dead.retries,
-    dead.max_retries, dead.locked_by, p_error, dead.created_at, v_now
-  from dead;
-  update public.work_queue as job
-  set
-    next_retry_at = v_now + coalesce(
-      p_delay,
-      least('1 hour', interval '30 seconds' * 4 ^ least(job.retries, 10)) * (0.5 + random())
-    ),
-    retries = case when job.again then 0 else job.retries + 1 end,
-    again = false, token = null, lease_until = '-infinity', locked_by = null, last_error = p_error,
-    changed_at = v_now
-  where job.id = any(p_ids);
-end;
-$$;
-comment on function app.retry_or_bury_work is
-'Schedules failed jobs to run again. Jobs without retries left move to work_dead. A job that was enqueued again while it ran starts over with all its retries. p_delay sets the delay. If p_delay is null, the delay is 30 seconds, then 2, 8, 32 and at most 60 minutes. A random factor from 0.5 to 1.5 then changes the delay, so that jobs do not all run at once.';
 
 create or replace function public.enqueue_work(
   p_topic text, p_payload jsonb, p_dedupe_key text default null, p_priority smallint default 5,
@@ -242,229 +221,6 @@ comment on function public.enqueue_work_many is
 
 Role: service_role. Errors: BAD_INPUT.';
 grant execute on function public.enqueue_work_many to service_role;
-
-create or replace function public.claim_work(
-  p_topics text[], p_worker text, p_limit integer default 10, p_lease interval default '2 minutes'
-)
-returns table (
-  id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
-)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
--- a plan made while the queue is empty would read the whole table in every later call
-set enable_seqscan = off
-set enable_bitmapscan = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_now timestamptz := app.now();
-  v_token uuid := gen_random_uuid();
-  v_topic text;
-  v_left integer := p_limit;
-  v_count integer;
-begin
-  perform app.require('service_role');
-  if not coalesce(
-    cardinality(p_topics) > 0 and length(p_worker) between 1 and 200 and p_limit between 1 and 1000
-    and p_lease between '1 second' and '1 day', false
-  ) then
-    perform app.fail(
-      'BAD_INPUT', 'A claim needs topics, a worker, 1-1000 jobs and a lease of 1 second to 1 day.'
-    );
-  end if;
-
-  -- An array, here and below: a join could run `in (select ... limit)` twice and lock more rows.
-  update public.work_queue as job
-  set next_retry_at = null, changed_at = v_now
-  where job.ctid = any(
-    array(
-      select due.ctid from public.work_queue as due
-      where due.next_retry_at <= v_now
-      order by due.next_retry_at
-      limit p_limit
-      for update skip locked
-    )
-  );
-
-  foreach v_topic in array p_topics loop
-    return query
-    with claimed as (
-      update public.work_queue as job
-      set
-        lease_until = v_now + p_lease, token = v_token, locked_by = p_worker, again = false,
-        changed_at = v_now,
-        retries = job.retries + case when job.token is null then 0 else 1 end
-      where job.ctid = any(
-        array(
-          select waiting.ctid from public.work_queue as waiting
-          where waiting.topic = v_topic and waiting.next_retry_at is null
-          and waiting.lease_until <= v_now
-          and (waiting.token is null or waiting.retries < waiting.max_retries)
-          order by waiting.priority desc, waiting.id
-          limit v_left
-          for update skip locked
-        )
-      )
-      returning job.id, job.topic, job.payload, job.retries, job.lease_until, job.priority
-    )
-    select
-      claimed.id, v_token, claimed.topic::text, claimed.payload, claimed.retries,
-      claimed.lease_until
-    from claimed order by claimed.priority desc, claimed.id;
-    get diagnostics v_count = row_count;
-    v_left := v_left - v_count;
-    exit when v_left <= 0;
-  end loop;
-end;
-$$;
-comment on function public.claim_work is
-'Leases up to p_limit jobs to a worker for p_lease. Returns these jobs.
-
-Topics are served in the given order. Within a topic, the most urgent jobs come first, then the oldest. All jobs of a claim share one token. complete_work, fail_work and extend_work_lease need that token. A job whose lease ran out is leased again, which counts as a retry.
-
-Role: service_role. Errors: BAD_INPUT.';
-grant execute on function public.claim_work to service_role;
-
-create or replace function public.complete_work(p_token uuid, p_ids bigint[])
-returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_done integer;
-  v_again integer := 0;
-begin
-  perform app.require('service_role');
-  -- Here and below, lock jobs with a key in the same order as app.enqueue_many. Otherwise a worker
-  -- and an order could deadlock. Then lock the others by id, as the delete does: a worker may extend
-  -- and complete a claim at once.
-  perform from public.work_queue as job
-  where job.id = any(p_ids) and job.token = p_token and job.dedupe_key is not null
-  order by job.topic, job.dedupe_key for update;
-  with done as (
-    delete from public.work_queue as job
-    where job.id = any(p_ids) and job.token = p_token and not job.again
-    returning job.*
-  )
-  insert into public.work_archive (
-    id, created_at, finished_at, retries, topic, dedupe_key, locked_by, payload
-  )
-  select
-    done.id, done.created_at, (select app.now()), done.retries, done.topic, done.dedupe_key,
-    done.locked_by, done.payload
-  from done;
-  get diagnostics v_done = row_count;
-  if v_done < cardinality(p_ids) then
-    update public.work_queue as job
-    set
-      retries = 0, again = false, token = null, lease_until = '-infinity', locked_by = null,
-      changed_at = (select app.now())
-    where job.id = any(p_ids) and job.token = p_token;
-    get diagnostics v_again = row_count;
-  end if;
-  return v_done + v_again;
-end;
-$$;
-comment on function public.complete_work is
-'Finishes these jobs of the claim. Returns how many still belonged to the claim.
-
-A lower number than given means that a lease ran out, and the job was taken over or is dead. A job that was enqueued again while it ran becomes ready again.
-
-Role: service_role.';
-grant execute on function public.complete_work to service_role;
-
-create or replace function public.fail_work(
-  p_token uuid, p_ids bigint[], p_error text, p_delay interval default null
-)
-returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_ids bigint[];
-begin
-  perform app.require('service_role');
-  perform app.check_range('p_delay', p_delay, '0', '1 year');
-  v_ids := array(
-    select job.id from public.work_queue as job
-    where job.id = any(p_ids) and job.token = p_token
-    order by case when job.dedupe_key is not null then job.topic end, job.dedupe_key, job.id
-    for update
-  );
-  perform app.retry_or_bury_work(v_ids, left(p_error, 1000), p_delay);
-  return cardinality(v_ids);
-end;
-$$;
-comment on function public.fail_work is
-'Reports these jobs of the claim as failed. Returns how many still belonged to the claim.
-
-Failed jobs run again later. After the last retry they are dead. p_delay replaces the growing delay, for example when the other side names a time. p_error is stored, so it must hold no secret and no personal data.
-
-Role: service_role. Errors: BAD_INPUT.';
-grant execute on function public.fail_work to service_role;
-
-create or replace function public.extend_work_lease(p_token uuid, p_ids bigint[], p_lease interval)
-returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_now timestamptz := app.now();
-  v_count integer;
-begin
-  perform app.require('service_role');
-  perform app.check_range('p_lease', coalesce(p_lease, '-1 second'), '0', '1 day');
-  update public.work_queue as job
-  set
-    lease_until = case when p_lease > '0' then v_now + p_lease else '-infinity' end,
-    token = case when p_lease > '0' then job.token end,
-    locked_by = case when p_lease > '0' then job.locked_by end,
-    again = job.again and p_lease > '0', changed_at = v_now
-  where job.id = any(
-    array(
-      select held.id from public.work_queue as held
-      where held.id = any(p_ids) and held.token = p_token
-      order by case when held.dedupe_key is not null then held.topic end, held.dedupe_key, held.id
-      for no key update
-    )
-  );
-  get diagnostics v_count = row_count;
-  return v_count;
-end;
-$$;
-comment on function public.extend_work_lease is
-'Extends the lease of these jobs of the claim: p_lease from now. Returns how many still belonged to the claim. A lease of 0 returns the jobs to the queue without counting a retry.
-
-Role: service_role. Errors: BAD_INPUT.';
-grant execute on function public.extend_work_lease to service_role;
-
-create or replace function public.complete_and_claim_work(
-  p_token uuid, p_ids bigint[], p_topics text[], p_worker text, p_limit integer default 10,
-  p_lease interval default '2 minutes'
-)
-returns table (
-  id bigint, token uuid, topic text, payload jsonb, retries smallint, lease_until timestamptz
-)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform public.complete_work(p_token, p_ids);
-  return query
-  select
-    claimed.id, claimed.token, claimed.topic, claimed.payload, claimed.retries, claimed.lease_until
-  from public.claim_work(p_topics, p_worker, p_limit, p_lease) as claimed;
-end;
-$$;
-comment on function public.complete_and_claim_work is
-'Runs complete_work and claim_work in one call and one commit, for the loop of a busy worker.
-
-Role: service_role. Errors: BAD_INPUT.';
-grant execute on function public.complete_and_claim_work to service_role;
 
 select app.assert_grants();
 commit;

@@ -70,9 +70,22 @@ def claim(
             "select id, token, payload from public.claim_work(%s, 'baker', %s, %s)",
             (list(topics), limit, lease),
         ).fetchall()
-    return Claim(
-        UUID(str(rows[0][1])) if rows else None, {int(str(row[0])): row[2] for row in rows}
-    )
+    return leased(rows)
+
+
+def leased(rows: list[Any]) -> Claim:
+    return Claim(rows[0][1] if rows else None, {row[0]: row[2] for row in rows})
+
+
+def go_on(db: Connection, held: Claim, limit: int = 10, *, lease: timedelta = MINUTE) -> Claim:
+    """Completes the jobs of a claim, and claims the next ones."""
+    with acting_as(db, "service_role"):
+        rows = db.execute(
+            "select id, token, payload "
+            "from public.complete_and_claim_work(%s, %s, '{bake}', 'baker', %s, %s)",
+            (held.token, held.ids, limit, lease),
+        ).fetchall()
+    return leased(rows)
 
 
 def complete(db: Connection, held: Claim) -> int:
@@ -151,6 +164,97 @@ def test_a_claim_touches_no_index_and_reads_no_whole_table(db: Connection) -> No
         complete(db, claim(db, 100))
 
     assert value(db, counters) == before
+
+
+def test_completing_a_job_reads_no_other_job_with_a_key(db: Connection) -> None:
+    counter: LiteralString = (
+        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables "
+        "where relname = 'work_queue'"
+    )
+    db.execute("set local role bakehouse_owner")
+    db.execute("analyze public.work_queue")  # the plan is made for an empty queue
+    db.execute("reset role")
+    complete(db, Claim(uuid4(), {1: None}))
+    service(
+        db,
+        "select public.enqueue_work_many('bake', %s, %s)",
+        *([Jsonb({})] * 1000, [f"cake-{n}" for n in range(1000)]),
+    )
+    held = claim(db)
+    before = value(db, counter)
+
+    complete(db, held)
+
+    assert value(db, counter) - before < 100
+
+
+# A worker that goes on after its last job
+
+
+def test_a_worker_goes_on_after_its_last_job_and_soon_looks_before_it(db: Connection) -> None:
+    set_clock(db, START)
+    first, _, third, fourth = (enqueue(db) for _ in range(4))
+    returned, held = claim(db, 1), claim(db, 1)
+    service(db, "select public.extend_work_lease(%s, %s, '0')", returned.token, returned.ids)
+
+    db.execute("select set_config('bakehouse.front', 'long', true)")  # as after many dead rows
+    held = go_on(db, held, 1)
+    assert held.ids == [third]
+    wait(db, timedelta(seconds=1))
+    held = go_on(db, held, 1)
+    assert held.ids == [first]
+    assert go_on(db, held).ids == [fourth]
+
+
+def test_a_worker_with_too_few_jobs_looks_before_its_last_one(db: Connection) -> None:
+    set_clock(db, START)
+    first, _, third = (enqueue(db) for _ in range(3))
+    returned, held = claim(db, 1), claim(db, 1)
+    service(db, "select public.extend_work_lease(%s, %s, '0')", returned.token, returned.ids)
+
+    assert set(go_on(db, held, 2).ids) == {first, third}
+
+
+def test_a_worker_that_goes_on_takes_urgent_and_due_jobs_first(db: Connection) -> None:
+    set_clock(db, START)
+    due = enqueue(db, delay=timedelta(milliseconds=1))
+    enqueue(db), enqueue(db), enqueue(db)
+    held = claim(db, 1)
+    urgent = enqueue(db, priority=9)
+
+    held = go_on(db, held, 1)
+    assert held.ids == [urgent]
+    wait(db, timedelta(milliseconds=1))
+    assert go_on(db, held, 1).ids == [due]
+
+
+def test_a_worker_that_goes_on_reads_no_finished_jobs(db: Connection) -> None:
+    """The finished jobs stay in the table and its indexes while a snapshot could see them."""
+    set_clock(db, START)
+    service(
+        db, "select public.enqueue_work_many('bake', %s)", [Jsonb({"n": n}) for n in range(3000)]
+    )
+    claim(db, 1)
+    pages_of_going_on(db, 1)  # the first call reads the catalog
+
+    first = pages_of_going_on(db, 1)
+    for limit in (1000, 1000, 1):
+        pages_of_going_on(db, limit)
+
+    assert pages_of_going_on(db, 1) < 2 * first
+
+
+def pages_of_going_on(db: Connection, limit: int) -> int:
+    token, ids = db.execute(
+        "select token, array_agg(id order by id) from public.work_queue "
+        "where token is not null group by token"
+    ).fetchone() or (None, None)
+    call: LiteralString = (
+        "explain (analyze, buffers, format json) "
+        "select from public.complete_and_claim_work(%s, %s, '{bake}', 'baker', %s)"
+    )
+    pages: int = service(db, call, token, ids, limit)[0]["Plan"]["Shared Hit Blocks"]
+    return pages
 
 
 # Duplicates
@@ -578,6 +682,56 @@ def test_each_job_completes_once_although_workers_die_and_leases_expire(clone: s
     assert sum(counts) == jobs
 
 
+def test_no_job_is_lost_by_late_commits_rollbacks_and_dead_workers(clone: str) -> None:
+    """All that a worker could pass by when it goes on after its last job, under an old snapshot."""
+    batches, size = 40, 5
+    end = time.monotonic() + 60
+
+    def order(seed: int) -> list[str]:
+        chance, made = random.Random(seed), []
+        with psycopg.connect(clone) as db:
+            for batch in range(batches):
+                names = [f"{seed}-{batch}-{n}" for n in range(size)]
+                service(
+                    db,
+                    "select public.enqueue_work_many('bake', %s, null, %s::smallint, "
+                    "p_max_retries => 1000::smallint)",
+                    *([Jsonb({"n": name}) for name in names], chance.choice([1, 5, 9])),
+                )
+                time.sleep(chance.random() / 50)
+                db.commit()
+                made += names
+        return made
+
+    def work(seed: int) -> None:
+        chance, held = random.Random(seed), Claim(None, {})
+        with psycopg.connect(clone) as db:
+            while time.monotonic() < end:
+                after = go_on(db, held, chance.randrange(1, 4), lease=timedelta(seconds=1))
+                if chance.random() < 0.1:
+                    db.rollback()
+                    continue
+                done = all(one.done() for one in orders)
+                left = value(db, "select count(*) from public.work_queue")
+                db.commit()
+                held = after if chance.random() > 0.05 else Claim(None, {})  # the worker dies
+                if done and not left:
+                    return
+        raise AssertionError("the queue did not drain")
+
+    with psycopg.connect(clone) as reader, ThreadPoolExecutor() as pool:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select from public.stores")
+        orders = [pool.submit(order, seed) for seed in (1, 2)]
+        for worker in [pool.submit(work, seed) for seed in (3, 4, 5)]:
+            worker.result()
+        made = sorted(name for one in orders for name in one.result())
+
+    with psycopg.connect(clone) as db:
+        done = sorted(values(db, "select payload ->> 'n' from public.work_archive"))
+    assert done == made
+
+
 class Bakery(RuleBasedStateMachine):
     """The queue compared with a model. Both use the same clock."""
 
@@ -609,7 +763,9 @@ class Bakery(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3), seconds=st.sampled_from([5, 60]))
     def take(self, limit: int, seconds: int) -> None:
-        held = claim(self.db, limit, lease=timedelta(seconds=seconds))
+        self.took(claim(self.db, limit, lease=timedelta(seconds=seconds)), seconds)
+
+    def took(self, held: Claim, seconds: int) -> None:
         running = {job for one, until in self.claims if until > self.now for job in one.ids}
         assert not running & set(held.ids), "handed out twice"
         if held.token:
@@ -621,15 +777,32 @@ class Bakery(RuleBasedStateMachine):
     def finish(self, which: int) -> None:
         if which < len(self.claims):
             held, until = self.claims.pop(which)
-            still = values(
-                self.db, "select dedupe_key from public.work_queue where token = %s", held.token
-            )
+            still = self.still(held)
             count = complete(self.db, held)
             assert count == len(still)
             assert count == len(held.ids) or until <= self.now
-            assert held.token
-            for key in still:
-                self.seen[key] = max(self.seen.get(key, 0), self.knows[held.token][key])
+            self.served(held, still)
+
+    @rule(which=nth, limit=st.integers(1, 3))
+    def finish_and_take(self, which: int, limit: int) -> None:
+        if which < len(self.claims):
+            held, _ = self.claims.pop(which)
+            still = self.still(held)
+            after = go_on(self.db, held, limit, lease=MINUTE)
+            self.served(held, still)
+            self.took(after, 60)
+            waiting = values(self.db, "select id from app.work_status where status = 'ready'")
+            assert len(after.ids) == limit or not waiting
+
+    def still(self, held: Claim) -> list[str]:
+        return values(
+            self.db, "select dedupe_key from public.work_queue where token = %s", held.token
+        )
+
+    def served(self, held: Claim, still: list[str]) -> None:
+        assert held.token
+        for key in still:
+            self.seen[key] = max(self.seen.get(key, 0), self.knows[held.token][key])
 
     @rule(which=nth)
     def burn(self, which: int) -> None:
