@@ -161,8 +161,9 @@ grant select (
   updated_at
 ) on table public.orders to authenticated;
 
+create sequence if not exists public.stage_events_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.stage_events (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.stage_events_id_seq')),
   store text not null,
   order_id text not null,
   stage public.stage_type not null,
@@ -173,6 +174,7 @@ create table if not exists public.stage_events (
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
   foreign key (store, order_id) references public.orders (store, id)
 );
+alter sequence public.stage_events_id_seq owned by public.stage_events.id;
 create index if not exists stage_events_order_idx on public.stage_events (store, order_id, at_ts);
 create index if not exists stage_events_staff_idx on public.stage_events (staff_id, at_ts desc);
 create index if not exists stage_events_stage_idx on public.stage_events (store, stage, at_ts desc);
