@@ -57,6 +57,21 @@ def make_staff(
     return user_id
 
 
+def make_store(db: Connection, code: str, time_zone: str = "UTC", **columns: object) -> str:
+    """Adds a store with a partition. Returns its code, which begins with the scan letter."""
+    row: dict[str, object] = {"code": code, "name": code.title(), "scan_letter": code[0].upper()}
+    row |= {"time_zone": time_zone, "currency": "AUD"} | columns
+    db.execute(
+        sql.SQL("insert into public.stores ({}) values ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join([sql.Placeholder()] * len(row)),
+        ),
+        list(row.values()),
+    )
+    db.execute("select app.add_store_partition(%s)", (code,))
+    return code
+
+
 def make_order(
     db: Connection, *, store: str = "bannos", stage: str = "Filling", **columns: object
 ) -> str:

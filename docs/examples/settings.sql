@@ -44,3 +44,9 @@ select public.get_due_date_settings('bannos');
 select public.set_due_date_settings(
   'bannos', '{"defaultDue": "+2 days", "blackoutDates": ["2026-12-25", "2026-12-26"]}'
 );
+
+-- create_store as Admin
+select public.create_store(
+  'sugarbird', 'Sugarbird', p_scan_letter => 'S', p_time_zone => 'Australia/Perth',
+  p_currency => 'AUD', p_shop_domain => 'sugarbird.myshopify.com'
+);

@@ -9,7 +9,8 @@ do $$ begin if to_regclass('app.tasks') is not null then
   delete from app.hooks as hooks where hooks.function = 'partition_alerts';
 end if; end $$;
 drop function if exists
-app.refresh_priorities, app.audit_order_events, app.audit_order_keys, app.partition_alerts;
+app.refresh_priorities, app.audit_order_events, app.audit_order_keys, app.partition_alerts,
+app.add_store_partition;
 drop table if exists public.stage_events, public.orders;
 drop function if exists app.forbid_identity_change;
 drop type if exists public.event_type;

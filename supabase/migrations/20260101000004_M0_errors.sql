@@ -20,6 +20,7 @@ values
 ('PERMISSION_DENIED', 'PT403', 'The caller is unknown, inactive, or lacks the role or store.'),
 ('NOT_FOUND', 'PT404', 'The object does not exist, or the caller may not see it.'),
 ('BAD_SIGNATURE', 'PT401', 'The webhook is not signed by a known store, or lacks a header.'),
+('BUSY', 'PT503', 'Others hold locks that the call needs. The same call will work later.'),
 ('CANCELLED', 'PT409', 'The order is cancelled, so the action is not possible.'),
 ('AMBIGUOUS_SCAN', 'PT409', 'The scan matches more than one order. DETAIL lists them.'),
 ('APPEND_ONLY', 'PT409', 'Rows of this table cannot be changed or deleted.'),

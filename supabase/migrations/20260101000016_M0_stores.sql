@@ -1,4 +1,4 @@
--- M0 stores: the cake stores as rows. A new store is a new row.
+-- M0 stores: the cake stores as rows. create_store makes more of them.
 
 begin;
 set local lock_timeout = '5s';

@@ -34,8 +34,9 @@ grant execute on function app.broadcast(text, jsonb) to bakehouse_owner;
 
 set local role bakehouse_owner;
 
+create sequence if not exists public.audit_log_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.audit_log (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.audit_log_id_seq')),
   at_ts timestamptz not null default app.now(),
   actor_id uuid,
   actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
@@ -44,6 +45,7 @@ create table if not exists public.audit_log (
   subject app.code,
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object')
 );
+alter sequence public.audit_log_id_seq owned by public.audit_log.id;
 create index if not exists audit_log_store_idx on public.audit_log (store, at_ts desc);
 create index if not exists audit_log_subject_idx on public.audit_log (subject, at_ts desc);
 alter table public.audit_log enable row level security;

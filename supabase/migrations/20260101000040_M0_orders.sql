@@ -87,7 +87,11 @@ create table if not exists public.orders (
 create table if not exists public.orders_bannos partition of public.orders for values in ('bannos');
 create table if not exists public.orders_flourlane
 partition of public.orders for values in ('flourlane');
-create table if not exists public.orders_default partition of public.orders default;
+-- Only the smoke walk has orders here, and rolls them back. The check also proves to ATTACH that no
+-- row belongs to the new partition, so ATTACH does not read the rows.
+create table if not exists public.orders_default partition of public.orders (
+  constraint orders_default_store_check check (store = 'smoke')
+) default;
 alter table public.orders enable row level security;
 alter table public.orders_bannos enable row level security;
 alter table public.orders_flourlane enable row level security;
@@ -118,7 +122,7 @@ comment on table public.orders_bannos is
 comment on table public.orders_flourlane is
 'Partition of orders for the store flourlane. Read orders instead.';
 comment on table public.orders_default is
-'Partition of orders for stores without a partition of their own. Read orders instead.';
+'Partition of orders for the store of the smoke walk. Every other store has a partition of its own. Read orders instead.';
 comment on column public.orders.id is
 'The scanner id in the barcode: bannos-12345, or bannos-12345-B for a unit of a split order.';
 comment on column public.orders.row_id is
@@ -161,8 +165,9 @@ grant select (
   updated_at
 ) on table public.orders to authenticated;
 
+create sequence if not exists public.stage_events_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.stage_events (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.stage_events_id_seq')),
   store text not null,
   order_id text not null,
   stage public.stage_type not null,
@@ -173,6 +178,7 @@ create table if not exists public.stage_events (
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
   foreign key (store, order_id) references public.orders (store, id)
 );
+alter sequence public.stage_events_id_seq owned by public.stage_events.id;
 create index if not exists stage_events_order_idx on public.stage_events (store, order_id, at_ts);
 create index if not exists stage_events_staff_idx on public.stage_events (staff_id, at_ts desc);
 create index if not exists stage_events_stage_idx on public.stage_events (store, stage, at_ts desc);
@@ -275,19 +281,30 @@ $$;
 comment on function app.audit_order_events is
 'Invariant: an order has one create event. A cancelled order has one cancel event, of the same time.';
 
+create or replace function app.add_store_partition(p_store text)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform app.add_partition('orders', 'orders_' || p_store, format('for values in (%L)', p_store));
+end;
+$$;
+comment on function app.add_store_partition is
+'Adds the partition for the orders of a store. Raises BUSY, as app.add_partition does.';
+
 create or replace function app.partition_alerts()
 returns setof app.alert
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select
-    'notice', 'NO_PARTITION', stores.created_at, stores.code,
-    format('Orders of %s have no partition of their own, which makes reads slower.', stores.code),
-    'Move them to a partition of this store, with a migration.'
+    'critical', 'NO_PARTITION', stores.created_at, stores.code,
+    format('The store %s has no partition, so it cannot take orders.', stores.code),
+    format('As the migration role: select app.add_store_partition(''%s'')', stores.code)
   from public.stores as stores
-  where exists (select from public.orders_default as orders where orders.store = stores.code);
+  where to_regclass(format('public.orders_%s', stores.code)) is null;
 $$;
 comment on function app.partition_alerts is
-'Alerts: NO_PARTITION, a store whose orders are in the default partition.';
+'Alerts: NO_PARTITION, a store without a partition for its orders.';
 
 create or replace trigger orders_forbid_identity_change
 before update of store, id, row_id on public.orders

@@ -5,8 +5,9 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
+create sequence if not exists public.webhook_deliveries_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.webhook_deliveries (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.webhook_deliveries_id_seq')),
   store text not null references public.stores (code),
   webhook_id app.code not null,
   topic app.code not null,
@@ -20,6 +21,7 @@ create table if not exists public.webhook_deliveries (
   unique (store, webhook_id),
   check ((status = 'dead') = (last_error is not null))
 );
+alter sequence public.webhook_deliveries_id_seq owned by public.webhook_deliveries.id;
 create index if not exists webhook_deliveries_dead_idx
 on public.webhook_deliveries (id) where status = 'dead';
 alter table public.webhook_deliveries enable row level security;

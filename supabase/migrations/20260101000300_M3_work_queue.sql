@@ -5,8 +5,9 @@ begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
 
+create sequence if not exists public.work_queue_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.work_queue (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.work_queue_id_seq')),
   created_at timestamptz not null default app.now(),
   changed_at timestamptz not null default app.now(),
   next_retry_at timestamptz,
@@ -30,6 +31,7 @@ create table if not exists public.work_queue (
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_cost_delay = 0
 );
+alter sequence public.work_queue_id_seq owned by public.work_queue.id;
 -- Negated, so that all columns ascend: a claim can then start at any job of the lane.
 create index if not exists work_queue_lane_idx
 on public.work_queue (topic, (-priority), id) where next_retry_at is null;
@@ -104,6 +106,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := app.now();
+  v_first bigint := app.first_id(); -- once, because the default of id would ask for each job
   v_ids bigint[];
 begin
   if not coalesce(
@@ -126,11 +129,11 @@ begin
     -- no key, no conflict: a sixth less work than the statement below
     with made as (
       insert into public.work_queue as job (
-        topic, payload, priority, max_retries, created_at, changed_at, next_retry_at
+        id, topic, payload, priority, max_retries, created_at, changed_at, next_retry_at
       )
       select
-        p_topic, new.payload, p_priority, p_max_retries, v_now, v_now,
-        case when p_delay > '0' then v_now + p_delay end
+        v_first + nextval('public.work_queue_id_seq'), p_topic, new.payload, p_priority,
+        p_max_retries, v_now, v_now, case when p_delay > '0' then v_now + p_delay end
       from unnest(p_payloads) as new (payload)
       returning job.id
     )
@@ -140,13 +143,19 @@ begin
     -- A worker can claim that job only after this transaction commits, and then sees its changes.
     with made as (
       insert into public.work_queue as job (
-        topic, payload, dedupe_key, priority, max_retries, created_at, changed_at, next_retry_at
+        id, topic, payload, dedupe_key, priority, max_retries, created_at, changed_at,
+        next_retry_at
       )
-      select distinct on (new.dedupe_key, case when new.dedupe_key is null then new.nr end)
+      select
+        v_first + nextval('public.work_queue_id_seq'),
         p_topic, new.payload, new.dedupe_key, p_priority, p_max_retries, v_now, v_now,
         case when p_delay > '0' then v_now + p_delay end
-      from unnest(p_payloads, p_dedupe_keys) with ordinality as new (payload, dedupe_key, nr)
-      order by new.dedupe_key, case when new.dedupe_key is null then new.nr end, new.nr
+      from (
+        select distinct on (given.dedupe_key, case when given.dedupe_key is null then given.nr end)
+          given.payload, given.dedupe_key
+        from unnest(p_payloads, p_dedupe_keys) with ordinality as given (payload, dedupe_key, nr)
+        order by given.dedupe_key, case when given.dedupe_key is null then given.nr end, given.nr
+      ) as new
       on conflict (topic, dedupe_key) where dedupe_key is not null do update
         set again = true
         where job.token is not null and not job.again

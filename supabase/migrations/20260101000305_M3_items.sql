@@ -60,8 +60,9 @@ comment on column public.inventory_items.ats is
 'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
 grant select on table public.inventory_items to authenticated;
 
+create sequence if not exists public.inventory_txn_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.inventory_txn (
-  id bigint generated always as identity primary key,
+  id bigint primary key default (app.first_id() + nextval('public.inventory_txn_id_seq')),
   item_id uuid not null references public.inventory_items (id),
   kind text not null check (kind in ('adjust', 'deduct', 'restock', 'reconcile')),
   change_amount numeric(12, 3) not null,
@@ -83,6 +84,7 @@ create table if not exists public.inventory_txn (
     and num_nonnulls(store, order_gid) = case when kind in ('deduct', 'restock') then 2 else 0 end
   )
 );
+alter sequence public.inventory_txn_id_seq owned by public.inventory_txn.id;
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
 create index if not exists inventory_txn_order_idx
 on public.inventory_txn (store, order_gid, item_id) where store is not null;

@@ -197,7 +197,6 @@ begin
     insert into public.work_queue (
       id, topic, priority, payload, dedupe_key, max_retries, last_error, created_at
     )
-    overriding system value
     select
       risen.id, risen.topic, risen.priority, risen.payload, risen.dedupe_key, risen.max_retries,
       risen.last_error, risen.created_at

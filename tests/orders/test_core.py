@@ -17,7 +17,7 @@ from bakehouse.database import Connection
 from bakehouse.server.binaries import find_binaries
 from calls import acting_as, raises_code
 from postgres import Server, migrate
-from rows import make_order, make_staff, record_event, set_clock, value, values
+from rows import make_order, make_staff, make_store, record_event, set_clock, value, values
 
 SEED = Path(__file__).parents[2] / "supabase" / "seed_dev.sql"
 SOMEBODY = UUID("6b1f9f3e-0000-4000-8000-000000000001")
@@ -455,11 +455,8 @@ def test_a_change_updates_the_time_of_the_order(db: Connection) -> None:
     assert value(db, "select updated_at = app.now() and created_at < updated_at from public.orders")
 
 
-def test_a_third_store_needs_only_a_row(db: Connection) -> None:
-    db.execute(
-        "insert into public.stores (code, name, scan_letter, time_zone, currency) "
-        "values ('ovenside', 'Ovenside', 'O', 'Pacific/Auckland', 'NZD')"
-    )
+def test_a_third_store_needs_only_a_row_and_a_partition(db: Connection) -> None:
+    make_store(db, "ovenside", "Pacific/Auckland")
     set_clock(db, "2025-10-05 11:30Z")  # after midnight in that store, but not in Sydney
     order_id = make_order(db, store="ovenside", due_date="2025-10-07")
 
@@ -467,7 +464,7 @@ def test_a_third_store_needs_only_a_row(db: Connection) -> None:
     with acting_as(db, "authenticated", make_staff(db, store="ovenside")):
         seen = values(db, "select id from public.orders")
 
-    assert (place, seen) == ("orders_default", [order_id])
+    assert (place, seen) == ("orders_ovenside", [order_id])
     assert value(db, "select app.today('ovenside')") == date(2025, 10, 6)
     assert priority(db, order_id) == "High"
 

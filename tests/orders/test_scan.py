@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse.database import Connection
 from calls import acting_as, raises_code
-from rows import make_order, make_staff, value
+from rows import make_order, make_staff, make_store, value
 
 
 @pytest.fixture
@@ -198,10 +198,7 @@ def test_a_cancelled_cake_is_found_by_its_id_or_by_a_number_that_only_it_has(
 
 
 def test_orders_of_a_newly_added_store_can_be_scanned(db: Connection, baker: UUID) -> None:
-    db.execute(
-        "insert into public.stores (code, name, scan_letter, shop_domain, time_zone, currency) "
-        "values ('crumbs', 'Crumbs', 'C', 'crumbs-and-co.myshopify.com', 'UTC', 'EUR')"
-    )
+    make_store(db, "crumbs", shop_domain="crumbs-and-co.myshopify.com")
     order_id = make_order(db, store="crumbs", id="crumbs-18617", shopify_order_number=18617)
 
     for text in ("#C18617", "crumbs-and-co-18617", "crumbs-18617", "18617"):

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from bakehouse.database import Connection
 from calls import acting_as, call, raises_code
 from orders.stages import RPCS, STAGES, TIMES, Move, act, events, moves, row, stamped
-from rows import make_order, make_staff, set_clock, value
+from rows import make_order, make_staff, make_store, set_clock, value
 
 BEFORE = "2026-03-02 09:00+11"
 NOW = "2026-03-02 10:00+11"
@@ -667,11 +667,7 @@ def test_a_move_that_a_later_trigger_refuses_leaves_nothing_behind(
 
 
 def test_orders_of_a_newly_added_store_can_be_moved(db: Connection) -> None:
-    db.execute(
-        "insert into public.stores (code, name, scan_letter, time_zone, currency) "
-        "values ('crumbs', 'Crumbs', 'C', 'UTC', 'EUR')"
-    )
-    order_id = make_order(db, store="crumbs")
+    order_id = make_order(db, store=make_store(db, "crumbs"))
 
     walk(db, make_staff(db, store="crumbs"), order_id)
 

@@ -150,7 +150,7 @@ BREAKS = (
     ),
     (
         "work",
-        "insert into public.work_queue (id, topic, payload) overriding system value "
+        "insert into public.work_queue (id, topic, payload) "
         "select id, topic, payload from public.work_dead",
     ),
     ("work", "update public.work_queue set token = null"),

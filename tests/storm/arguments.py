@@ -337,9 +337,21 @@ def _webhook(dice: Random) -> dict[str, Any]:
     }
 
 
+def _store(dice: Random) -> dict[str, Any]:
+    letter = dice.choice("ACDEGH")  # some calls meet
+    return {
+        "p_code": f"storm_{letter.lower()}",
+        "p_name": f"Storm {letter}",
+        "p_scan_letter": letter,
+        "p_time_zone": "Australia/Sydney",
+        "p_currency": "AUD",
+    }
+
+
 MAKERS: dict[str, Callable[[Random], dict[str, Any]]] = {
     "ingest_shopify_webhook": _webhook,
     "import_shopify_order": lambda dice: {"p_store": "bannos", "p_payload": _payload(dice)},
     "create_manual_order": lambda dice: {"p_order_number": f"B{dice.randint(50000, 59999)}"},
+    "create_store": _store,
     "find_order": lambda dice: {"p_search": f"#B{dice.randint(10001, 10003)}"},
 }

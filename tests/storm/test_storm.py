@@ -52,7 +52,6 @@ where projects.name like 'Project %' and tasks.title like 'Task %';
 insert into public.work_dead (
   id, topic, priority, payload, retries, max_retries, created_at
 )
-overriding system value
 select 1000000 + n, 'reconcile', 5, '{}', 3, 3, now() from generate_series(1, 20) as n;
 """
 

@@ -318,7 +318,7 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
             new.query(statement)
 
         assert set(found) == {STATISTICS, MARK, LIMIT, *behind}
-        assert "select setval('public.stage_events_id_seq', max(id))" in " ".join(behind)
+        assert "select setval('public.stage_events_id_seq', max(id & " in " ".join(behind)
         type_last(project, new, tools)
         require_sound(project)
         assert new.query("select count(*) from public.orders") == 3

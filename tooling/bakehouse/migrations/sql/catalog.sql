@@ -204,7 +204,12 @@ objects as (
   select
     format('policy %I on %s', p.polname, r.label),
     concat_ws(
-      ' ', p.polcmd, p.polpermissive, p.polroles::regrole[],
+      ' ', p.polcmd, p.polpermissive,
+      -- sorted, because a dump names them in the order in which the server made them
+      (
+        select string_agg(u.role::regrole::text, ',' order by u.role::regrole::text)
+        from unnest(p.polroles) as u (role)
+      ),
       pg_get_expr(p.polqual, p.polrelid, true),
       pg_get_expr(p.polwithcheck, p.polrelid, true)
     ),

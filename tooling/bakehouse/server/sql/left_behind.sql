@@ -19,13 +19,24 @@ numbered as ( -- the columns that a sequence numbers: such a sequence is in the 
   select
     nsp.nspname as schema,
     rel.relname as relation,
-    col.attname as column_name,
-    seq.relname as sequence
+    seq.relname as sequence,
+    -- A row of another cell says nothing about the sequence. The role may lack the right to call a
+    -- function of ours.
+    format(
+      case
+        when pg_get_expr(def.adbin, def.adrelid) like '%app.first_id()%'
+          then
+            'max(%1$I & ((1::bigint << 43) - 1))'
+            ' filter (where %1$I >> 43 = (select number from app.cell))'
+        else 'max(%1$I)'
+      end, col.attname
+    ) as used
   from pg_depend as dep
   inner join pg_class as seq on dep.objid = seq.oid and seq.relkind = 'S'
   inner join pg_class as rel on dep.refobjid = rel.oid
   inner join pg_namespace as nsp on rel.relnamespace = nsp.oid
   inner join pg_attribute as col on rel.oid = col.attrelid and dep.refobjsubid = col.attnum
+  left join pg_attrdef as def on col.attrelid = def.adrelid and col.attnum = def.adnum
   where
     dep.classid = 'pg_class'::regclass
     and dep.refclassid = 'pg_class'::regclass
@@ -55,16 +66,16 @@ select
   format('sequence %s.%s', one.schema, one.sequence) as subject,
   'is behind its table' as fault,
   format(
-    'select setval(%L, max(%I)) from %I.%I', format('%I.%I', one.schema, one.sequence),
-    one.column_name, one.schema, one.relation
+    'select setval(%L, %s) from %I.%I', format('%I.%I', one.schema, one.sequence), one.used,
+    one.schema, one.relation
   ) as repair
 from numbered as one
 where
   query_to_xml( -- a query on a table whose name is data
     format(
       'select from %1$I.%2$I'
-      ' having max(%3$I) > (select last_value - (not is_called)::int from %1$I.%4$I)',
-      one.schema, one.relation, one.column_name, one.sequence
+      ' having %3$s > (select last_value - (not is_called)::int from %1$I.%4$I)',
+      one.schema, one.relation, one.used, one.sequence
     ), false, false, ''
   )::text like '%<row%'
 order by 1

@@ -1,0 +1,6 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+drop function if exists app.first_id;
+drop table if exists app.cell;
+commit;

@@ -1,0 +1,5 @@
+begin;
+set local lock_timeout = '5s';
+set local role bakehouse_owner;
+drop function if exists public.create_store;
+commit;
