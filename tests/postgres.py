@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from testing.postgresql import Postgresql
@@ -23,11 +24,17 @@ from bakehouse.migrations import apply
 from bakehouse.migrations.files import discover
 from bakehouse.server import platform
 from bakehouse.server.account import Account, unprivileged
-from bakehouse.server.binaries import Binaries, find_binaries, inspect_binaries
+from bakehouse.server.binaries import (
+    Binaries,
+    find_binaries,
+    inspect_binaries,
+    installed_binaries,
+)
 from bakehouse.server.cluster import SUPERUSER, copied, initdb_options
 from rows import value
 
 MIGRATIONS = Path(__file__).parents[1] / "supabase" / "migrations"
+MAJORS = Path(__file__).parent / "majors" / "node_modules"
 MEMORY = Path("/dev/shm")  # noqa: S108  # the folders in it are private
 ROOM = 4 << 30  # bytes, for the servers of all workers
 
@@ -149,13 +156,28 @@ def migrate(dsn: str) -> None:
             pass
 
 
+def binaries_of(major: int) -> Binaries:
+    """Returns the programs of this major, or skips the test."""
+    found = [inspect_binaries(place) for place in MAJORS.glob("postgres-*/native/bin")]
+    for binaries in (*installed_binaries(), *found):
+        if binaries and binaries.version == major:
+            return binaries
+    pytest.skip(f"Postgres {major} is not on this machine")
+
+
+def system_binaries(other_than: int = 0) -> Binaries | None:
+    """Returns the newest Postgres of this machine that is in no wheel, except this major."""
+    found = [one for one in installed_binaries() if not one.source.startswith("the wheel")]
+    return next((one for one in found if one.version != other_than), None)
+
+
 def _folder() -> Path | None:
     """Returns memory if there is room: a database is copied there in a tenth of the time."""
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
 
 
 @contextmanager
-def embedded_server(prefix: str) -> Iterator[Server]:
+def embedded_server(prefix: str, chosen: Binaries | None = None) -> Iterator[Server]:
     account = unprivileged()
     with (
         tempfile.TemporaryDirectory(prefix="bakehouse-tests-") as programs,
@@ -163,9 +185,9 @@ def embedded_server(prefix: str) -> Iterator[Server]:
     ):
         for folder in (programs, home):
             os.chown(folder, account.uid, account.gid)
-        chosen = os.environ.get("BAKEHOUSE_TEST_BINARIES")
-        binaries = inspect_binaries(Path(chosen)) if chosen else find_binaries()
-        assert binaries, f"no Postgres in {chosen}"
+        named = os.environ.get("BAKEHOUSE_TEST_BINARIES")
+        binaries = chosen or (inspect_binaries(Path(named)) if named else find_binaries())
+        assert binaries, f"no Postgres in {named}"
         if not account.can_reach(binaries.bin_dir / "postgres"):
             binaries = copied(binaries, account, Path(programs))
         cluster = Embedded(binaries, account, Path(home))

@@ -45,6 +45,9 @@ select public.create_manual_order(
   p_due_date => '2026-12-24', p_writing_on_cake => 'Happy 40th'
 );
 
+-- resettle_order as Admin
+select public.resettle_order('bannos-10001') -> 'taken';
+
 -- cancel_order as Admin
 select public.cancel_order('bannos-10001', p_reason => 'The customer rang');
 

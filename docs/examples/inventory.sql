@@ -80,9 +80,6 @@ select public.deduct_on_order_create('gid://shopify/Order/5800000018617', '{
   ]
 }');
 
--- resettle_order as Admin
-select public.resettle_order('bannos-10001');
-
 -- get_components as Staff
 select component.name, component.current_stock, component.is_low_stock
 from public.get_components('packaging') as component;

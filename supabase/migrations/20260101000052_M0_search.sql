@@ -29,9 +29,11 @@ create or replace function app.search_words(
   p_customer_name text, p_product_title text, p_human_id text, p_id text
 )
 returns text
-language sql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-  select lower(concat_ws(E'\n', p_customer_name, p_product_title, p_human_id, p_id));
+begin
+  return lower(concat_ws(E'\n', p_customer_name, p_product_title, p_human_id, p_id));
+end;
 $$;
 comment on function app.search_words is
 'Returns the search text of an order. Each field is a line, so that no match spans two fields.';

@@ -68,9 +68,13 @@ comment on function app.order_site is
 
 create or replace function app.stock_booked(p_store text, p_order text)
 returns table (item_id uuid, site text, taken numeric, held numeric, matched_by text)
-language sql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
-  select booked.item_id, booked.site, sum(booked.taken), sum(booked.held), min(booked.matched_by)
+begin
+  return query
+  select
+    booked.item_id, booked.site, sum(booked.taken), sum(booked.held), min(booked.matched_by)::text
   from (
     select txn.item_id, txn.site, -txn.change_amount as taken, 0 as held, txn.matched_by
     from public.inventory_txn as txn where txn.store = p_store and txn.order_gid = p_order
@@ -80,11 +84,12 @@ as $$
     where holds.store = p_store and holds.order_gid = p_order
   ) as booked
   group by booked.item_id, booked.site;
+end;
 $$;
 comment on function app.stock_booked is
 'Returns what an order has taken of each item at each site, without what it gave back, and what it waits for.';
 
-create or replace function app.order_pieces(p_store text, p_order text)
+create or replace function app.order_pieces(p_store text, p_order text, p_units text[])
 returns table (line jsonb, is_cake boolean, pieces numeric, kept numeric, is_finished boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
@@ -97,7 +102,7 @@ begin
       app.line_item_id(orders.order_json) as line_id, orders.cancelled_at is null as is_live,
       orders.stage = 'Complete' as is_done
     from public.orders as orders
-    where orders.store = p_store and orders.id = any(app.units_of(p_store, p_order))
+    where orders.store = p_store and orders.id = any(p_units)
   ),
   whole as materialized (
     select
@@ -140,15 +145,16 @@ begin
 end;
 $$;
 comment on function app.order_pieces is
-'Returns the lines of an order, each with the pieces that take stock.
+'Returns the lines of an order with these cakes (app.units_of), each with the pieces that take stock.
 
 A line of cakes counts the cakes that are not cancelled. Other lines count what is left in Shopify. They count nothing when the order is cancelled, or when all its cakes are. A manual order is one line. kept is what was ordered and did not come back. is_finished: the order has a complete cake and no open one.';
 
-create or replace function app.stock_due(p_store text, p_order text)
+create or replace function app.stock_due(p_store text, p_order text, p_units text[])
 returns table (
   item_id uuid, site text, quantity numeric, matched_by text, is_optional boolean
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_site text := app.order_site(p_store, p_order);
@@ -158,7 +164,7 @@ begin
   with lines as materialized (
     select
       pieces.*, case when v_recipes then app.find_recipe(p_store, pieces.line) end as bom_id
-    from app.order_pieces(p_store, p_order) as pieces
+    from app.order_pieces(p_store, p_order, p_units) as pieces
     where pieces.pieces > 0 or pieces.is_finished
   ),
   totals as (
@@ -198,7 +204,7 @@ begin
 end;
 $$;
 comment on function app.stock_due is
-'Returns what an order should have taken of each item at its site, by its cakes, lines and recipes as they are now.
+'Returns what an order with these cakes (app.units_of) should have taken of each item at its site, by its lines and recipes as they are now.
 
 Recipes count only where the store tracks inventory. An optional item is taken when there is stock, and is never waited for. An order without an open cake keeps what it took. It gives back only what refunds restocked and what its cancelled cakes took. It takes only what was added beside its cakes.';
 

@@ -152,17 +152,19 @@ comment on function app.fill_holds is
 
 create or replace function app.settle_item(
   p_store text, p_order text, p_item_id uuid, p_site text, p_due numeric, p_matched_by text,
-  p_is_optional boolean, p_reason text
+  p_is_optional boolean, p_is_booked boolean, p_reason text
 )
 returns jsonb[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_sku text := (
     select items.sku from public.inventory_items as items where items.id = p_item_id
   );
   v_stock public.site_stock;
-  v_was record;
+  v_taken numeric := 0;
+  v_held numeric := 0;
   v_more numeric;
   v_takes boolean;
   v_hold numeric;
@@ -173,23 +175,24 @@ begin
     perform app.fail('BAD_INPUT', 'An order can take at most 100000 of an item. Check its lines.');
   end if;
   v_stock := app.lock_stock(p_item_id, p_site);
-  -- read under the lock of the stock, because a hold may have been filled since
-  select coalesce(sum(booked.taken), 0) as taken, coalesce(sum(booked.held), 0) as held into v_was
-  from app.stock_booked(p_store, p_order) as booked
-  where booked.item_id = p_item_id and booked.site = p_site;
-  v_more := p_due - v_was.taken;
-  v_takes := v_more > 0 and (v_was.held = 0 or p_is_optional)
-    and v_stock.on_hand - v_stock.reserved + v_was.held >= v_more;
+  if p_is_booked then -- read under the lock of the stock: a hold may have been filled since
+    select booked.taken, booked.held into v_taken, v_held
+    from app.stock_booked(p_store, p_order) as booked
+    where booked.item_id = p_item_id and booked.site = p_site;
+  end if;
+  v_more := p_due - v_taken;
+  v_takes := v_more > 0 and (v_held = 0 or p_is_optional)
+    and v_stock.on_hand - v_stock.reserved + v_held >= v_more;
   v_hold := case when v_takes or p_is_optional then 0 else greatest(v_more, 0) end;
   v_move := jsonb_build_object('sku', v_sku, 'matched_by', p_matched_by);
 
-  if v_hold <> v_was.held then
-    perform app.set_hold(p_store, p_order, p_item_id, p_site, v_was.held, v_hold, p_matched_by);
+  if v_hold <> v_held then
+    perform app.set_hold(p_store, p_order, p_item_id, p_site, v_held, v_hold, p_matched_by);
     v_moves := array_append(v_moves, v_move || jsonb_build_object(
-      'move', case when v_hold > v_was.held then 'held' else 'released' end,
-      'quantity', abs(v_hold - v_was.held)
+      'move', case when v_hold > v_held then 'held' else 'released' end,
+      'quantity', abs(v_hold - v_held)
     ) || case
-      when v_hold > v_was.held
+      when v_hold > v_held
         then jsonb_build_object('available', greatest(v_stock.on_hand - v_stock.reserved, 0))
       else '{}'
     end);
@@ -203,7 +206,7 @@ begin
       'move', case when v_takes then 'taken' else 'returned' end, 'quantity', abs(v_more)
     ));
   end if;
-  if v_hold < v_was.held then
+  if v_hold < v_held then
     perform app.fill_holds(p_item_id, p_site); -- stock that this order no longer waits for
   end if;
   return v_moves;
@@ -215,8 +218,10 @@ comment on function app.settle_item is
 create or replace function app.settle_order(p_store text, p_order text)
 returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_units text[] := app.units_of(p_store, p_order);
   v_need record;
   v_moves jsonb[] := '{}'::jsonb[];
   v_repeated boolean := false;
@@ -225,25 +230,25 @@ declare
 begin
   -- the same lock order everywhere: first orders, then stock by item and site
   perform from public.orders as orders
-  where orders.store = p_store and orders.id = any(app.units_of(p_store, p_order))
-  order by orders.id for no key update;
+  where orders.store = p_store and orders.id = any(v_units) order by orders.id for no key update;
   for v_need in
     select
       coalesce(due.item_id, booked.item_id) as item_id, coalesce(due.site, booked.site) as site,
       coalesce(due.quantity, 0) as quantity,
       coalesce(due.matched_by, booked.matched_by) as matched_by,
-      coalesce(due.is_optional, false) as is_optional, booked.held,
-      count(booked.item_id) over () > 0 as is_repeated, count(due.item_id) over () > 0 as is_due
-    from app.stock_due(p_store, p_order) as due
+      coalesce(due.is_optional, false) as is_optional, booked.item_id is not null as is_booked,
+      booked.held > 0 as is_held, count(booked.item_id) over () > 0 as is_repeated,
+      count(due.item_id) over () > 0 as is_due
+    from app.stock_due(p_store, p_order, v_units) as due
     full join app.stock_booked(p_store, p_order) as booked
       on booked.item_id = due.item_id and booked.site = due.site
     order by 1, 2
   loop
     v_repeated := v_need.is_repeated;
-    v_waited := v_waited or v_need.held > 0;
+    v_waited := v_waited or v_need.is_held is true;
     v_moves := v_moves || app.settle_item(
       p_store, p_order, v_need.item_id, v_need.site, v_need.quantity, v_need.matched_by,
-      v_need.is_optional, case
+      v_need.is_optional, v_need.is_booked, case
         when not v_need.is_due then 'order_cancel'
         when v_need.is_repeated then 'order_change'
         else 'order_create'
@@ -266,10 +271,13 @@ comment on function app.settle_order is
 
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint
-language sql volatile set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_array_length(done.moves -> 'taken') + jsonb_array_length(done.moves -> 'returned')
-  from app.settle_order(p_store, p_order) as done (moves);
+declare
+  v_done jsonb := app.settle_order(p_store, p_order);
+begin
+  return jsonb_array_length(v_done -> 'taken') + jsonb_array_length(v_done -> 'returned');
+end;
 $$;
 comment on function app.settle_stock is
 'Listener of app.order_changed: settles the stock of an order. Returns the number of items taken and returned.';

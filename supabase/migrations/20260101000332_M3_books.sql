@@ -151,9 +151,12 @@ as $$
   ) as orders
   cross join lateral (
     select
-      catalog.sku, coalesce(due.site, booked.site) as site, coalesce(due.quantity, 0) as due, coalesce(booked.taken, 0) as taken,
-      coalesce(booked.held, 0) as held, coalesce(due.is_optional, false) as is_optional
-    from app.stock_due(orders.store, orders.id) as due
+      catalog.sku, coalesce(due.site, booked.site) as site, coalesce(due.quantity, 0) as due,
+      coalesce(booked.taken, 0) as taken, coalesce(booked.held, 0) as held,
+      coalesce(due.is_optional, false) as is_optional
+    from app.stock_due(
+      orders.store, orders.id, app.units_of(orders.store, orders.id)
+    ) as due
     full join app.stock_booked(orders.store, orders.id) as booked
       on booked.item_id = due.item_id and booked.site = due.site
     inner join public.inventory_items as catalog

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bakehouse.server.binaries import find_binaries, system_binaries
+from bakehouse.server.binaries import installed_binaries
 
 HERE = Path(__file__).parent
 
-system = system_binaries(other_than=find_binaries().version)
-for place in [*HERE.glob("node_modules/postgres-*/native/bin"), system and system.bin_dir]:
-    if place:
-        print(place)
+default, *installed = installed_binaries()
+other = [one.bin_dir for one in installed if one.version != default.version]
+for place in [*HERE.glob("node_modules/postgres-*/native/bin"), *other[:1]]:
+    print(place)

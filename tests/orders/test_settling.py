@@ -622,19 +622,18 @@ def moment(minute: int) -> str:
 def compare(db: Connection, model: Model, gid: str, plenty: bool) -> None:
     """The order took what it is due, or waits for the rest."""
     due = model.due(gid)
-    booked = {
-        sku: (int(taken), int(held))
-        for sku, taken, held in db.execute(
-            "select items.sku, booked.taken, booked.held "
-            "from app.stock_booked('bannos', %s) as booked "
-            "inner join public.inventory_items as items on items.id = booked.item_id",
-            (gid,),
-        )
-    }
+    booked: dict[str, list[int]] = value(
+        db,
+        "select coalesce(jsonb_object_agg("
+        "items.sku, array[booked.taken, booked.held]::integer[]), '{}') "
+        "from app.stock_booked('bannos', %s) as booked "
+        "inner join public.inventory_items as items on items.id = booked.item_id",
+        gid,
+    )
     it = model.orders[gid]
     finished = it["done"] and not it["open"]
     for sku in ("board", "candle"):
-        taken, held = booked.get(sku, (0, 0))
+        taken, held = booked.get(sku, [0, 0])
         if plenty:
             assert (taken, held) == (due[sku], 0), (gid, sku)
         elif not finished:

@@ -559,13 +559,27 @@ def test_a_supabase_database_is_recognised_and_left_unchanged(server: Server, ro
     assert schemas == set()
 
 
-def test_only_a_superuser_can_run_it(server: Server, migrator: Connection) -> None:
-    with pytest.raises(BakehouseError, match="only a superuser") as refused:
+def test_the_migration_role_cannot_run_it_for_itself(server: Server, migrator: Connection) -> None:
+    with pytest.raises(BakehouseError, match="for itself: nothing was changed") as refused:
         platform.bootstrap(migrator, server.migration_role)
 
     assert refused.value.kind == "usage"
-    role = migrator.info.user
-    assert f'An administrator must run: alter role "{role}" superuser.' in refused.value.hint
+
+
+def test_a_role_that_does_not_own_the_platform_is_told_who_does(
+    server: Server, superuser: Connection
+) -> None:
+    owner = one(
+        superuser, "select nspowner::regrole::text from pg_namespace where nspname = 'auth'"
+    )
+    with superuser.transaction(force_rollback=True):
+        superuser.execute("create role bakehouse_test_admin createrole createdb bypassrls")
+        superuser.execute("set local role bakehouse_test_admin")
+
+        with pytest.raises(BakehouseError, match=f"{owner} owns the platform") as refused:
+            platform.bootstrap(superuser, server.migration_role)
+
+    assert (refused.value.kind, refused.value.hint) == ("usage", f"Run this as {owner}.")
 
 
 @pytest.mark.parametrize(("before", "after"), [("1s", "1s"), ("1min", "1min"), ("0", "3s")])

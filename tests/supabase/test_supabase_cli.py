@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from bakehouse.migrations import catalog, history
+from bakehouse.migrations import catalog, history, watch
 from bakehouse.server import cluster, embedded
-from bakehouse.server.binaries import system_binaries
 from command import Project, free_port
+from postgres import system_binaries
 
 ROOT = Path(__file__).parents[2]
 CLI = Path(__file__).parent / "node_modules" / ".bin" / "supabase"
@@ -173,6 +173,29 @@ def test_the_advisors_of_supabase_find_nothing(both: SupabaseProject) -> None:
     assert advised.returncode == 0, advised.stdout + advised.stderr
 
 
+def test_our_advice_has_the_names_of_the_advisors(both: SupabaseProject) -> None:
+    with psycopg.connect(both.url) as conn:
+        conn.execute(
+            "create table public.theirs (id int primary key);"
+            "alter table public.theirs enable row level security;"
+            "create policy p on public.theirs for update to authenticated using (true);"
+            "create policy q on public.theirs for select to authenticated using"
+            " (current_setting('request.jwt.claims', true)::jsonb -> 'user_metadata' is not null);"
+            "create table public.ours (id int primary key);"
+            "create policy p on public.ours for select to authenticated using (id > 0);"
+            "grant select on public.ours, public.theirs to authenticated;"
+        )
+        advice = watch.advice(conn)
+    found = json.loads(
+        both.supabase("db", "advisors", "--type", "security", "--output-format", "json").stdout
+    )
+
+    theirs = {(one["name"], one["metadata"]["name"]) for one in found["results"]}
+    ours = {(one[0], one[1].split(".")[-1]) for one in advice if one[0] != "api_role_can_write"}
+    assert ours == {(rule, name) for rule, name in theirs if name in ("ours", "theirs")}
+    assert len({rule for rule, _ in ours}) == 4
+
+
 def test_types_are_generated_for_the_api_and_nothing_else(
     both: SupabaseProject,
 ) -> None:
@@ -186,7 +209,7 @@ def test_types_are_generated_for_the_api_and_nothing_else(
 def test_lint_finds_nothing_where_plpgsql_check_is_installed(
     both: SupabaseProject, tmp_path: Path
 ) -> None:
-    other = system_binaries(other_than=0)
+    other = system_binaries()
     if other is None or not list(other.bin_dir.parent.glob("lib/plpgsql_check.*")):
         pytest.skip("no system Postgres with plpgsql_check")
     shutil.copytree(both.root / "supabase", tmp_path / "supabase")

@@ -58,6 +58,11 @@ CASES = (
         "rls_policy_always_true: policy p on public.bread",
     ),
     (
+        "create policy p on public.bread for select to authenticated using"
+        " (current_setting('request.jwt.claims')::json -> 'user_metadata' ->> 'is_admin' = 'yes')",
+        "rls_references_user_metadata: policy p on public.bread",
+    ),
+    (
         "create view app.u as select id from auth.users;"
         " create view public.u with (security_invoker = on) as select id from app.u;"
         " grant select on public.u to authenticated",

@@ -25,10 +25,11 @@ from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
 from bakehouse.server import cluster
 from bakehouse.server.account import unprivileged
-from bakehouse.server.binaries import Binaries, find_binaries, installed_binaries, system_binaries
+from bakehouse.server.binaries import Binaries, find_binaries, installed_binaries
 from command import Project
 from dumps import age, amend
 from environments import wait_for
+from postgres import system_binaries
 
 PGBACKREST = shutil.which("pgbackrest")
 INFO = ("info", "--output=json")
@@ -419,7 +420,7 @@ def test_a_server_that_archives_nowhere_has_no_backup(project: Project) -> None:
 @pytest.mark.skipif(PGBACKREST is None, reason="pgbackrest is not installed")
 @pytest.mark.slow
 def test_pgbackrest_is_asked_only_about_this_server(project: Project) -> None:
-    binaries = system_binaries(other_than=0)
+    binaries = system_binaries()
     if binaries is None:
         pytest.skip("pgbackrest wants the Postgres of the same system, and there is none")
     account = unprivileged()

@@ -114,6 +114,24 @@ def test_another_address_goes_on_record_only_with_a_name_and_a_reason(
     ]
 
 
+def test_an_address_that_a_new_mark_does_not_name_holds_no_longer(
+    prod: Project, primary: Cluster, copy: Cluster
+) -> None:
+    both = ("--address", address(copy), "--address", "db.example.com:5432")
+    assert prod.run(*ACCEPT, *both).code == 0
+    assert at(prod, copy).run(*ACCEPT).code == 0  # without --address, all hold
+    held = prod.run("env", "show", "--json", "--env", "prod").json["addresses"]
+
+    careless = prod.run("env", "mark", "prod", "--address", address(primary), "--yes")
+    removed = prod.run(*ACCEPT, "--address", address(primary))
+    again = prod.run("env", "mark", "prod", "--address", address(primary))
+
+    shown = prod.run("env", "show", "--json", "--env", "prod").json["addresses"]
+    assert set(held) == {address(primary), address(copy), "db.example.com:5432"}
+    assert (careless.code, removed.code, again.code) == (2, 0, 0), removed.err + again.err
+    assert shown == [address(primary)]
+
+
 def test_a_promoted_standby_is_refused_until_the_failover_is_on_record(
     prod: Project, primary: Cluster
 ) -> None:

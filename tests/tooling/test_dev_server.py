@@ -207,5 +207,5 @@ def test_bootstrap_prepares_a_plain_database(dev: Project, server: Server) -> No
     )
 
     assert ran.code == 0, ran.err
-    assert (refused.code, "only a superuser" in refused.err) == (2, True)
+    assert (refused.code, "set up the platform for itself" in refused.err) == (2, True)
     server.drop(name)

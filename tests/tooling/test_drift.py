@@ -153,6 +153,45 @@ def test_accepted_drift_lets_releases_through_until_a_file_brings_it_in(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (
+            "alter role %I in database %I set jit = off', current_user, ",
+            "setting of role migration_role",
+        ),
+        ("alter database %I set jit = off', ", "setting of role all"),
+        ("alter table shop.%I set (fillfactor = 80)', 'cakes', ", "options of table shop.cakes"),
+    ],
+)
+def test_a_file_brings_in_an_accepted_setting(bakery: Environments, change: str, name: str) -> None:
+    setting = f"do $$ begin execute format('{change}current_database()); end $$;\n"
+    bakery.query("prod", setting)
+    done(accept(bakery, name))
+
+    release(bakery, "20260101000001_M0_size.sql", "alter table shop.cakes add size int;\n")
+    kept = bakery.query("prod", "select count(*) from bakehouse.accepted_drift")
+    release(bakery, "20260101000002_M0_setting.sql", setting)
+    verified = done(bakery.run("migrate", "verify", env="prod"))
+
+    assert kept == 1
+    assert bakery.query("prod", "select count(*) from bakehouse.accepted_drift") == 0
+    assert "accepted" not in verified.out
+
+
+@pytest.mark.slow
+def test_a_view_that_reads_another_schema_or_number_is_drift(bakery: Environments) -> None:
+    view = "create view shop.sizes as select id * 0.5 as size from {};\n"
+    release(bakery, "20260101000001_M0_sizes.sql", view.format("shop.cakes"))
+    told = []
+    for change in (view.format("public.pies"), view.format("shop.cakes").replace("0.5", "1.5")):
+        bakery.query("prod", change.replace("create", "create or replace"))
+        told.append(bakery.run("migrate", "verify", "--json", env="prod").json)
+
+    assert [one["changed"] for one in told] == [["view shop.sizes"]] * 2
+
+
+@pytest.mark.slow
 def test_accepted_drift_closes_the_gate_when_it_changes_or_its_date_passes(
     bakery: Environments,
 ) -> None:

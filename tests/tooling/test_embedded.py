@@ -20,10 +20,11 @@ import pytest
 from bakehouse.errors import BakehouseError
 from bakehouse.server import binaries, embedded
 from bakehouse.server.account import Account, unprivileged
-from bakehouse.server.binaries import Binaries, find_binaries, system_binaries
+from bakehouse.server.binaries import Binaries, find_binaries
 from bakehouse.server.cluster import dsn, superuser_dsn
 from bakehouse.server.embedded import Started
 from command import free_port
+from postgres import system_binaries
 
 ROOT = os.geteuid() == 0
 AS_ROOT = pytest.mark.skipif(not ROOT, reason="only root has to give up its rights")
@@ -596,7 +597,7 @@ def test_the_binaries_have_the_version_that_they_report() -> None:
 def test_without_the_wheel_the_postgres_of_the_machine_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    system = system_binaries(other_than=0)
+    system = system_binaries()
     if system is None:
         pytest.skip("there is no other Postgres on this machine")
     monkeypatch.setattr(binaries, "find_spec", lambda name: None)

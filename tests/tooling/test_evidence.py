@@ -243,6 +243,61 @@ def test_an_edited_record_of_prod_and_a_record_cut_short_are_refused(pair: Envir
     assert (empty[0], "no run is on record" in empty[1]) == ("refused", True)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"kind": "mark", ', ""),
+        ('"env": "prod"', '"env": "prod", "at": "later"'),
+        ('"outcome": "done"', '"outcome": "done", "observed": {"findings": [{}]}'),
+        ('"run": ', '"ran": '),
+        (None, "[]"),
+    ],
+)
+def test_a_forged_entry_without_the_facts_of_a_run_is_named_by_every_reader(
+    pair: Environments, before: str | None, after: str
+) -> None:
+    release(pair)
+    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--message", "A release")):
+        pair.git(*command)
+    pair.git("tag", "-a", "v1.0.0", "-m", "v1.0.0")
+    with psycopg.connect(pair.urls["prod"]) as conn:
+        (entry,) = evidence.entries(conn)
+        (forged,) = rehashed([entry], before or entry.text, after)
+        conn.execute(
+            "update bakehouse.evidence set body = %s, hash = %s", (forged.text, forged.hash)
+        )
+
+    judged, reason = verdict(pair)
+    read = [
+        pair.run(*command, env="prod")
+        for command in (("release", "verify", "v1.0.0"), ("log",), ("migrate", "up"))
+    ]
+
+    named = f"entry 1 ({forged.hash[:8]}) does not have the facts of a run"
+    assert judged == "refused"
+    assert named in reason
+    for ran in read:
+        assert "Traceback" not in ran.err
+        assert named in ran.err
+
+
+def test_a_forged_file_of_staging_without_the_facts_of_a_run_is_refused(
+    pair: Environments,
+) -> None:
+    release(pair)
+    (file, *_) = sorted((pair.project.root / "evidence").glob("staging-*.json"))
+    found = [evidence.Entry(**one) for one in json.loads(file.read_text())]
+    forged = rehashed(found, '"kind": ', '"sort": ')
+    file.write_text(json.dumps([vars(entry) for entry in forged]))
+    del (variables := dict(pair.project.variables))["BAKEHOUSE_STAGING_URL"]
+    alone = replace(pair, project=replace(pair.project, variables=variables))
+
+    refused = alone.project.run("migrate", "up", *ACCEPT)
+
+    assert refused.code == 5, refused.err
+    assert f"({forged[0].hash[:8]}) does not have the facts of a run" in refused.err
+
+
 def test_a_killed_run_is_no_record_cut_short(pair: Environments) -> None:
     release(pair)
     pair.query("staging", "delete from bakehouse.evidence where number = 4")  # the end of `up`
@@ -297,6 +352,22 @@ def test_a_release_that_landed_succeeds_although_its_evidence_cannot_be_written(
     assert "not in a file" in up.err
     assert "`bakehouse log --env prod --save` writes the file later" in up.err
     assert len(saved.json["written"]) == 2
+
+
+def test_only_a_run_that_moves_the_baseline_keeps_the_sql_of_each_object_again(
+    pair: Environments,
+) -> None:
+    release(pair)
+    pair.query("staging", "delete from bakehouse.definitions where true")
+    pair.project.write("20260101000001_M0_pies.sql", "create table shop.pies (id int);\n")
+    counted = []
+
+    for command in (("backup", "take"), ("migrate", "plan"), ("migrate", "up")):
+        ran = pair.run(*command, env="staging")
+        assert ran.code == 0, ran.err
+        counted.append(pair.query("staging", "select count(*) > 0 from bakehouse.definitions"))
+
+    assert counted == [False, False, True]
 
 
 def test_marks_and_repairs_are_on_record_with_their_reasons(pair: Environments) -> None:

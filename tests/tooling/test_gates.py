@@ -1,5 +1,6 @@
 """Tests each gate alone: the facts, the verdict and the reason. Also breaking changes."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from bakehouse.deploy import evidence, gates
 from bakehouse.deploy.backup_age import Backup
 from bakehouse.deploy.environment import EnvironmentName, Settings
-from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.evidence import Observed, Run, run_of
 from bakehouse.deploy.facts import Facts
 from bakehouse.deploy.release import Tag
 from command import Project
@@ -36,7 +37,7 @@ def run(
     at = (NOW - timedelta(hours=hours)).isoformat()
     opened = {"run": f"{before}{after}{hours}", "kind": kind, "env": env, "at": at, "head": head}
     reasons = {"rehearsal": accepted} if accepted else {}
-    return Run(
+    return run_of(
         opened | {"before": {"fingerprint": before}, "observed": observed, "accepted": reasons},
         {
             "at": at,
@@ -285,13 +286,15 @@ def test_a_breaking_change_is_found_whatever_statement_made_it(
 
 def test_a_record_that_was_edited_moved_or_cut_is_reported() -> None:
     chain: list[evidence.Entry] = []
+    body = {"event": "closed", "kind": "mark", "env": "prod", "at": NOW.isoformat()}
     for number in range(4):
-        previous, text = chain[-1].hash if chain else "", f'{{"run": "{number}"}}'
+        text = json.dumps(body | {"run": str(number), "outcome": "done"})
+        previous = chain[-1].hash if chain else ""
         chain.append(evidence.Entry(previous, evidence.hash_of(previous, text), text))
 
     assert evidence.broken(chain) == []
     for forged in (
-        [chain[0], replace(chain[1], text='{"run": "9"}'), *chain[2:]],
+        [chain[0], replace(chain[1], text=chain[1].text.replace("1", "9")), *chain[2:]],
         [chain[0], *chain[2:]],
         chain[1:],
         [chain[1], chain[0], *chain[2:]],

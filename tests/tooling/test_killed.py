@@ -1,7 +1,12 @@
 """If a run is killed, at whatever write, the next run finishes it."""
 
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bakehouse.deploy import evidence
 from bakehouse.migrations import history
+from bakehouse.server import cluster
 from command import Project
 from environments import Environments, wait_for
 from killing import killed_before
@@ -93,3 +99,30 @@ def test_a_killed_run_on_prod_continues_and_resumes_webhooks(launched: Environme
     assert "0 of 1 files are applied; continuing from there" in again.err
     assert launched.query("prod", "select count(*) from app.ingest_pause") == 0
     assert launched.query("prod", "select to_regclass('app.leftover')") is None
+
+
+def test_the_scratch_server_of_a_killed_command_stops_and_its_folder_is_removed(
+    project: Project,
+) -> None:
+    project.write("20260101000000_M0_slow.sql", "select pg_sleep(3600);\n")
+    with tempfile.TemporaryDirectory(prefix="bakehouse-tests-", dir="/var/tmp") as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # the user of the server must get through
+        project = replace(project, variables={"TMPDIR": folder})
+
+        running = project.start("migrate", "compensate", "20260101000000")
+        _wait(lambda: any("ready" in file.read_text() for file in place.glob("*/*/postmaster.pid")))
+        port = next(place.glob("*/*/postmaster.pid")).read_text().splitlines()[3]
+        running.kill()
+
+        _wait(lambda: not any(place.iterdir()))
+        with pytest.raises(psycopg.OperationalError, match="refused"):
+            psycopg.connect(cluster.dsn(int(port)))
+        running.communicate()
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

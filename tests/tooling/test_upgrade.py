@@ -12,18 +12,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from bakehouse.server.account import unprivileged
-from bakehouse.server.binaries import Binaries, inspect_binaries, installed_binaries
+from bakehouse.server.binaries import Binaries
 from bakehouse.server.cluster import SUPERUSER, copied
 from command import BAKEHOUSE, Project
 from docs import pages
 from docs.pages import ROOT
-from postgres import Embedded
+from postgres import Embedded, binaries_of
 
-MAJORS = ROOT / "tests" / "majors" / "node_modules"
-INSTALLED = [
-    *installed_binaries(),
-    *filter(None, map(inspect_binaries, MAJORS.glob("postgres-*/native/bin"))),
-]
+KINDS = Path(__file__).with_name("kinds.sql")
 SECTION = pages.section(pages.read("docs/operating.md"), "Upgrade Postgres")
 FIRST, DUMP, PG_UPGRADE, LOGICAL, LAST = (
     "\n".join(pages.blocks(part, "sh")) for part in SECTION.split("\n### ")
@@ -62,13 +58,6 @@ class Bakery(Embedded):
             return row[0] if row else None
 
 
-def binaries_of(major: int) -> Binaries:
-    for binaries in INSTALLED:
-        if binaries.version == major:
-            return binaries
-    pytest.skip(f"Postgres {major} is not on this machine")
-
-
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     account = unprivileged()
@@ -102,31 +91,42 @@ def prod(project: Project, bakery: Bakery) -> Project:
     return project.configure("prod", bakery.url)
 
 
+def begun(home: Path, root: Path) -> tuple[Bakery, Project]:
+    """Starts a server of Postgres 15 with an empty database, bootstrapped and marked as dev."""
+    bakery, project = started(15, home), Project(root)
+    with psycopg.connect(f"{bakery.server}/postgres", autocommit=True) as conn:
+        conn.execute("create database bakery template template0")
+    role = ("--migration-role", "postgres")
+    for command in (
+        ("bootstrap", *role, "--database-url", bakery.superuser),
+        ("env", "mark", "dev"),
+    ):
+        ran = project.run(*command, url=bakery.url)
+        assert ran.code == 0, ran.err
+    return bakery, project
+
+
+def drop_what_no_other_server_has(bakery: Bakery) -> None:
+    bakery.query('drop extension if exists "uuid-ossp"')
+    # Debian's 15.20 notes this of columns
+    bakery.query(
+        "update pg_attribute set attoptions = null where attoptions::text ~ '^{pg_attver='"
+    )
+
+
 @pytest.fixture(scope="module")
 def prepared(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a server of Postgres 15: prod, with the dev data."""
     root = tmp_path_factory.mktemp("bakery")
     shutil.copytree(ROOT / "supabase", root / "supabase")
-    bakery, project = started(15, home), Project(root)
+    bakery, project = begun(home, root)
     try:
-        with psycopg.connect(f"{bakery.server}/postgres", autocommit=True) as conn:
-            conn.execute("create database bakery template template0")
-        role = ("--migration-role", "postgres")
-        for command in (
-            ("bootstrap", *role, "--database-url", bakery.superuser),
-            ("env", "mark", "dev"),
-            ("migrate", "up"),
-            ("seed",),
-        ):
+        for command in (("migrate", "up"), ("seed",)):
             ran = project.run(*command, url=bakery.url)
             assert ran.code == 0, ran.err
-        bakery.query('drop extension if exists "uuid-ossp"')  # no other server here has it
         ran = prod(project, bakery).run("env", "mark", "prod", "--yes")
         assert ran.code == 0, ran.err
-        # no other server here knows what Debian's 15.20 notes of columns
-        bakery.query(
-            "update pg_attribute set attoptions = null where attoptions::text ~ '^{pg_attver='"
-        )
+        drop_what_no_other_server_has(bakery)
     finally:
         bakery.stop()
     return bakery.home
@@ -137,6 +137,22 @@ def old(home: Path, prepared: Path) -> Iterator[Bakery]:
     bakery = started(15, home, prepared)
     yield bakery
     bakery.stop()
+
+
+@pytest.fixture(scope="module")
+def kinds(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakery]:
+    """A server of Postgres 15 with an object of every kind."""
+    root = tmp_path_factory.mktemp("kinds")
+    (root / "supabase" / "migrations").mkdir(parents=True)
+    bakery, project = begun(home, root)
+    try:
+        project.write("20260101000000_M9_kinds.sql", KINDS.read_text())
+        ran = project.run("migrate", "up", url=bakery.url)
+        assert ran.code == 0, ran.err
+        drop_what_no_other_server_has(bakery)
+        yield bakery
+    finally:
+        bakery.stop()
 
 
 def type_script(script: str, old: Bakery, new: Bakery, tools: Binaries, cwd: Path) -> None:
@@ -244,6 +260,24 @@ def test_the_doctor_repairs_what_a_dump_by_the_older_major_loses(
         new.stop()
 
 
+@pytest.mark.parametrize(("major", "tools"), [(16, 15), (17, 15), (17, 17), (18, 15), (18, 17)])
+def test_no_object_reads_as_drift_because_a_later_major_spells_it_otherwise(
+    home: Path, tmp_path: Path, kinds: Bakery, major: int, tools: int
+) -> None:
+    (tmp_path / "supabase" / "migrations").mkdir(parents=True)
+    new, project = started(major, home), Project(tmp_path)
+    project.write("20260101000000_M9_kinds.sql", KINDS.read_text())
+    try:
+        type_script(DUMP, kinds, new, binaries_of(tools), new.home)
+        new.query(LIMIT)
+        verified = project.run("migrate", "verify", "--json", url=new.url)
+
+        assert verified.json.get("drift") == [], verified.out
+        assert verified.code == 0
+    finally:
+        new.stop()
+
+
 def test_a_cluster_is_upgraded_in_place(home: Path, project: Project, old: Bakery) -> None:
     new, tools = started(17, home), binaries_of(17)
     try:
@@ -284,7 +318,7 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
             new.query(statement)
 
         assert set(found) == {STATISTICS, MARK, LIMIT, *behind}
-        assert "select setval('public.stage_events_id_seq', max(\"id\"))" in " ".join(behind)
+        assert "select setval('public.stage_events_id_seq', max(id))" in " ".join(behind)
         type_last(project, new, tools)
         require_sound(project)
         assert new.query("select count(*) from public.orders") == 3

@@ -60,12 +60,7 @@ class Tool:
     @property
     def command(self) -> str:
         """The name of the command, such as `migrate up`."""
-        names: list[str] = []
-        context: Any = self.click
-        while context.parent:
-            names.insert(0, context.info_name or "")
-            context = context.parent
-        return " ".join(names)
+        return self.click.command_path.partition(" ")[2]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from bakehouse.database import Connection
 from bakehouse.deploy import environment, run
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, history
-from bakehouse.migrations.files import Migration
+from bakehouse.migrations.files import sql_script
 from bakehouse.output import Result, count
 from bakehouse.server import cluster, embedded, platform
 from bakehouse.shop import smoke
@@ -50,7 +50,7 @@ def up(here: Project, port: _Port = cluster.PORT, skip: Skip = "") -> Result:
         if environment.identity(conn) is None:
             run.mark(conn, work, "")
         environment.require(conn, here.settings, here.command)
-        done = run.up(conn, dsn, work, output.say)
+        done = run.up(conn, dsn, work)
         _seed(conn, here.root)
         versions = history.compare(work.files, history.applied(conn), work.left_out)
         steps = done.steps or list(smoke.walk(conn))
@@ -113,7 +113,7 @@ def reset(
             environment.mark(conn, here.settings, f"reset: {once_prod.strip()}", here.who)
         with apply.lock(conn, 10, output.say):
             history.wipe(conn)
-        applied = run.up(conn, here.dsn, work, output.say).applied
+        applied = run.up(conn, here.dsn, work).applied
         _seed(conn, here.root)
     text = f"emptied, {count(len(applied), 'migration')} applied, seeded"
     return Result({"applied": applied}, text)
@@ -130,7 +130,7 @@ def seed(here: DevDatabase) -> Result:
 def _seed(conn: Connection, root: Path) -> None:
     path = root / "supabase" / "seed_dev.sql"
     if path.is_file():
-        file = Migration("", "seed_dev", path, path.read_text("utf-8-sig"))
+        file = sql_script(path)
         try:
             database.execute(conn, file.text)
         except psycopg.Error as error:
@@ -148,7 +148,8 @@ def bootstrap(
         typer.Option(
             "--database-url",
             envvar="BAKEHOUSE_SUPERUSER_URL",
-            help="The database URL on plain Postgres, as a superuser.",
+            help="The database URL on plain Postgres, as a superuser, or as a role with CREATEROLE"
+            " and CREATEDB.",
         ),
     ],
     migration_role: Annotated[

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from bakehouse.commands import manual
 from bakehouse.commands.context import Database, Project, command
 from bakehouse.errors import BakehouseError
 from bakehouse.output import Result
@@ -31,6 +30,8 @@ def rpc(here: Database, check: _Check = False) -> Result:
 @command(app, "commands")
 def commands(here: Project, check: _Check = False) -> Result:
     """Generate docs/commands.md, the reference of every command, from this tool."""
+    from bakehouse.commands import manual  # imported here, as above
+
     page = manual.render(here.click.find_root().command)
     return _write(
         {here.root / "docs" / "commands.md": page}, "docs/commands.md", here.command, check

@@ -4,11 +4,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from psycopg.rows import args_row, class_row, tuple_row
+from psycopg.rows import class_row
 
 from bakehouse import __version__, database, output
 from bakehouse.commands.context import Database, Tool, command
@@ -16,9 +15,8 @@ from bakehouse.database import Connection, value
 from bakehouse.deploy import environment
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import history
-from bakehouse.migrations.files import Migration, discover
 from bakehouse.output import Result
-from bakehouse.server import platform, upgrade
+from bakehouse.server import platform
 from bakehouse.server.binaries import find_binaries
 
 app = typer.Typer()
@@ -30,23 +28,6 @@ class _Check:
     state: Literal["good", "note", "bad"]
     detail: str
     repair: str = ""  # the statement or command that repairs a fault, where one alone does
-
-
-@dataclass(frozen=True)
-class _Violation:
-    name: str
-    store: str | None
-    violations: int
-    example: str
-
-
-@dataclass(frozen=True)
-class _Server:
-    version: str
-    superuser: bool
-    creates_roles: bool
-    owns_database: bool
-    has_platform: bool
 
 
 @command(app, "doctor")
@@ -78,19 +59,20 @@ def version(here: Tool) -> Result:
 
 def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
     """Make every check. Checks of the database need a connection."""
-    root = here.root
     yield _Check("python", "good", sys.version.split()[0])
-    yield _attempt("postgres binaries", _find_binaries)
+    yield _attempt("postgres binaries", lambda: str(find_binaries()))
     node = shutil.which("node")
     absent = "none: Supabase CLI checks are skipped"
     yield _Check("node", "good" if node else "note", node or absent)
-    yield _attempt("migration files", lambda: f"{len(_files(root))} in order")
+    yield _attempt("migration files", lambda: f"{len(here.files()[0])} in order")
     try:
         with database.connect(here.dsn, here.command) as conn:
             yield _Check("connection", "good", database.describe(here.dsn))
-            yield from _examine_server(conn)
-            yield from _examine_roles(conn)
-            yield from _examine_history(conn, root)
+            server = database.sql_file(__package__, "server")
+            yield from database.fetch(conn, class_row(_Check), server)
+            faults = platform.missing(conn, conn.info.user)
+            yield from _repairable(faults, "roles", "no membership and no limit is missing")
+            yield from _examine_history(conn, here)
             if after_upgrade:
                 yield from _examine_upgrade(conn)
             yield from _examine_invariants(conn)
@@ -101,16 +83,8 @@ def _examine(here: Database, after_upgrade: bool) -> Iterator[_Check]:
 
 def _find_alerts(conn: Connection) -> Iterator[_Check]:
     """List the alerts. They concern the shop and no other command, so none is marked bad."""
-    if not _may_call(conn, "app.alerts()"):
-        return
-    query = b"""
-        select 'alert ' || code, 'note', format(
-          '%s since %s%s: %s %s', severity, to_char(since, 'YYYY-MM-DD HH24:MI'),
-          ' in ' || store, problem, remedy
-        )
-        from app.alerts() order by since, code, store
-    """
-    yield from database.fetch(conn, args_row(_Check), query)
+    if _may_call(conn, "app.alerts()"):
+        yield from database.fetch(conn, class_row(_Check), database.sql_file(__package__, "alerts"))
 
 
 def _may_call(conn: Connection, function: str) -> bool:
@@ -126,60 +100,28 @@ def _attempt(name: str, look: Callable[[], str]) -> _Check:
         return _Check(name, "bad", f"{error.message} {error.hint}")
 
 
-def _find_binaries() -> str:
-    found = find_binaries()
-    return f"Postgres {found.version} from {found.source}"
-
-
-def _files(root: Path) -> list[Migration]:
-    return discover(root / "supabase" / "migrations")
-
-
-def _examine_server(conn: Connection) -> Iterator[_Check]:
-    query = database.sql_file(__package__, "server")
-    for server in database.fetch(conn, class_row(_Server), query):
-        yield _Check("server", "good", f"Postgres {server.version}")
-        if server.superuser:
-            hides = "a superuser hides what fails on Supabase: migrate as the database's owner"
-            yield _Check("migration role", "bad", hides)
-        elif not (server.creates_roles and server.owns_database):
-            yield _Check("migration role", "bad", "must own the database and have CREATEROLE")
-        else:
-            yield _Check("migration role", "good", "owns the database, is no superuser")
-        if server.has_platform:
-            yield _Check("platform", "good", "API roles and auth.users are there")
-        else:
-            yield _Check("platform", "bad", "missing: run `bakehouse bootstrap`")
-
-
-def _examine_roles(conn: Connection) -> Iterator[_Check]:
-    faults = platform.missing(conn, conn.info.user)
-    if not faults:
-        yield _Check("roles", "good", "no membership and no limit is missing")
-    yield from map(_repairable, faults)
-
-
 def _examine_upgrade(conn: Connection) -> Iterator[_Check]:
-    faults = upgrade.left_behind(conn)
+    faults = platform.left_behind(conn)
     identity = environment.identity(conn)
     if identity and identity.copied:
         what = f"says that it is a copy of {identity.env}"
         command = f"bakehouse env mark {identity.env} --yes"
         faults.append(platform.Missing("database", what, command))
+    yield from _repairable(faults, "upgrade", "nothing was left behind")
+
+
+def _repairable(faults: list[platform.Missing], name: str, without: str) -> Iterator[_Check]:
     if not faults:
-        yield _Check("upgrade", "good", "nothing was left behind")
-    yield from map(_repairable, faults)
+        yield _Check(name, "good", without)
+    for one in faults:
+        yield _Check(one.subject, "bad", f"{one.fault}: `{one.repair}`", one.repair)
 
 
-def _repairable(one: platform.Missing) -> _Check:
-    return _Check(one.subject, "bad", f"{one.fault}: `{one.repair}`", one.repair)
-
-
-def _examine_history(conn: Connection, root: Path) -> Iterator[_Check]:
+def _examine_history(conn: Connection, here: Database) -> Iterator[_Check]:
     env = environment.name_of(conn)
     unmarked = "not marked: `bakehouse env mark`"
     yield _Check("environment", "good" if env else "note", env or unmarked)
-    versions = history.compare(_files(root), history.applied(conn))
+    versions = history.compare(here.files()[0], history.applied(conn))
     for state in sorted({one.state for one in versions}):
         count = sum(one.state == state for one in versions)
         verdict: Literal["good", "note", "bad"] = "good" if state == "applied" else "note"
@@ -193,16 +135,7 @@ def _examine_invariants(conn: Connection) -> Iterator[_Check]:
     if not _may_call(conn, "app.audit_all()"):
         return
     output.say("checking the invariants: this takes a minute for 500,000 orders")
-    found = database.fetch(conn, class_row(_Violation), "select * from app.audit_all()")
-    for one in found:
-        where = f" in store {one.store}" if one.store else ""
-        example = f"{one.violations} violations{where}, such as: {one.example}"
-        yield _Check(f"invariant {one.name}", "bad", example)
-    if not found:
-        yield _Check("invariants", "good", "what tables repeat agrees")
+    found = database.fetch(conn, class_row(_Check), database.sql_file(__package__, "invariants"))
+    yield from found or [_Check("invariants", "good", "what tables repeat agrees")]
     if _may_call(conn, "app.stock_audit()"):
-        differ, example = database.fetch(
-            conn, tuple_row, b"select count(*), min(what) from app.stock_audit()"
-        )[0]
-        if differ:
-            yield _Check("stock", "note", f"{differ} differences, such as: {example}")
+        yield from database.fetch(conn, class_row(_Check), database.sql_file(__package__, "stock"))

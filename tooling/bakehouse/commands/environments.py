@@ -48,7 +48,8 @@ def mark(
         typer.Option(
             "--address",
             metavar="HOST:PORT",
-            help="One more address of the database, such as a pooler. Can be repeated.",
+            help="An address that holds, beside that of this connection. Can be repeated."
+            " Addresses that are not named hold no longer. Without the option, all hold.",
         ),
     ] = [],  # noqa: B006  # typer copies it
 ) -> Result:
@@ -60,7 +61,8 @@ def mark(
     marked = Database(here.click, here.json, here.project, here.database_url, env)
     with marked.connected() as conn:
         before = environment.identity(conn)
-        if before and before.changes(env, address):
+        named = {*address, environment.address_of(conn)} if address else ()
+        if before and before.changes(env, named):
             _confirm_change(conn.info.dbname, before.env, name, reason)
         elif before and before.name != env:
             confirm(f"{database.describe(marked.dsn)} is {before.name}: make it {env}?", yes)

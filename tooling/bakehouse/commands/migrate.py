@@ -19,14 +19,13 @@ from bakehouse.commands.context import (
     command,
     confirm,
 )
-from bakehouse.database import Connection
 from bakehouse.deploy import adopt as adopts
 from bakehouse.deploy import down as downs
 from bakehouse.deploy import gates, run
 from bakehouse.deploy.facts import read_state
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog, compensate, drift, history
-from bakehouse.migrations.files import Migration, create, select
+from bakehouse.migrations.files import create, select
 from bakehouse.migrations.history import Version
 from bakehouse.migrations.rehearse import Rehearsal
 from bakehouse.migrations.repair import Action
@@ -35,32 +34,28 @@ from bakehouse.output import Result, count
 app = typer.Typer(help="Apply migrations, and show what is applied.")
 
 
-def _accept(gate: str) -> Any:
-    return typer.Option(
-        f"--accept-{gate}",
-        metavar="REASON",
-        help=f"Continue even if the gate {gate} refuses. The reason is recorded.",
-    )
+def _accepting(cls: type[Database]) -> type[Database]:
+    """Add an option for each gate whose refusal can be accepted."""
+    for gate in (gate.name for gate in gates.GATES if not gate.final):
+        option = typer.Option(
+            f"--accept-{gate}",
+            metavar="REASON",
+            help=f"Continue even if the gate {gate} refuses. The reason is recorded.",
+        )
+        cls.__annotations__[f"accept_{gate}"] = Annotated[str, option]
+        setattr(cls, f"accept_{gate}", "")
+    return cls
 
 
 @dataclass(frozen=True)
+@_accepting
 class Deploy(Database):
     """A database, and the refusals of gates that the caller accepts."""
 
-    accept_order: Annotated[str, _accept("order")] = ""
-    accept_lint: Annotated[str, _accept("lint")] = ""
-    accept_rehearsal: Annotated[str, _accept("rehearsal")] = ""
-    accept_backup: Annotated[str, _accept("backup")] = ""
-    accept_tag: Annotated[str, _accept("tag")] = ""
-    accept_webhooks: Annotated[str, _accept("webhooks")] = ""
-    accept_traffic: Annotated[str, _accept("traffic")] = ""
-    accept_secrets: Annotated[str, _accept("secrets")] = ""
-    accept_smoke: Annotated[str, _accept("smoke")] = ""
-
     @property
     def accepted(self) -> dict[str, str]:
-        names = [gate.name for gate in gates.GATES if not gate.final]
-        return {name: reason for name in names if (reason := getattr(self, f"accept_{name}"))}
+        reasons = {gate.name: getattr(self, f"accept_{gate.name}", "") for gate in gates.GATES}
+        return {name: reason for name, reason in reasons.items() if reason}
 
 
 @command(app, "up")
@@ -68,7 +63,7 @@ def up(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10, proofs: Proofs =
     """Apply the pending files, if the environment allows this: each one whole or not at all."""
     work = here.work(skip, lock_wait, proofs, here.accepted)
     with here.connected(writes=True) as conn:
-        done = run.up(conn, here.dsn, work, output.say)
+        done = run.up(conn, here.dsn, work)
     text = f"applied {count(len(done.applied), 'migration')}" if done.applied else "nothing to do"
     steps = [asdict(step) for step in done.steps]
     return Result({"applied": done.applied, "smoke": steps, "run": done.run}, text)
@@ -88,9 +83,8 @@ def status(
         applied = history.applied(conn)
     versions = history.compare(files, applied, left_out)
     head = history.chain_head(applied)
-    text = output.table(
-        ("version", "migration", "state", "applied", "by", "note"), map(_status_line, versions)
-    )
+    header = ("version", "migration", "state", "applied", "by", "note")
+    text = output.table(header, map(_status_line, versions))
     text += f"\n\nchain head  {head or 'unknown: adopt what another tool applied'}"
     facts: dict[str, Any] = {"chain_head": head, "migrations": list(map(_status_facts, versions))}
     return Result(facts, text, _status_error(versions) if check else None)
@@ -104,8 +98,9 @@ def _status_line(one: Version) -> tuple[str, ...]:
 
 def _status_facts(one: Version) -> dict[str, Any]:
     facts = {key: getattr(one, key) for key in ("version", "name", "state", "detail")}
-    known = ("applied_at", "applied_by", "duration_ms")
-    return facts | {key: getattr(one.applied, key, None) for key in known}
+    for key in ("applied_at", "applied_by", "duration_ms"):
+        facts[key] = getattr(one.applied, key, None)
+    return facts
 
 
 def _status_error(versions: list[Version]) -> BakehouseError | None:
@@ -135,7 +130,7 @@ def plan(
     if seconds:
         work = replace(work, settings=replace(work.settings, rehearsal_seconds=seconds))
     with here.connected(writes=True) as conn:
-        report, reads = run.plan(conn, here.dsn, work, output.say)
+        report, reads = run.plan(conn, here.dsn, work)
     lines = [
         *_rehearsal_lines(report, work.settings.large_rows),
         *(f"heavy read  {read.duration_ms} ms  {read.name}" for read in reads),
@@ -170,8 +165,7 @@ def new(
     concept: Annotated[list[str], typer.Argument(help="The concept, in one to three words.")],
 ) -> Result:
     """Create an empty migration, later than all others, and its down script."""
-    folder = here.root / "supabase"
-    paths = create(folder / "migrations", folder / "down", milestone, " ".join(concept))
+    paths = create(here.root / "supabase", milestone, " ".join(concept))
     names = [str(path.relative_to(here.root)) for path in paths]
     return Result({"files": names}, "\n".join(names))
 
@@ -238,27 +232,16 @@ def repair(
     """
     work = here.work(proofs=proofs, accepted=here.accepted)
     with here.connected(writes=True) as conn, apply.lock(conn, 10, output.say):
-        if action == "rehash":
-            _show_difference(conn, work.files, version)
+        for file in work.files:
+            if action == "rehash" and file.version == version:
+                for line in history.difference(conn, file):
+                    output.say(line)
         confirm(f"{action} {version}{' ' + to if to else ''}?", yes)
         if action == "adopt" and not work.in_dev:
-            done = adopts.adopt(conn, work, version, reason.strip(), unproven, output.say)
+            done = adopts.adopt(conn, work, version, reason.strip(), unproven)
         else:
             done = run.repair(conn, work, action, version, to)
     return Result({"action": action, "version": version}, done)
-
-
-def _show_difference(conn: Connection, files: list[Migration], version: str) -> None:
-    import difflib  # imported here, because most commands start faster without it
-
-    file = next((file for file in files if file.version == version), None)
-    if file:
-        before = history.recorded_text(conn, version)
-        now = ";\n".join(statement.text for statement in file.statements) + ";"
-        for line in difflib.unified_diff(
-            before.splitlines(), now.splitlines(), "applied", file.path.name, lineterm=""
-        ):
-            output.say(line)
 
 
 @command(app, "down")
@@ -282,7 +265,7 @@ def down(
             output.say(f"would be lost: {line}")
         if not (work.in_dev or name or found.refusals) and sys.stdin.isatty():
             name = typer.prompt("Confirm with the name of the database", err=True)
-        lost = downs.roll_back(conn, here.dsn, work, found, name, output.say)
+        lost = downs.roll_back(conn, here.dsn, work, found, name)
     return Result(
         {"version": version, "lost": lost},
         f"rolled back {found.script.label}" + "".join(f"\nlost {line}" for line in lost),
@@ -297,9 +280,11 @@ def compensate_command(
 ) -> Result:
     """Write a migration that adds back what another one drops. Needs no database."""
     files, left_out = here.files(skip)
-    written = compensate.write(here.root, select(files, left_out), version, output.say)
-    names = [str(path.relative_to(here.root)) for path in written.paths]
-    lines = [*names, *(f"  again    {name}" for name in written.again)]
-    lines += [f"  by hand  {text}" for text in written.by_hand]
-    facts = {"files": names, "again": written.again, "by_hand": written.by_hand}
+    paths, again, by_hand = compensate.write(
+        here.root, select(files, left_out), version, output.say
+    )
+    names = [str(path.relative_to(here.root)) for path in paths]
+    lines = [*names, *(f"  again    {name}" for name in again)]
+    lines += [f"  by hand  {text}" for text in by_hand]
+    facts = {"files": names, "again": again, "by_hand": by_hand}
     return Result(facts, "\n".join(lines))

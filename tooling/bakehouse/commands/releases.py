@@ -101,7 +101,7 @@ def prove(here: Deploy, skip: Skip = "", lock_wait: LockWait = 10) -> Result:
     """
     work = here.work(skip, lock_wait, accepted=here.accepted)
     with here.connected() as conn:
-        backup, done = proofs.prove(conn, work, output.say)
+        backup, done = proofs.prove(conn, work)
     proved = output.count(len(done.applied), "migration")
     text = f"proved {proved} on {backup.file}" if done.applied else "nothing to do"
     return Result({"applied": done.applied, "backup": backup.file, "run": done.run}, text)

@@ -8,7 +8,6 @@ from bakehouse.deploy.facts import State
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import apply, catalog, history
-from bakehouse.migrations.apply import Tell
 from bakehouse.migrations.catalog import Changes, Objects
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import How, Version
@@ -18,9 +17,7 @@ from bakehouse.server import cluster
 _ABOUT_RUNNING = ("rehearsal", "webhooks", "traffic", "smoke")
 
 
-def adopt(
-    conn: Connection, work: Work, version: str, reason: str, unproven: bool, tell: Tell
-) -> str:
+def adopt(conn: Connection, work: Work, version: str, reason: str, unproven: bool) -> str:
     """Count a file as applied, if the gate and a comparison allow this. Its SQL is not run."""
     if not reason:
         said = f"adopting a version in {work.settings.name} needs a reason"
@@ -29,7 +26,7 @@ def adopt(
     entry = find(state.versions, version)
     file = adoptable(entry)
     new = entry.state != "unverified" and entry.state != "applied"
-    before, after = _readings(conn, state, file, tell) if new else ({}, {})
+    before, after = _readings(conn, work, state, file) if new else ({}, {})
     changes = catalog.compare(before, after)
     _require_made(state.objects, changes, after, file)
     if not changes and not unproven:
@@ -38,9 +35,8 @@ def adopt(
             f"no object shows that {file.label} was run",
             "Nothing was recorded. If you know that its SQL was run, pass --unproven.",
         )
-    asked = gates.check(
-        facts.gather(conn, work, _before(state, entry, before, changes)), work.accepted
-    )
+    known = facts.gather(conn, work, _before(state, entry, before, changes))
+    asked = gates.check(known, work.accepted)
     verdicts = [one for one in asked if one.gate not in _ABOUT_RUNNING]
     gates.require(verdicts)
     record = {"files": [file.label], "compared": asdict(changes), "gates": [*map(asdict, verdicts)]}
@@ -50,17 +46,17 @@ def adopt(
 
 
 def _readings(
-    conn: Connection, state: State, file: Migration, tell: Tell
+    conn: Connection, work: Work, state: State, file: Migration
 ) -> tuple[Objects, Objects]:
     """Run all applied files, then this one, on a scratch server. Read before and after it."""
-    tell("running the files on a scratch server")
+    work.tell("running the files on a scratch server")
     others = [one.file for one in state.versions if one.applied and one.file and one.file != file]
     with cluster.scratch(dump.binaries_for(conn.info.server_version // 10000)) as port:
         dsn = cluster.dsn(port)
         with connect(dsn, "repair adopt") as scratch:
-            list(apply.run(scratch, dsn, others, None, tell))
+            list(apply.run(scratch, dsn, others, None, work.tell))
             before = history.reading(scratch, ())
-            list(apply.run(scratch, dsn, [file], None, tell))
+            list(apply.run(scratch, dsn, [file], None, work.tell))
             return before, history.reading(scratch, ())
 
 

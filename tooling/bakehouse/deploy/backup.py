@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +11,19 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import tuple_row
 
-from bakehouse.database import Connection, connect, fetch, table_exists, value
-from bakehouse.deploy import backup_record, dump, evidence
-from bakehouse.deploy.backup_record import Recorded
-from bakehouse.deploy.work import Work, circumstances, save
+from bakehouse.database import Connection, connect, sql_file, table_exists, value
+from bakehouse.deploy import dump
+from bakehouse.deploy.dump import Recorded
+from bakehouse.deploy.work import Work, ending_of, noted
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import catalog, history
 from bakehouse.migrations.apply import milliseconds_since
 from bakehouse.server import cluster
 from bakehouse.server.binaries import Binaries
 from bakehouse.shop import smoke
+
+_COUNT_ROWS = sql_file(__package__, "count_rows")
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ def take(conn: Connection, dsn: str, work: Work) -> tuple[Path, Recorded]:
 
     The file of the dump has `.roles.sql` and `.sha256` beside it.
     """
-    history.ensure(conn)
-    facts = circumstances(conn, work)
+    work.require_key()
     binaries = dump.binaries_for(conn.info.server_version // 10000)
     folder = work.root / work.settings.backup_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,20 +57,27 @@ def take(conn: Connection, dsn: str, work: Work) -> tuple[Path, Recorded]:
     with _private(work, file, ".roles.sql", ".sha256") as (new, roles, sums):
         rows, objects, head = _dump(conn, dsn, binaries, new)
         # the dump has no roles, but a restore needs its owners and grantees
-        _run(binaries, "pg_dumpall", dsn, "-r", "--no-role-passwords", f"--file={roles}")
+        options = "-r", "--no-role-passwords", f"--file={roles}"
+        dump.run(binaries, "pg_dumpall", *options, dsn=dsn, failed="pg_dumpall failed")
         dump.read(binaries, new, "--file=/dev/null")
         if " TABLE DATA " not in dump.read(binaries, new, "--list"):
             raise BakehouseError("backup", "the dump holds no rows of any table")
         checksum, roles_name = dump.sha256(new), file.with_suffix(".roles.sql").name
         sums.write_text(f"{checksum}  {file.name}\n{dump.sha256(roles)}  {roles_name}\n")
-    server, role = conn.info.server_version // 10000, conn.info.user
-    facts_of_file = file.name, taken_at.isoformat(), file.stat().st_size, checksum
-    duration = milliseconds_since(started)
-    recorded = Recorded(*facts_of_file, server, role, head, rows, duration)
-    with conn.transaction():
-        backup_record.add(conn, recorded, objects)
-        run = evidence.note(conn, "backup", "done", **facts, **recorded.facts)
-    save(conn, work, [run.id])
+    recorded = Recorded(
+        file.name,
+        taken_at.isoformat(),
+        file.stat().st_size,
+        checksum,
+        server=conn.info.server_version // 10000,
+        role=conn.info.user,
+        chain_head=head,
+        rows=rows,
+        duration_ms=milliseconds_since(started),
+        objects=objects,
+    )
+    with noted(conn, work, "backup", recorded.facts):
+        dump.record(conn, recorded)
     return file, recorded
 
 
@@ -84,8 +89,9 @@ def _dump(
         conn.execute("set transaction isolation level repeatable read, read only")
         snapshot = value(conn, "select pg_export_snapshot()")
         head = history.chain_head(history.applied(conn))
-        contents = _counts(conn), catalog.objects(conn), head
-        _run(binaries, "pg_dump", dsn, "-Fc", f"--snapshot={snapshot}", f"--file={file}")
+        contents = value(conn, _COUNT_ROWS), catalog.objects(conn), head
+        options = "-Fc", f"--snapshot={snapshot}", f"--file={file}"
+        dump.run(binaries, "pg_dump", *options, dsn=dsn, failed="pg_dump failed")
     return contents
 
 
@@ -119,47 +125,12 @@ def _private(work: Work, file: Path, *suffixes: str) -> Iterator[list[Path]]:
         os.close(lock)
 
 
-def _run(binaries: Binaries, program: str, dsn: str, *arguments: str, strict: bool = True) -> str:
-    """Run a program of Postgres on a database. The command line holds no password."""
-    facts = conninfo_to_dict(dsn)
-    password = str(facts.pop("password", None) or os.environ.get("PGPASSWORD", ""))
-    target = make_conninfo("", **facts)
-    done = subprocess.run(
-        [binaries.tool(program), f"--dbname={target}", "--no-password", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PGPASSWORD": password, **dump.CLOCK},
-        close_fds=False,  # for the lock of the folder
-    )
-    if strict and done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise BakehouseError("backup", f"{program} failed: {said[0]}", *said[1:2])
-    return done.stderr
-
-
-def _counts(conn: Connection) -> dict[str, int]:
-    """Count the rows of each of our tables."""
-    tables = fetch(
-        conn,
-        tuple_row,
-        "select n.nspname, c.relname from pg_class as c"
-        " join pg_namespace as n on n.oid = c.relnamespace"
-        " where c.relkind = 'r' and n.nspname in ('public', 'app', 'private')"
-        " order by n.nspname, c.relname",
-    )
-    counted = {}
-    for schema, name in tables:
-        query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name))
-        counted[f"{schema}.{name}"] = int(value(conn, query.as_bytes(conn)))
-    return counted
-
-
 # Restore
 
 
 def newest(conn: Connection) -> Recorded:
     """Return the record of the newest `backup take` dump."""
-    last = backup_record.last(conn)
+    last = dump.newest(conn)
     if last is None:
         raise BakehouseError(
             "backup", "no backup is on record", "Run `bakehouse backup take` to take one."
@@ -179,28 +150,27 @@ def intact(conn: Connection, work: Work, last: Recorded) -> Path:
 def drill(conn: Connection, work: Work) -> Drill:
     """Restore the newest `backup take` dump on a scratch server, test it there, and record that."""
     last = newest(conn)
-    facts = circumstances(conn, work) | last.facts
+    work.require_key()
     started = time.monotonic()
     failure: BakehouseError | psycopg.Error | None = None
     try:
-        done = _try(conn, intact(conn, work, last), last)
+        done = _try(intact(conn, work, last), last)
     except (BakehouseError, psycopg.Error) as error:
         failure = error
-    facts |= {"duration_ms": milliseconds_since(started), "error": failure and str(failure)}
-    run = evidence.note(conn, "drill", evidence.outcome_of(failure), **facts)
-    save(conn, work, [run.id])
+    duration = milliseconds_since(started)
+    with noted(conn, work, "drill", last.facts) as noting:
+        noting |= {"duration_ms": duration, **ending_of(failure)}
     if failure:
         raise failure
     return done
 
 
-def _try(conn: Connection, file: Path, last: Recorded) -> Drill:
-    objects = backup_record.objects_of(conn, last.file)
+def _try(file: Path, last: Recorded) -> Drill:
     started = time.monotonic()
     with restored(file, last) as (scratch, complaints):
         restore_ms = milliseconds_since(started)
         scratch.execute(sql.SQL("set role {}").format(sql.Identifier(last.role)))
-        absent = _require_same(scratch, last, objects)
+        absent = _require_same(scratch, last)
         steps = list(smoke.walk(scratch)) if table_exists(scratch, "public.orders") else []
     if failed := smoke.failures(steps):
         raise BakehouseError(
@@ -210,7 +180,7 @@ def _try(conn: Connection, file: Path, last: Recorded) -> Drill:
         )
     rows, notes = sum(last.rows.values()), [*absent, *complaints]
     duration = milliseconds_since(started)
-    return Drill(file, restore_ms, duration, len(objects), rows, len(steps), notes)
+    return Drill(file, restore_ms, duration, len(last.objects), rows, len(steps), notes)
 
 
 @contextmanager
@@ -219,19 +189,19 @@ def restored(file: Path, last: Recorded) -> Iterator[tuple[Connection, list[str]
     binaries = dump.binaries_for(last.server)
     with cluster.scratch(binaries) as port:
         server = cluster.superuser_dsn(port)
-        roles = str(file.with_suffix(".roles.sql"))
-        _run(binaries, "psql", server, "-qX", "-f", roles)  # ignores roles that already exist
+        roles = "-qX", "-f", str(file.with_suffix(".roles.sql"))  # ignores roles that exist
+        dump.run(binaries, "psql", *roles, dsn=server, failed="psql failed")
         with connect(server, "backup drill") as scratch:
             scratch.execute("create database drill template template0")
         restored = cluster.superuser_dsn(port, "drill")
-        said = _run(binaries, "pg_restore", restored, str(file), strict=False)
+        said = dump.run(binaries, "pg_restore", str(file), dsn=restored).stderr
         with connect(restored, "backup drill") as scratch:
             yield scratch, [line for line in said.splitlines() if "error:" in line]
 
 
-def _require_same(scratch: Connection, last: Recorded, objects: catalog.Objects) -> list[str]:
+def _require_same(scratch: Connection, last: Recorded) -> list[str]:
     """Compare the restored database with the record. Returns extensions that are missing here."""
-    changes = catalog.compare(objects, catalog.objects(scratch))
+    changes = catalog.compare(last.objects, catalog.objects(scratch))
     available = "select array_agg('extension ' || name) from pg_available_extensions"
     here = value(scratch, available)
     absent = [name for name in changes.gone if name.startswith("extension ") and name not in here]
@@ -242,7 +212,7 @@ def _require_same(scratch: Connection, last: Recorded, objects: catalog.Objects)
     ]
     if history.chain_head(history.applied(scratch)) != last.chain_head:
         wrong.append("its history is not the history on record")
-    counted = _counts(scratch)
+    counted = value(scratch, _COUNT_ROWS)
     wrong += [
         f"{table} had {rows} rows, and has {counted.get(table, 'gone')}"
         for table, rows in last.rows.items()

@@ -1,21 +1,25 @@
 """Ask every backup source when its newest backup was taken."""
 
-import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from psycopg.rows import class_row
+import psycopg
+from psycopg.rows import class_row, dict_row
 
-from bakehouse.database import Connection, fetch, sql_file, value
-from bakehouse.deploy import backup_record, dump
+from bakehouse.database import Connection, fetch, sql_file
+from bakehouse.deploy import dump
 from bakehouse.deploy.environment import Settings
 from bakehouse.errors import BakehouseError
 
 _PATIENCE = 60  # seconds for another program to answer
 _AHEAD = timedelta(minutes=5)  # how much two clocks may differ
+_ANSWERS = {  # queries that read the JSON of a source
+    source: sql_file(__package__, f"read_{source}")
+    for source in ("backup_base", "pgbackrest", "supabase")
+}
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,12 @@ def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup
     """Ask the record of `backup take`, the archiver, and every command in bakehouse.toml."""
     yield _ours(conn, root / settings.backup_folder)
     base, *others = [
-        _ask(conn, source, command, read)
-        for source, command, read in (
-            ("backup_base", settings.backup_base, _base),
-            ("pgbackrest", settings.backup_pgbackrest, _pgbackrest),
-            ("supabase", settings.backup_supabase, _supabase),
-            ("probe", settings.backup_probe, _probe),
+        _ask(conn, source, command)
+        for source, command in (
+            ("backup_base", settings.backup_base),
+            ("pgbackrest", settings.backup_pgbackrest),
+            ("supabase", settings.backup_supabase),
+            ("probe", settings.backup_probe),
         )
     ]
     yield _archiver(conn, [base, *others[:1]])
@@ -55,7 +59,7 @@ def sources(conn: Connection, settings: Settings, root: Path) -> Iterator[Backup
 
 def _ours(conn: Connection, folder: Path) -> Backup:
     source = "bakehouse backup take"
-    last = backup_record.last(conn)
+    last = dump.newest(conn)
     if last is None:
         return Backup(source, None, "no backup is on record")
     path = folder / last.file
@@ -80,10 +84,7 @@ def _archiver(conn: Connection, bases: list[Backup]) -> Backup:
     return replace(said, detail=said.detail + on)
 
 
-_Read = Callable[[str, Connection], tuple[datetime, str]]
-
-
-def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -> Backup:
+def _ask(conn: Connection, source: str, command: tuple[str, ...]) -> Backup:
     """Ask a command for the newest backup. A failure gives a backup with a reason and no time."""
     if not command:
         return Backup(source)
@@ -94,7 +95,7 @@ def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise ValueError(f"exit {done.returncode}: {said[-1] if said else 'no reason given'}")
-        taken_at, detail = read(done.stdout, conn)
+        taken_at, detail = _read(conn, source, done.stdout.strip())
         if taken_at.tzinfo is None:
             raise ValueError(f"{taken_at} has no time zone")
         if taken_at > datetime.now(UTC) + _AHEAD:
@@ -103,68 +104,24 @@ def _ask(conn: Connection, source: str, command: tuple[str, ...], read: _Read) -
         return Backup(source, None, f"`{command[0]}` took more than {_PATIENCE} s")
     except OSError as error:
         return Backup(source, None, f"`{command[0]}`: {error.strerror}")
-    except (KeyError, TypeError, AttributeError):
+    except psycopg.DataError:
         return Backup(source, None, f"`{command[0]}` answered in an unknown form")
-    except ValueError as error:  # invalid JSON and times raise this too
+    except ValueError as error:
         return Backup(source, None, f"`{command[0]}`: {error}")
     return Backup(source, taken_at, "", detail)
 
 
-def _pgbackrest(said: str, conn: Connection) -> tuple[datetime, str]:
-    here = value(conn, "select system_identifier from pg_control_system()")
-    reasons = []
-    backups = []
-    for stanza in json.loads(said):
-        ids = {one["id"] for one in stanza["db"] if one["system-id"] == here}
-        if stanza["status"]["code"]:
-            reasons.append(f"{stanza['name']}: {stanza['status']['message']}")
-        elif not ids:
-            reasons.append(f"{stanza['name']} is of another server than this one")
-        backups += [
-            (datetime.fromtimestamp(one["timestamp"]["stop"], UTC), stanza["name"], one["label"])
-            for one in stanza["backup"]
-            if one["database"]["id"] in ids
-            and not one.get("error")
-            and not stanza["status"]["code"]
-        ]
-    if not backups:
-        raise ValueError("; ".join(reasons) or "no stanza has a backup")
-    taken_at, stanza, label = max(backups)
-    return taken_at, f"backup {label} of stanza {stanza}"
-
-
-def _base(said: str, conn: Connection) -> tuple[datetime, str]:
-    """Read a time, or the manifest of pg_basebackup, which names its server from Postgres 17 on."""
-    if not said.startswith("{"):
-        return _probe(said, conn)
-    manifest = json.loads(said)
-    here = value(conn, "select system_identifier from pg_control_system()")
-    if manifest.get("System-Identifier", here) != here:
-        raise ValueError("the base backup is of another server than this one")
-    times = [one["Last-Modified"] for one in manifest["Files"]]
-    return datetime.strptime(max(times), "%Y-%m-%d %H:%M:%S GMT").replace(tzinfo=UTC), "manifest"
-
-
-def _supabase(said: str, _: Connection) -> tuple[datetime, str]:
-    facts = json.loads(said)
-    backups = [
-        (datetime.fromisoformat(one["inserted_at"]), "daily backup")
-        for one in facts["backups"]
-        if one["status"] == "COMPLETED"
-    ]
-    latest = facts.get("physical_backup_data", {}).get("latest_physical_backup_date_unix")
-    if facts["pitr_enabled"] and latest:
-        backups.append((datetime.fromtimestamp(latest, UTC), "point in time"))
-    if not backups:
-        raise ValueError("the project has no completed backup")
-    return max(backups)
-
-
-def _probe(said: str, _: Connection) -> tuple[datetime, str]:
-    text = said.strip()
-    if text.isdecimal():
-        return datetime.fromtimestamp(int(text), UTC), "seconds since 1970"
-    return datetime.fromisoformat(text), "as printed"
+def _read(conn: Connection, source: str, said: str) -> tuple[datetime, str]:
+    """Read the answer of a source: JSON that it defines, a time, or the seconds since 1970."""
+    query = _ANSWERS.get(source)
+    if query and (source != "backup_base" or said.startswith("{")):
+        [found] = fetch(conn, dict_row, query, said)
+        if found["problem"] or found["taken_at"] is None:
+            raise ValueError(found["problem"] or "the answer names no time")
+        return found["taken_at"], found["detail"]
+    if said.isdecimal():
+        return datetime.fromtimestamp(int(said), UTC), "seconds since 1970"
+    return datetime.fromisoformat(said), "as printed"
 
 
 def age(taken_at: datetime) -> str:

@@ -1,17 +1,23 @@
-"""The file of a dump: read it with the programs of Postgres, and compare it with the record."""
+"""A dump: read its file with the programs of Postgres, and compare it with the record."""
 
 import hashlib
 import os
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from bakehouse.database import Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from bakehouse.database import Connection, fetch, sql_file, table_exists
 from bakehouse.deploy import environment
-from bakehouse.deploy.backup_record import Recorded
 from bakehouse.errors import BakehouseError
+from bakehouse.migrations.catalog import Objects
 from bakehouse.server.binaries import Binaries, installed_binaries
 
 # pg_dump writes the time of the machine without its zone, and pg_restore reads it that way
@@ -19,6 +25,46 @@ CLOCK: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC"}
 _MARK = ("--schema-only", "--schema=supabase_migrations", "--function=bakehouse_identity()")
 _PLACE = ("system_identifier", "database_oid")
 _SECOND = timedelta(seconds=1)  # the header has whole seconds
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A dump on record, with the facts about its database at that moment."""
+
+    file: str
+    taken_at: str
+    bytes: int
+    sha256: str
+    server: int  # the major version
+    role: str
+    chain_head: str | None
+    rows: dict[str, int]  # by table
+    duration_ms: int
+    objects: Objects
+    drilled_at: str | None = None  # when it was last restored
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the log says about this backup."""
+        names = ("file", "taken_at", "bytes", "sha256", "duration_ms")
+        return {name: getattr(self, name) for name in names}
+
+
+def newest(conn: Connection) -> Recorded | None:
+    """Return the newest backup on record."""
+    if not table_exists(conn, "bakehouse.backups"):
+        return None
+    found = fetch(conn, class_row(Recorded), sql_file(__package__, "last_backup"))
+    return found[0] if found else None
+
+
+def record(conn: Connection, made: Recorded) -> None:
+    apart = ("file", "objects", "drilled_at")
+    facts = {name: fact for name, fact in asdict(made).items() if name not in apart}
+    conn.execute(
+        "insert into bakehouse.backups (file, facts, objects) values (%s, %s, %s)",
+        (made.file, Jsonb(facts), Jsonb(made.objects)),
+    )
 
 
 def binaries_for(major: int) -> Binaries:
@@ -38,18 +84,33 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read(binaries: Binaries, file: Path, *options: str) -> str:
-    """Return what pg_restore prints about the dump. Raises an error if it cannot be read."""
+def run(
+    binaries: Binaries, program: str, *arguments: str, dsn: str = "", failed: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program of Postgres, on a database if one is given. No argument holds a password.
+
+    Raises an error if the program fails and `failed` says what that means.
+    """
+    place = conninfo_to_dict(dsn)
+    password = str(place.pop("password", None) or os.environ.get("PGPASSWORD", ""))
+    target = [f"--dbname={make_conninfo('', **place)}", "--no-password"] if dsn else []
     done = subprocess.run(
-        [binaries.tool("pg_restore"), *options, str(file)],
+        [binaries.tool(program), *target, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, **CLOCK},
+        env={**os.environ, "PGPASSWORD": password, **CLOCK},
+        close_fds=False,  # for the lock of the folder of backups
     )
-    if done.returncode:
-        said = (done.stderr.strip() or "no reason given").splitlines()[0]
-        raise BakehouseError("backup", f"the dump cannot be restored: {said}")
-    return done.stdout
+    if failed and done.returncode:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise BakehouseError("backup", f"{failed}: {said[0]}", *said[1:2])
+    return done
+
+
+def read(binaries: Binaries, file: Path, *options: str) -> str:
+    """Return what pg_restore prints about the dump. Raises an error if it cannot be read."""
+    failed = "the dump cannot be restored"
+    return run(binaries, "pg_restore", *options, str(file), failed=failed).stdout
 
 
 def header(binaries: Binaries, file: Path) -> tuple[str, datetime]:

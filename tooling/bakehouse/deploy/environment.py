@@ -66,9 +66,12 @@ class Identity:
         return "copy" if self.copied else self.env
 
     def changes(self, env: str, addresses: Collection[str]) -> bool:
-        """Check if a mark of staging or prod would change. A restored dump has none of its own."""
-        new = self.copied or not set(addresses) <= set(self.addresses)
-        return self.env != "dev" and (self.env != env or (self.here and new))
+        """Check if a mark of staging or prod would change. A restored dump has none of its own.
+
+        No addresses: they stay as they are.
+        """
+        new = self.copied or (addresses and set(addresses) != set(self.addresses))
+        return self.env != "dev" and (self.env != env or bool(self.here and new))
 
     @property
     def began(self) -> datetime:
@@ -202,6 +205,7 @@ def require(conn: Connection, settings: Settings, purpose: str) -> None:
         hint = (
             f"If this is {found.env} and no copy, put that on record: `bakehouse env mark"
             f" {found.env} --address {address_of(conn)} --confirm NAME --reason WHY`."
+            " Name each other address that still holds too: --address."
         )
     elif found and not found.copied:
         hint = f"If you mean this database, name it: --env {found.env}."
@@ -219,6 +223,7 @@ def mark(
 ) -> list[dict[str, Any]]:
     """Write the name and the addresses of the environment into the database.
 
+    The address of this connection is always among them. Without others, those on record hold.
     Outside dev, guard its history. Returns the earlier marks.
     """
     env = settings.name
@@ -230,7 +235,7 @@ def mark(
     earlier = [*before.pop("earlier", []), before] if before else []
     known = before.get("addresses", []) if found["here"] and before["env"] == env else []
     facts = found["now"] | {"env": env, "reason": reason, "who": dict(who or {})}
-    facts |= {"addresses": list(dict.fromkeys([*known, address_of(conn), *addresses]))}
+    facts |= {"addresses": list(dict.fromkeys([*(addresses or known), address_of(conn)]))}
     facts |= {"earlier": earlier}
     moved = bool(before) and not found["here"]
     with conn.transaction(), history.surrounding(conn, moved=moved):

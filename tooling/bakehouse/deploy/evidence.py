@@ -6,13 +6,13 @@ entry is hashed together with the one before it. A key can sign the hash of an e
 
 import hashlib
 import json
-import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 
@@ -21,6 +21,8 @@ from bakehouse.deploy import signing
 from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations import history
 from bakehouse.migrations.history import Applied
+from bakehouse.migrations.rehearse import Rehearsal
+from bakehouse.migrations.watch import Finding
 
 Body = dict[str, Any]
 RunKind = (
@@ -28,7 +30,7 @@ RunKind = (
     | Literal["mark", "drift", "backup", "drill"]
 )
 Ending = Kind | Literal["done", "killed", "unfinished"]
-Sign = Callable[[str], tuple[str, str]]  # returns the signer and the signature of a text
+_FORGED = (KeyError, TypeError, ValueError, AttributeError)  # reading a body raises one of these
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Entry:
 
     @cached_property
     def body(self) -> Body:
-        body: Body = json.loads(self.text)
-        return body
+        body = json.loads(self.text)
+        return body if isinstance(body, dict) else {}
 
     @property
     def at(self) -> datetime:
@@ -53,11 +55,11 @@ class Entry:
 class Observed:
     """The effects of the pending files, seen in a rehearsal or on staging."""
 
-    breaking: tuple[str, ...] = ()
-    locked: tuple[str, ...] = ()
-    rewritten: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()  # files without a rehearsal
-    findings: tuple[dict[str, Any], ...] = ()  # all findings, whatever the size of the table
+    breaking: Sequence[str] = ()
+    locked: Sequence[str] = ()
+    rewritten: Sequence[str] = ()
+    unseen: Sequence[str] = ()  # files without a rehearsal
+    findings: Sequence[Finding] = ()  # all findings, whatever the size of the table
 
     def severe(self, rows: Mapping[str, int], large: int) -> list[str]:
         """List what makes a deploy a breaking change, for tables of this size."""
@@ -74,127 +76,133 @@ class Run:
     """One run, read from its two entries. An unfinished run has only the first entry."""
 
     opened: Body
-    closed: Body | None = None
-    entries: tuple[Entry, ...] = ()
-    sign: Sign | None = None  # how the run signs its entries while it runs
-
-    @property
-    def id(self) -> str:
-        return str(self.opened["run"])
-
-    @property
-    def kind(self) -> RunKind:
-        return cast(RunKind, self.opened["kind"])
-
-    @property
-    def env(self) -> str:
-        return str(self.opened["env"])
-
-    @property
-    def restored(self) -> str:
-        """The backup on which the run took place, or '' for a run on staging itself."""
-        return str(self.opened.get("restored", ""))
-
-    @property
-    def user(self) -> str:
-        """The database user of the run."""
-        return str(self.opened["by"]["database_user"])
-
-    @property
-    def files(self) -> list[str]:
-        """The labels of the files that were pending."""
-        return list(self.opened.get("files", ()))
-
-    @property
-    def opened_at(self) -> str:
-        """The time of the start, to the minute."""
-        return str(self.opened["at"])[:16]
-
-    @property
-    def at(self) -> datetime:
-        """The time of the end, or of the start of an unfinished run."""
-        return datetime.fromisoformat((self.closed or self.opened)["at"])
-
-    @property
-    def head(self) -> str | None:
-        """The chain head after the files."""
-        return self.opened.get("head")
-
-    @property
-    def before(self) -> str:
-        """The fingerprint of the catalog before the run."""
-        return str(self.opened.get("before", {}).get("fingerprint", ""))
-
-    @property
-    def after(self) -> str:
-        """The fingerprint of the catalog after the run."""
-        return str((self.closed or {}).get("after", {}).get("fingerprint", ""))
-
-    @property
-    def outcome(self) -> Ending:
-        return cast(Ending, self.closed["outcome"]) if self.closed else "unfinished"
-
-    @property
-    def observed(self) -> Observed | None:
-        """The effects seen in the rehearsal of these files, or None without a rehearsal."""
-        seen = self.opened.get("observed")
-        if not seen:
-            return None
-        known = [one.name for one in fields(Observed)]
-        return Observed(**{name: tuple(seen.get(name) or ()) for name in known})
-
-    @property
-    def unrehearsed(self) -> str:
-        """The accepted reason for a run without a rehearsal, or ''."""
-        return "" if self.observed else str(self.opened.get("accepted", {}).get("rehearsal", ""))
-
-    @property
-    def broke(self) -> tuple[str, ...]:
-        """The changes of this run that break callers."""
-        return tuple((self.closed or {}).get("breaking") or ())
-
-    @property
-    def smoked(self) -> bool:
-        """Whether the smoke walk of the run passed."""
-        return bool(self.closed) and not (self.closed or {})["smoke"]["failed"]
+    closed: Body | None
+    entries: Sequence[Entry]
+    id: str
+    kind: RunKind
+    env: str
+    restored: str  # the backup on which the run took place, or '' for a run on staging itself
+    user: str  # the database user
+    opened_at: str  # to the minute
+    at: datetime  # of the end, or of the start of an unfinished run
+    outcome: Ending
+    files: list[str]  # the labels of the files that were pending
+    head: str | None  # the chain head after the files
+    before: str  # the fingerprint of the catalog before the run
+    after: str  # the fingerprint of the catalog after the run
+    observed: Observed | None  # the effects seen in the rehearsal of these files
+    unrehearsed: str  # the accepted reason for a run without a rehearsal, or ''
+    broke: Sequence[str]  # the changes of this run that break callers
+    smoked: bool  # whether the smoke walk of the run passed
 
 
-def entries(conn: Connection) -> list[Entry]:
-    """Read all entries, oldest first."""
+def run_of(opened: Body, closed: Body | None, entries: Sequence[Entry] = ()) -> Run:
+    """Read a run from its bodies. A body that bakehouse did not write raises one of _FORGED."""
+    end = closed or {}
+    seen = opened.get("observed")
+    if seen:
+        known = {one.name: tuple(seen.get(one.name) or ()) for one in fields(Observed)}
+        known["findings"] = tuple(Finding(**one) for one in known["findings"])
+        seen = Observed(**known)
+    return Run(
+        opened,
+        closed,
+        entries,
+        id=opened["run"],
+        kind=opened["kind"],
+        env=opened["env"],
+        restored=opened.get("restored", ""),
+        user=opened.get("by", {}).get("database_user", ""),
+        opened_at=opened["at"][:16],
+        at=datetime.fromisoformat(end["at"] if closed else opened["at"]),
+        outcome=end["outcome"] if closed else "unfinished",
+        files=list(opened.get("files", ())),
+        head=opened.get("head"),
+        before=opened.get("before", {}).get("fingerprint", ""),
+        after=end.get("after", {}).get("fingerprint", ""),
+        observed=seen or None,
+        unrehearsed="" if seen else opened.get("accepted", {}).get("rehearsal", ""),
+        broke=end.get("breaking") or (),
+        smoked=not end.get("smoke", {"failed": "no walk"})["failed"],
+    )
+
+
+def observed(
+    parts: Collection[Observed | Rehearsal],
+    unseen: Sequence[str] = (),
+    broke: Iterable[Sequence[str]] = (),
+) -> Observed:
+    """Join the effects of several files or runs."""
+    return Observed(
+        breaking=union(*(one.breaking for one in parts), *broke),
+        locked=union(*(one.locked for one in parts)),
+        rewritten=union(*(one.rewritten for one in parts)),
+        unseen=unseen,
+        findings=[finding for one in parts for finding in one.findings],
+    )
+
+
+def union(*parts: Iterable[str]) -> tuple[str, ...]:
+    """Return each text once, in the original order."""
+    return tuple(dict.fromkeys(one for part in parts for one in part))
+
+
+def entries(conn: Connection, run: str = "") -> list[Entry]:
+    """Read the entries of one run or of all, oldest first."""
     if not table_exists(conn, "bakehouse.evidence"):
         return []
     query = b"""
         select previous, hash, body::text as text, signer, signature
-        from bakehouse.evidence order by number
+        from bakehouse.evidence where $1 in ('', body ->> 'run') order by number
     """
-    return fetch(conn, class_row(Entry), query)
+    return fetch(conn, class_row(Entry), query, run)
+
+
+def _by_run(found: Iterable[Entry]) -> dict[str, list[Entry]]:
+    told: dict[str, list[Entry]] = {}
+    for entry in found:
+        told.setdefault(str(entry.body.get("run")), []).append(entry)
+    return told
 
 
 def runs(found: Iterable[Entry]) -> list[Run]:
-    """Group the entries into runs, oldest first. An entry can be a whole run."""
-    told: dict[str, Run] = {}
-    for entry in found:
-        body = entry.body
-        known = told.get(body["run"])
-        if known:
-            told[body["run"]] = Run(known.opened, body, (*known.entries[:1], entry))
-        else:
-            told[body["run"]] = Run(body, body if body["event"] == "closed" else None, (entry,))
-    return list(told.values())
+    """Group the entries into runs, oldest first. Leaves out what `broken` reports as no run."""
+    told = []
+    for mine in _by_run(found).values():
+        with suppress(*_FORGED):
+            told.append(_read(mine))
+    return told
+
+
+def _read(mine: Sequence[Entry]) -> Run:
+    """Read the run of these entries. An entry can be a whole run."""
+    opened, last = mine[0].body, mine[-1].body
+    return run_of(opened, last if last["event"] == "closed" else None, mine)
 
 
 def unfinished(told: Collection[Run]) -> list[Run]:
     return [run for run in told if run.closed is None]
 
 
-def broken(found: Iterable[Entry], whole: bool = True) -> list[str]:
-    """List edited entries. A `whole` chain must also begin at its start and have no gaps."""
+def broken(found: Collection[Entry], whole: bool = True) -> list[str]:
+    """List edited and forged entries. A `whole` chain must also begin at its start, without gaps.
+
+    The facts of a forged entry are not those of a run, although its hash can be right.
+    """
+    forged: list[Entry] = []
+    for mine in _by_run(found).values():
+        try:
+            _read(mine)
+        except _FORGED:
+            forged += mine
     problems = []
     previous = ""
     for number, entry in enumerate(found, 1):
         said = f"entry {number} ({entry.hash[:8]})"
         if hash_of(entry.previous, entry.text) != entry.hash:
             problems.append(f"{said} is not what was written")
+        elif entry in forged:
+            problems.append(f"{said} does not have the facts of a run")
         if whole and entry.previous != previous:
             problems.append(f"{said} does not follow the one before it")
         previous = entry.hash
@@ -217,68 +225,31 @@ def signer_of(run: Run, variables: Mapping[str, str], signers: Collection[str]) 
     return name, why
 
 
-def open_run(conn: Connection, kind: RunKind, sign: Sign | None = None, **facts: object) -> Run:
-    """Record that a run is about to begin."""
-    body = {"run": str(uuid.uuid4()), "kind": kind, "event": "opened", **facts}
-    return Run(_append(conn, body, sign), sign=sign)
-
-
-def close(conn: Connection, run: Run, outcome: Ending, **facts: object) -> Run:
-    """Record how a run ended, even if the key of the run fails now."""
-    body = {"run": run.id, "event": "closed", "outcome": outcome, **facts}
-    try:
-        closed = _append(conn, body, run.sign)
-    except BakehouseError as error:
-        closed = _append(conn, body | {"unsigned": str(error)}, None)
-    return replace(run, closed=closed)
-
-
-def note(
-    conn: Connection, kind: RunKind, outcome: Ending, sign: Sign | None = None, **facts: object
-) -> Run:
-    """Record a whole run in one entry, at its end."""
-    body = {"run": str(uuid.uuid4()), "kind": kind, "event": "closed", "outcome": outcome, **facts}
-    done = _append(conn, body, sign)
-    return Run(done, done)
-
-
-def outcome_of(failure: Exception | None) -> Ending:
-    if failure is None:
-        return "done"
-    return failure.kind if isinstance(failure, BakehouseError) else "unexpected"
-
-
-def _append(conn: Connection, body: Body, sign: Sign | None) -> Body:
-    body["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+def append(conn: Connection, body: Body, variables: Mapping[str, str]) -> None:
+    """Add an entry, signed with the key that the variables name."""
+    body = body | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, default=str)
     with conn.transaction():
         conn.execute("lock table bakehouse.evidence in share row exclusive mode")
         last = "select hash from bakehouse.evidence order by number desc limit 1"
         previous = value(conn, last) or ""
         checksum = hash_of(previous, text)
-        signer, signature = sign(checksum) if sign else ("", "")
+        signed = signing.sign(checksum, variables)
         conn.execute(
             "insert into bakehouse.evidence (previous, hash, body, signer, signature)"
             " values (%s, %s, %s, %s, %s)",
-            (previous, checksum, text, signer, signature),
+            (previous, checksum, text, *signed),
         )
-    done: Body = json.loads(text)
-    return done
 
 
 def hash_of(previous: str, text: str) -> str:
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 
-def save(folder: Path, found: Iterable[Entry], wanted: Collection[str] | None = None) -> list[Path]:
-    """Write the entries of each wanted run to a file of its own. Returns the files that changed."""
-    by_run: dict[str, list[Entry]] = {}
-    for entry in found:
-        by_run.setdefault(entry.body["run"], []).append(entry)
+def save(folder: Path, found: Iterable[Entry]) -> list[Path]:
+    """Write the entries of each run to a file of its own. Returns the files that changed."""
     written = []
-    for run, mine in by_run.items():
-        if wanted is not None and run not in wanted:
-            continue
+    for run, mine in _by_run(found).items():
         opened = mine[0].body
         at = datetime.fromisoformat(opened["at"])
         head = (opened.get("head") or "none")[:8]
@@ -305,7 +276,7 @@ def load(place: Path, env: str, *names: str) -> list[Entry]:
     for path in paths:
         try:
             read = [Entry(**one) for one in json.loads(path.read_text())]
-            found += [one for one in read if one.body["run"] and one.body.get("env", env) == env]
+            found += [one for one in read if one.at and one.body.get("env", env) == env]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BakehouseError("usage", f"{path} is not an evidence file: {error}") from None
     return found
@@ -318,7 +289,7 @@ def missing_end(told: list[Run], applied: Collection[Applied]) -> str:
         if run.closed is None and run.kind in ("up", "down"):  # it may have changed some versions
             versions = {label.partition("_")[0] for label in run.files}
             left = [row for row in applied if row.version not in versions]
-            after = run.opened["before"] if run.kind == "up" else run.opened
+            after = run.opened.get("before", {}) if run.kind == "up" else run.opened
         if "head" in after:
             what = f"the last run on record ({run.kind}, {run.opened_at})"
             same = after["head"] == history.chain_head(left)

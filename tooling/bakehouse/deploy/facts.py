@@ -10,7 +10,7 @@ from bakehouse.database import Connection, connect, fetch, sql_file
 from bakehouse.deploy import backup_age, environment, evidence, release, webhooks
 from bakehouse.deploy.backup_age import Backup
 from bakehouse.deploy.environment import Settings
-from bakehouse.deploy.evidence import Observed, Run
+from bakehouse.deploy.evidence import Observed, Run, union
 from bakehouse.deploy.release import Tag
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
@@ -18,7 +18,6 @@ from bakehouse.migrations import catalog, drift, history, rehearse
 from bakehouse.migrations.drift import Difference
 from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import Applied, Baseline, Version
-from bakehouse.migrations.watch import Finding
 
 SKEW = 0.1  # hours that two clocks may differ
 
@@ -109,6 +108,17 @@ class Facts:
     accepted_drift: tuple[str, ...] = ()
 
     @property
+    def plans(self) -> list[Run]:
+        """The rehearsals of these files here."""
+        return [run for run in self.own if run.kind == "rehearsal" and run.head == self.head]
+
+    @property
+    def way(self) -> list[Run]:
+        """The runs on staging that led from the catalog here to these files."""
+        starts = set(evidence.origins(self.own, self.fingerprint))
+        return evidence.path(self.proofs, self.head or "", starts)
+
+    @property
     def breaking(self) -> list[str]:
         if self.observed is None:
             return ["nothing was rehearsed, so it counts as breaking"] if self.pending else []
@@ -161,8 +171,7 @@ def gather(conn: Connection, work: Work, state: State) -> Facts:
 def _with_faults(work: Work, facts: Facts, state: State) -> Facts:
     """Add the faults of the record of this database. Its newest entry vouches for all others."""
     here = [run for run in state.runs if run.env == work.settings.name]
-    plans = [run for run in here if run.kind == "rehearsal" and run.head == facts.head]
-    counting = [*here[-1:], *(plans[-1:] if facts.pending else [])]
+    counting = [*here[-1:], *(facts.plans[-1:] if facts.pending else [])]
     faults = [*evidence.broken(state.entries), evidence.missing_end(state.runs, state.applied)]
     facts = replace(facts, faults=tuple(filter(None, faults)))
     return _with_signatures(work, facts, work.settings, counting)
@@ -170,11 +179,11 @@ def _with_faults(work: Work, facts: Facts, state: State) -> Facts:
 
 def _with_signatures(work: Work, facts: Facts, by: Settings, runs: Iterable[Run]) -> Facts:
     """Add the runs that no named signer of the environment signed."""
-    found = []
-    for run in runs:
-        _, why = evidence.signer_of(run, work.variables, by.signers)
-        if why:
-            found.append(f"{by.name}: {run.kind} of {run.opened_at} is {why}")
+    found = [
+        f"{by.name}: {run.kind} of {run.opened_at} is {why}"
+        for run in runs
+        if (why := evidence.signer_of(run, work.variables, by.signers)[1])
+    ]
     if by.signers:
         return replace(facts, faults=union(facts.faults, found))
     return replace(facts, unsigned=union(facts.unsigned, found))
@@ -186,16 +195,14 @@ def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
     if settings.name == "prod":
         facts = _with_proofs(work, facts)
     else:
-        plans = [run for run in facts.own if run.kind == "rehearsal" and run.head == facts.head]
-        last = [run for run in plans[-1:] if run.before == facts.fingerprint]
+        last = [run for run in facts.plans[-1:] if run.before == facts.fingerprint]
         facts = replace(facts, observed=_observed(last))
     observed = facts.observed or Observed()
-    findings = [Finding(**one) for one in observed.findings]
     touched = [*observed.locked, *observed.rewritten]
     rows = {table.name: table.rows for table in rehearse.tables(conn).values()}
     errors = [
         str(one)
-        for one in findings
+        for one in observed.findings
         if one.level(settings.large_rows, rows.get(one.table, 0)) == "error"
     ]
     holders_query, age = sql_file(__package__, "lock_holders"), settings.transaction_seconds
@@ -207,25 +214,21 @@ def _facts_of_a_deploy(conn: Connection, work: Work, facts: Facts) -> Facts:
         tag=release.tag_of(work.root),
         pausable=webhooks.can_pause(conn),
         holders=tuple(fetch(conn, scalar_row, holders_query, touched, age)),
-        missing_secrets=tuple(_missing_secrets(conn, settings, work.variables)),
+        missing_secrets=tuple(_missing_secrets(conn, work)),
     )
 
 
 def _with_proofs(work: Work, facts: Facts) -> Facts:
     """Add the runs of staging, and their effects."""
-    proofs: list[Run] = []
-    problem = ""
     try:
         told = [run for run in evidence.runs(_proofs(work)) if run.env == "staging"]
-        proofs = sorted(told, key=lambda run: run.at)
     except BakehouseError as error:
         problem = f"the evidence of staging cannot be used: {error.message}"
-    starts = set(evidence.origins(facts.own, facts.fingerprint))
-    way = evidence.path(proofs, facts.head or "", starts)
+        return replace(facts, proofs_problem=problem)
+    facts = replace(facts, proofs=tuple(sorted(told, key=lambda run: run.at)))
     staging = environment.load(work.root, "staging", required=False)
-    facts = _with_signatures(work, facts, staging, way)
-    proved = tuple(proofs)
-    return replace(facts, proofs=proved, proofs_problem=problem, observed=_observed(way))
+    facts = _with_signatures(work, facts, staging, facts.way)
+    return replace(facts, observed=_observed(facts.way))
 
 
 def _proofs(work: Work) -> list[evidence.Entry]:
@@ -257,25 +260,13 @@ def _observed(runs: list[Run]) -> Observed | None:
     seen = [run.observed for run in runs if run.observed]
     if not runs or len(seen) != len(runs):
         return None
-    return Observed(
-        breaking=union(*(one.breaking for one in seen), *(run.broke for run in runs)),
-        locked=union(*(one.locked for one in seen)),
-        rewritten=union(*(one.rewritten for one in seen)),
-        # only a rehearsal can leave files out
-        unseen=union(*(one.unseen for one in seen if runs[-1].kind == "rehearsal")),
-        findings=tuple(finding for one in seen for finding in one.findings),
-    )
+    # only a rehearsal can leave files out
+    unseen = union(*(one.unseen for one in seen if runs[-1].kind == "rehearsal"))
+    return evidence.observed(seen, unseen, broke=[run.broke for run in runs])
 
 
-def union(*parts: Iterable[str]) -> tuple[str, ...]:
-    """Return each text once, in the original order."""
-    return tuple(dict.fromkeys(one for part in parts for one in part))
-
-
-def _missing_secrets(
-    conn: Connection, settings: Settings, variables: Mapping[str, str]
-) -> Iterator[str]:
-    for name in settings.secrets:
+def _missing_secrets(conn: Connection, work: Work) -> Iterator[str]:
+    for name in work.settings.secrets:
         store, _, kind = name.partition("/")
-        if not (webhooks.secret_is_set(conn, store, kind) if kind else variables.get(name)):
+        if not (webhooks.secret_is_set(conn, store, kind) if kind else work.variables.get(name)):
             yield name

@@ -52,10 +52,9 @@ def lint(facts: Facts) -> Answer:
 
 
 def rehearsal(facts: Facts) -> Answer:
-    plans = [run for run in facts.own if run.kind == "rehearsal" and run.head == facts.head]
-    if not plans:
+    if not facts.plans:
         return False, f"these files were not rehearsed: migrate plan --env {facts.settings.name}"
-    newest = plans[-1]
+    newest = facts.plans[-1]
     if newest.before != facts.fingerprint:
         return False, "the database has changed since these files were rehearsed"
     limit = facts.settings.rehearsal_hours
@@ -93,9 +92,7 @@ def record(facts: Facts) -> Answer:
 def promotion(facts: Facts) -> Answer:
     if facts.proofs_problem:
         return False, facts.proofs_problem
-    starts = set(evidence.origins(facts.own, facts.fingerprint))
-    way = evidence.path(facts.proofs, facts.head or "", starts)
-    if way:
+    if way := facts.way:
         last, hours = way[-1], facts.settings.promotion_days * 24
         if not last.smoked or not all(run.observed or run.unrehearsed for run in way):
             return False, "staging applied these files, but did not rehearse and smoke them all"

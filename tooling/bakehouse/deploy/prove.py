@@ -7,16 +7,15 @@ from psycopg.conninfo import make_conninfo
 
 from bakehouse.database import Connection, connect, execute
 from bakehouse.deploy import backup, environment, run
-from bakehouse.deploy.backup_record import Recorded
+from bakehouse.deploy.dump import Recorded
 from bakehouse.deploy.run import UpResult
 from bakehouse.deploy.work import Work
 from bakehouse.errors import BakehouseError
 from bakehouse.migrations import catalog, history
-from bakehouse.migrations.apply import Tell
 from bakehouse.server import cluster, platform
 
 
-def prove(conn: Connection, work: Work, tell: Tell) -> tuple[Recorded, UpResult]:
+def prove(conn: Connection, work: Work) -> tuple[Recorded, UpResult]:
     """Rehearse, apply and smoke the pending files on the newest backup, as staging would."""
     if work.settings.name != "prod":
         raise BakehouseError(
@@ -24,15 +23,15 @@ def prove(conn: Connection, work: Work, tell: Tell) -> tuple[Recorded, UpResult]
         )
     last = backup.newest(conn)
     file = backup.intact(conn, work, last)
-    tell(f"restoring {last.file} on a scratch server")
+    work.tell(f"restoring {last.file} on a scratch server")
     with backup.restored(file, last) as (scratch, _):
         dsn = _dsn_of(scratch, last.role)
         with connect(dsn, "release prove") as there:
             _require_current(conn, there, last.file)
             stand_in = _as_staging(there, work, last.file)
             environment.mark(there, stand_in.settings, stand_in.restored, work.who)
-            run.plan(there, dsn, stand_in, tell)
-            return last, run.up(there, dsn, stand_in, tell)
+            run.plan(there, dsn, stand_in)
+            return last, run.up(there, dsn, stand_in)
 
 
 def _dsn_of(scratch: Connection, role: str) -> str:

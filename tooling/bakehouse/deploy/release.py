@@ -53,62 +53,56 @@ def tag_of(root: Path) -> Tag:
 
 def _uncommitted(root: Path) -> Iterator[str]:
     status = git(root, "status", "--porcelain", "--", *_RELEASED) or ""
-    committed = _Blobs(root, "HEAD")
-    changed = [line[3:] for line in status.splitlines() if not committed.has(line[3:])]
+    same = _same(root, "HEAD")
+    changed = [line[3:] for line in status.splitlines() if not same.get(line[3:])]
     if changed:
         yield "not committed: " + ", ".join(changed)
 
 
 def _other_bytes(root: Path, tag: str) -> Iterator[str]:
     """Compare each file with the tag. Settings of git cannot hide a difference."""
-    tagged = _Blobs(root, tag)
+    same = _same(root, tag)
     here = {path.relative_to(root).as_posix() for path in (root / FOLDER).glob("*.sql")}
-    other = [name for name in sorted({*tagged.names, *here}) if not tagged.has(name)]
+    other = [name for name in sorted({*same, *here}) if not same.get(name)]
     if other:
         yield f"not as in {tag}: " + ", ".join(Path(name).name for name in other)
 
 
-class _Blobs:
-    """The released files of a commit, by the hashes that git has of them."""
-
-    def __init__(self, root: Path, commit: str) -> None:
-        listed = git(root, "ls-tree", "-r", "-z", commit, "--", *_RELEASED) or ""
-        lines = [line.partition("\t") for line in listed.split("\0") if line]
-        self.names = {name: facts.split()[2] for facts, _, name in lines}
-        self._root = root
-        self._kind = (git(root, "rev-parse", "--show-object-format") or "sha1").strip()
-
-    def has(self, name: str) -> bool:
-        """Check if the file here is the file of the commit. Line ends may differ."""
-        path = self._root / name
+def _same(root: Path, commit: str) -> dict[str, bool]:
+    """Say of each released file of a commit if the file here is the same. Line ends may differ."""
+    kind = (git(root, "rev-parse", "--show-object-format") or "sha1").strip()
+    listed = git(root, "ls-tree", "-r", "-z", commit, "--", *_RELEASED) or ""
+    same = {}
+    for line in listed.split("\0")[:-1]:
+        facts, _, name = line.partition("\t")
+        path = root / name
         text = path.read_bytes() if path.is_file() else b""
         hashes = [
-            hashlib.new(self._kind, b"blob %d\0" % len(one) + one, usedforsecurity=False)
+            hashlib.new(kind, b"blob %d\0" % len(one) + one, usedforsecurity=False).hexdigest()
             for one in (text, text.replace(b"\r\n", b"\n"))
         ]
-        return path.is_file() and self.names.get(name) in [one.hexdigest() for one in hashes]
+        same[name] = path.is_file() and facts.split()[2] in hashes
+    return same
 
 
 @contextmanager
 def files_of(root: Path, tag: str) -> Iterator[list[Migration]]:
     """Yield the migrations of a tag."""
-    import tarfile  # imported here, because most commands start faster without it
+    import zipfile  # imported here, because most commands start faster without it
 
     try:
         ran = subprocess.run(
-            ["git", "-C", str(root), "archive", tag, FOLDER], capture_output=True, check=True
+            ["git", "-C", str(root), "archive", "--format=zip", tag, FOLDER],
+            capture_output=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         raise BakehouseError(
             "usage", f"git has no tag {tag} with a folder {FOLDER}", "`git tag` lists all tags."
         ) from None
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as archive:
-            for member in archive:
-                text = archive.extractfile(member) if member.isfile() else None
-                if text:
-                    (Path(folder) / Path(member.name).name).write_bytes(text.read())
-        yield discover(Path(folder))
+        zipfile.ZipFile(io.BytesIO(ran.stdout)).extractall(folder)
+        yield discover(Path(folder, FOLDER))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,8 @@ from psycopg import errors
 from psycopg.rows import scalar_row
 
 from bakehouse.database import Connection, fetch, sql_file, table_exists, value
-from bakehouse.deploy import evidence
-from bakehouse.deploy.environment import Settings
-from bakehouse.deploy.work import Work, circumstances, save
+from bakehouse.deploy.work import Work, noted
 from bakehouse.errors import BakehouseError
-from bakehouse.migrations import history
-from bakehouse.migrations.apply import Tell
 
 _OURS = "migrate up"  # how the reason begins if a deploy paused webhooks
 _PAUSE_TABLE = "app.ingest_pause"
@@ -24,20 +20,20 @@ def can_pause(conn: Connection) -> bool:
     return value(conn, "select to_regprocedure('app.pause_ingest(timestamptz, text)')") is not None
 
 
-def pause(conn: Connection, settings: Settings, tell: Tell) -> None:
+def pause(conn: Connection, work: Work) -> None:
     """Pause webhooks, and wait for deliveries in progress."""
-    reason = f"{_OURS}: breaking change"
+    minutes, reason = work.settings.pause_minutes, f"{_OURS}: breaking change"
     try:
         with conn.transaction():
             conn.execute("set local lock_timeout = '10s'")
-            fetch(conn, scalar_row, sql_file(__package__, "pause"), settings.pause_minutes, reason)
+            fetch(conn, scalar_row, sql_file(__package__, "pause"), minutes, reason)
     except errors.LockNotAvailable:
         raise BakehouseError(
             "busy",
             "webhooks could not be paused: a delivery takes more than 10 seconds",
             "Nothing was run. Try again.",
         ) from None
-    tell(f"webhooks are paused until {paused_until(conn)}")
+    work.tell(f"webhooks are paused until {paused_until(conn)}")
 
 
 def end_pause(conn: Connection) -> None:
@@ -57,11 +53,8 @@ def resume(conn: Connection, work: Work) -> bool:
     """End every pause, and record that. Returns False if webhooks were not paused."""
     if not paused_until(conn):
         return False
-    history.ensure(conn)
-    with conn.transaction():
-        run = evidence.note(conn, "resume", "done", **circumstances(conn, work))
+    with noted(conn, work, "resume"):
         conn.execute("select app.resume_ingest()")
-    save(conn, work, [run.id])
     return True
 
 

@@ -1,12 +1,14 @@
 """Run migration files under one lock. A file is applied whole, or its run can be continued."""
 
+import math
 import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import LiteralString
 
 import psycopg
@@ -14,18 +16,18 @@ from psycopg import errors
 from psycopg.rows import tuple_row
 
 from bakehouse import database
-from bakehouse.database import Connection, execute, sql_file, value
+from bakehouse.database import Connection, execute, fetch, sql_file, value
 from bakehouse.errors import BakehouseError, Kind
 from bakehouse.migrations import history, sqltext
 from bakehouse.migrations.catalog import Objects
-from bakehouse.migrations.files import Migration, runs_alone
+from bakehouse.migrations.files import Migration
 
 _BLOCKERS = sql_file(__package__, "blockers")
 _STOPS_READERS = sql_file(__package__, "stops_readers")
 _LOCK_HOLDER = sql_file(__package__, "lock_holder")
+_STEP = sql_file(__package__, "step")
 
 Tell = Callable[[str], None]
-Record = Callable[[Connection, Migration, int], None]  # writes the history row of a file
 
 LOCK_TIMEOUT = "3s"
 LOCK_TRIES = 5
@@ -39,11 +41,10 @@ _INDEX = re.compile(
     r"(?:create(?: unique)?|drop) index concurrently(?: if not exists| if exists)? "
     rf"(?!on )({_NAME})(?: on (?:only )?({_NAME}))?"
 )
-_INDEX_OF = sql_file(__package__, "index_of")
-_JOURNAL: LiteralString = (
-    "select done, sql_hash, coalesce(index_name, '') from bakehouse.steps"
-    " where version = $1 and ordinal = $2"
+_IS_INVALID: LiteralString = (
+    "select not indisvalid from pg_index where indexrelid = to_regclass($1)"
 )
+_BUSY = errors.LockNotAvailable, errors.DeadlockDetected
 
 
 @dataclass(frozen=True)
@@ -88,126 +89,115 @@ def run(
     tell: Tell,
     objects: Objects | None = None,
 ) -> Iterator[Ran]:
-    """Run the files in order and record each in the history.
+    """Run the files in order, and record each in the history.
 
     `objects` is what is there now. Each file then moves the baseline by what the file changes.
     """
     history.ensure(conn)
     files = list(files)
-    moves = _Moves(objects, [file.version for file in files])
-
-    def record(conn: Connection, file: Migration, duration_ms: int) -> None:
-        history.record(conn, file, duration_ms, commit)
-        moves.note(conn, file)
-
-    with BlockerWatch(conn, dsn, tell) as watch:
+    record = partial(history.record, conn, commit=commit)
+    with BlockerWatch(conn, dsn, tell).looking() as watch:
+        run = _Run(conn, tell, watch, record, objects, [file.version for file in files])
         for file in files:
-            if file.transactional:
-                yield _with_retries(conn, file, record, tell, watch)
-            else:
-                yield _step_by_step(conn, file, record, moves, tell)
+            yield _with_retries(run, file) if file.transactional else _step_by_step(run, file)
 
 
 def run_down(
     conn: Connection, dsn: str, script: Migration, tell: Tell, objects: Objects | None = None
 ) -> Ran:
     """Run the down script of a version and delete the version from the history, together."""
-    moves = _Moves(objects, [])
 
-    def forget(conn: Connection, script: Migration, _duration_ms: int) -> None:
+    def forget(script: Migration, _duration_ms: int) -> None:
         history.delete(conn, script.version)
-        moves.note(conn, script)
 
-    with BlockerWatch(conn, dsn, tell) as watch:
-        return _with_retries(conn, script, forget, tell, watch)
+    with BlockerWatch(conn, dsn, tell).looking() as watch:
+        return _with_retries(_Run(conn, tell, watch, forget, objects, []), script)
 
 
 @dataclass
-class _Moves:
-    """Moves the baseline by what changed since the last reading. Without a reading: not at all."""
+class _Run:
+    """What the files of one run share."""
 
-    seen: Objects | None
+    conn: Connection
+    tell: Tell
+    watch: "BlockerWatch"
+    record: Callable[[Migration, int], None]  # changes the history row of a file
+    seen: Objects | None  # the last reading; without one, the baseline stays
     versions: list[str]
 
-    def note(self, conn: Connection, file: Migration) -> None:
+    def finish(self, file: Migration, started: float, tries: int = 1) -> Ran:
+        """Record the file, in the transaction that ran it."""
+        duration = milliseconds_since(started)
+        self.record(file, duration)
+        self.move_baseline(file)
+        return Ran(file.version, file.label, duration, tries)
+
+    def move_baseline(self, file: Migration) -> None:
+        """Move the baseline by what changed since the last reading."""
         if self.seen is None:
             return
         # a deferred check that failed at commit would leave this reading without its transaction
-        conn.execute("set constraints all immediate")
-        now, head = history.reading(conn, self.versions), history.chain_head(history.applied(conn))
-        history.advance(conn, self.seen, now, head, file.text)
+        self.conn.execute("set constraints all immediate")
+        now = history.reading(self.conn, self.versions)
+        head = history.chain_head(history.applied(self.conn))
+        history.advance(self.conn, self.seen, now, head, file.text)
         self.seen = now
 
 
-def _with_retries(
-    conn: Connection, file: Migration, record: Record, tell: Tell, watch: "BlockerWatch"
-) -> Ran:
+def _with_retries(run: _Run, file: Migration) -> Ran:
     for attempt in range(1, LOCK_TRIES + 1):
         try:
-            with watch.over(file.label):
-                return _whole(conn, file, record, attempt)
-        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
-            tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
+            with run.watch.over(file.label):
+                return _whole(run, file, attempt)
+        except _BUSY as error:
+            run.tell(f"{file.label}: {error.diag.message_primary}, try {attempt} of {LOCK_TRIES}")
             time.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 jitter, not a secret
+    blocker = run.watch.blocker
     raise BakehouseError(
         "busy",
-        f"{file.label} could not get its locks: {watch.blocker or 'the blocker has ended'}",
+        f"{file.label} could not get its locks: {blocker or 'the blocker has ended'}",
         "Rolled back: this file changed nothing. It is safe to try again.",
-        blocker=watch.blocker,
+        blocker=blocker,
     )
 
 
-def _whole(conn: Connection, file: Migration, record: Record, attempt: int) -> Ran:
+def _whole(run: _Run, file: Migration, attempt: int) -> Ran:
     """Run the file in one message, which saves a round trip for each statement."""
-    start, end = file.span
-    prologue = f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
+    conn, (start, end) = run.conn, file.span
+    begin = f"begin; set local lock_timeout = '{LOCK_TIMEOUT}';"
     started = time.monotonic()
     ran = False
     try:
-        execute(conn, f"{prologue}{file.text[start:end]};reset role")
+        execute(conn, f"{begin}{file.text[start:end]};reset role")
         ran = True
-        duration = milliseconds_since(started)
-        record(conn, file, duration)
+        done = run.finish(file, started, attempt)
         conn.execute("commit; reset all; reset role")
-    except (errors.LockNotAvailable, errors.DeadlockDetected):
+    except BaseException as error:
         _roll_back(conn)
-        raise
-    except psycopg.Error as error:
+        if isinstance(error, _BUSY) or not isinstance(error, psycopg.Error):
+            raise
+        place = None if ran else place_of(conn, error, file, begin, begin)
         _roll_back(conn)
-        place = place_of(error, file, prologue)
-        if place is None and not ran:
-            place = _find(conn, file)
         raise explain(error, file, place, "failed", _UNDONE) from None
-    except BaseException:
-        _roll_back(conn)
-        raise
-    return Ran(file.version, file.label, duration, attempt)
+    return done
 
 
-def _find(conn: Connection, file: Migration) -> int | None:
-    """Find the place where a file fails, if the server does not name it."""
-    try:
-        conn.execute(f"begin; set local lock_timeout = '{LOCK_TIMEOUT}'")
-        return failing_statement(conn, file)
-    except psycopg.OperationalError:  # the connection is lost, and the transaction with it
-        return None
-    finally:
-        _roll_back(conn)
+def place_of(
+    conn: Connection, error: psycopg.Error, file: Migration, prologue: str, again: str
+) -> int | None:
+    """Return the offset of the error. Runs the file `again` if the server does not name it.
 
-
-def place_of(error: psycopg.Error, file: Migration, prologue: str) -> int | None:
-    """Convert the position in the error of the server to an offset in the file."""
-    position = error.diag.statement_position
-    return file.span[0] - len(prologue) + int(position) - 1 if position else None
-
-
-def failing_statement(conn: Connection, file: Migration) -> int | None:
-    """Run the file again, a statement at a time. Returns where the first error is."""
-    for statement in file.body:
-        try:
-            execute(conn, statement.text)
-        except psycopg.Error:
-            return statement.start
+    The error has a position in the prologue and the body of the file, which ran together.
+    """
+    if position := error.diag.statement_position:
+        return file.span[0] - len(prologue) + int(position) - 1
+    with suppress(psycopg.OperationalError):  # the connection is lost
+        execute(conn, again)
+        for statement in file.body:
+            try:
+                execute(conn, statement.text)
+            except psycopg.Error:
+                return statement.start
     return None
 
 
@@ -216,19 +206,16 @@ def _roll_back(conn: Connection) -> None:
         conn.execute("rollback; reset all; reset role")
 
 
-def _step_by_step(
-    conn: Connection, file: Migration, record: Record, moves: _Moves, tell: Tell
-) -> Ran:
-    started = time.monotonic()
+def _step_by_step(run: _Run, file: Migration) -> Ran:
+    conn, started = run.conn, time.monotonic()
     place: int | None = None
     try:
         for ordinal, statement in enumerate(file.body):
             place = statement.start
-            _step(conn, file, ordinal, statement, moves, tell)
+            _step(run, file, ordinal, statement)
         place = None
         with conn.transaction():
-            duration = milliseconds_since(started)
-            record(conn, file, duration)
+            done = run.finish(file, started)
             conn.execute("delete from bakehouse.steps where version = %s", (file.version,))
     except psycopg.Error as error:
         raise explain(
@@ -242,153 +229,121 @@ def _step_by_step(
     finally:
         if not conn.closed:
             conn.execute("reset all")
-    return Ran(file.version, file.label, duration)
+    return done
 
 
-def _step(
-    conn: Connection,
-    file: Migration,
-    ordinal: int,
-    statement: sqltext.Statement,
-    moves: _Moves,
-    tell: Tell,
-) -> None:
-    fingerprint = sqltext.sql_hash([statement])
-    journal = database.fetch(conn, tuple_row, _JOURNAL, file.version, ordinal)
-    done, begun, journaled = journal[0] if journal else (False, "", "")
-    again = begun == fingerprint
-    if done and again:
-        tell(f"{file.label}: statement {ordinal + 1} was done before")
+def _step(run: _Run, file: Migration, ordinal: int, statement: sqltext.Statement) -> None:
+    conn, step = run.conn, (file.version, ordinal)
+    digest = sqltext.sql_hash([statement])
+    facts = (digest, *index_of(statement), statement.tokens[0] == "create")
+    [(index, done, leftovers, finished)] = fetch(conn, tuple_row, _STEP, *step, *facts)
+    if done:
+        run.tell(f"{file.label}: statement {ordinal + 1} was done before")
         return
-    name, table = index_of(statement)
-    # a dropped index has no schema any more, but the journal knows it
-    index: str = (name and value(conn, _INDEX_OF, name, table)) or (journaled if again else "")
-    left = [one for one in {index, journaled} if _is_invalid(conn, one)]
-    for one in left:
-        tell(f"{file.label}: dropping {one}, which an earlier run left invalid")
+    for one in leftovers:
+        run.tell(f"{file.label}: dropping {one}, which an earlier run left invalid")
         execute(conn, f"drop index concurrently if exists {one}")
     conn.execute(
         "insert into bakehouse.steps (version, ordinal, sql_hash, index_name)"
         " values (%s, %s, %s, %s) on conflict (version, ordinal) do update"
         " set sql_hash = excluded.sql_hash, index_name = excluded.index_name, done = false,"
         " started_at = clock_timestamp()",
-        (file.version, ordinal, fingerprint, index or None),
+        (*step, digest, index),
     )
-    if again and index and not left:
-        exists = database.table_exists(conn, index)
-        if exists == statement.begins("create"):
-            # an earlier run was killed, but the server finished the statement
-            _finish(conn, file, ordinal, moves)
-            return
-    conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
-    execute(conn, statement.text)
-    if _is_invalid(conn, index):
-        raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
-    _finish(conn, file, ordinal, moves)
-
-
-def _finish(conn: Connection, file: Migration, ordinal: int, moves: _Moves) -> None:
+    if not finished:
+        conn.execute(f"set statement_timeout = '{ALONE_TIMEOUT}'; set lock_timeout = 0")
+        execute(conn, statement.text)
+        if value(conn, _IS_INVALID, index):
+            raise errors.ObjectNotInPrerequisiteState(f"index {index} is invalid")
     with conn.transaction():
         conn.execute(
-            "update bakehouse.steps set done = true where version = %s and ordinal = %s",
-            (file.version, ordinal),
+            "update bakehouse.steps set done = true where version = %s and ordinal = %s", step
         )
-        moves.note(conn, file)
+        run.move_baseline(file)
 
 
-def index_of(statement: sqltext.Statement) -> tuple[str, str | None]:
-    """Return the index that a concurrent statement creates or drops, and the table of a new one.
-
-    Other statements have the index ''.
-    """
-    match = _INDEX.match(" ".join(statement.tokens)) if runs_alone(statement) else None
-    name, table = match.groups() if match else ("", None)
-    return name.replace(" . ", "."), table and table.replace(" . ", ".")
+def index_of(statement: sqltext.Statement) -> tuple[str | None, str | None]:
+    """Return the index that a concurrent statement creates or drops, and the table of a new one."""
+    match = _INDEX.match(statement.line)
+    name, table = match.groups() if match else (None, None)
+    return name and name.replace(" . ", "."), table and table.replace(" . ", ".")
 
 
-def _is_invalid(conn: Connection, index: str) -> bool:
-    query: LiteralString = "select not indisvalid from pg_index where indexrelid = to_regclass($1)"
-    return bool(index and value(conn, query, index))
-
-
+@dataclass
 class BlockerWatch:
     """Names the session that blocks a slow file. Looks through a second connection.
 
     With a guard, which is that connection, also ends a transaction that stops readers too long.
     """
 
-    def __init__(
-        self, conn: Connection, dsn: str, tell: Tell, guard: Connection | None = None
-    ) -> None:
-        self.blocker = ""  # the blocker of the last file
-        self.culprit = ""  # the statement that stopped readers too long
-        self._conn = conn
-        self._pid = value(conn, "select pg_backend_pid()")  # a pooler hides the real number
-        self._dsn = dsn
-        self._tell = tell
-        self._guard = guard
-        self._held: tuple[float, str] | None = None  # since when readers wait, and for what
-        self._label = ""
-        self._since: float | None = None
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+    conn: Connection
+    dsn: str
+    tell: Tell
+    guard: Connection | None = None
+    blocker: str = ""  # the blocker of the last file
+    culprit: str = ""  # the statement that stopped readers too long
+    _label: str = ""
+    _slow_at: float = math.inf  # when the file that runs will count as slow
+    _held: tuple[float, str] | None = None  # since when readers wait, and for what
 
-    def __enter__(self) -> "BlockerWatch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
+    @contextmanager
+    def looking(self) -> Iterator["BlockerWatch"]:
+        self._pid = value(self.conn, "select pg_backend_pid()")  # a pooler hides the real number
+        end = threading.Event()
+        thread = threading.Thread(target=self._look, args=(end,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            end.set()
+            thread.join()
 
     @contextmanager
     def over(self, label: str) -> Iterator[None]:
         """Watch while this file or statement runs."""
         if label != self._label:
             self._label, self.blocker = label, ""
-        self._since = time.monotonic()
+        self._slow_at = time.monotonic() + 0.3
         try:
             yield
             self._spare_readers()  # now, because the next statement did not take these locks
         finally:
-            self._since = None
+            self._slow_at = math.inf
 
-    def _look(self) -> None:
-        with ExitStack() as stack:
-            conn = self._guard
-            while not self._end.wait(0.1):
-                slow = self._since is not None and time.monotonic() - self._since > 0.3
-                try:
-                    if slow and conn is None:  # connect only when a file is slow
-                        conn = stack.enter_context(database.connect(self._dsn, "watch"))
-                    if slow and conn:
-                        self._note(value(conn, _BLOCKERS, self._pid))
+    def _look(self, end: threading.Event) -> None:
+        if self.guard is None and end.wait(0.3):  # a fast run needs no second connection
+            return
+        look = nullcontext(self.guard) if self.guard else database.connect(self.dsn, "watch")
+        try:
+            with look as conn:
+                while not end.wait(0.1):
+                    found = time.monotonic() > self._slow_at and value(conn, _BLOCKERS, self._pid)
+                    if found and not self.blocker:
+                        self.tell(f"{self._label} waits for {found}")
+                    self.blocker = found or self.blocker
                     self._spare_readers()
-                except (BakehouseError, psycopg.Error) as error:
-                    self.blocker = f"unknown: a second connection failed ({error})"
-                    return
-
-    def _note(self, found: object) -> None:
-        if found and not self.blocker:
-            self._tell(f"{self._label} waits for {found}")
-        self.blocker = str(found or self.blocker)
+        except (BakehouseError, psycopg.Error) as error:
+            self.blocker = f"unknown: a second connection failed ({error})"
 
     def _spare_readers(self) -> None:
-        if self._guard is None:
+        if self.guard is None:
             return
-        if not value(self._guard, _STOPS_READERS, self._pid):
+        if not value(self.guard, _STOPS_READERS, self._pid):
             self._held = None
         elif self._held is None:
             self._held = time.monotonic(), self._label
         elif time.monotonic() - self._held[0] > READERS_WAIT - 0.2:  # a look may come late
             self.culprit = self._held[1]
-            self._conn.cancel()
+            self.conn.cancel()
 
 
 @contextmanager
 def guarded(conn: Connection, dsn: str, tell: Tell) -> Iterator[BlockerWatch]:
     """Watch a session, and cancel its statements once readers wait too long for its locks."""
-    with database.connect(dsn, "guard") as other, BlockerWatch(conn, dsn, tell, other) as watch:
+    with (
+        database.connect(dsn, "guard") as other,
+        BlockerWatch(conn, dsn, tell, other).looking() as watch,
+    ):
         try:
             yield watch
         except (BakehouseError, psycopg.Error):
@@ -406,33 +361,23 @@ def explain(
     error: psycopg.Error, file: Migration, place: int | None, kind: Kind, hint: str
 ) -> BakehouseError:
     """Return the error of the server, with file, line and a caret at the place."""
-    diag = error.diag
-    said = database.message_of(error)
-    facts: dict[str, object] = {"file": file.path.name, "sqlstate": error.sqlstate}
-    if place is None:
-        lines = [f"{file.path.name}: {said}"]
-    else:
+    diag, where = error.diag, file.path.name
+    facts: dict[str, object] = {"file": where, "sqlstate": error.sqlstate}
+    lines = []
+    if place is not None:
         line, column, text = sqltext.place(file.text, place)
-        margin = f"  {line} | "
-        lines = [
-            f"{file.path.name}:{line}: {said}",
-            margin + text.expandtabs(1).rstrip(),
-            " " * (len(margin) + column - 1) + "^",
-        ]
+        where, margin = f"{where}:{line}", f"  {line} | "
+        lines = [margin + text.expandtabs(1).rstrip(), " " * (len(margin) + column - 1) + "^"]
         facts |= {"line": line, "column": column}
-    for label, extra in (
-        ("detail", diag.message_detail),
-        ("hint", diag.message_hint),
-        ("where", diag.context),
-    ):
+    lines.insert(0, f"{where}: {database.message_of(error)}")
+    extras = {"detail": diag.message_detail, "hint": diag.message_hint, "where": diag.context}
+    for label, extra in extras.items():
         if extra:
             lines.append(f"  {label}: {extra}")
             facts[f"server_{label}"] = extra
     if error.sqlstate is None or error.sqlstate.startswith("57P"):  # the server ended this session
-        kind, hint = (
-            "connection",
-            "The connection was lost. `migrate status` shows what is applied.",
-        )
+        kind = "connection"
+        hint = "The connection was lost. `migrate status` shows what is applied."
     return BakehouseError(kind, "\n".join(lines), hint, **facts)
 
 

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import LiteralString
 
-from psycopg.rows import RowFactory, args_row, tuple_row
+from psycopg.rows import RowFactory, args_row, scalar_row, tuple_row
 
-from bakehouse.database import Connection, Row, fetch, sql_file
+from bakehouse.database import Connection, Row, fetch, sql_file, value
 
 
 def about_ours(name: str) -> bytes:
@@ -21,6 +22,10 @@ DEFINITIONS = about_ours("definitions")
 _OBJECTS = about_ours("catalog")
 _SURROUNDINGS = sql_file(__package__, "surroundings")
 _PROMISES = about_ours("promises")
+
+_NAME_ALL: LiteralString = (
+    "select current_setting('search_path'), set_config('search_path', 'pg_catalog', true)"
+)
 
 Objects = Mapping[str, str]  # the name of each object, and a hash of its definition
 _PARTITION = "partition "
@@ -77,9 +82,12 @@ def promises(conn: Connection) -> set[str]:
 
 def fetch_named(conn: Connection, row: RowFactory[Row], query: bytes, *given: object) -> list[Row]:
     """Run a query that names objects: the search_path of the session must not shorten names."""
-    with conn.transaction(force_rollback=True):  # this restores the search_path
-        conn.execute("set local search_path = pg_catalog")
-        return fetch(conn, row, query, *given)
+    with conn.transaction():
+        # no rollback, after which psycopg would plan the query again
+        path = value(conn, _NAME_ALL)
+        rows = fetch(conn, row, query, *given)
+        fetch(conn, scalar_row, "select set_config('search_path', $1, true)", path)
+    return rows
 
 
 def breaking(changes: Changes, before: set[str], after: set[str], had: Container[str]) -> list[str]:
@@ -98,9 +106,7 @@ def breaking(changes: Changes, before: set[str], after: set[str], had: Container
 def compare(before: Objects, after: Objects) -> Changes:
     return Changes(
         added=sorted(after.keys() - before.keys()),
-        changed=sorted(
-            name for name in before.keys() & after.keys() if before[name] != after[name]
-        ),
+        changed=sorted(name for name, _ in after.items() - before.items() if name in before),
         gone=sorted(before.keys() - after.keys()),
     )
 

@@ -5,9 +5,8 @@ objects does not matter.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psycopg
 from psycopg.rows import class_row
@@ -23,14 +22,7 @@ from bakehouse.server.binaries import find_binaries
 # kinds of objects whose definition the query may not find
 _KINDS = ("aggregate", "extension", "foreign table", "function", "type")
 
-How = Literal["", "run", "skip", "hand", "not valid"]
-
-
-@dataclass(frozen=True)
-class Written:
-    paths: tuple[Path, Path]
-    again: list[str]  # the objects that are added back
-    by_hand: list[str]  # what a person must add
+_LATER = "set local check_function_bodies = off; -- a function may use one that comes later\n"
 
 
 @dataclass(frozen=True)
@@ -38,31 +30,25 @@ class _Object:
     name: str
     again: str  # the statement that creates it
     away: str | None  # the statement that drops it
-    guard: str | None
     part_of: str | None  # the table that it belongs to
-    new: How  # what to do if its table is created again
-    kept: How  # what to do if its table still exists
-    how: How = ""  # the decision: new or kept
+    with_table: str | None  # what to run if its table is created again
+    alone: str | None  # what to run if its table still exists; without it, a person must decide
 
     @property
-    def statement(self) -> str:
-        if not self.guard:
-            return f"{self.again};"
-        lines = self.again.replace("\n", "\n    ")
-        return f"do $do$\nbegin\n  if {self.guard} then\n    {lines};\n  end if;\nend;\n$do$;"
+    def is_table(self) -> bool:
+        return self.name == f"table {self.part_of}"
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """The objects that a migration dropped."""
-
-    tables: set[str | None]  # the dropped tables
-    again: list[_Object]  # the objects to create, in this order
-    by_hand: list[str]
+_Again = tuple[_Object, str]  # an object to add back, and the statement that does it
 
 
-def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Written:
-    """Run the files up to a version. Write a migration that adds back what the version dropped."""
+def write(
+    root: Path, files: list[Migration], version: str, tell: Tell
+) -> tuple[tuple[Path, Path], list[str], list[str]]:
+    """Run the files up to a version. Write a migration that adds back what the version dropped.
+
+    Returns its files, the objects that it adds back, and what a person must add.
+    """
     done = [file for file in files if file.version <= version]
     if not done or done[-1].version != version:
         raise BakehouseError(
@@ -71,24 +57,32 @@ def write(root: Path, files: list[Migration], version: str, tell: Tell) -> Writt
             "Give the 14 digits of its file name.",
         )
     dropping = done[-1]
-    loss = _find_loss(done, tell)
-    if not loss.again and not loss.by_hand:
+    again, by_hand = _find_loss(done, tell)
+    if not again and not by_hand:
         raise BakehouseError(
             "usage",
             f"{dropping.label} drops nothing that could be added back",
             "Nothing was written.",
         )
-    supabase = root / "supabase"
+    statements = [statement for _, statement in again]
     paths = create(
-        supabase / "migrations", supabase / "down", dropping.milestone, f"compensate {version}"
+        root / "supabase",
+        dropping.milestone,
+        f"compensate {version}",
+        about=f": add back what {dropping.label} dropped.\n--\n"
+        "-- Its rows and values do not come back: they are in a backup.",
+        needs={dropping.milestone, *dropping.needs},
+        up="\n".join([_LATER, *statements, *_comments(by_hand), ""]),
+        back="\n".join(["", *_drops([one for one, _ in again]), ""]),
     )
-    paths[0].write_text(_up_text(dropping, loss))
-    paths[1].write_text(_down_text(dropping, loss))
-    return Written(paths, [one.name for one in loss.again], loss.by_hand)
+    return paths, [one.name for one, _ in again], by_hand
 
 
-def _find_loss(files: list[Migration], tell: Tell) -> _Loss:
-    """Run the files on a scratch server, and compare before and after the last of them."""
+def _find_loss(files: list[Migration], tell: Tell) -> tuple[list[_Again], list[str]]:
+    """Run the files on a scratch server, and compare before and after the last of them.
+
+    Returns what to create, in this order, and what a person must add.
+    """
     with (
         cluster.scratch(find_binaries()) as port,
         connect(cluster.dsn(port), "migrate compensate") as conn,
@@ -98,72 +92,38 @@ def _find_loss(files: list[Migration], tell: Tell) -> _Loss:
         list(apply.run(conn, cluster.dsn(port), files[-1:], None, tell))
         after, left = {one.name for one in _definitions(conn)}, catalog.objects(conn)
         gone = [one for one in before if one.name not in after]
-        tables = {one.part_of for one in gone if one.name == f"table {one.part_of}"}
-        wanted = [_decided(one, one.part_of in tables) for one in gone]
-        again, stuck = _in_order(conn, [one for one in wanted if one.how == "run"])
-    names = {one.name for one in before}
-    unknown = sorted(name for name in known.keys() - left.keys() - names if name.startswith(_KINDS))
-    by_hand = [one.again for one in wanted if one.how == "hand"]
-    by_hand += [one.again for one in stuck]
-    by_hand += [f"{name} is gone too" for name in unknown]
-    return _Loss(tables, again, by_hand)
+        tables = {one.part_of for one in gone if one.is_table}
+        wanted = [(one, one.with_table if one.part_of in tables else one.alone) for one in gone]
+        conn.execute("set check_function_bodies = off")
+        again, stuck = _in_order(conn, [(one, run) for one, run in wanted if run])
+    by_hand = [one.again for one, run in wanted if not run and one.part_of not in tables]
+    by_hand += [one.again for one, _ in stuck]
+    names = known.keys() - left.keys() - {one.name for one in before}
+    by_hand += [f"{name} is gone too" for name in sorted(names) if name.startswith(_KINDS)]
+    return again, by_hand
 
 
-def _up_text(dropping: Migration, loss: _Loss) -> str:
-    return (
-        f"{_title(dropping)}: add back what {dropping.label} dropped.\n--\n"
-        "-- Its rows and values do not come back: they are in a backup.\n"
-        f"-- Needs: {', '.join(sorted({dropping.milestone, *dropping.needs}))}\n\n{_BEGIN}"
-        "set local check_function_bodies = off; -- a function may use one that comes later\n\n"
-        + "".join(f"{one.statement}\n" for one in loss.again)
-        + "".join(f"{line}\n" for line in _comments(loss.by_hand))
-        + "\ncommit;\n"
-    )
+def _drops(again: list[_Object]) -> list[str]:
+    """Drop what is added back. The parts of a dropped table go with it."""
+    tables = {one.part_of for one in again if one.is_table}
+    drops = [one.away for one in reversed(again) if one.is_table or one.part_of not in tables]
+    return [f"{drop};" for drop in drops if drop]
 
 
-def _down_text(dropping: Migration, loss: _Loss) -> str:
-    drops = [one.away for one in reversed(loss.again) if one.away and _stands_alone(one, loss)]
-    statements = "".join(f"{drop};\n" for drop in drops)
-    return f"{_title(dropping)}, rolled back\n\n{_BEGIN}\n{statements}\ncommit;\n"
-
-
-_BEGIN = "begin;\nset local lock_timeout = '5s';\n"
-
-
-def _title(dropping: Migration) -> str:
-    return f"-- {dropping.milestone} compensate {dropping.version}"
-
-
-def _decided(one: _Object, made_again: bool) -> _Object:
-    """Decide how to add an object back: with its table, or to a table that still exists."""
-    how = one.new if made_again else one.kept
-    if how == "not valid":
-        return replace(one, again=f"{one.again} not valid", how="run")
-    return replace(one, how=how)
-
-
-def _in_order(conn: Connection, wanted: list[_Object]) -> tuple[list[_Object], list[_Object]]:
+def _in_order(conn: Connection, wanted: list[_Again]) -> tuple[list[_Again], list[_Again]]:
     """Create the objects in an order that works. Returns this order, and the failed objects."""
-    ordered: list[_Object] = []
-    conn.execute("set check_function_bodies = off")
-    while wanted:
-        stuck = []
-        for one in wanted:
-            try:
-                with conn.transaction():
-                    execute(conn, one.statement)
-                ordered.append(one)
-            except psycopg.Error:  # it may need a later object
-                stuck.append(one)
-        if len(stuck) == len(wanted):
-            break
-        wanted = stuck
-    return ordered, wanted
-
-
-def _stands_alone(one: _Object, loss: _Loss) -> bool:
-    """Check if an object needs its own drop statement. Parts of a dropped table do not."""
-    return one.part_of not in loss.tables or one.name == f"table {one.part_of}"
+    done, stuck = [], []
+    for one in wanted:
+        try:
+            with conn.transaction():
+                execute(conn, one[1])
+            done.append(one)
+        except psycopg.Error:  # it may need a later object
+            stuck.append(one)
+    if not (done and stuck):
+        return done, stuck
+    more, stuck = _in_order(conn, stuck)
+    return done + more, stuck
 
 
 def _comments(by_hand: list[str]) -> Iterator[str]:

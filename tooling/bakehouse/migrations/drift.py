@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection, fetch, sql_file, table_exists
-from bakehouse.migrations import catalog
+from bakehouse.migrations import catalog, sqltext
 from bakehouse.migrations.catalog import Objects
 
 _DRIFT = sql_file(__package__, "drift")
@@ -48,8 +48,6 @@ def by_change(found: Iterable[Difference]) -> dict[str, list[Difference]]:
 
 def sql_of(conn: Connection, found: Iterable[Difference]) -> dict[str, str]:
     """Return the SQL of each difference: what is gone, what is added, or how it changed."""
-    import difflib  # imported here, because most commands start faster without it
-
     texts = catalog.texts(conn)
     told = {}
     for one in found:
@@ -59,6 +57,6 @@ def sql_of(conn: Connection, found: Iterable[Difference]) -> dict[str, str]:
             was, now = one.recorded, definition
         lines = (now or was).splitlines()
         if was and now:
-            lines = list(difflib.unified_diff(was.splitlines(), now.splitlines(), lineterm=""))[2:]
+            lines = sqltext.diff(was, now)[2:]
         told[one.name] = "\n".join(lines)
     return told

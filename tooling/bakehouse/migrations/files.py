@@ -14,17 +14,12 @@ from bakehouse.migrations import sqltext
 _NAME = re.compile(r"(\d{14})_((?:M|V)\d+)_([a-z0-9_]+)\.sql")
 _MILESTONE = re.compile(r"[MV]\d+")
 _NEEDS = re.compile(r"^--\s*Needs:(.*)$", re.MULTILINE)
-_ALONE = (
-    ("create", "database"),
-    ("drop", "database"),
-    ("create", "tablespace"),
-    ("drop", "tablespace"),
-    ("alter", "system"),
-    ("create", "subscription"),
-    ("drop", "subscription"),
-    ("reindex", "database"),
-    ("reindex", "system"),
-    ("vacuum",),
+_AS_OWNER = "set local role bakehouse_owner;\n"
+_ALONE = re.compile(  # Postgres refuses these statements inside a transaction
+    r"(create|drop) (database|tablespace|subscription)\b|alter system\b|vacuum\b|cluster$"
+    r"|reindex (database|system)\b|reindex .*\bconcurrently\b"
+    r"|(create|create unique|drop) index concurrently\b"
+    r"|alter table .*\bdetach\b.*\bconcurrently\b"
 )
 
 
@@ -64,11 +59,11 @@ class Migration:
         last = self.body[-1]
         return self.body[0].offset, last.offset + len(last.text)
 
-    def place(self, statement: sqltext.Statement) -> str:
-        """Return file:line of the statement."""
-        return f"{self.path.name}:{sqltext.place(self.text, statement.start)[0]}"
+    def place(self, offset: int) -> str:
+        """Return file:line of an offset in the text."""
+        return f"{self.path.name}:{sqltext.place(self.text, offset)[0]}"
 
-    @property
+    @cached_property
     def transactional(self) -> bool:
         return not any(runs_alone(statement) for statement in self.body)
 
@@ -81,16 +76,16 @@ class Migration:
         return sqltext.byte_hash(self.text)
 
 
+def sql_script(path: Path) -> Migration:
+    """Read an SQL file, also one that is no migration, such as a down script or the seed."""
+    version, _, name = path.stem.partition("_")
+    text = path.read_text("utf-8-sig")  # which reads all kinds of line ends alike
+    return Migration(version, name, path, text)
+
+
 def runs_alone(statement: sqltext.Statement) -> bool:
     """Check if Postgres refuses the statement inside a transaction."""
-    words = statement.words
-    if any(words[: len(start)] == start for start in _ALONE):
-        return True
-    if "concurrently" in words and words[0] in {"create", "drop", "reindex"}:
-        return "index" in words[:3] or words[0] == "reindex"
-    if words[:2] == ("alter", "table") and {"detach", "concurrently"} <= set(words):
-        return True
-    return words == ("cluster",)
+    return bool(_ALONE.match(" ".join(statement.words)))
 
 
 def discover(folder: Path) -> list[Migration]:
@@ -111,15 +106,11 @@ def discover(folder: Path) -> list[Migration]:
             found.append(read)
     for first, second in pairwise(found):
         if first.version == second.version:
-            findings.append(
-                f"{second.path.name}:1: version {second.version} is taken by {first.path.name}"
-            )
+            taken = f"version {second.version} is taken by {first.path.name}"
+            findings.append(f"{second.place(0)}: {taken}")
     milestones = {migration.milestone for migration in found}
     for migration in found:
-        findings += [
-            f"{migration.path.name}:{line}: {problem}"
-            for line, problem in _problems(migration, milestones)
-        ]
+        findings += _findings(migration, milestones)
     if findings:
         hint = "Nothing was run. Fix the files and try again."
         raise BakehouseError("lint", "\n".join(findings), hint, findings=findings)
@@ -137,42 +128,41 @@ def _read(path: Path) -> Migration | str | None:
     if not _NAME.fullmatch(path.name):
         return "not a migration's name: <14 digits>_<M or V and a number>_<concept>.sql, lower case"
     try:
-        text = path.read_text("utf-8-sig")  # which reads all kinds of line ends alike
+        return sql_script(path)
     except UnicodeDecodeError as error:
         return f"not UTF-8 text (byte {error.start})"
-    version, _, name = path.stem.partition("_")
-    return Migration(version, name, path, text)
+
+
+def _findings(migration: Migration, milestones: Collection[str]) -> list[str]:
+    found = _problems(migration, milestones)
+    return [f"{migration.place(offset)}: {problem}" for offset, problem in found]
 
 
 def _problems(migration: Migration, milestones: Collection[str]) -> Iterator[tuple[int, str]]:
-    text = migration.text
+    """Yield what is wrong with a file, and the offset of each problem."""
     for milestone in sorted(migration.needs - set(milestones)):
-        yield 1, f"needs {milestone}, but there is no such milestone"
+        yield 0, f"needs {milestone}, but there is no such milestone"
     try:
-        statements = migration.statements
+        statements, body = migration.statements, migration.body
     except sqltext.SqlTextError as error:
-        yield sqltext.place(text, error.offset)[0], error.message
+        yield error.offset, error.message
         return
-    for statement in filter(sqltext.controls_transaction, migration.body):
-        problem = _transaction_problem(statement, statements)
-        yield sqltext.place(text, statement.start)[0], problem
-    for statement in migration.body:
-        if statement.begins("copy") and statement.words[-2:] == ("from", "stdin"):
-            yield sqltext.place(text, statement.start)[0], "copy from stdin has no data here"
-    if not migration.transactional:
-        for statement in migration.body:
-            if not runs_alone(statement):
-                line = sqltext.place(text, statement.start)[0]
-                yield line, "shares a file with a statement that cannot run in a transaction"
-        if migration.body is not migration.statements:
-            yield 1, "begin and commit around a statement that cannot run in a transaction"
+    for statement in body:
+        if statement.control:
+            yield statement.start, _transaction_problem(statement, statements)
+        if statement.tokens[0] == "copy" and statement.tokens[-2:] == ("from", "stdin"):
+            yield statement.start, "copy from stdin has no data here"
+        if not (migration.transactional or runs_alone(statement)):
+            yield statement.start, "shares a file with a statement that cannot run in a transaction"
+    if not migration.transactional and body is not statements:
+        yield 0, "begin and commit around a statement that cannot run in a transaction"
 
 
 def _transaction_problem(statement: sqltext.Statement, statements: list[sqltext.Statement]) -> str:
-    word = statement.words[0]
-    if statement is statements[0] and sqltext.opens(statement):
+    word = statement.tokens[0]
+    if statement is statements[0] and statement.control == "opens":
         return f"this {word} has no commit at the end of the file"
-    if statement is statements[-1] and sqltext.closes(statement):
+    if statement is statements[-1] and statement.control == "closes":
         return f"this {word} has no begin at the start of the file"
     return f"a second transaction ({word}): a file is one transaction, from begin to commit"
 
@@ -180,15 +170,15 @@ def _transaction_problem(statement: sqltext.Statement, statements: list[sqltext.
 def down_of(migration: Migration, folder: Path) -> Migration:
     """Return the down script of a migration: the file of the same name in the other folder."""
     path = folder / migration.path.name
-    place = f"{path.parent.name}/{path.name}"
+    place = f"{folder.name}/{path.name}"
     if not path.is_file():
         raise BakehouseError(
             "usage",
             f"{migration.label} has no down script: there is no {place}",
             "Write a new migration instead; `migrate compensate` starts one.",
         )
-    script = Migration(migration.version, migration.name, path, path.read_text("utf-8-sig"))
-    findings = [f"{place}:{line}: {what}" for line, what in _problems(script, ())]
+    script = sql_script(path)
+    findings = [f"{folder.name}/{finding}" for finding in _findings(script, ())]
     if not script.transactional:
         findings.append(f"{place}:1: cannot run in a transaction")
     if findings:
@@ -198,26 +188,31 @@ def down_of(migration: Migration, folder: Path) -> Migration:
 
 def select(migrations: list[Migration], skip: Collection[str]) -> list[Migration]:
     """Return the migrations without the skipped milestones. Refuses if a kept one needs them."""
-    unknown = sorted(set(skip) - {migration.milestone for migration in migrations})
-    if unknown:
-        known = ", ".join(dict.fromkeys(migration.milestone for migration in migrations))
-        raise BakehouseError(
-            "usage", f"--skip names an unknown milestone: {', '.join(unknown)}", f"One of: {known}."
-        )
+    known = list(dict.fromkeys(migration.milestone for migration in migrations))
+    if unknown := ", ".join(sorted(set(skip) - set(known))):
+        said = f"--skip names an unknown milestone: {unknown}"
+        raise BakehouseError("usage", said, f"One of: {', '.join(known)}.")
     chosen = [migration for migration in migrations if migration.milestone not in skip]
     for migration in chosen:
-        missing = sorted(migration.needs & set(skip))
-        if missing:
+        if missing := ", ".join(sorted(migration.needs & set(skip))):
             raise BakehouseError(
                 "usage",
-                f"{migration.label} needs {', '.join(missing)}, which --skip leaves out",
-                f"Skip {migration.milestone} too, or keep {', '.join(missing)}.",
+                f"{migration.label} needs {missing}, which --skip leaves out",
+                f"Skip {migration.milestone} too, or keep {missing}.",
             )
     return chosen
 
 
-def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path, Path]:
-    """Create an empty migration, later than all others, and a down script. Returns both paths."""
+def create(
+    supabase: Path,
+    milestone: str,
+    concept: str,
+    about: str = "",
+    needs: Collection[str] = ("M0",),
+    up: str = f"{_AS_OWNER}\nselect app.assert_grants();",
+    back: str = _AS_OWNER,
+) -> tuple[Path, Path]:
+    """Create a migration, later than all others, and its down script. Returns both paths."""
     concept = re.sub(r"[^a-z0-9]+", "_", concept.lower()).strip("_")
     if not _MILESTONE.fullmatch(milestone) or not concept:
         raise BakehouseError(
@@ -225,15 +220,15 @@ def create(folder: Path, down: Path, milestone: str, concept: str) -> tuple[Path
             f"cannot name a migration '{milestone} {concept}'",
             "Give a milestone (M or V and a number) and a concept: migrate new M5 faster scans",
         )
-    version = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
-    newest = max((migration.version for migration in discover(folder)), default="")
-    if version <= newest:
-        version = str(int(newest) + 1)
+    folder, down = supabase / "migrations", supabase / "down"
+    now = int(datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
+    version = max([now, *(int(migration.version) + 1 for migration in discover(folder))])
     name = f"{version}_{milestone}_{concept}.sql"
     title = f"-- {milestone} {concept.replace('_', ' ')}"
     paths = folder / name, down / name
     down.mkdir(exist_ok=True)
-    frame = "begin;\nset local lock_timeout = '5s';\nset local role bakehouse_owner;\n\n"
-    paths[0].write_text(f"{title}\n-- Needs: M0\n\n{frame}select app.assert_grants();\ncommit;\n")
-    paths[1].write_text(f"{title}, rolled back\n\n{frame}commit;\n")
+    begin = "begin;\nset local lock_timeout = '5s';\n"
+    head = f"{title}{about}\n-- Needs: {', '.join(sorted(needs))}"
+    paths[0].write_text(f"{head}\n\n{begin}{up}\ncommit;\n")
+    paths[1].write_text(f"{title}, rolled back\n\n{begin}{back}\ncommit;\n")
     return paths

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, LiteralString
@@ -22,6 +22,7 @@ VersionState = (
     | Literal["edited", "unknown", "foreign"]
 )
 BLOCKING: frozenset[VersionState] = frozenset({"edited", "unknown", "foreign"})
+_RECORD = sql_file(__package__, "record")
 How = Literal["applied", "adopted", "unproven"]  # unproven: adopted without a comparison
 
 
@@ -88,16 +89,10 @@ def applied(conn: Connection) -> list[Applied]:
     return fetch(conn, kwargs_row(_applied), query)
 
 
-def _applied(
-    statements: list[str] | None,
-    sql_hash: str | None = None,
-    **facts: Any,
-) -> Applied:
+def _applied(statements: list[str] | None, sql_hash: str | None = None, **facts: Any) -> Applied:
     if statements is not None:
-        try:
+        with suppress(sqltext.SqlTextError):
             sql_hash = sqltext.sql_hash(sqltext.split(";\n".join(statements)))
-        except sqltext.SqlTextError:
-            sql_hash = None
     return Applied(sql_hash=sql_hash, **facts)
 
 
@@ -123,32 +118,28 @@ def compare(
     files: Collection[Migration], applied: Collection[Applied], skip: Collection[str] = ()
 ) -> list[Version]:
     """Return every version of the files and the history, in order, with its state."""
-    return sorted(_versions(files, applied, skip), key=lambda entry: entry.version)
-
-
-def _versions(
-    files: Collection[Migration], applied: Collection[Applied], skip: Collection[str]
-) -> Iterator[Version]:
-    had = {row.version: row for row in applied}
-    by_version = {file.version: file for file in files}
-    begun = {file.milestone for file in files if file.version in had}
-    newest = max(had, default="")
-    for row in applied:
-        if row.version not in by_version:
-            yield _unknown(row, [file for file in files if file.version not in had])
+    rows = {row.version: row for row in applied}
+    newest = max(rows, default="")
+    begun = {file.milestone for file in files if file.version in rows}
+    found = []
     for file in files:
-        entry = had.get(file.version)
-        state: VersionState = "pending"
-        detail = ""
-        if entry is not None:
-            state, detail = _match(file, entry)
-        elif file.milestone in skip:
-            state = "skipped"
-        elif file.version < newest and file.milestone in begun:
-            # the files of a milestone that was skipped are still allowed
-            state = "out of order"
-            detail = f"older than {newest}, which is applied"
-        yield Version(file.version, file.name, state, detail, file, entry)
+        row = rows.pop(file.version, None)
+        state, detail = _match(file, row) if row else _pending(file, skip, begun, newest)
+        found.append(Version(file.version, file.name, state, detail, file, row))
+    pending = [one.file for one in found if one.file and not one.applied]
+    found += [_unknown(row, pending) for row in rows.values()]
+    return sorted(found, key=lambda one: one.version)
+
+
+def _pending(
+    file: Migration, skip: Collection[str], begun: Collection[str], newest: str
+) -> tuple[VersionState, str]:
+    if file.milestone in skip:
+        return "skipped", ""
+    # the files of a milestone that was skipped are still allowed
+    if file.version < newest and file.milestone in begun:
+        return "out of order", f"older than {newest}, which is applied"
+    return "pending", ""
 
 
 def _match(file: Migration, row: Applied) -> tuple[VersionState, str]:
@@ -184,7 +175,7 @@ def require_clean(versions: Collection[Version]) -> None:
     if bad:
         raise BakehouseError(
             "drift",
-            "the history and the files disagree\n" + "\n".join(f"  {line}" for line in bad),
+            "\n  ".join(["the history and the files disagree", *bad]),
             f"Nothing was run. {DISAGREEMENT}",
             findings=bad,
         )
@@ -206,11 +197,9 @@ def record(
     reason: str | None = None,
 ) -> None:
     """Write the row of a file into both histories, in the transaction of the caller."""
-    statements = [statement.text for statement in file.statements]
-    hashes = file.sql_hash, file.byte_hash
-    facts = (*hashes, duration_ms, __version__, commit, how, reason)
-    query = sql_file(__package__, "record")
-    fetch(conn, tuple_row, query, file.version, file.name, statements, *facts)
+    text = [statement.text for statement in file.statements], file.sql_hash, file.byte_hash
+    facts = duration_ms, __version__, commit, how, reason
+    fetch(conn, tuple_row, _RECORD, file.version, file.name, *text, *facts)
 
 
 def baseline(conn: Connection) -> Baseline | None:
@@ -231,10 +220,8 @@ def unfinished(conn: Connection, versions: Collection[str]) -> dict[str, str | N
 
 def reading(conn: Connection, versions: Collection[str]) -> dict[str, str]:
     """Read everything that is there. Objects of unfinished steps are as in the baseline."""
-    found = catalog.objects(conn) | catalog.surroundings(conn)
-    steps = unfinished(conn, versions)
-    kept = {name: hash for name, hash in steps.items() if hash}
-    return {name: hash for name, hash in found.items() if name not in steps} | kept
+    found = {**catalog.objects(conn), **catalog.surroundings(conn), **unfinished(conn, versions)}
+    return {name: hash for name, hash in found.items() if hash}
 
 
 def start(conn: Connection) -> Baseline:
@@ -288,12 +275,7 @@ def remember(conn: Connection) -> None:
 
 def wipe(conn: Connection) -> None:
     """Drop all objects of migrations, and the history. Keeps the mark and the roles."""
-    with conn.transaction():
-        if value(conn, "select 1 from pg_roles where rolname = 'bakehouse_owner'"):
-            conn.execute("drop owned by bakehouse_owner cascade")
-        conn.execute("drop schema if exists bakehouse cascade")
-        if table_exists(conn, "supabase_migrations.schema_migrations"):
-            conn.execute("delete from supabase_migrations.schema_migrations where true")
+    conn.execute(sql_file(__package__, "wipe"))
 
 
 def delete(conn: Connection, version: str) -> None:
@@ -303,12 +285,11 @@ def delete(conn: Connection, version: str) -> None:
     conn.execute("delete from supabase_migrations.schema_migrations where version = %s", (version,))
 
 
-def recorded_text(conn: Connection, version: str) -> str:
-    """Return the applied SQL of a version, if the history has it."""
-    text = value(
-        conn,
+def difference(conn: Connection, file: Migration) -> list[str]:
+    """Compare the applied SQL of a version with its file, line by line."""
+    query: LiteralString = (
         "select array_to_string(statements, E';\n') || ';'"
-        " from supabase_migrations.schema_migrations where version = $1",
-        version,
+        " from supabase_migrations.schema_migrations where version = $1"
     )
-    return text or ""
+    now = ";\n".join(statement.text for statement in file.statements) + ";"
+    return sqltext.diff(value(conn, query, file.version) or "", now, "applied", file.path.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import class_row, kwargs_row, scalar_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
 from bakehouse.database import Connection, execute, fetch, sql_file
 from bakehouse.errors import BakehouseError
@@ -15,7 +15,7 @@ from bakehouse.migrations import apply, catalog, watch
 from bakehouse.migrations.apply import BlockerWatch, milliseconds_since
 from bakehouse.migrations.catalog import Changes
 from bakehouse.migrations.files import Migration
-from bakehouse.migrations.watch import Advice, Finding, Seen
+from bakehouse.migrations.watch import Advice, Finding
 
 LOCK_TIMEOUT = "2s"
 _ROLLED_BACK = "Rolled back: this was a rehearsal."
@@ -84,24 +84,29 @@ def rehearse(
         )
         with careful as guard:  # ends before the rollback, which must not be canceled
             known = watch.advice(conn)
-            report = list(_rehearse_all(conn, files, guard))
+            before = _Before(conn)
+            report: list[Rehearsal] = []
+            for file in files:
+                report.append(_rehearse_file(conn, file, before, guard))
+                if file.transactional and report[-1].notes:
+                    break
             _add_advice(report, watch.advice(conn) - known)
+            if reads is None or any(one.notes for one in report):
+                return report, []
             conn.execute(_NAME_FEW)
-            seen = [] if any(one.notes for one in report) else list(_explain(conn, reads))
-        return report, seen
+            return report, list(_explain(conn, reads))
     finally:
         if not conn.closed:
             conn.execute("rollback; reset all; reset role")
 
 
-def _explain(conn: Connection, reads: Migration | None) -> Iterator[HeavyRead]:
-    for statement in reads.body if reads else ():
+def _explain(conn: Connection, reads: Migration) -> Iterator[HeavyRead]:
+    for statement in reads.body:
         started = time.monotonic()
         try:
             query = f"explain (analyze, buffers) {statement.text}".encode()
             plan = fetch(conn, scalar_row, query)
         except psycopg.Error as error:
-            assert reads
             raise apply.explain(error, reads, statement.start, "failed", _ROLLED_BACK) from None
         above = statement.text[: statement.start - statement.offset].strip().splitlines()
         name = above[-1].lstrip("- ") if above else statement.text[:60]
@@ -127,52 +132,45 @@ class _Before:
         return catalog.breaking(changes, counted_on, self.promises, self.had)
 
 
-def _rehearse_all(
-    conn: Connection, files: Iterable[Migration], guard: BlockerWatch | None
-) -> Iterator[Rehearsal]:
-    before = _Before(conn)
-    for file in files:
-        if not file.transactional:
-            note = "not rehearsed: it cannot run in a transaction"
-            yield Rehearsal(file.label, notes=[note])
-            continue
-        rehearsal = _rehearse_file(conn, file, before, guard)
-        yield rehearsal
-        if rehearsal.notes:
-            break
-
-
 def _rehearse_file(
     conn: Connection, file: Migration, before: _Before, guard: BlockerWatch | None
 ) -> Rehearsal:
+    if not file.transactional:
+        return Rehearsal(file.label, notes=["not rehearsed: it cannot run in a transaction"])
     started = time.monotonic()
     notes = run(conn, file, guard)
     duration = milliseconds_since(started)
     objects = catalog.read(conn)
     changes = catalog.compare(before.objects, objects)
-    locks = set(fetch(conn, kwargs_row(_lock), _LOCKS, list(before.tables)))
+    locks = set(fetch(conn, tuple_row, _LOCKS, list(before.tables)))
     seen = before.seen
     if locks or changes.changed:  # otherwise the file touched no older table
         seen = watch.see(conn, before.rows)
-    findings = _locate(conn, file, before, seen, notes)
+    effects = watch.effects(conn, before.seen, seen)
+    findings: list[Finding] = []
+    if notes or any(one.what for one in effects):  # find the statements
+        conn.execute(_BACK)
+        findings += watch.locate(conn, file, before.rows, before.seen)
+    if notes:
+        conn.execute(_BACK)
+    conn.execute(f"release savepoint file; {_NAME_ALL}")
     breaking = before.breaking(conn, changes)
-    rewritten = [before.tables[oid] for oid in watch.rewritten(before.seen, seen)]
-    locked = locks - before.locks
-    rehearsal = Rehearsal(
+    rewritten = [before.tables[one.oid] for one in effects if one.rewrites]
+    locked = [(mode, before.tables[oid]) for oid, mode in locks - before.locks]
+    before.locks |= locks
+    before.objects, before.seen = objects, seen
+    return Rehearsal(
         file.label,
         duration,
-        sorted(f"{mode} on {before.tables[oid]}" for oid, mode in locked),
+        sorted(f"{mode} on {table}" for mode, table in locked),
         sorted(map(str, rewritten)),
         changes,
         breaking,
-        sorted(before.tables[oid].name for oid, _ in locked),
+        sorted(table.name for _, table in locked),
         sorted(table.name for table in rewritten),
         findings,
         notes,
     )
-    before.locks |= locked
-    before.objects, before.seen = objects, seen
-    return rehearsal
 
 
 def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
@@ -185,29 +183,17 @@ def _add_advice(report: list[Rehearsal], found: set[Advice]) -> None:
         )
 
 
-def _locate(
-    conn: Connection, file: Migration, before: _Before, seen: Seen, notes: list[str]
-) -> list[Finding]:
-    """Find the statement that caused each finding, then release the savepoint of the file."""
-    findings: list[Finding] = []
-    if notes or watch.has_findings(before.seen, seen):
-        conn.execute(_BACK)
-        findings += watch.locate(conn, file, before.rows, before.seen)
-    if notes:
-        conn.execute(_BACK)
-    conn.execute(f"release savepoint file; {_NAME_ALL}")
-    return findings
-
-
 def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) -> list[str]:
     """Run the file after a savepoint, which stays open. Returns why the rehearsal must stop."""
     prologue = f"savepoint file; {_NAME_FEW};"
     start, end = file.span
+    at: int | None = None
     try:
         if guard:
             conn.execute(prologue.encode())
             for statement in file.body:
-                with guard.over(file.place(statement)):
+                at = statement.start
+                with guard.over(file.place(at)):
                     execute(conn, statement.text)
             conn.execute(f"reset role; {_NAME_ALL}")
         else:  # one message for the whole file: most statements are faster than a round trip
@@ -227,17 +213,10 @@ def run(conn: Connection, file: Migration, guard: BlockerWatch | None = None) ->
     except psycopg.Error as error:
         if guard and guard.culprit:
             raise
-        place = None if guard else apply.place_of(error, file, prologue)
-        if place is None and not conn.closed:
-            conn.execute(_BACK)
-            place = apply.failing_statement(conn, file)
+        place = at if guard else apply.place_of(conn, error, file, prologue, _BACK)
         hint = _TOO_LONG if isinstance(error, errors.QueryCanceled) else _ROLLED_BACK
         raise apply.explain(error, file, place, "failed", hint) from None
     return []
-
-
-def _lock(oid: int, mode: str) -> tuple[int, str]:
-    return oid, mode
 
 
 def tables(conn: Connection) -> dict[int, Table]:

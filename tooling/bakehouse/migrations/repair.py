@@ -1,8 +1,8 @@
 """Repair one row of the history. The schema does not change, and a record is kept."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from psycopg.types.json import Jsonb
 
@@ -14,7 +14,25 @@ from bakehouse.migrations.files import Migration
 from bakehouse.migrations.history import How, Version, VersionState
 
 Action = Literal["adopt", "rehash", "forget", "rename"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
+# what is done to a version, the states that allow this, and what is said afterwards
+_ACTIONS: dict[Action, tuple[str, set[VersionState], str]] = {
+    "adopt": (
+        "adopted",
+        {"pending", "out of order", "unverified", "applied", "foreign"},
+        "is {how}; its SQL was not run",
+    ),
+    "rehash": (
+        "rehashed",
+        {"edited", "reformatted"},
+        "is recorded as the file reads now; its SQL was not run again",
+    ),
+    "forget": (
+        "forgotten",
+        {"applied", "adopted", "unverified", "reformatted", "edited", "foreign", "unknown"},
+        "is no longer recorded; `migrate up` would run it",
+    ),
+    "rename": ("renamed", {"unknown"}, "is now {to}; nothing was run"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +58,17 @@ def repair(
     history.ensure(conn)
     versions = history.compare(files, history.applied(conn))
     entry = find(versions, version)
+    _require(entry, action)
+    file = _renamed(versions, entry, to) if action == "rename" else entry.file
+    how = adoption.how if action == "adopt" else None
     with conn.transaction():
-        if action == "adopt":
-            done = _adopt(conn, entry, adoption)
-        else:
-            other = next((one for one in versions if one.version == to), None)
-            done = _REPAIRS[action](conn, entry, other)
+        if action in ("forget", "rename"):
+            history.delete(conn, version)
+        if file and action != "forget":
+            duration = (entry.applied and entry.applied.duration_ms) or 0
+            history.record(conn, file, duration, None, how, adoption.reason)
+        manner = "adopted, unproven" if how == "unproven" else how
+        done = f"{version} {_ACTIONS[action][2].format(how=manner, to=to)}"
         conn.execute(
             "insert into bakehouse.repairs (action, version, detail) values (%s, %s, %s)",
             (action, version, Jsonb({"state": entry.state, "to": to, "done": done})),
@@ -69,70 +92,35 @@ def find(versions: Collection[Version], version: str) -> Version:
 
 def adoptable(entry: Version) -> Migration:
     """Return the file of a version that can be adopted."""
-    states: set[VersionState] = {"pending", "out of order", "unverified", "applied", "foreign"}
-    return _require(entry, states, "adopted")
-
-
-def _adopt(conn: Connection, entry: Version, adoption: Adoption) -> str:
-    history.record(conn, adoptable(entry), 0, None, adoption.how, adoption.reason)
-    unproven = ", unproven" if adoption.how == "unproven" else ""
-    return f"{entry.version} is adopted{unproven}; its SQL was not run"
-
-
-def _rehash(conn: Connection, entry: Version, _to: Version | None) -> str:
-    file = _require(entry, {"edited", "reformatted"}, "rehashed")
-    history.record(conn, file, 0, None)
-    return f"{entry.version} is recorded as the file reads now; its SQL was not run again"
-
-
-def _require(entry: Version, states: Collection[VersionState], verb: str) -> Migration:
-    if entry.file is None or entry.state not in states:
-        needed = ", ".join(sorted(states))
-        raise BakehouseError(
-            "usage",
-            f"{entry.version} is {entry.state}: it cannot be {verb}",
-            f"This action needs a file and one of these states: {needed}.",
-        )
+    _require(entry, "adopt")
+    assert entry.file
     return entry.file
 
 
-def _forget(conn: Connection, entry: Version, _to: Version | None) -> str:
-    if entry.applied is None:
+def _require(entry: Version, action: Action) -> None:
+    """Refuse an action that the state of the version does not allow."""
+    verb, states, _ = _ACTIONS[action]
+    if entry.state not in states:
         raise BakehouseError(
             "usage",
-            f"{entry.version} is {entry.state}: there is no row to forget",
-            "Only a version that is in the history can be forgotten.",
+            f"{entry.version} is {entry.state}: it cannot be {verb}",
+            f"This action needs one of these states: {', '.join(sorted(states))}.",
         )
-    history.delete(conn, entry.version)
-    return f"{entry.version} is no longer recorded; `migrate up` would run it"
 
 
-def _rename(conn: Connection, entry: Version, to: Version | None) -> str:
-    if entry.state != "unknown" or entry.applied is None:
-        raise BakehouseError(
-            "usage",
-            f"{entry.version} is {entry.state}: there is nothing to rename",
-            "Only a row without a file can be renamed.",
-        )
-    if to is None or to.file is None or to.applied is not None:
+def _renamed(versions: Collection[Version], entry: Version, to: str) -> Migration:
+    """Return the file that gets the row."""
+    new = next((one for one in versions if one.version == to), None)
+    if new is None or new.file is None or new.applied is not None:
         raise BakehouseError(
             "usage",
             "rename needs the version of a file that is not applied",
             "Name both versions: migrate repair rename OLD NEW",
         )
-    if to.file.sql_hash != entry.applied.sql_hash:
+    if entry.applied is None or new.file.sql_hash != entry.applied.sql_hash:
         raise BakehouseError(
             "drift",
-            f"the SQL of {to.file.path.name} is not the SQL of {entry.version}",
+            f"the SQL of {new.file.path.name} is not the SQL of {entry.version}",
             "A row can only be renamed to a file with the same SQL.",
         )
-    history.delete(conn, entry.version)
-    history.record(conn, to.file, entry.applied.duration_ms or 0, None)
-    return f"{entry.version} is now {to.version}; nothing was run"
-
-
-_REPAIRS: dict[Action, Callable[[Connection, Version, Version | None], str]] = {
-    "rehash": _rehash,
-    "forget": _forget,
-    "rename": _rename,
-}
+    return new.file

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 _TOKEN = re.compile(
     r"""
@@ -21,6 +22,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_CONTROL = re.compile(
+    r"(?P<opens>(?:begin(?: work| transaction)?|start transaction)$)"
+    r"|(?P<closes>(?:commit|end)(?: work| transaction)?$)"
+    r"|(?P<divides>(?:begin|commit|end|abort|rollback|savepoint|release)\b"
+    r"|(?:start|prepare) transaction\b)"
+)
 
 
 class SqlTextError(ValueError):
@@ -37,48 +44,49 @@ class Statement:
     text: str  # with the comments before it, without the semicolon
     offset: int  # where `text` begins in the file
     start: int  # where its first word begins in the file
-    words: tuple[str, ...]  # the unquoted words, in lower case
     tokens: tuple[str, ...]  # all but space and comments, with words in lower case
 
-    def begins(self, *words: str) -> bool:
-        return self.words[: len(words)] == words
+    @property
+    def words(self) -> list[str]:
+        """The unquoted words, in lower case."""
+        return list(filter(str.isidentifier, self.tokens))
+
+    @property
+    def line(self) -> str:
+        """The SQL on one line, without comments."""
+        return " ".join(self.tokens)
+
+    @property
+    def control(self) -> str | None:
+        """How the statement controls the transaction: it opens, closes or divides one."""
+        match = _CONTROL.match(self.line)
+        return match and match.lastgroup
 
 
 def split(text: str) -> list[Statement]:
     """Split a file into statements, as psql does."""
     statements: list[Statement] = []
-    offset, start, depth, atomic = 0, -1, 0, 0
-    words: list[str] = []
     tokens: list[str] = []
-
-    def cut(end: int) -> None:
-        nonlocal offset, start, words, tokens
-        raw = text[offset:end]
-        body = raw.strip()
-        if tokens:
-            at = offset + raw.index(body)
-            statements.append(Statement(body, at, start, tuple(words), tuple(tokens)))
-        offset, start, words, tokens = end + 1, -1, [], []
-
-    for kind, token, at in _tokens(text):
+    offset = start = depth = atomic = 0
+    for kind, token, at in chain(_tokens(text), [("end", "", len(text))]):
+        if kind == "end" or (token == ";" and depth <= 0 and not atomic):
+            if tokens:
+                body = text[offset:at].strip()
+                place = text.index(body, offset)
+                statements.append(Statement(body, place, start, tuple(tokens)))
+            tokens, offset, depth = [], at + 1, 0
+            continue
         if kind == "word":
             token = token.lower()
-            atomic = _atomic_depth(token, words, atomic)
-            words.append(token)
+            atomic = _atomic_depth(token, tokens, atomic)
         elif token == "(":
             depth += 1
         elif token == ")":
             depth -= 1
-        elif token == ";" and depth <= 0 and not atomic:
-            cut(at)
-            depth = 0
-            continue
         elif token == "\\":
             raise SqlTextError(at, "a psql meta-command: only SQL can be applied")
-        if start < 0:
-            start = at
+        start = start if tokens else at
         tokens.append(token)
-    cut(len(text))
     return statements
 
 
@@ -120,37 +128,9 @@ def _block_end(text: str, start: int) -> int:
     raise SqlTextError(start, "this /* is never closed")
 
 
-def opens(statement: Statement) -> bool:
-    """Check for a plain `begin`: a file may have one, at its start."""
-    return statement.words in {
-        ("begin",),
-        ("begin", "work"),
-        ("begin", "transaction"),
-        ("start", "transaction"),
-    } and len(statement.tokens) == len(statement.words)
-
-
-def closes(statement: Statement) -> bool:
-    """Check for a plain `commit`: a file may have one, at its end."""
-    return statement.words in {
-        (end, *tail) for end in ("commit", "end") for tail in ((), ("work",), ("transaction",))
-    } and len(statement.tokens) == len(statement.words)
-
-
-def controls_transaction(statement: Statement) -> bool:
-    """Check if a statement starts, ends or divides a transaction."""
-    first = statement.words[:1]
-    if first and first[0] in {"begin", "commit", "end", "abort", "rollback", "savepoint"}:
-        return True
-    return first == ("release",) or statement.words[:2] in {
-        ("start", "transaction"),
-        ("prepare", "transaction"),
-    }
-
-
 def body(statements: list[Statement]) -> list[Statement]:
     """Return the statements without the outer begin/commit pair."""
-    if len(statements) >= 2 and opens(statements[0]) and closes(statements[-1]):
+    if statements and (statements[0].control, statements[-1].control) == ("opens", "closes"):
         return statements[1:-1]
     return statements
 
@@ -172,3 +152,11 @@ def place(text: str, offset: int) -> tuple[int, int, str]:
     first = before.rfind("\n") + 1
     last = text.find("\n", offset)
     return before.count("\n") + 1, offset - first + 1, text[first : last if last >= 0 else None]
+
+
+def diff(before: str, after: str, was: str = "", now: str = "") -> list[str]:
+    """Return the lines that differ, and some around them. The texts can have names."""
+    import difflib  # imported here, because most commands start faster without it
+
+    lines = before.splitlines(), after.splitlines()
+    return list(difflib.unified_diff(*lines, was, now, lineterm=""))

@@ -29,7 +29,7 @@ class Function:
     signature: str
     parameters: list[str]
     result: str
-    text: str  # the comment before the Role line
+    comment: str
     role: str
     errors: str
     granted: list[str]  # the roles of the API that may execute it
@@ -59,10 +59,9 @@ def load(conn: Connection, given: Mapping[str, str] | None = None) -> list[Funct
 
 
 def _function(comment: str, **facts: Any) -> Function:
-    text, _, last = comment.rpartition("\n\n")
-    line = _ROLE_LINE.fullmatch(last)
+    line = _ROLE_LINE.fullmatch(comment.rpartition("\n\n")[2])
     role, errors = line.groups(default="") if line else ("", "")
-    return Function(text=text, role=role, errors=errors, **facts)
+    return Function(comment=comment, role=role, errors=errors, **facts)
 
 
 def answers(

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 
 from bakehouse.database import Connection, fetch
 from bakehouse.errors import BakehouseError
+from bakehouse.output import markdown_table
 from bakehouse.rpc import functions as rpc
 from bakehouse.rpc.functions import Function
 
@@ -47,16 +48,9 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Code:
-    code: str
-    sqlstate: str
-    meaning: str
-
-
-@dataclass(frozen=True)
 class Reference:
     functions: dict[str, Function]
-    codes: list[Code]
+    codes: list[tuple[str, str, str]]  # each with its HTTP status and its meaning
     types: list[tuple[str, str]]  # each enum with its labels
     chapters: list[Chapter]
     opening: str
@@ -64,7 +58,7 @@ class Reference:
 
 def gather(conn: Connection, folder: Path) -> Reference:
     """Read the functions of the database, and the examples and opening text in a folder."""
-    codes = b"select code, sqlstate, meaning from app.error_codes order by code"
+    codes = b"select code, substr(sqlstate, 3), meaning from app.error_codes order by code"
     types = b"""
         select t.typname, string_agg(e.enumlabel, ', ' order by e.enumsortorder)
         from pg_type as t join pg_enum as e on e.enumtypid = t.oid
@@ -73,7 +67,7 @@ def gather(conn: Connection, folder: Path) -> Reference:
     chapters = [parse(path) for path in folder.glob("*.sql")]
     return Reference(
         {function.name: function for function in rpc.load(conn)},
-        fetch(conn, class_row(Code), codes),
+        fetch(conn, tuple_row, codes),
         fetch(conn, tuple_row, types),
         sorted(chapters, key=lambda chapter: chapter.number),
         (folder / "opening.md").read_text(),
@@ -98,7 +92,7 @@ def parse(path: Path) -> Chapter:
 
 def problems(reference: Reference) -> Iterator[str]:
     """List what is missing for a complete reference."""
-    known = {code.code for code in reference.codes}
+    known = {code for code, _, _ in reference.codes}
     shown = {name for chapter in reference.chapters for name in chapter.functions}
     for name, function in reference.functions.items():
         if not function.role:
@@ -127,26 +121,26 @@ def render(reference: Reference) -> dict[str, str]:
 def _index(reference: Reference) -> str:
     parts = [f"{_GENERATED}\n\n{reference.opening}"]
     for chapter in reference.chapters:
+        functions = [reference.functions[name] for name in chapter.functions]
+        rows = [
+            (f"[{one.name}]({chapter.name}.md#{one.name})", one.role, _summary(one))
+            for one in functions
+        ]
         parts.append(f"## [{chapter.title}]({chapter.name}.md)\n")
-        parts += ["| Function | Role | What it does |", "| --- | --- | --- |"]
-        for name in chapter.functions:
-            function = reference.functions[name]
-            summary = _summary(function).replace("|", "\\|").replace("\n", " ")
-            parts.append(f"| [{name}]({chapter.name}.md#{name}) | {function.role} | {summary} |")
-        parts.append("")
-    types = [f"| `{name}` | {labels} |" for name, labels in reference.types]
-    parts += ["## Types\n", "| Type | Values, ascending |", "| --- | --- |", *types, ""]
+        parts += markdown_table(("Function", "Role", "What it does"), rows)
+    types = [(f"`{name}`", labels) for name, labels in reference.types]
+    parts += ["## Types\n", *markdown_table(("Type", "Values, ascending"), types)]
     return "\n".join(parts)
 
 
-def _errors(codes: Sequence[Code]) -> str:
-    rows = [f"| `{one.code}` | {one.sqlstate[2:]} | {one.meaning} |" for one in codes]
+def _errors(codes: Sequence[tuple[str, str, str]]) -> str:
     opening = (
         "An error's hint is one of these symbols. Its status is the HTTP status; the SQLSTATE is\n"
         "`PT` and the status.\n"
     )
-    table = ["| Hint | Status | Meaning |", "| --- | --- | --- |", *rows]
-    return "\n".join([f"{_GENERATED}\n\n# Errors\n", opening, *table, ""])
+    rows = [(f"`{code}`", status, meaning) for code, status, meaning in codes]
+    table = markdown_table(("Hint", "Status", "Meaning"), rows)
+    return "\n".join([f"{_GENERATED}\n\n# Errors\n", opening, *table])
 
 
 def _page(chapter: Chapter, functions: dict[str, Function]) -> str:
@@ -160,17 +154,14 @@ def _page(chapter: Chapter, functions: dict[str, Function]) -> str:
 
 
 def _summary(function: Function) -> str:
-    return function.text.partition("\n\n")[0].replace("<", "\\<")
+    return function.comment.partition("\n\n")[0].replace("<", "\\<")
 
 
 def _entry(function: Function, examples: Sequence[Example]) -> str:
-    standing = f"Role: {function.role}."
-    if function.errors:
-        standing += f" Errors: {function.errors}."
     worked = [f"-- as {example.role}\n{example.sql}" for example in examples]
     summary, *details = [
         textwrap.fill(part, 100, break_long_words=False).replace("<", "\\<")
-        for part in (*function.text.split("\n\n"), standing)
+        for part in function.comment.split("\n\n")
     ]
     signature, calls = f"```sql\n{_signature(function)}\n```", "\n\n".join(worked)
     parts = [f"## {function.name}", summary, signature, *details]

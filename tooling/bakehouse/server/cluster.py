@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,10 @@ PASSWORD = "postgres"  # for every user, as with `supabase start`: only this mac
 PATIENCE = 60.0  # seconds to wait for a start, a stop, or a command in another terminal
 _ROOM = 150 * 2**20  # bytes: a new cluster takes 40 MB, and its WAL grows
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # no PGDATA, PGOPTIONS and the like
+_CLEAN = """
+import sys; from pathlib import Path; from bakehouse.server import cluster
+sys.stdin.read(); cluster.clean(Path(sys.argv[1]))
+"""
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''  # the path of a project can be too long for a socket
@@ -80,17 +84,29 @@ def _dsn(port: int, database: str, user: str) -> str:
 def scratch(binaries: Binaries) -> Iterator[int]:
     """Run a temporary server with the platform. Yields its port."""
     account = unprivileged()
-    with tempfile.TemporaryDirectory(prefix="bakehouse-") as folder:
-        place = Path(folder).resolve()
-        place.chmod(0o755)  # the account must be able to enter: the data inside stays private
+    place = Path(tempfile.mkdtemp(prefix="bakehouse-")).resolve()
+    place.chmod(0o755)  # the account must be able to enter: the data inside stays private
+    # Another process cleans up, so that it happens even if this one is killed: its input then ends.
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _CLEAN, str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ):
         port = _free_port()
         if not account.can_reach(binaries.bin_dir / "postgres"):
             binaries = copied(binaries, account, place)
-        try:
-            _fill(Cluster(place / "pgdata", binaries, account, port, place / "postgres.log"))
-            yield port
-        finally:
-            halt(place / "pgdata")
+        _fill(Cluster(place / "pgdata", binaries, account, port, place / "postgres.log"))
+        yield port
+
+
+def clean(place: Path) -> None:
+    """Stop the server in a folder and remove the folder. An initdb may still write into it."""
+    while place.exists():
+        halt(place / "pgdata")
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def _free_port() -> int:
@@ -165,9 +181,8 @@ def copied(binaries: Binaries, account: Account, place: Path) -> Binaries:
     if not target.exists():
         with _prepared(target) as copy:
             shutil.copytree(binaries.bin_dir.parent, copy, symlinks=True)
-            for folder, _, files in os.walk(copy):
-                for name in ("", *files):
-                    account.own(Path(folder, name))
+            for path in (copy, *copy.rglob("*")):
+                account.own(path)
     return replace(binaries, bin_dir=target / binaries.bin_dir.name)
 
 
@@ -203,42 +218,29 @@ def discard(path: Path) -> None:
 
 def launch(cluster: Cluster, *options: str) -> None:
     """Start the server and leave it running."""
-    server, begin = _spawn(cluster, options)
-    deadline = time.monotonic() + PATIENCE
-    while server.poll() is None:
-        found = _postmaster(cluster.data)
-        if found and found.pid == server.pid and found.ready:
-            server.returncode = 0  # otherwise Popen warns that the process is still running
-            return
-        if time.monotonic() > deadline:
-            server.returncode = 0
-            raise BakehouseError(
-                "start",
-                f"Postgres is still starting after {PATIENCE:.0f} seconds",
-                f"It may be recovering from a crash. Look into {cluster.log}, and try again.",
-            )
-        time.sleep(0.01)
-    with cluster.log.open("rb") as written:
-        written.seek(begin)
-        said = written.read().decode(errors="replace")
-    raise _explain(said, "Postgres did not start", cluster.log, cluster.port)
-
-
-def _spawn(cluster: Cluster, options: tuple[str, ...]) -> tuple["subprocess.Popen[bytes]", int]:
-    """Start the server process. Returns the process, and where its part of the log begins."""
-    command = [cluster.binaries.tool("postgres"), "-D", str(cluster.data)]
-    with cluster.log.open("ab") as output:
-        begin = output.tell()
-        server = subprocess.Popen(
-            cluster.account.command([*command, "-p", str(cluster.port), *options]),
+    start = [cluster.binaries.tool("pg_ctl"), "start", "-w", "-t", f"{PATIENCE:.0f}", "-s"]
+    start += ["-D", str(cluster.data), "-o", " ".join(["-p", str(cluster.port), *options])]
+    with cluster.log.open("a+b") as log:
+        begin = log.seek(0, os.SEEK_END)
+        done = subprocess.run(
+            cluster.account.command(start),
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=log,
+            stderr=log,
             cwd="/",
             env=_ENVIRONMENT,
-            start_new_session=True,
         )
-    return server, begin
+        log.seek(begin)
+        said, _, verdict = log.read().decode(errors="replace").partition("pg_ctl: ")
+    if done.returncode == 0:
+        return
+    if "did not start in time" in verdict:
+        raise BakehouseError(
+            "start",
+            f"Postgres is still starting after {PATIENCE:.0f} seconds",
+            f"It may be recovering from a crash. Look into {cluster.log}, and try again.",
+        )
+    raise _explain(said, "Postgres did not start", cluster.log, cluster.port)
 
 
 def halt(data: Path) -> bool:
@@ -287,26 +289,27 @@ def _postmaster(data: Path) -> Postmaster | None:
 
 def _is_postmaster(pid: int, data: Path) -> bool:
     """Check that the process is this server: after a crash, another process can get its pid."""
-    if Path("/proc/self/cmdline").exists():
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (OSError, UnicodeDecodeError):
-            return False
-    else:
-        command = output_of(["ps", "-ww", "-o", "command=", "-p", str(pid)])
+    _, command = _process(pid)
     return "postgres" in command and f" -D {data} " in f"{command} "
 
 
 def _exited(pid: int) -> bool:
     """Check that the process has ended, and so has released its port."""
-    if Path("/proc/self/stat").exists():
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
-        except OSError:
-            return True
-    else:
-        state = output_of(["ps", "-o", "stat=", "-p", str(pid)])[:1]
-    return state in ("", "Z", "X")
+    state, _ = _process(pid)
+    return state[:1] in ("", "Z", "X")
+
+
+def _process(pid: int) -> tuple[str, str]:
+    """Return the state and the command of a process, or '' and '' if there is none."""
+    if not Path("/proc/self/stat").exists():
+        said = output_of(["ps", "-ww", "-o", "stat=", "-o", "command=", "-p", str(pid)])
+        state, _, command = said.partition(" ")
+        return state, command.strip()
+    with suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2]
+        command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return state, command.replace("\0", " ")
+    return "", ""
 
 
 def remove_stale_pid(data: Path) -> bool:

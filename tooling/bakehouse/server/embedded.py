@@ -50,7 +50,7 @@ def start(project: Path, port: int = PORT, binaries: Binaries | None = None) -> 
         cluster.require_free(port)
         account = places.account_of(project)
         binaries = _reachable(binaries or find_binaries(), project, account)
-        stale, fresh = False, data is None
+        stale, fresh, notes = False, data is None, []
         if data is None:
             data = places.choose_place(project, account)
             cluster.create(Cluster(data, binaries, account, port, log))
@@ -58,23 +58,17 @@ def start(project: Path, port: int = PORT, binaries: Binaries | None = None) -> 
             cluster.require_version(data, binaries)
             stale = cluster.remove_stale_pid(data)
         cluster.launch(Cluster(data, binaries, account, port, log))
-        notes = _notes(project, data, account, stale)
-        return Started(port, data, log, binaries, fresh, stale, notes)
+        if data.parent != log.parent:
+            notes.append(f"the user {account.name} cannot reach {project}: the data is in {data}")
+        if stale:
+            notes.append("the server had crashed: removed its stale postmaster.pid")
+        return Started(port, data, log, binaries, fresh, stale, tuple(notes))
 
 
 def _reachable(binaries: Binaries, project: Path, account: Account) -> Binaries:
     if account.can_reach(binaries.bin_dir / "postgres"):
         return binaries
     return cluster.copied(binaries, account, places.make_fallback(project, account))
-
-
-def _notes(project: Path, data: Path, account: Account, stale: bool) -> tuple[str, ...]:
-    notes = []
-    if data.parent != places.home_of(project):
-        notes.append(f"the user {account.name} cannot reach {project}: the data is in {data}")
-    if stale:
-        notes.append("the server had crashed: removed its stale postmaster.pid")
-    return tuple(notes)
 
 
 def stop(project: Path) -> bool:

@@ -104,9 +104,9 @@ def _take_lock(path: Path) -> int:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_same_file(lock, path):
+            if os.path.samestat(os.fstat(lock), path.stat()):
                 return lock
-        except BlockingIOError:
+        except (BlockingIOError, FileNotFoundError):  # `remove` deletes the file while others wait
             pass
         os.close(lock)
         time.sleep(0.05)
@@ -114,13 +114,4 @@ def _take_lock(path: Path) -> int:
         "busy",
         "another bakehouse command is starting or stopping this server",
         f"That command holds {path}. Try again when the command is done.",
-    )
-
-
-def _is_same_file(lock: int, path: Path) -> bool:
-    """Check that the lock file still exists: `remove` deletes it while others wait for it."""
-    found = os.fstat(lock)
-    return path.exists() and (found.st_dev, found.st_ino) == (
-        path.stat().st_dev,
-        path.stat().st_ino,
     )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import LiteralString
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
-from bakehouse.database import OLDEST, Connection, execute, fetch, sql_file, value
+from bakehouse.database import Connection, execute, fetch, sql_file, value
 from bakehouse.errors import BakehouseError
 
 REGIMES = ("explicit", "legacy")  # default privileges: new Supabase projects are "explicit"
@@ -21,17 +21,22 @@ class Missing:
 
 
 def missing(conn: Connection, migration_role: str) -> list[Missing]:
-    """List the memberships and limits that the roles lack. An existing limit is accepted."""
+    """List what the roles lack. An existing limit is accepted."""
     query = sql_file(__package__, "missing")
     return fetch(conn, class_row(Missing), query, migration_role, is_supabase(conn))
 
 
+def left_behind(conn: Connection) -> list[Missing]:
+    """List what an upgrade of Postgres left behind in this database."""
+    return fetch(conn, class_row(Missing), sql_file(__package__, "left_behind"))
+
+
 def is_supabase(conn: Connection) -> bool:
     """Check if this server is Supabase. The role `supabase_admin` alone is no proof."""
-    return _exists(
-        conn,
-        "select 1 from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin')",
+    query: LiteralString = (
+        "select 1 from pg_roles where rolname ~ '^supabase_(auth|storage)_admin$'"
     )
+    return value(conn, query) is not None
 
 
 def bootstrap(
@@ -46,7 +51,6 @@ def bootstrap(
     role and of `authenticator`. You can call this again, even with the other regime. Keeps the
     limits that a role has.
     """
-    _require(conn, migration_role, regime)
     settings = {
         "bakehouse.migration_role": migration_role,
         "bakehouse.migration_secret": _verifier(conn, migration_role, password),
@@ -54,46 +58,32 @@ def bootstrap(
         "bakehouse.regime": regime,
     }
     with conn.transaction():
-        for name, value in settings.items():
-            conn.execute("select set_config(%s, %s, true)", (name, value))
+        _require(conn, migration_role, regime)
+        for setting in settings.items():
+            conn.execute("select set_config(%s, %s, true)", setting)
         conn.execute(sql_file(__package__, "platform"))
         for one in missing(conn, migration_role):
             execute(conn, one.repair)
 
 
 def _require(conn: Connection, migration_role: str, regime: str) -> None:
-    major = conn.info.server_version // 10000
     if regime not in REGIMES:
         raise BakehouseError("usage", f"no such regime: {regime}", f"One of: {', '.join(REGIMES)}.")
-    if major < OLDEST:
-        raise BakehouseError(
-            "usage", f"Postgres {major} is not supported", f"Use Postgres {OLDEST} or later."
-        )
-    if is_supabase(conn):
-        raise BakehouseError(
-            "usage",
-            "this server is Supabase, which has the whole platform: nothing was changed",
-            "Run `bakehouse migrate up`.",
-        )
-    if not _exists(conn, "select 1 from pg_roles where rolname = current_user and rolsuper"):
+    query = sql_file(__package__, "refusals")
+    refused = fetch(conn, tuple_row, query, migration_role, is_supabase(conn))
+    for message, hint in refused:
+        raise BakehouseError("usage", f"{message}: nothing was changed", hint)
+    statements = fetch(conn, scalar_row, sql_file(__package__, "administrator"), migration_role)
+    if statements:
+        lines = "\n".join(f"  {statement};" for statement in statements)
         raise BakehouseError(
             "usage",
-            f"only a superuser can set up the platform, and {conn.info.user} is none: nothing was"
+            f"{conn.info.user} is no superuser and lacks rights to set up the platform: nothing was"
             " changed",
-            f'An administrator must run: alter role "{conn.info.user}" superuser. CREATEROLE and'
-            " CREATEDB are not enough: they cannot give BYPASSRLS to service_role.",
+            f"An administrator must run this in the database {conn.info.dbname}. Then run the"
+            f" command again.\n{lines}",
+            statements=statements,
         )
-    if _exists(conn, "select 1 from pg_roles where rolname = $1 and rolsuper", migration_role):
-        raise BakehouseError(
-            "usage",
-            f"the role {migration_role} is a superuser and cannot be the migration role",
-            "Choose another name: a superuser would hide what fails on Supabase.",
-        )
-
-
-def _exists(conn: Connection, query: LiteralString, *parameters: str) -> bool:
-    with conn.transaction():
-        return value(conn, query, *parameters) is not None
 
 
 def _verifier(conn: Connection, role: str, password: str | None) -> str:

@@ -5,7 +5,14 @@ named as (
   select
     a.object,
     a.hash,
-    regexp_match(a.object, '(\w+) (?:\S*\.)?"?((?:[^"]|"")+?)"?$') as part -- such as: index a.b
+    regexp_replace(current_user, '(\W)', '\\\1', 'g') as migration_role,
+    case split_part(a.object, ' ', 1)
+      when 'setting' then '(?=[^;]*\m(re)?set\M)' when 'options' then '(?=[^;]*\m(re)?set\s*\()'
+    end as action,
+    regexp_match(
+      regexp_replace(a.object, '^(setting|options) of ', ''),
+      '(\w+) (?:\S*\.)?"?((?:[^"]|"")+?)"?$' -- such as: index a.b
+    ) as part
   from bakehouse.accepted_drift as a
 ),
 
@@ -15,10 +22,18 @@ brought as (
     n.hash
   from named as n
   where
-    $4::text ~* format(
-      '\m(create|alter|drop)\M[^;]*\m%s\M[^;]*(?<![\w$])%s(?![\w$])', n.part[1],
-      regexp_replace(n.part[2], '(\W)', '\\\1', 'g')
-    )
+    $4::text ~* case
+      when n.object = 'setting of role all'
+        then concat('\malter\s+(database|(role|user)\s+all)\M', n.action)
+      else format(
+        '\m(create|alter|drop)\M%s[^;]*\m%s\M[^;]*(?<![\w$])%s(?![\w$])', n.action,
+        replace(n.part[1], 'role', '(role|user)'),
+        case
+          when n.part[2] = 'migration_role' then format('(current_user|%s)', n.migration_role)
+          else regexp_replace(n.part[2], '(\W)', '\\\1', 'g')
+        end
+      )
+    end
 ),
 
 moved as (

@@ -131,6 +131,18 @@ where
 
 union all
 select
+  'rls_references_user_metadata',
+  format('policy %I on %s', p.polname, r.label),
+  'trusts user_metadata, which every account can write',
+  'Read app_metadata or a table of your own'
+from relations as r
+inner join pg_policy as p on r.oid = p.polrelid
+where
+  concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+  ~ '\muser_metadata\M'
+
+union all
+select
   'definer_function_for_anon',
   f.object,
   'callers without an account can run it with the rights of its owner',

@@ -16,7 +16,17 @@ members as (
 
 relations as (
   select
-    c.*,
+    c.oid,
+    c.relkind,
+    c.relpersistence,
+    c.relowner,
+    c.relacl,
+    c.relrowsecurity,
+    c.relforcerowsecurity,
+    c.reloptions,
+    c.reltoastrelid,
+    c.relpartbound,
+    s.nspname,
     format('%I.%I', s.nspname, c.relname) as label,
     case when c.relispartition then format('%I.%I', s.nspname, c.relname) end as part
   from pg_class as c
@@ -27,6 +37,17 @@ relations as (
       select from members as m
       where m.classid = 'pg_class'::regclass and m.objid = c.oid
     )
+),
+
+-- Only 15 writes the table before each column of a view that reads one table. The pattern finds
+-- such a name, or a literal, which must stay. A schema before a name stays too.
+prefixes as (
+  select
+    format(
+      '(''(?:[^'']|'''')*'')|(?<![\w."])(?!(?:%s)\.)(?:"(?:[^"]|"")+"|[a-z_][\w$]*)\.(?=[a-z_"])',
+      string_agg(regexp_replace(quote_ident(n.nspname), '(\W)', '\\\1', 'g'), '|')
+    ) as pattern
+  from pg_namespace as n
 ),
 
 objects as (
@@ -61,11 +82,18 @@ objects as (
       ' ', r.relkind, r.relpersistence, r.relowner::regrole, r.relrowsecurity,
       r.relforcerowsecurity, case when r.relkind = 'v' then r.reloptions end,
       array(
-        -- Postgres 17 adds the right MAINTAIN to those that an owner has
+        -- Postgres 17 adds the right MAINTAIN to those of the owner, and to all rights
         select
           replace(
-            replace(one::text, '=arwdDxtm/', '=arwdDxt/'), quote_ident(current_user),
-            'migration_role'
+            regexp_replace(
+              one::text,
+              case
+                when starts_with(one::text, r.relowner::regrole || '=') then '=([a-zA-Z*]*)m\*?/'
+                else '=((?:\w\*?){7})m\*?/'
+              end,
+              '=\1/'
+            ),
+            quote_ident(current_user), 'migration_role'
           ) collate "C"
         from
           unnest(coalesce(
@@ -74,19 +102,19 @@ objects as (
               when r.relkind = 'S' then acldefault('s', r.relowner) else acldefault('r', r.relowner)
             end
           )) as one
+        where not starts_with(one::text, r.relowner::regrole || '=m/')
         order by 1
       ),
-      pg_get_partkeydef(r.oid),
+      case when r.relkind = 'p' then pg_get_partkeydef(r.oid) end,
       pg_get_expr(r.relpartbound, r.oid),
-      -- only 15 writes the table before each column of a view that reads one table
       case
         when r.relkind in ('v', 'm')
-          then
-            regexp_replace(pg_get_viewdef(r.oid, true), '\m\w+\.(?=\w)', '', 'g')
+          then regexp_replace(pg_get_viewdef(r.oid, true), p.pattern, '\1', 'g')
       end
     ),
     r.part
   from relations as r
+  cross join prefixes as p
 
   union all
   select
@@ -112,11 +140,15 @@ objects as (
       ' ', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end,
       nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
       pg_get_expr(d.adbin, d.adrelid, true), nullif(a.attcollation, 0)::regcollation,
-      array(
-        select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
-        from unnest(a.attacl) as one
-        order by 1
-      )
+      case
+        when a.attacl is not null
+          then
+            array(
+              select replace(one::text, quote_ident(current_user), 'migration_role') collate "C"
+              from unnest(a.attacl) as one
+              order by 1
+            )
+      end
     ),
     r.part
   from relations as r
@@ -126,15 +158,20 @@ objects as (
 
   union all
   select
-    'index ' || i.indexrelid::regclass,
+    format('index %I.%I', r.nspname, c.relname),
     concat_ws(
-      ' ', pg_get_indexdef(i.indexrelid, 0, true),
+      ' ',
+      -- the constraint of the same name has the columns
+      case
+        when k.oid is null then pg_get_indexdef(i.indexrelid, 0, true) else c.reloptions::text
+      end,
       case when not i.indisvalid then 'invalid' end
     ),
     case when c.relispartition then r.part end -- an index of one partition alone is made by hand
   from relations as r
   inner join pg_index as i on r.oid = i.indrelid
   inner join pg_class as c on i.indexrelid = c.oid
+  left join pg_constraint as k on i.indexrelid = k.conindid and k.contype in ('p', 'u', 'x')
 
   union all
   select
@@ -207,6 +244,7 @@ objects as (
         order by 1
       ),
       format_type(nullif(t.typbasetype, 0), t.typtypmod),
+      pg_get_expr(t.typdefaultbin, 0), case when t.typnotnull then 'not null' end,
       (
         select string_agg(e.enumlabel, ', ' order by e.enumsortorder)
         from pg_enum as e
@@ -221,7 +259,7 @@ objects as (
             ' ' order by k.conname
           )
         from pg_constraint as k
-        where k.contypid = t.oid
+        where k.contypid = t.oid and k.contype = 'c' -- only 17 and later list not-null
       )
     ),
     null
@@ -238,21 +276,29 @@ objects as (
 
 named as (
   select
-    coalesce('partition ' || o.part, o.object) as object,
-    -- the name of the migration role differs between environments, so replace it
-    replace(
-      string_agg(
-        case when o.part is null then o.definition else o.object || ': ' || o.definition end,
-        E'\n' order by o.object collate "C"
-      ),
-      quote_ident(current_user), 'migration_role'
-    ) as definition
+    o.object,
+    o.definition
   from objects as o
-  group by 1
+  where o.part is null
+  union all
+  select
+    'partition ' || o.part,
+    string_agg(o.object || ': ' || o.definition, E'\n' order by o.object collate "C")
+  from objects as o
+  where o.part is not null
+  group by o.part
+),
+
+-- the name of the migration role differs between environments
+alike as (
+  select
+    n.object,
+    replace(n.definition, quote_ident(current_user), 'migration_role') as definition
+  from named as n
 )
 
 select
-  n.object as name,
-  md5(n.definition) as hash,
-  case when $1 then n.definition end as definition
-from named as n
+  a.object as name,
+  md5(a.definition) as hash,
+  case when $1 then a.definition end as definition
+from alike as a

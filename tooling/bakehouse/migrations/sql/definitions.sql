@@ -455,15 +455,28 @@ objects as (
   inner join pg_description as d on o.oid = d.objoid and o.class = d.classoid
   left join columns as k on o.oid = k.attrelid and d.objsubid = k.attnum
   where d.objsubid = 0 or k.attnum is not null
+),
+
+guarded as (
+  select
+    o.*,
+    case when o.guard is null then o.again else replace(o.again, E'\n', E'\n    ') end as words,
+    case
+      when o.guard is null then '' else format(E'do $do$\nbegin\n  if %s then\n    ', o.guard)
+    end as before,
+    case when o.guard is null then ';' else E';\n  end if;\nend;\n$do$;' end as after
+  from objects as o
 )
 
 select
-  o.object as name,
-  o.again,
-  o.away,
-  o.guard,
-  o.part_of,
-  o.new,
-  o.kept
-from objects as o
-order by o.rank, o.place::bigint, o.object
+  g.object as name,
+  g.again,
+  g.away,
+  g.part_of,
+  case g.new when 'run' then g.before || g.words || g.after end as with_table,
+  case g.kept
+    when 'run' then g.before || g.words || g.after
+    when 'not valid' then g.before || g.words || ' not valid' || g.after
+  end as alone
+from guarded as g
+order by g.rank, g.place::bigint, g.object

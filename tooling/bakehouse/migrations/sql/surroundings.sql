@@ -87,8 +87,9 @@ objects as (
     array(
       select
         replace(
-          replace(one::text, '=arwdDxtm/', '=arwdDxt/'), quote_ident(coalesce($2, current_user)),
-          'migration_role'
+          -- Postgres 17 adds the right MAINTAIN to all rights
+          regexp_replace(one::text, '=((?:\w\*?){7})m\*?/', '=\1/'),
+          quote_ident(coalesce($2, current_user)), 'migration_role'
         ) collate "C"
       from unnest(d.defaclacl) as one
       order by 1

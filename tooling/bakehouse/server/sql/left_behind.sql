@@ -13,6 +13,24 @@ with unknown as ( -- tables of which the planner knows nothing
       select from pg_stats as s
       where s.schemaname = n.nspname and s.tablename = c.relname
     )
+),
+
+numbered as ( -- the columns that a sequence numbers: such a sequence is in the schema of its table
+  select
+    nsp.nspname as schema,
+    rel.relname as relation,
+    col.attname as column_name,
+    seq.relname as sequence
+  from pg_depend as dep
+  inner join pg_class as seq on dep.objid = seq.oid and seq.relkind = 'S'
+  inner join pg_class as rel on dep.refobjid = rel.oid
+  inner join pg_namespace as nsp on rel.relnamespace = nsp.oid
+  inner join pg_attribute as col on rel.oid = col.attrelid and dep.refobjsubid = col.attnum
+  where
+    dep.classid = 'pg_class'::regclass
+    and dep.refclassid = 'pg_class'::regclass
+    and dep.deptype in ('a', 'i')
+    and nsp.nspname in ('public', 'app', 'private', 'bakehouse')
 )
 
 select
@@ -30,3 +48,23 @@ select
 from pg_extension as e
 inner join pg_available_extensions as a on e.extname = a.name
 where e.extversion <> a.default_version
+
+union all
+-- logical replication copies the column and not its sequence
+select
+  format('sequence %s.%s', one.schema, one.sequence) as subject,
+  'is behind its table' as fault,
+  format(
+    'select setval(%L, max(%I)) from %I.%I', format('%I.%I', one.schema, one.sequence),
+    one.column_name, one.schema, one.relation
+  ) as repair
+from numbered as one
+where
+  query_to_xml( -- a query on a table whose name is data
+    format(
+      'select from %1$I.%2$I'
+      ' having max(%3$I) > (select last_value - (not is_called)::int from %1$I.%4$I)',
+      one.schema, one.relation, one.column_name, one.sequence
+    ), false, false, ''
+  )::text like '%<row%'
+order by 1

@@ -2,6 +2,15 @@
 -- with the one statement that repairs it. `bakehouse bootstrap` runs these statements, so each
 -- changes only what is missing. $2: on Supabase, where the provider makes the API roles.
 with
+attributes (role, wanted) as (
+  values
+  ('anon'::name, 'nologin noinherit'),
+  ('authenticated', 'nologin noinherit'),
+  ('service_role', 'nologin noinherit bypassrls'),
+  ('authenticator', 'login noinherit'),
+  ($1::name, 'login inherit createdb createrole bypassrls')
+),
+
 limits (role, setting, value) as ( -- a role whose setting is 0 has no limit
   values
   ('anon'::name, 'statement_timeout', '3s'),
@@ -39,6 +48,26 @@ select
 where
   to_regnamespace('app') is not null
   and to_regrole('bakehouse_owner') is null
+
+union all
+select
+  format('role %s', r.rolname) as subject,
+  format('is not %s', string_agg(one.attribute, ' ')) as fault,
+  format('alter role %I %s', r.rolname, string_agg(one.attribute, ' ')) as repair
+from attributes
+inner join pg_roles as r on attributes.role = r.rolname
+cross join unnest(string_to_array(attributes.wanted, ' ')) as one (attribute)
+where
+  not $2
+  and not r.rolsuper
+  and one.attribute not in (
+    case when r.rolcanlogin then 'login' else 'nologin' end,
+    case when r.rolinherit then 'inherit' else 'noinherit' end,
+    case when r.rolcreatedb then 'createdb' else '' end,
+    case when r.rolcreaterole then 'createrole' else '' end,
+    case when r.rolbypassrls then 'bypassrls' else '' end
+  )
+group by r.rolname
 
 union all
 select

@@ -1,35 +1,40 @@
 -- Create what a hosted Supabase project provides and plain Postgres 15 to 18 lacks.
 --
--- A superuser runs this through platform.bootstrap, which sets bakehouse.migration_role,
--- bakehouse.migration_secret, bakehouse.authenticator_secret and bakehouse.regime.
--- A second run changes nothing. Memberships and limits are in missing.sql.
+-- Runs through platform.bootstrap, which sets bakehouse.migration_role, bakehouse.migration_secret,
+-- bakehouse.authenticator_secret and bakehouse.regime. The user is a superuser, or one for whom
+-- administrator.sql names nothing. A second run changes nothing. Attributes, memberships and limits
+-- of the roles are in missing.sql.
 
--- lock a shared table, because roles belong to the cluster, and an advisory lock to one database
-lock table pg_catalog.pg_authid in share row exclusive mode;
+do $$ -- lock a shared table: roles belong to the cluster, and an advisory lock to one database
+begin
+  lock table pg_catalog.pg_authid in share row exclusive mode;
+exception when insufficient_privilege then
+  null; -- of two runs at once, one may then fail and be rolled back
+end;
+$$;
 
 -- Roles
 do $$
 declare
   v_migrator constant name := current_setting('bakehouse.migration_role');
-  v_role record;
+  v_role name;
   v_secret text;
 begin
-  for v_role in
-    select r.name, r.attributes
-    from (
-      values
-      ('anon'::name, 'nologin noinherit'),
-      ('authenticated', 'nologin noinherit'),
-      ('service_role', 'nologin noinherit bypassrls'),
-      ('authenticator', 'login noinherit'),
-      (v_migrator, 'login inherit createdb createrole replication bypassrls')
-    ) as r (name, attributes)
-  loop
-    if not exists (select from pg_catalog.pg_roles where rolname = v_role.name) then
-      execute format('create role %I', v_role.name);
+  foreach v_role in array array[
+    'anon', 'authenticated', 'service_role', 'authenticator', v_migrator
+  ] loop
+    if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+      execute format('create role %I', v_role);
     end if;
-    execute format('alter role %I %s', v_role.name, v_role.attributes);
   end loop;
+  if not pg_has_role(v_migrator, 'USAGE') then -- from 16 on, not even the creator has it
+    execute format('grant %I to %I', v_migrator, current_user);
+  end if;
+  begin
+    execute format('alter role %I replication', v_migrator);
+  exception when insufficient_privilege then
+    null; -- as on Supabase, but nothing here needs it
+  end;
 
   -- the secrets are SCRAM hashes: the server never sees a password
   v_secret := current_setting('bakehouse.migration_secret');
@@ -45,16 +50,17 @@ $$;
 
 do $$
 declare
-  v_libraries constant text := (
-    select setting from pg_catalog.pg_config() where name = 'PKGLIBDIR'
-  );
+  v_libraries text;
 begin
+  select setting into v_libraries from pg_catalog.pg_config() where name = 'PKGLIBDIR';
   if
     pg_stat_file(v_libraries || '/safeupdate.so', true) is not null
     or pg_stat_file(v_libraries || '/safeupdate.dylib', true) is not null
   then
     alter role authenticator set session_preload_libraries = 'safeupdate';
   end if;
+exception when insufficient_privilege then
+  null; -- only a superuser may look for the library and load it
 end;
 $$;
 
@@ -67,7 +73,7 @@ begin
 
   execute format('create schema if not exists extensions authorization %I', v_migrator);
   execute format('alter schema extensions owner to %I', v_migrator);
-  -- this superuser owns them, so that the migration role cannot change them
+  -- this user owns them, so that the migration role cannot change them
   create schema if not exists auth;
   create schema if not exists storage;
   create schema if not exists realtime;
@@ -202,8 +208,10 @@ do $$ -- as on Supabase, let the migration role add policies: on plain Postgres 
 declare
   v_migrator constant name := current_setting('bakehouse.migration_role');
 begin
+  execute format('grant create on schema storage to %I', v_migrator); -- to become an owner there
   execute format('alter table storage.buckets owner to %I', v_migrator);
   execute format('alter table storage.objects owner to %I', v_migrator);
+  execute format('revoke create on schema storage from %I', v_migrator);
 end;
 $$;
 
