@@ -176,7 +176,7 @@ begin
   end if;
   v_stock := app.lock_stock(p_item_id, p_site);
   if p_is_booked then -- read under the lock of the stock: a hold may have been filled since
-    select booked.taken, booked.held into v_taken, v_held
+    select coalesce(sum(booked.taken), 0), coalesce(sum(booked.held), 0) into v_taken, v_held
     from app.stock_booked(p_store, p_order) as booked
     where booked.item_id = p_item_id and booked.site = p_site;
   end if;
