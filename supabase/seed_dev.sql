@@ -83,6 +83,12 @@ begin
     perform app.move_stock(v_item, 50, 'adjust', 'correction', 'dev data');
   end loop;
 
+  insert into public.site_locations (store, site, location_id)
+  values
+  ('bannos', 'main', 'gid://shopify/Location/1001'),
+  ('flourlane', 'main', 'gid://shopify/Location/2001')
+  on conflict do nothing;
+
   with made as (
     insert into public.boms (product_title) values ('Birthday Cake')
     on conflict do nothing

@@ -50,3 +50,10 @@ select public.resettle_order('bannos-10001') -> 'taken';
 
 -- cancel_order as Admin
 select public.cancel_order('bannos-10001', p_reason => 'The customer rang');
+
+-- set_order_site as Admin
+select public.upsert_site('kitchen', 'Central kitchen');
+select public.save_store_sites('bannos', '[
+  {"site": "main"}, {"site": "kitchen", "delivery_method": "delivery"}
+]');
+select public.set_order_site('bannos-10001', 'kitchen');

@@ -25,11 +25,40 @@ select public.set_stock_buffer(candle.id, 2)
 from public.get_accessories() as candle
 where candle.sku = 'dev-gold-candle';
 
+-- get_sites as Staff
+select site.code, site.name, site.rules from public.get_sites('bannos') as site;
+
+-- upsert_site as Admin
+select public.upsert_site('kitchen', 'Central kitchen');
+
+-- save_store_sites as Admin
+select public.upsert_site('kitchen', 'Central kitchen');
+select public.save_store_sites('bannos', '[
+  {"site": "main"},
+  {"site": "kitchen", "delivery_method": "delivery"},
+  {"site": "kitchen", "pickup_location": "Harbour Street"}
+]');
+
+-- transfer_stock as Admin
+select public.upsert_site('kitchen', 'Central kitchen');
+select public.save_store_sites('bannos', '[
+  {"site": "main"}, {"site": "kitchen", "delivery_method": "delivery"}
+]');
+select public.transfer_stock(board.id, 'main', 'kitchen', 5, 'for the weekend')
+from public.get_components(p_search => 'dev-cake-board') as board;
+
+-- get_site_locations as Admin
+select place.store, place.site, place.location_id from public.get_site_locations() as place;
+
+-- save_site_location as Admin
+select public.save_site_location('bannos', 'main', '84560126179');
+
 -- get_push_items as service_role
-select item.sku, item.available from public.get_push_items(array['dev-gold-candle']) as item;
+select item.sku, item.store, item.location_id, item.available
+from public.get_push_items(array['dev-gold-candle']) as item;
 
 -- apply_reconcile as service_role
-select public.apply_reconcile('[{"sku": "dev-gold-candle", "available": 48}]');
+select public.apply_reconcile('[{"sku": "dev-gold-candle", "available": 48}]', 'main');
 
 -- get_shortages as Staff
 select short.order_id, short.title, short.quantity, short.on_hand

@@ -1,7 +1,8 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-drop function if exists app.save_item, app.move_stock, app.check_quantity;
-drop table if exists public.inventory_txn, public.inventory_items;
+drop function if exists
+app.save_item, public.ats, app.stock_at, app.move_stock, app.lock_stock, app.check_quantity;
+drop table if exists public.inventory_txn, public.site_stock, public.inventory_items;
 drop domain if exists public.stock_quantity;
 commit;

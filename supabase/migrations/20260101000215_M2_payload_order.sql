@@ -289,6 +289,37 @@ $$;
 comment on function app.shopify_doubts is
 'Returns the reasons for which a person must look at an order.';
 
+create or replace function app.shopify_delivery(p_pairs jsonb[], p_payload jsonb)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_address jsonb := coalesce(p_payload -> 'shipping_address', p_payload -> 'shippingAddress');
+  v_method text := lower(array_to_string(app.shopify_values(p_pairs, 'delivery method'), ' '));
+  v_name text;
+  v_place text;
+begin
+  if translate(v_method, ' -', '') not like '%pickup%'
+    and (v_method like '%delivery%' or jsonb_typeof(v_address) = 'object')
+  then
+    return '{"delivery_method": "delivery", "pickup_location": null}';
+  end if;
+  foreach v_name in array '{pickup_location,pickup_location_name,pickup_location_company}'::text[] loop
+    v_place := (app.shopify_values(p_pairs, v_name))[1]; -- _ stands for a space or hyphen too
+    exit when v_place is not null;
+  end loop;
+  return jsonb_build_object(
+    'delivery_method', 'pickup', 'pickup_location', left(app.clean_name(coalesce(
+      v_place, p_payload #>> '{shipping_lines,0,title}', p_payload #>> '{shippingLine,title}'
+    )), 300)
+  );
+end;
+$$;
+comment on function app.shopify_delivery is
+'Returns how an order reaches its customer: {delivery_method, pickup_location}.
+
+The pickup location is in an attribute, or in the title of the shipping line. Null for a delivery, and where the order names no location.';
+
 create or replace function app.shopify_order(p_payload jsonb)
 returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -331,7 +362,6 @@ declare
     ),
     9999999999.99, 2
   );
-  v_method text := lower(array_to_string(app.shopify_values(v_attributes, 'delivery method'), ' '));
   v_is_pos boolean := lower(
     coalesce(p_payload ->> 'source_name', p_payload ->> 'sourceName', '')
   ) = 'pos';
@@ -352,11 +382,6 @@ begin
     'customer_name', app.shopify_customer(v_address, p_payload -> 'customer'),
     'currency', v_currency, 'total_amount', v_total,
     'due_date', v_due.due_date, 'due_date_text', left(v_due.due_date_text, 5000),
-    'delivery_method', case
-      when translate(v_method, ' -', '') like '%pickup%' then 'pickup'
-      when v_method like '%delivery%' or jsonb_typeof(v_address) = 'object' then 'delivery'
-      else 'pickup'
-    end,
     'notes', nullif(left(array_to_string(
       app.clean_text(p_payload ->> 'note')
       || app.shopify_values(v_attributes, 'delivery instructions'),
@@ -372,7 +397,7 @@ begin
       when v_is_pos then '[]' else app.shopify_doubts(v_due.due_date, v_due.due_date_text, v_units)
     end,
     'units', v_units, 'lines', v_lines
-  );
+  ) || app.shopify_delivery(v_attributes, p_payload);
 end;
 $$;
 comment on function app.shopify_order is

@@ -56,7 +56,7 @@ begin
       store, id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
       customer_name, product_title, flavour, size, notes, cake_writing, delivery_method, currency,
       total_amount, order_json, accessories, due_date, due_date_text, needs_attention, is_pos,
-      created_by
+      created_by, site
     )
     select
       p_store, concat_ws('-', p_store, v_number, unit.suffix), head.shopify_order_id, head.gid,
@@ -64,10 +64,11 @@ begin
       head.customer_name, unit.product_title, unit.flavour, unit.size, head.notes,
       unit.cake_writing, head.delivery_method, head.currency, unit.total_amount, unit.item,
       coalesce(unit.accessories, '[]'), head.due_date, head.due_date_text,
-      v_attention, head.is_pos, v_caller.user_id
+      v_attention, head.is_pos, v_caller.user_id, head.site
     from jsonb_to_record(p_order) as head (
       gid text, shopify_order_id bigint, order_number integer, customer_name text, notes text,
-      delivery_method text, currency text, due_date date, due_date_text text, is_pos boolean
+      delivery_method text, currency text, due_date date, due_date_text text, is_pos boolean,
+      site text
     )
     cross join jsonb_to_recordset(p_units) as unit (
       suffix text, product_title text, flavour text, size text, cake_writing text,
@@ -89,7 +90,7 @@ begin
 end;
 $$;
 comment on function app.add_units is
-'Adds units of an order from app.shopify_order to public.orders. Records one event for each unit. Raises CONFLICT if another order has the number.';
+'Adds units of an order from app.shopify_order, with its site, to public.orders. Records one event for each unit. Raises CONFLICT if another order has the number.';
 
 create or replace function app.cancel_units(
   p_store text, p_ids text[], p_reason text, p_source text

@@ -10,6 +10,7 @@ create table if not exists public.shopify_orders (
   gid app.code not null,
   payload jsonb not null,
   lines jsonb not null default '[]',
+  site text not null default 'main' check (site ~ '^[a-z][a-z0-9_]{0,49}$'),
   remote_updated_at timestamptz,
   cancelled_at timestamptz,
   created_at timestamptz not null default app.now(),
@@ -23,6 +24,8 @@ comment on column public.shopify_orders.payload is
 'The order as Shopify last sent it. The next update is compared with this payload.';
 comment on column public.shopify_orders.lines is
 'The lines of the payload, read by app.shopify_lines. They hold no personal data.';
+comment on column public.shopify_orders.site is
+'The site of the order, chosen when the order arrived. All its cakes have the same site.';
 comment on column public.shopify_orders.remote_updated_at is
 'The time of the last change, by the clock of Shopify. An older payload is late and is ignored.';
 comment on column public.shopify_orders.cancelled_at is
@@ -46,6 +49,9 @@ as $$
 declare
   v_order jsonb := app.shopify_order(p_payload);
   v_gid text := v_order ->> 'gid';
+  v_site text := app.choose_site(
+    p_store, v_order ->> 'delivery_method', v_order ->> 'pickup_location'
+  );
   v_cancelled boolean := (v_order ->> 'cancelled')::boolean;
   v_at timestamptz := (v_order ->> 'updated_at')::timestamptz;
   v_known record;
@@ -66,19 +72,25 @@ begin
       '{"field": "cancelled_at"}'
     );
   end if;
-  insert into public.shopify_orders (store, gid, payload, lines, remote_updated_at, cancelled_at)
+  insert into public.shopify_orders (
+    store, gid, payload, lines, site, remote_updated_at, cancelled_at
+  )
   values (
-    p_store, v_gid, p_payload, v_order -> 'lines', v_at, case when v_cancelled then app.now() end
+    p_store, v_gid, p_payload, v_order -> 'lines', v_site, v_at,
+    case when v_cancelled then app.now() end
   )
   on conflict (store, gid) do nothing;
   if found then
     v_outcome := 'cancelled';
     if not v_cancelled then
-      perform app.add_units(p_store, v_order, v_order -> 'units');
+      perform app.add_units(
+        p_store, v_order || jsonb_build_object('site', v_site), v_order -> 'units'
+      );
       v_outcome := 'created';
     end if;
   elsif p_topic <> 'orders/create' then
-    select heads.payload, heads.remote_updated_at, heads.cancelled_at into strict v_known
+    select heads.payload, heads.remote_updated_at, heads.cancelled_at, heads.site
+    into strict v_known
     from public.shopify_orders as heads
     where heads.store = p_store and heads.gid = v_gid for update;
     if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
@@ -107,7 +119,9 @@ begin
       );
     else
       v_old := app.shopify_order(v_known.payload);
-      if app.apply_order_changes(p_store, v_old, v_order) then
+      if app.apply_order_changes(
+        p_store, v_old, v_order || jsonb_build_object('site', v_known.site)
+      ) then
         v_outcome := 'updated';
       end if;
       v_relined := v_old -> 'lines' is distinct from v_order -> 'lines';
@@ -127,7 +141,7 @@ $$;
 comment on function app.ingest_order is
 'Takes in an order from Shopify. Returns created, updated, cancelled or unchanged.
 
-orders/create adds an order and never changes one. An update of an unknown order adds the order. cancelled_at of the payload says whether the order is cancelled, under any topic. A topic orders/cancelled without it is rejected. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes and their stock. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
+orders/create adds an order, chooses its site, and never changes an order. An update of an unknown order adds the order. cancelled_at of the payload says whether the order is cancelled, under any topic. A topic orders/cancelled without it is rejected. An update changes nothing if it is older than the stored payload, or if the order is cancelled. A cancellation keeps complete cakes and their stock. After a cancellation, a later orders/create adds no cakes. Errors: BAD_INPUT, CONFLICT.';
 
 create or replace function app.audit_shopify_orders()
 returns table (store text, what text)
@@ -146,10 +160,16 @@ as $$
   where units.shopify_order_gid is not null
   group by units.store, units.shopify_order_gid
   having count(*) filter (where units.total_amount > 0) > 1
-  or count(*) filter (where units.accessories <> '[]') > 1;
+  or count(*) filter (where units.accessories <> '[]') > 1
+  union all
+  select units.store, format('cake %s is at site %s, and its order at %s', units.id, units.site, heads.site)
+  from public.shopify_orders as heads
+  inner join public.orders as units
+    on units.store = heads.store and units.shopify_order_gid = heads.gid
+  where units.site <> heads.site;
 $$;
 comment on function app.audit_shopify_orders is
-'Invariant: a cancelled order of Shopify has no open cake. One cake has the total, and one the accessories.';
+'Invariant: a cancelled order of Shopify has no open cake. One cake has the total, and one the accessories. All cakes are at the site of their order.';
 
 create or replace trigger shopify_orders_set_updated_at before update on public.shopify_orders
 for each row execute function app.set_updated_at();

@@ -1,4 +1,4 @@
--- M3 items: the items in stock, and the ledger of every change of stock.
+-- M3 items: the items, their stock at each site, and the ledger of every change of stock.
 -- Needs: M2
 
 begin;
@@ -29,10 +29,6 @@ create table if not exists public.inventory_items (
   shopify_variant_id app.code,
   shopify_product_id_1 app.code,
   shopify_product_id_2 app.code,
-  on_hand public.stock_quantity not null default 0,
-  reserved public.stock_quantity not null default 0,
-  buffer public.stock_quantity not null default 0,
-  ats numeric(14, 3) not null generated always as (on_hand - reserved - buffer) stored,
   min_stock public.stock_quantity not null default 0,
   is_active boolean not null default true,
   created_at timestamptz not null default app.now(),
@@ -40,31 +36,47 @@ create table if not exists public.inventory_items (
   constraint inventory_items_category_check check (
     kind <> 'accessory' or category in ('topper', 'balloon', 'candle', 'other')
   )
-) with (fillfactor = 70); -- room for HOT updates: stock changes often
+);
 create index if not exists inventory_items_variant_idx
 on public.inventory_items (shopify_variant_id) where shopify_variant_id is not null;
 alter table public.inventory_items enable row level security;
 comment on table public.inventory_items is
-'The items in stock: components of cakes, accessories sold with them, cake toppers. All stores share one stock.';
+'The catalog of items: components of cakes, accessories sold with them, cake toppers. All stores share the catalog. Their stock is in site_stock.';
 comment on column public.inventory_items.sku is
 'The SKU in Shopify and on the shelf. A topper without a SKU of its own gets a generated one.';
 comment on column public.inventory_items.alt_title is 'The second name of a topper (name_2).';
 comment on column public.inventory_items.product_match is
 'Words that find the item in the title of an order line. app.match_item tries them last, with the keywords.';
-comment on column public.inventory_items.on_hand is
-'The stock that no order has taken. The total of the ledger. Only app.move_stock writes this column.';
-comment on column public.inventory_items.reserved is
-'The total of the open holds: stock that orders still wait for.';
-comment on column public.inventory_items.buffer is 'Stock that is kept back from the shops.';
-comment on column public.inventory_items.ats is
-'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
 grant select on table public.inventory_items to authenticated;
+
+create table if not exists public.site_stock (
+  item_id uuid not null references public.inventory_items (id),
+  site text not null references public.sites (code),
+  on_hand public.stock_quantity not null default 0,
+  reserved public.stock_quantity not null default 0,
+  buffer public.stock_quantity not null default 0,
+  ats numeric(14, 3) not null generated always as (on_hand - reserved - buffer) stored,
+  primary key (item_id, site)
+) with (fillfactor = 70); -- room for HOT updates: stock changes often
+create index if not exists site_stock_site_idx on public.site_stock (site);
+alter table public.site_stock enable row level security;
+comment on table public.site_stock is
+'The stock of an item at a site. An item without a row has no stock there.';
+comment on column public.site_stock.on_hand is
+'The stock that no order has taken. The total of the ledger. Only app.move_stock writes this column.';
+comment on column public.site_stock.reserved is
+'The total of the open holds: stock that orders still wait for.';
+comment on column public.site_stock.buffer is 'Stock that is kept back from the shops.';
+comment on column public.site_stock.ats is
+'Available to sell. A negative number is the missing quantity, and the shops then get 0.';
+grant select on table public.site_stock to authenticated;
 
 create sequence if not exists public.inventory_txn_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.inventory_txn (
   id bigint primary key default (app.first_id() + nextval('public.inventory_txn_id_seq')),
-  item_id uuid not null references public.inventory_items (id),
-  kind text not null check (kind in ('adjust', 'deduct', 'restock', 'reconcile')),
+  item_id uuid not null,
+  site text not null,
+  kind text not null check (kind in ('adjust', 'deduct', 'restock', 'reconcile', 'transfer')),
   change_amount numeric(12, 3) not null,
   stock_before public.stock_quantity not null,
   stock_after public.stock_quantity not null,
@@ -76,23 +88,25 @@ create table if not exists public.inventory_txn (
   actor_id uuid,
   actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
   at_ts timestamptz not null default app.now(),
+  foreign key (item_id, site) references public.site_stock (item_id, site),
   constraint inventory_txn_sum_check check (
     change_amount <> 0 and stock_after = stock_before + change_amount
   ),
   constraint inventory_txn_order_check check (
     (kind <> 'deduct' or change_amount < 0) and (kind <> 'restock' or change_amount > 0)
     and num_nonnulls(store, order_gid) = case when kind in ('deduct', 'restock') then 2 else 0 end
+    and (kind <> 'transfer' or reference is not null)
   )
 );
 alter sequence public.inventory_txn_id_seq owned by public.inventory_txn.id;
-create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, id desc);
+create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, site, id desc);
 create index if not exists inventory_txn_order_idx
 on public.inventory_txn (store, order_gid, item_id) where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
-'The ledger: every change of stock, in order. Append-only. The changes of an item add up to its on_hand.';
+'The ledger: every change of stock, in order. Append-only. The changes of an item at a site add up to its on_hand there.';
 comment on column public.inventory_txn.kind is
-'adjust: by hand. deduct: taken by an order. restock: given back by an order. reconcile: corrected to the count of a shop.';
+'adjust: by hand. deduct: taken by an order. restock: given back by an order. reconcile: corrected to the count of a shop. transfer: moved to or from another site. Its two rows have one reference.';
 comment on column public.inventory_txn.matched_by is
 'How the order was matched to the item: sku, variant, product, name, keyword or recipe.';
 comment on column public.inventory_txn.actor_id is
@@ -117,10 +131,39 @@ $$;
 comment on function app.check_quantity is
 'Returns the quantity, or null for null. Raises BAD_INPUT when public.stock_quantity cannot hold the exact value.';
 
+create or replace function app.lock_stock(p_item_id uuid, p_site text)
+returns public.site_stock
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_stock public.site_stock;
+begin
+  select stock.* into v_stock
+  from public.site_stock as stock
+  where stock.item_id = p_item_id and stock.site = p_site for no key update;
+  if not found then
+    insert into public.site_stock (item_id, site)
+    select items.id, p_site from public.inventory_items as items where items.id = p_item_id
+    on conflict (item_id, site) do nothing;
+    select stock.* into v_stock
+    from public.site_stock as stock
+    where stock.item_id = p_item_id and stock.site = p_site for no key update;
+    if not found then
+      perform app.not_found('item', 'item_id', p_item_id);
+    end if;
+  end if;
+  return v_stock;
+end;
+$$;
+comment on function app.lock_stock is
+'Locks the stock of an item at a site until this transaction ends. Returns the stock. Raises NOT_FOUND for an unknown item.
+
+A caller that locks several must lock them in the order of item, then site. This order prevents deadlocks between callers.';
+
 create or replace function app.move_stock(
   p_item_id uuid, p_change numeric, p_kind text, p_reason text default null,
   p_reference text default null, p_store text default null, p_order_gid text default null,
-  p_matched_by text default null
+  p_matched_by text default null, p_site text default 'main'
 )
 returns numeric
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -137,44 +180,73 @@ begin
       jsonb_build_object('change', p_change::text)
     );
   end if;
-  update public.inventory_items as items
-  set on_hand = items.on_hand + p_change
-  where items.id = p_item_id and items.on_hand + p_change between 0 and 999999999.999
-  returning items.on_hand into v_after;
-  if not found then
-    select items.on_hand into v_after
-    from public.inventory_items as items where items.id = p_item_id;
-    if not found then
-      perform app.not_found('item', 'item_id', p_item_id);
-    end if;
+  v_after := (app.lock_stock(p_item_id, p_site)).on_hand + p_change;
+  if v_after not between 0 and 999999999.999 then
     perform app.fail(
       'CONFLICT', case
-        when p_change < 0 then format('Only %s in stock; cannot take %s.', v_after, -p_change)
-        else format('%s in stock. Adding %s would exceed 999999999.999.', v_after, p_change)
+        when p_change < 0
+          then format('Only %s in stock; cannot take %s.', v_after - p_change, -p_change)
+        else format(
+          '%s in stock. Adding %s would exceed 999999999.999.', v_after - p_change, p_change
+        )
       end,
-      jsonb_build_object('item_id', p_item_id, 'stock', v_after, 'change', p_change)
+      jsonb_build_object(
+        'item_id', p_item_id, 'site', p_site, 'stock', v_after - p_change, 'change', p_change
+      )
     );
   end if;
+  update public.site_stock as stock
+  set on_hand = v_after
+  where stock.item_id = p_item_id and stock.site = p_site;
   insert into public.inventory_txn (
-    item_id, kind, change_amount, stock_before, stock_after, reason, reference, store, order_gid,
+    item_id, site, kind, change_amount, stock_before, stock_after, reason, reference, store, order_gid,
     matched_by, actor_id, actor_kind
   )
   values (
-    p_item_id, p_kind, p_change, v_after - p_change, v_after, nullif(p_reason, ''),
+    p_item_id, p_site, p_kind, p_change, v_after - p_change, v_after, nullif(p_reason, ''),
     nullif(p_reference, ''), p_store, p_order_gid, p_matched_by, v_caller.user_id,
     coalesce(v_caller.kind, 'system')
   );
   if p_change > 0 then -- the trigger on the ledger may have taken stock for holds
-    select items.on_hand into v_after
-    from public.inventory_items as items where items.id = p_item_id;
+    select stock.on_hand into v_after
+    from public.site_stock as stock where stock.item_id = p_item_id and stock.site = p_site;
   end if;
   return v_after;
 end;
 $$;
 comment on function app.move_stock is
-'Changes the stock of an item and writes the ledger row. Returns the stock after the change.
+'Changes the stock of an item at a site and writes the ledger row. Returns the stock after the change.
 
-No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. A caller that changes several items must change them in the order of their ids. This order prevents deadlocks between callers. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+No other function writes stock. New stock fills the holds of waiting orders first. Rejects a change that would leave the stock below zero. A caller that changes several items must lock them in the order of app.lock_stock. Errors: BAD_INPUT, NOT_FOUND, CONFLICT.';
+
+create or replace function app.stock_at(p_sites text[])
+returns table (
+  item_id uuid, on_hand numeric, reserved numeric, buffer numeric, ats numeric, site text
+)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select
+    items.id, coalesce(sum(stock.on_hand), 0), coalesce(sum(stock.reserved), 0),
+    coalesce(sum(stock.buffer), 0), coalesce(sum(stock.ats), 0),
+    case when cardinality(p_sites) = 1 then p_sites[1] end
+  from public.inventory_items as items
+  left join public.site_stock as stock
+    on stock.item_id = items.id and stock.site = any(p_sites)
+  group by items.id;
+$$;
+comment on function app.stock_at is
+'Returns the stock of every item, added up over these sites. site is null for several sites.';
+
+create or replace function public.ats(p_item public.inventory_items)
+returns numeric
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(sum(stock.ats), 0)
+  from public.site_stock as stock where stock.item_id = p_item.id;
+$$;
+comment on function public.ats is
+'Returns the quantity of an item that is available to sell, over all sites that the caller may read. The API reads it like a column of inventory_items: select=*,ats.';
+grant execute on function public.ats to authenticated;
 
 create or replace function app.save_item(p_kind text, p_id uuid, p_fields jsonb)
 returns uuid
@@ -261,6 +333,13 @@ begin
     create policy inventory_items_select_authenticated on public.inventory_items
     for select to authenticated
     using ((select app.is_staff()));
+  end if;
+  if not exists (
+    select from pg_policies where policyname = 'site_stock_select_authenticated'
+  ) then
+    create policy site_stock_select_authenticated on public.site_stock
+    for select to authenticated
+    using ((select app.is_staff()) and site = any((select app.my_sites())::text[]));
   end if;
 end;
 $$;

@@ -107,12 +107,13 @@ Role: Admin. Errors: NOT_FOUND, CONFLICT (a recipe needs the topper).';
 grant execute on function public.soft_delete_cake_topper to authenticated;
 
 create or replace function public.get_components(
-  p_category text default null, p_active_only boolean default true, p_search text default null
+  p_category text default null, p_active_only boolean default true, p_search text default null,
+  p_site text default null
 )
 returns table (
   id uuid, sku text, name text, description text, category text, unit text, current_stock numeric,
   min_stock numeric, is_active boolean, is_low_stock boolean, created_at timestamptz,
-  updated_at timestamptz
+  updated_at timestamptz, site text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -120,9 +121,10 @@ as $$
   select app.check_length('p_search', p_search, 200);
   select
     items.id, items.sku, items.title, items.description, items.category, items.uom,
-    items.on_hand::numeric, items.min_stock::numeric, items.is_active,
-    items.on_hand < items.min_stock, items.created_at, items.updated_at
+    stock.on_hand, items.min_stock::numeric, items.is_active, stock.on_hand < items.min_stock,
+    items.created_at, items.updated_at, stock.site
   from public.inventory_items as items
+  inner join app.stock_at(app.require_sites(p_site)) as stock on stock.item_id = items.id
   where items.kind = 'component'
   and (p_category is null or items.category = p_category)
   and (items.is_active or p_active_only is false)
@@ -130,103 +132,108 @@ as $$
   order by items.title, items.id;
 $$;
 comment on function public.get_components is
-'Returns components, sorted by name. p_search looks in name and SKU.
+'Returns components, sorted by name. p_search looks in name and SKU. The stock is that of p_site, or the total of all sites of the caller.
 
-Role: Staff. Errors: BAD_INPUT (p_search has more than 200 characters).';
+Role: Staff. Errors: BAD_INPUT (p_search has more than 200 characters, no such site).';
 grant execute on function public.get_components to authenticated;
 
-create or replace function public.get_low_stock_components()
+create or replace function public.get_low_stock_components(p_site text default null)
 returns table (
   id uuid, sku text, name text, category text, unit text, current_stock numeric,
-  min_stock numeric, shortage numeric
+  min_stock numeric, shortage numeric, site text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
   select
-    items.id, items.sku, items.title, items.category, items.uom, items.on_hand::numeric,
-    items.min_stock::numeric, items.min_stock - items.on_hand
+    items.id, items.sku, items.title, items.category, items.uom, stock.on_hand,
+    items.min_stock::numeric, items.min_stock - stock.on_hand, stock.site
   from public.inventory_items as items
-  where items.kind = 'component' and items.is_active and items.on_hand < items.min_stock
-  order by items.min_stock - items.on_hand desc, items.title, items.id;
+  inner join app.stock_at(app.require_sites(p_site)) as stock on stock.item_id = items.id
+  where items.kind = 'component' and items.is_active and stock.on_hand < items.min_stock
+  order by items.min_stock - stock.on_hand desc, items.title, items.id;
 $$;
 comment on function public.get_low_stock_components is
-'Returns active components below their minimum, the largest shortage first.
+'Returns active components below their minimum, the largest shortage first. The stock is that of p_site, or the total of all sites of the caller.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (no such site).';
 grant execute on function public.get_low_stock_components to authenticated;
 
 create or replace function public.get_accessories(
-  p_category text default null, p_active_only boolean default true
+  p_category text default null, p_active_only boolean default true, p_site text default null
 )
 returns table (
   id uuid, sku text, name text, category text, product_match text, shopify_variant_id text,
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
-  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz, site text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
   select
     items.id, items.sku, items.title, items.category, items.product_match,
-    items.shopify_variant_id, items.on_hand::numeric, items.min_stock::numeric, items.is_active,
-    items.on_hand > 0 and items.on_hand < items.min_stock, items.on_hand = 0, items.created_at,
-    items.updated_at
+    items.shopify_variant_id, stock.on_hand, items.min_stock::numeric, items.is_active,
+    stock.on_hand > 0 and stock.on_hand < items.min_stock, stock.on_hand = 0, items.created_at,
+    items.updated_at, stock.site
   from public.inventory_items as items
+  inner join app.stock_at(app.require_sites(p_site)) as stock on stock.item_id = items.id
   where items.kind = 'accessory'
   and (p_category is null or items.category = p_category)
   and (items.is_active or p_active_only is false)
   order by items.title, items.id;
 $$;
 comment on function public.get_accessories is
-'Returns accessories, sorted by name. is_low_stock: the stock is above 0 and below the minimum.
+'Returns accessories, sorted by name. is_low_stock: the stock is above 0 and below the minimum. The stock is that of p_site, or the total of all sites of the caller.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (no such site).';
 grant execute on function public.get_accessories to authenticated;
 
-create or replace function public.get_accessories_needing_sync()
+create or replace function public.get_accessories_needing_sync(p_site text default null)
 returns table (
   id uuid, sku text, name text, category text, product_match text, shopify_variant_id text,
   current_stock numeric, min_stock numeric, is_active boolean, is_low_stock boolean,
-  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz, site text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select
     listed.id, listed.sku, listed.name, listed.category, listed.product_match,
     listed.shopify_variant_id, listed.current_stock, listed.min_stock, listed.is_active,
-    listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at
-  from public.get_accessories() as listed where listed.is_out_of_stock
+    listed.is_low_stock, listed.is_out_of_stock, listed.created_at, listed.updated_at, listed.site
+  from public.get_accessories(p_site => p_site) as listed where listed.is_out_of_stock
   order by listed.name, listed.id;
 $$;
 comment on function public.get_accessories_needing_sync is
-'Returns active accessories that are out of stock. The push to the shops needs no call: each change of stock queues one.
+'Returns active accessories that are out of stock. The push to the shops needs no call: each change of stock queues one. The stock is that of p_site, or the total of all sites of the caller.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (no such site).';
 grant execute on function public.get_accessories_needing_sync to authenticated;
 
-create or replace function public.get_cake_toppers(p_active_only boolean default true)
+create or replace function public.get_cake_toppers(
+  p_active_only boolean default true, p_site text default null
+)
 returns table (
   id uuid, name_1 text, name_2 text, sku text, current_stock numeric, min_stock numeric,
   shopify_product_id_1 text, shopify_product_id_2 text, is_active boolean, is_low_stock boolean,
-  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz
+  is_out_of_stock boolean, created_at timestamptz, updated_at timestamptz, site text
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select app.require('Staff');
   select
-    items.id, items.title, items.alt_title, items.sku, items.on_hand::numeric,
-    items.min_stock::numeric, items.shopify_product_id_1, items.shopify_product_id_2,
-    items.is_active, items.on_hand > 0 and items.on_hand < items.min_stock, items.on_hand = 0,
-    items.created_at, items.updated_at
+    items.id, items.title, items.alt_title, items.sku, stock.on_hand, items.min_stock::numeric,
+    items.shopify_product_id_1, items.shopify_product_id_2, items.is_active,
+    stock.on_hand > 0 and stock.on_hand < items.min_stock, stock.on_hand = 0, items.created_at,
+    items.updated_at, stock.site
   from public.inventory_items as items
+  inner join app.stock_at(app.require_sites(p_site)) as stock on stock.item_id = items.id
   where items.kind = 'topper' and (items.is_active or p_active_only is false)
   order by items.title, items.id;
 $$;
 comment on function public.get_cake_toppers is
-'Returns cake toppers, sorted by name. is_low_stock: the stock is above 0 and below the minimum.
+'Returns cake toppers, sorted by name. is_low_stock: the stock is above 0 and below the minimum. The stock is that of p_site, or the total of all sites of the caller.
 
-Role: Staff.';
+Role: Staff. Errors: BAD_INPUT (no such site).';
 grant execute on function public.get_cake_toppers to authenticated;
 
 select app.assert_grants();

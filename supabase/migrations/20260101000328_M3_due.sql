@@ -8,17 +8,19 @@ set local role bakehouse_owner;
 create table if not exists public.reservation_holds (
   store text not null references public.stores (code),
   order_gid app.code not null,
-  item_id uuid not null references public.inventory_items (id),
+  item_id uuid not null,
+  site text not null,
   quantity public.stock_quantity not null check (quantity > 0),
   matched_by app.code not null,
   created_at timestamptz not null default app.now(),
-  primary key (store, order_gid, item_id)
+  primary key (store, order_gid, item_id, site),
+  foreign key (item_id, site) references public.site_stock (item_id, site)
 );
 create index if not exists reservation_holds_item_idx
-on public.reservation_holds (item_id, created_at);
+on public.reservation_holds (item_id, site, created_at);
 alter table public.reservation_holds enable row level security;
 comment on table public.reservation_holds is
-'Holds: stock that an order needs and did not get. New stock fills the oldest hold of its item first, which deletes the hold.';
+'Holds: stock that an order needs and did not get. New stock at the site fills the oldest hold of its item there first, which deletes the hold.';
 comment on column public.reservation_holds.order_gid is
 'The gid of a Shopify order, or the id of a manual order.';
 
@@ -43,27 +45,49 @@ $$;
 comment on function app.units_of is
 'Returns the ids of the cakes of an order, in the order in which they are locked. p_order is the gid of a Shopify order, or the id of a manual order.';
 
+create or replace function app.order_site(p_store text, p_order text)
+returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
+as $$
+begin
+  return coalesce(
+    (
+      select heads.site from public.shopify_orders as heads
+      where heads.store = p_store and heads.gid = p_order
+    ),
+    (
+      select orders.site from public.orders as orders
+      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
+    )
+  );
+end;
+$$;
+comment on function app.order_site is
+'Returns the site of an order. p_order is the gid of a Shopify order, or the id of a manual order.';
+
 create or replace function app.stock_booked(p_store text, p_order text)
-returns table (item_id uuid, taken numeric, held numeric, matched_by text)
+returns table (item_id uuid, site text, taken numeric, held numeric, matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query
-  select booked.item_id, sum(booked.taken), sum(booked.held), min(booked.matched_by)::text
+  select
+    booked.item_id, booked.site, sum(booked.taken), sum(booked.held), min(booked.matched_by)::text
   from (
-    select txn.item_id, -txn.change_amount as taken, 0 as held, txn.matched_by
+    select txn.item_id, txn.site, -txn.change_amount as taken, 0 as held, txn.matched_by
     from public.inventory_txn as txn where txn.store = p_store and txn.order_gid = p_order
     union all
-    select holds.item_id, 0, holds.quantity, holds.matched_by
+    select holds.item_id, holds.site, 0, holds.quantity, holds.matched_by
     from public.reservation_holds as holds
     where holds.store = p_store and holds.order_gid = p_order
   ) as booked
-  group by booked.item_id;
+  group by booked.item_id, booked.site;
 end;
 $$;
 comment on function app.stock_booked is
-'Returns what an order has taken of each item, without what it gave back, and what it waits for.';
+'Returns what an order has taken of each item at each site, without what it gave back, and what it waits for.';
 
 create or replace function app.order_pieces(p_store text, p_order text, p_units text[])
 returns table (line jsonb, is_cake boolean, pieces numeric, kept numeric, is_finished boolean)
@@ -126,11 +150,14 @@ comment on function app.order_pieces is
 A line of cakes counts the cakes that are not cancelled. Other lines count what is left in Shopify. They count nothing when the order is cancelled, or when all its cakes are. A manual order is one line. kept is what was ordered and did not come back. is_finished: the order has a complete cake and no open one.';
 
 create or replace function app.stock_due(p_store text, p_order text, p_units text[])
-returns table (item_id uuid, quantity numeric, matched_by text, is_optional boolean)
+returns table (
+  item_id uuid, site text, quantity numeric, matched_by text, is_optional boolean
+)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_site text := app.order_site(p_store, p_order);
   v_recipes boolean := (app.setting(p_store, 'inventory_tracking_enabled'))::boolean;
 begin
   return query
@@ -161,21 +188,23 @@ begin
     ) as needs
     group by needs.item_id
   )
-  select totals.item_id, totals.due, totals.matched_by, totals.is_optional
+  select totals.item_id, v_site, totals.due, totals.matched_by, totals.is_optional
   from totals where not totals.is_finished and totals.due > 0
   union all
   -- a finished order keeps what it took, and waits for nothing
   select
-    coalesce(totals.item_id, booked.item_id),
+    coalesce(totals.item_id, booked.item_id), v_site,
     greatest(totals.beside_cakes, least(booked.taken, totals.kept), 0),
     coalesce(totals.matched_by, booked.matched_by), true
   from totals
-  full join app.stock_booked(p_store, p_order) as booked on booked.item_id = totals.item_id
+  full join (
+    select taken.* from app.stock_booked(p_store, p_order) as taken where taken.site = v_site
+  ) as booked on booked.item_id = totals.item_id
   where exists (select from lines where lines.is_finished);
 end;
 $$;
 comment on function app.stock_due is
-'Returns what an order with these cakes (app.units_of) should have taken of each item, by its lines and recipes as they are now.
+'Returns what an order with these cakes (app.units_of) should have taken of each item at its site, by its lines and recipes as they are now.
 
 Recipes count only where the store tracks inventory. An optional item is taken when there is stock, and is never waited for. An order without an open cake keeps what it took. It gives back only what refunds restocked and what its cancelled cakes took. It takes only what was added beside its cakes.';
 

@@ -11,14 +11,18 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select
     null,
-    format('item %s has %s in stock and %s in its ledger', items.sku, items.on_hand, books.total)
-  from public.inventory_items as items
+    format(
+      'item %s has %s in stock at %s and %s in its ledger', items.sku, stock.on_hand, stock.site,
+      books.total
+    )
+  from public.site_stock as stock
+  inner join public.inventory_items as items on items.id = stock.item_id
   cross join lateral (
     select coalesce(sum(txn.change_amount), 0) as total
     from public.inventory_txn as txn
-    where txn.item_id = items.id
+    where txn.item_id = stock.item_id and txn.site = stock.site
   ) as books
-  where items.on_hand <> books.total
+  where stock.on_hand <> books.total
   union all
   select
     null,
@@ -29,13 +33,25 @@ as $$
   from (
     select
       txn.id, txn.stock_before,
-      coalesce(lag(txn.stock_after) over (partition by txn.item_id order by txn.id), 0) as prior
+      coalesce(
+        lag(txn.stock_after) over (partition by txn.item_id, txn.site order by txn.id), 0
+      ) as prior
     from public.inventory_txn as txn
   ) as chain
-  where chain.stock_before <> chain.prior;
+  where chain.stock_before <> chain.prior
+  union all
+  select null, format('the rows of reference %s do not move stock from one site to another', pairs.of)
+  from (
+    select
+      txn.reference as of, sum(txn.change_amount) as total, count(distinct txn.site) as sites,
+      count(*) as moves, count(distinct txn.item_id) as items
+    from public.inventory_txn as txn where txn.kind = 'transfer'
+    group by txn.reference
+  ) as pairs
+  where (pairs.total, pairs.sites, pairs.moves, pairs.items) <> (0, 2, 2, 1);
 $$;
 comment on function app.audit_stock is
-'Invariant: the stock of an item is the total of its ledger, and each row of the ledger begins where the row before ends.';
+'Invariant: the stock of an item at a site is the total of its ledger there, and each row of the ledger begins where the row before ends. A transfer has two rows that total 0.';
 
 create or replace function app.audit_holds()
 returns table (store text, what text)
@@ -43,14 +59,18 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select
     null,
-    format('item %s has %s reserved and %s in open holds', items.sku, items.reserved, waiting.total)
-  from public.inventory_items as items
+    format(
+      'item %s has %s reserved at %s and %s in open holds', items.sku, stock.reserved, stock.site,
+      waiting.total
+    )
+  from public.site_stock as stock
+  inner join public.inventory_items as items on items.id = stock.item_id
   cross join lateral (
     select coalesce(sum(holds.quantity), 0) as total
     from public.reservation_holds as holds
-    where holds.item_id = items.id
+    where holds.item_id = stock.item_id and holds.site = stock.site
   ) as waiting
-  where items.reserved <> waiting.total
+  where stock.reserved <> waiting.total
   union all
   select
     holds.store, format('order %s waits for stock, and all its cakes are cancelled', holds.order_gid)
@@ -85,10 +105,10 @@ as $$
     books.store,
     format('order %s is cancelled and keeps %s of an item', books.order_gid, -books.total)
   from (
-    select txn.store, txn.order_gid, txn.item_id, sum(txn.change_amount) as total
+    select txn.store, txn.order_gid, txn.item_id, txn.site, sum(txn.change_amount) as total
     from public.inventory_txn as txn
     where txn.store is not null
-    group by txn.store, txn.order_gid, txn.item_id
+    group by txn.store, txn.order_gid, txn.item_id, txn.site
     having sum(txn.change_amount) <> 0
   ) as books
   left join public.shopify_orders as heads
@@ -116,8 +136,8 @@ as $$
   select
     orders.store,
     format(
-      'order %s is due %s of %s, took %s and waits for %s', orders.id, items.due, items.sku,
-      items.taken, items.held
+      'order %s is due %s of %s at %s, took %s and waits for %s', orders.id, items.due, items.sku,
+      items.site, items.taken, items.held
     )
   from (
     select distinct units.store, coalesce(units.shopify_order_gid, units.id) as id
@@ -131,12 +151,14 @@ as $$
   ) as orders
   cross join lateral (
     select
-      catalog.sku, coalesce(due.quantity, 0) as due, coalesce(booked.taken, 0) as taken,
-      coalesce(booked.held, 0) as held, coalesce(due.is_optional, false) as is_optional
+      catalog.sku, coalesce(due.site, booked.site) as site, coalesce(due.quantity, 0) as due,
+      coalesce(booked.taken, 0) as taken, coalesce(booked.held, 0) as held,
+      coalesce(due.is_optional, false) as is_optional
     from app.stock_due(
       orders.store, orders.id, app.units_of(orders.store, orders.id)
     ) as due
-    full join app.stock_booked(orders.store, orders.id) as booked on booked.item_id = due.item_id
+    full join app.stock_booked(orders.store, orders.id) as booked
+      on booked.item_id = due.item_id and booked.site = due.site
     inner join public.inventory_items as catalog
       on catalog.id = coalesce(due.item_id, booked.item_id)
   ) as items

@@ -48,7 +48,6 @@ begin
       jsonb_build_object('code', p_code)
     );
   end if;
-  -- Rows that every store needs, of whatever kind, are added here.
   perform public.set_setting(p_code, part.name, part.value)
   from ( -- in order of key, so that two callers cannot deadlock
     select parts.key as name, parts.value from jsonb_each(p_settings) as parts order by parts.key

@@ -254,5 +254,70 @@ A null field stays as it is. p_clear lists fields to clear, such as {notes, due_
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_core to authenticated;
 
+create or replace function public.set_order_site(
+  p_order_id text, p_site text, p_store text default null
+)
+returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
+  v_store text := app.store_of(p_order_id);
+  v_gid text;
+  v_units text[];
+  v_order public.orders;
+begin
+  if not coalesce(p_site = any(app.sites_of(array[v_store])), false) then
+    perform app.fail(
+      'BAD_INPUT', format('Store %s has no such site. DETAIL lists its sites.', v_store),
+      jsonb_build_object('site', p_site, 'sites', app.sites_of(array[v_store]))
+    );
+  end if;
+  select orders.shopify_order_gid into v_gid
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
+  perform from public.shopify_orders as heads
+  where heads.store = v_store and heads.gid = v_gid for update;
+  v_units := app.units_of(v_store, coalesce(v_gid, p_order_id));
+  perform from public.orders as units
+  where units.store = v_store and units.id = any(v_units)
+  order by units.id for no key update;
+  v_order := app.lock_order(p_order_id);
+  if v_order.site = p_site then
+    return app.order_result(v_store, p_order_id, v_order.stage, true);
+  elsif exists (
+    select from public.orders as units
+    where units.store = v_store and units.id = any(v_units) and units.cancelled_at is null
+    and (units.stage <> 'Filling' or units.filling_start_ts is not null)
+  ) then
+    perform app.fail(
+      'INVALID_STAGE', format('Order %s has begun; this action needs unbegun cakes.', p_order_id),
+      jsonb_build_object('order_id', p_order_id, 'stage', v_order.stage, 'needs', 'Filling')
+    );
+  end if;
+
+  update public.shopify_orders as heads
+  set site = p_site
+  where heads.store = v_store and heads.gid = v_gid;
+  update public.orders as units
+  set site = p_site, updated_by = v_caller.user_id
+  where units.store = v_store and units.id = any(v_units);
+  perform app.record_order_event(v_caller, units, 'edit', jsonb_build_object(
+    'source', 'staff', 'old', jsonb_build_object('site', v_order.site),
+    'new', jsonb_build_object('site', p_site)
+  ))
+  from public.orders as units
+  where units.store = v_store and units.id = any(v_units) and units.cancelled_at is null;
+  perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
+  return app.order_result(v_store, p_order_id, v_order.stage, false);
+end;
+$$;
+comment on function public.set_order_site is
+'Changes the site that makes an order, until its Filling begins. Moves the stock that the order took to its new site.
+
+All cakes of a split order move together. Missing stock at the new site becomes a hold. A repeat returns already_done.
+
+Role: Supervisor. Errors: BAD_INPUT (a site of another store), NOT_FOUND, CANCELLED, INVALID_STAGE (a cake has begun).';
+grant execute on function public.set_order_site to authenticated;
+
 select app.assert_grants();
 commit;

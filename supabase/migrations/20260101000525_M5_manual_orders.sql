@@ -38,7 +38,7 @@ begin
   insert into public.orders as orders (
     store, id, shopify_order_number, human_id, customer_name, product_title, size, flavour,
     due_date, cake_writing, product_image, notes, delivery_method, currency, needs_attention,
-    created_by, updated_by
+    created_by, updated_by, site
   )
   select
     v_shop.code, v_shop.code || '-' || v_number, substr(v_number, 2)::integer, v_number,
@@ -48,7 +48,7 @@ begin
       '; ', case when v_order.due_date is null then 'No due date' end,
       case when v_order.flavour is null then 'No flavour' end
     ), ''),
-    v_caller.user_id, v_caller.user_id
+    v_caller.user_id, v_caller.user_id, app.choose_site(v_shop.code, 'manual')
   where not exists (
     select from public.orders as others
     where others.store = v_shop.code and others.shopify_order_number = substr(v_number, 2)::integer

@@ -173,7 +173,9 @@ def test_a_transaction_that_sleeps_on_its_locks(plan: Plan, template: Cluster, p
     ):
         asleep.execute("select from public.orders order by id limit 5 for update")
         asleep.execute(
-            "select from public.inventory_items where sku = %s for update", (load.SKUS[0],)
+            "select from public.site_stock where item_id = (select id from public.inventory_items"
+            " where sku = %s) for update",
+            (load.SKUS[0],),
         )
         asleep.execute("select from public.work_queue order by id limit 5 for update")
         assert shift.work(plan.seconds) > 0, "one sleeping transaction stops all work"

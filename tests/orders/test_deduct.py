@@ -16,7 +16,9 @@ from orders.test_inventory import (
     breaks_in_the_ledger,
     items_that_differ_from_their_ledger,
     make_item,
+    map_location,
     pushes,
+    set_buffer,
     stock,
 )
 from rows import make_order, make_staff, set_clock, value, values
@@ -132,10 +134,11 @@ def reserved_beyond_holds(db: Connection) -> list[str]:
     return values(
         db,
         """
-        select items.sku from public.inventory_items as items
+        select stock.site from public.site_stock as stock
         left join public.reservation_holds as holds
-          on holds.item_id = items.id
-        group by items.id having items.reserved <> coalesce(sum(holds.quantity), 0)
+          on (holds.item_id, holds.site) = (stock.item_id, stock.site)
+        group by stock.item_id, stock.site
+        having stock.reserved <> coalesce(sum(holds.quantity), 0)
         """,
     )
 
@@ -413,8 +416,9 @@ def test_a_shortage_takes_nothing_and_holds_stock_for_the_order(db: Connection) 
 
     assert answer["shortages"][0]["available"] == 2
     assert stock(db, candle) == 2
-    assert db.execute("select reserved, ats from public.inventory_items").fetchone() == (3, -1)
+    assert db.execute("select reserved, ats from public.site_stock").fetchone() == (3, -1)
     assert pushes(db) == ["candle"]
+    map_location(db)
     with acting_as(db, "service_role"):
         assert values(db, "select available from public.get_push_items('{candle}')") == [0]
 
@@ -429,7 +433,8 @@ def test_a_new_order_cannot_take_stock_that_another_one_waits_for(db: Connection
 
 
 def test_the_buffer_serves_orders_that_are_already_waiting(db: Connection) -> None:
-    candle = make_item(db, "candle", 2, buffer=2)
+    candle = make_item(db, "candle", 2)
+    set_buffer(db, candle, 2)
 
     assert deducted(deduct(db, CANDLE)) == {"candle": "sku"}
     assert stock(db, candle) == 1
@@ -677,7 +682,7 @@ def test_a_redelivery_after_the_cancellation_takes_nothing(db: Connection) -> No
 
     assert (stock(db, candle), blocked(db)) == (10, [False])
     assert reserved_beyond_holds(db) == []
-    assert values(db, "select reserved from public.inventory_items where id = %s", star) == [0]
+    assert values(db, "select reserved from public.site_stock where item_id = %s", star) == [0]
 
 
 def test_an_order_cancelled_before_it_took_anything_takes_nothing(db: Connection) -> None:

@@ -68,7 +68,25 @@ def make_item(
 
 
 def stock(db: Connection, item_id: UUID) -> Any:
-    return value(db, "select on_hand from public.inventory_items where id = %s", item_id)
+    return value(
+        db, "select coalesce(sum(on_hand), 0) from public.site_stock where item_id = %s", item_id
+    )
+
+
+def map_location(db: Connection, store: str = "bannos", site: str = "main", number: int = 1) -> str:
+    """Gives a site its location in the shop of a store. Returns the gid of the location."""
+    location = f"gid://shopify/Location/{number}"
+    db.execute(
+        "insert into public.site_locations (store, site, location_id) values (%s, %s, %s)",
+        (store, site, location),
+    )
+    return location
+
+
+def set_buffer(db: Connection, item_id: UUID, buffer: int) -> None:
+    """Keeps stock back. Deletes the jobs that this has queued."""
+    db.execute("update public.site_stock set buffer = %s where item_id = %s", (buffer, item_id))
+    db.execute("delete from public.work_queue where topic = 'inventory_push'")
 
 
 def pushes(db: Connection) -> list[str]:
@@ -82,8 +100,10 @@ def items_that_differ_from_their_ledger(db: Connection) -> list[str]:
         db,
         """
         select items.sku from public.inventory_items as items
-        left join public.inventory_txn as txn on txn.item_id = items.id
-        group by items.id having items.on_hand <> coalesce(sum(txn.change_amount), 0)
+        inner join public.site_stock as stock on stock.item_id = items.id
+        left join public.inventory_txn as txn on (txn.item_id, txn.site) = (items.id, stock.site)
+        group by items.id, stock.item_id, stock.site
+        having stock.on_hand <> coalesce(sum(txn.change_amount), 0)
         """,
     )
 
@@ -94,7 +114,9 @@ def breaks_in_the_ledger(db: Connection) -> list[int]:
         db,
         """
         select id from (
-          select id, stock_before, lag(stock_after, 1, 0) over (partition by item_id order by id)
+          select id, stock_before, lag(stock_after, 1, 0) over (
+            partition by item_id, site order by id
+          )
           from public.inventory_txn
         ) as rows (id, stock_before, was) where stock_before <> was
         """,
@@ -480,7 +502,9 @@ def test_an_item_that_no_shop_sells_is_not_pushed(db: Connection, supervisor: UU
 
 def test_the_shops_are_told_whole_pieces_and_never_less_than_none(db: Connection) -> None:
     make_item(db, "candle", "2.5", shopify_variant_id="9")
-    make_item(db, "balloon", 1, buffer=3)
+    balloon = make_item(db, "balloon", 1)
+    set_buffer(db, balloon, 3)
+    location = map_location(db)
     make_item(db, "star", 4, "topper", shopify_product_id_2="77")
     make_item(db, "board", 5, "component")
 
@@ -490,9 +514,9 @@ def test_the_shops_are_told_whole_pieces_and_never_less_than_none(db: Connection
         ).fetchall()
 
     assert rows == [
-        ("balloon", 0, None, []),
-        ("candle", 2, "9", []),
-        ("star", 4, None, ["77"]),
+        ("balloon", 0, None, [], "bannos", location, "main"),
+        ("candle", 2, "9", [], "bannos", location, "main"),
+        ("star", 4, None, ["77"], "bannos", location, "main"),
     ]
 
 
@@ -511,7 +535,9 @@ def let_time_pass(db: Connection) -> None:
 
 
 def test_reconciling_corrects_by_ledger_rows(db: Connection) -> None:
-    more, less, same = (make_item(db, sku, 5, buffer=1) for sku in ("more", "less", "same"))
+    more, less, same = (make_item(db, sku, 5) for sku in ("more", "less", "same"))
+    for item in (more, less, same):
+        set_buffer(db, item, 1)
     over = make_item(db, "over", 2)
     board = make_item(db, "board", 5, "component")
     let_time_pass(db)
@@ -598,7 +624,7 @@ def test_editing_an_item_never_changes_its_stock(db: Connection, admin: UUID) ->
     )
     topper = ask(db, admin, "select public.upsert_cake_topper(p_name_1 => 'Star')")
     for item in (component, accessory, topper):
-        assert columns(db, item)["on_hand"] == 0
+        assert stock(db, item) == 0
         db.execute("select app.move_stock(%s, 7, 'adjust')", (item,))
 
     ask(db, admin, "select public.upsert_component(%s, p_name => 'Board 2')", component)
@@ -606,7 +632,7 @@ def test_editing_an_item_never_changes_its_stock(db: Connection, admin: UUID) ->
     ask(db, admin, "select public.upsert_cake_topper(%s, p_name_1 => 'Star 2')", topper)
 
     for item, title in ((component, "Board 2"), (accessory, "Candle 2"), (topper, "Star 2")):
-        assert (columns(db, item)["title"], columns(db, item)["on_hand"]) == (title, 7)
+        assert (columns(db, item)["title"], stock(db, item)) == (title, 7)
 
 
 def test_new_items_have_the_defaults_of_their_kind(db: Connection, admin: UUID) -> None:

@@ -103,6 +103,7 @@ def test_a_payload_with_every_field_becomes_the_expected_order(db: Connection) -
         "due_date": "2025-09-16",
         "due_date_text": "2025-09-16 between 10:00 AM and 1:00 PM",
         "delivery_method": "delivery",
+        "pickup_location": None,
         "notes": "Nut free • Ring twice",
         "is_pos": False,
         "cancelled": False,

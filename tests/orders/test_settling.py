@@ -59,7 +59,7 @@ def candles(quantity: int) -> Payload:
 
 
 def on_hand(db: Connection, sku: str) -> int:
-    return int(value(db, "select on_hand from public.inventory_items where sku = %s", sku))
+    return int(stock(db, item(db, sku)))
 
 
 def item(db: Connection, sku: str) -> UUID:
@@ -290,7 +290,7 @@ def test_the_minute_task_drops_the_hold_of_a_finished_order(shop: Connection) ->
     complete(shop, cake)
 
     assert value(shop, "select app.fill_holds()") == 0
-    assert value(shop, "select reserved from public.inventory_items where sku = 'star'") == 0
+    assert values(shop, "select reserved from public.site_stock where reserved > 0") == []
 
 
 @pytest.mark.parametrize(

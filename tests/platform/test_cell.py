@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bakehouse.database import Connection
-from bakehouse.server import upgrade
+from bakehouse.server import platform
 from calls import ask, call, raises_code
 from docs import pages
 from orders.races import Call, meet
@@ -23,8 +23,8 @@ ROWS = {
     "audit_log": "insert into public.audit_log (actor_kind, action) values ('system', 'bake')",
     "inventory_txn": """
         insert into public.inventory_txn (
-          item_id, kind, change_amount, stock_before, stock_after, actor_kind
-        ) select id, 'adjust', 1, 0, 1, 'system' from public.inventory_items
+          item_id, site, kind, change_amount, stock_before, stock_after, actor_kind
+        ) select item_id, site, 'adjust', 1, 0, 1, 'system' from public.site_stock
     """,
     "stage_events": """
         insert into public.stage_events (store, order_id, stage, event_type)
@@ -207,7 +207,7 @@ def test_an_upgrade_finds_the_sequences_behind_the_rows_of_the_cell(db: Connecti
         ((4 << 43) + 9000,),  # of a store that was moved here
     )
 
-    behind = [one for one in upgrade.left_behind(db) if one.fault == "is behind its table"]
+    behind = [one for one in platform.left_behind(db) if one.fault == "is behind its table"]
     for one in behind:
         db.execute(one.repair.encode())
     next_id = call(db, None, "enqueue_work", p_topic="bake", p_payload=Jsonb({}))

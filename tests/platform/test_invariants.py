@@ -127,14 +127,21 @@ BREAKS = (
     ("shopify_orders", "update public.shopify_orders set cancelled_at = now()"),
     ("shopify_orders", "update public.orders set total_amount = 5"),
     ("shopify_orders", "update public.orders set accessories = '[1]'"),
-    ("stock", "update public.inventory_items set on_hand = on_hand + 1 where sku = 'balloon'"),
+    ("shopify_orders", CHANGE_ORDERS + "site = 'elsewhere' where shopify_order_gid is not null"),
+    ("stock", "update public.site_stock set on_hand = on_hand + 1 where on_hand > 0"),
     ("stock", LEDGER + "delete from public.inventory_txn where kind = 'adjust'"),
     (
         "stock",
         LEDGER + "update public.inventory_txn set stock_before = stock_before + 1, "
         "stock_after = stock_after + 1 where kind = 'restock'",
     ),
-    ("holds", "update public.inventory_items set reserved = reserved + 1 where sku = 'candle'"),
+    (
+        "stock",
+        "insert into public.inventory_txn (item_id, site, kind, change_amount, stock_before, "
+        "stock_after, reference, actor_kind) select item_id, site, 'transfer', 1, on_hand, "
+        "on_hand + 1, 'lone', 'system' from public.site_stock where on_hand > 0 limit 1",
+    ),
+    ("holds", "update public.site_stock set reserved = reserved + 1 where on_hand > 0"),
     ("holds", "update public.orders set inventory_blocked = not inventory_blocked"),
     ("holds", "delete from public.reservation_holds"),
     ("holds", CHANGE_ORDERS + "cancelled_at = now() where inventory_blocked"),

@@ -76,7 +76,7 @@ LOCKS = {
     "deliveries": rows("public.webhook_deliveries"),
     "Shopify orders": rows("public.shopify_orders"),
     "orders": rows("public.orders"),
-    "items": rows("public.inventory_items"),
+    "stock": rows("public.inventory_items", "public.site_stock"),
     "tasks": rows("public.project_tasks"),
     "project structure": advisory(STRUCTURE),
     "projects": projects("public.projects"),

@@ -24,24 +24,25 @@ from storm.arguments import Arguments, Caller, statement
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 IDS = re.compile(r"p_(?:store|order_ids?|barcode|scan) text|p_\w+ (?:uuid|bigint)")
 MINE, OTHER = "bannos", "flourlane"
-SECRET = re.compile(r"flourlane-\d|gid://|Secret", re.IGNORECASE)
+SECRET = re.compile(r"flourlane-\d|gid://shopify/(?:Order|Location/77)|Secret", re.IGNORECASE)
 REFUSED = ("NOT_FOUND", "PERMISSION_DENIED")
 
 # Projects have no store yet. The catalog that they choose from is shared.
 PROJECTS = ("projects", "statuses", "subprojects", "catalog")
 SHARED = {  # functions that may answer, and why
-    "adjust_accessory_stock": "the stores share one stock",
-    "adjust_cake_topper_stock": "the stores share one stock",
-    "adjust_component_stock": "the stores share one stock",
-    "delete_component": "the stores share one stock",
-    "get_stock_transactions": "the stores share one stock",
-    "set_stock_buffer": "the stores share one stock",
-    "soft_delete_accessory": "the stores share one stock",
-    "soft_delete_cake_topper": "the stores share one stock",
-    "upsert_accessory": "the stores share one stock",
-    "upsert_accessory_keyword": "the stores share one stock",
-    "upsert_cake_topper": "the stores share one stock",
-    "upsert_component": "the stores share one stock",
+    "adjust_accessory_stock": "both stores use the site main",
+    "adjust_cake_topper_stock": "both stores use the site main",
+    "adjust_component_stock": "both stores use the site main",
+    "delete_component": "the stores share the catalog of items",
+    "get_stock_transactions": "both stores use the site main",
+    "set_stock_buffer": "both stores use the site main",
+    "soft_delete_accessory": "the stores share the catalog of items",
+    "soft_delete_cake_topper": "the stores share the catalog of items",
+    "transfer_stock": "the stores share the catalog of items, and a site is refused with BAD_INPUT",
+    "upsert_accessory": "the stores share the catalog of items",
+    "upsert_accessory_keyword": "the stores share the catalog of items",
+    "upsert_cake_topper": "the stores share the catalog of items",
+    "upsert_component": "the stores share the catalog of items",
     "assign_staff_bulk": "skips an order of another store like one that does not exist",
     "bulk_assign": "skips an order of another store like one that does not exist",
     "requeue_dead_work": "skips a job of another store like one that does not exist",
@@ -61,6 +62,10 @@ select jsonb_build_array(
   (select jsonb_agg(dead order by dead.id) from public.work_dead as dead),
   (select jsonb_agg(runs order by runs.id) from public.sync_runs as runs
    where runs.store = 'flourlane'),
+  (select jsonb_agg(rules order by rules.id) from public.store_sites as rules
+   where rules.store = 'flourlane'),
+  (select jsonb_agg(places order by places.site) from public.site_locations as places
+   where places.store = 'flourlane'),
   (select jsonb_agg(set_values) from public.settings as set_values where store = 'flourlane')
 )
 """
@@ -77,6 +82,8 @@ insert into public.sync_runs (store, sync_type, status, completed_at, error_mess
 values ('flourlane', 'sync_orders', 'error', now(), 'Secret');
 insert into public.settings (store, key, value)
 values ('flourlane', 'flavours', '["Secret"]');
+insert into public.site_locations (store, site, location_id)
+values ('flourlane', 'main', 'gid://shopify/Location/77');
 """
 
 

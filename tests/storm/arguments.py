@@ -20,6 +20,7 @@ Arguments = dict[str, tuple[str, Any]]  # the type and the value of each paramet
 SECRET = "dev-only-webhook-secret"  # of the dev data
 SKUS = ("dev-gold-candle", "dev-cake-board", "storm-1", "storm-2")
 STORES = ("bannos", "flourlane")
+SITES = ("main", "kitchen")
 
 # A query gives one row for these parameters. A name before the dot limits it to one function. The
 # first query whose parameters a function takes is used.
@@ -169,6 +170,12 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "p_skus": (SKUS,),
     "p_quantity": (1,),
     "p_buffer": (0, 2),
+    "p_site": SITES,
+    "p_from": SITES,
+    "p_to": SITES[::-1],
+    "p_code": ("storm_1", "storm_2"),
+    "p_sites": ([{"site": "main"}, {"site": "kitchen", "delivery_method": "delivery"}],),
+    "p_location_id": ("1", "2"),
     "p_counts": ([{"sku": "dev-gold-candle", "available": 48}],),
     "p_topics": (("inventory_push", "reconcile"), ("reconcile", "shopify_sync", "inventory_push")),
     "p_topic": ("inventory_push", "reconcile"),

@@ -41,6 +41,9 @@ DOMAINS = {  # the chapters of the reference whose functions meet
 PREPARE = """
 insert into public.settings (store, key, value)
 values ('bannos', 'inventory_tracking_enabled', 'true');
+insert into public.sites (code, name) values ('kitchen', 'Kitchen');
+insert into public.store_sites (store, site, delivery_method)
+values ('bannos', 'kitchen', 'delivery');
 insert into public.project_tasks (title, estimated_duration)
 select 'Task ' || n, n from generate_series(1, 6) as n;
 insert into public.projects (name, is_template)

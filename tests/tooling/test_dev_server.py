@@ -108,9 +108,9 @@ def test_the_doctor_finds_no_fault_in_a_healthy_server(dev: Project) -> None:
 
 def test_the_doctor_names_an_invariant_that_does_not_hold(dev: Project) -> None:
     with psycopg.connect(cluster.dsn(port_of(dev)), autocommit=True) as conn:
-        conn.execute("update public.inventory_items set on_hand = on_hand + 1")
+        conn.execute("update public.site_stock set on_hand = on_hand + 1")
         ran = dev.run("doctor")
-        conn.execute("update public.inventory_items set on_hand = on_hand - 1")
+        conn.execute("update public.site_stock set on_hand = on_hand - 1")
 
     assert ran.code == 1
     assert re.search(r"bad +invariant stock +\d+ violations, such as: item", ran.out), ran.out

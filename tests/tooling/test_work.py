@@ -23,10 +23,12 @@ from bakehouse.database import Connection
 from calls import acting_as
 from command import Project, Ran, Running, free_port
 from orders import payloads
+from orders.test_inventory import map_location
 from rows import make_staff, value, values
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {"bannos": "token-of-bannos-0123456789", "flourlane": "token-of-flourlane-0123456"}
+LOCATIONS = ["gid://shopify/Location/1", "gid://shopify/Location/2"]
 DOMAINS = {"bannos.myshopify.com": "bannos", "flour-lane.myshopify.com": "flourlane"}
 
 
@@ -45,21 +47,11 @@ class Shops:
     def answer(self, store: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         stock = self.stock[store]
         page: dict[str, object] = {"hasNextPage": False, "endCursor": None}
-        if "locations(" in query:
-            nodes: list[dict[str, Any]] = [
-                {"id": "one", "isActive": True},
-                {"id": "closed", "isActive": False},
-            ]
-            if variables["after"] is None:
-                page = {"hasNextPage": True, "endCursor": "more"}
-            else:
-                nodes = [{"id": "two", "isActive": True}]
-            return {"locations": {"nodes": nodes, "pageInfo": page}}
         if "productVariants(" in query:
             found = re.fullmatch(r'sku:"(.*)"', variables["search"])
             assert found, variables
             word = re.sub(r"\\(.)", r"\1", found[1])
-            nodes = [
+            nodes: list[dict[str, Any]] = [
                 {"sku": sku, "inventoryItem": {"id": sku}} for sku in stock if sku.startswith(word)
             ]
             return {"productVariants": {"nodes": nodes, "pageInfo": page}}
@@ -77,8 +69,11 @@ class Shops:
                     "sku": sku,
                     "inventoryLevels": {
                         "nodes": [
-                            {"location": {"isActive": True}, "quantities": [{"quantity": count}]}
-                            for count in counts
+                            {
+                                "location": {"id": location, "isActive": True},
+                                "quantities": [{"quantity": count}],
+                            }
+                            for location, count in zip(LOCATIONS, counts, strict=True)
                         ]
                     },
                 }
@@ -89,7 +84,7 @@ class Shops:
         assert (change["name"], change["reason"]) == ("available", "correction")
         assert change["ignoreCompareQuantity"] is True
         for one in change["quantities"]:
-            place = ["one", "two"].index(one["locationId"])
+            place = LOCATIONS.index(one["locationId"])
             stock[one["inventoryItemId"]][place] = one["quantity"]
             self.sets.append((store, one["inventoryItemId"], one["quantity"]))
         return {"inventorySetQuantities": {"userErrors": []}}
@@ -165,10 +160,11 @@ def shops() -> Iterator[Shops]:
 
 @pytest.fixture
 def db(clone: str) -> Iterator[Connection]:
-    """A database for one test, with both shops connected and an empty queue."""
+    """A database for one test, with an empty queue. Both shops have main at their location 1."""
     with psycopg.connect(clone, autocommit=True) as db:
         for store, token in TOKENS.items():
             db.execute("select app.store_shop_secret(%s, 'token', %s)", (store, token))
+            map_location(db, store)
         db.execute("delete from public.work_queue where true")
         yield db
 
@@ -177,8 +173,10 @@ def stock(db: Connection, shops: Shops, **counts: int) -> None:
     """Adds items with this stock, which both shops list as sold out."""
     for name, count in counts.items():
         db.execute(
-            "insert into public.inventory_items (kind, sku, title, on_hand) "
-            "values ('accessory', %s, %s, %s)",
+            "with made as (insert into public.inventory_items (kind, sku, title) "
+            "values ('accessory', %s, %s) returning id) "
+            "insert into public.site_stock (item_id, site, on_hand) "
+            "select id, 'main', %s from made",
             (name, name, count),
         )
         for held in shops.stock.values():
@@ -216,7 +214,7 @@ def wait_for(what: threading.Event) -> None:
     assert what.wait(20), "the worker did not come"
 
 
-def test_quantities_reach_every_open_location_of_every_shop(
+def test_quantities_reach_the_mapped_location_of_every_shop_and_no_other(
     db: Connection, clone: str, shops: Shops
 ) -> None:
     stock(db, shops, candle=7, balloon=0)
@@ -225,10 +223,46 @@ def test_quantities_reach_every_open_location_of_every_shop(
     ran = run(clone, shops)
 
     assert (ran.code, ran.json["done"], ran.json["failed"]) == (0, 2, 0)
-    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [0, 0], "candle-large": [3, 3]}
-    assert shops.stock["flourlane"] == {"candle": [7, 7], "balloon": [0, 0]}
+    assert shops.stock["bannos"] == {"candle": [7, 0], "balloon": [0, 0], "candle-large": [3, 3]}
+    assert shops.stock["flourlane"] == {"candle": [7, 0], "balloon": [0, 0]}
     assert jobs(db) == []
     assert values(db, "select count(*) from public.work_archive") == [2]
+
+
+def test_each_site_has_its_own_count_in_the_shop(db: Connection, clone: str, shops: Shops) -> None:
+    stock(db, shops, candle=7)
+    db.execute("insert into public.sites (code, name) values ('kitchen', 'Kitchen')")
+    db.execute(
+        "insert into public.store_sites (store, site, delivery_method) "
+        "values ('bannos', 'kitchen', 'delivery')"
+    )
+    db.execute("insert into public.site_stock select item_id, 'kitchen', 3 from public.site_stock")
+    map_location(db, "bannos", "kitchen", 2)
+
+    pushed = run(clone, shops)
+    told = shops.stock["bannos"]["candle"], shops.stock["flourlane"]["candle"]
+    db.execute("delete from public.work_queue where true")
+    shops.stock["bannos"]["candle"] = [7, 1]
+    db.execute("select app.enqueue('reconcile', '{\"store\": \"bannos\"}', 'bannos')")
+    corrected = run(clone, shops, "--topic", "reconcile")
+
+    assert (pushed.json["done"], told) == (1, ([7, 3], [7, 0]))
+    assert "site=kitchen" in corrected.err
+    assert db.execute(
+        "select site, on_hand::int from public.site_stock order by site"
+    ).fetchall() == [("kitchen", 1), ("main", 7)]
+
+
+def test_a_shop_without_a_mapped_location_is_never_written_to(
+    db: Connection, clone: str, shops: Shops
+) -> None:
+    stock(db, shops, candle=7)
+    db.execute("delete from public.site_locations where store = 'bannos'")
+
+    ran = run(clone, shops)
+
+    assert (ran.json["done"], [store for store, _, _ in shops.sets]) == (1, ["flourlane"])
+    assert values(db, "select store from app.location_alerts()") == ["bannos"]
 
 
 @pytest.mark.parametrize("sku", ['12" topper', "a:b (c) [d] {e} *|?", "back\\slash"])
@@ -238,7 +272,7 @@ def test_a_sku_with_any_characters_is_found_in_the_shop(
     stock(db, shops, **{sku: 4})
 
     assert run(clone, shops).json["done"] == 1
-    assert shops.stock["bannos"] == {sku: [4, 4]}
+    assert shops.stock["bannos"] == {sku: [4, 0]}
 
 
 def test_a_push_succeeds_if_one_shop_sells_the_item_and_fails_if_none_does(
@@ -275,7 +309,7 @@ def test_a_throttled_worker_waits_and_asks_again(
     ran = run(clone, shops)
 
     assert (ran.json["done"], ran.json["failed"]) == (1, 0)
-    assert shops.stock["bannos"] == {"candle": [7, 7]}
+    assert shops.stock["bannos"] == {"candle": [7, 0]}
     assert time.monotonic() - began > 0.6
 
 
@@ -313,10 +347,10 @@ def test_a_job_is_complete_only_after_the_shop_confirms(
     assert (ran.json["done"], ran.json["failed"]) == (0, 1)
     assert jobs(db) == ["scheduled"]
     assert values(db, "select last_error from public.work_queue") == [reason]
-    assert shops.stock["flourlane"] == {"candle": [7, 7]}  # the other shop is still updated
+    assert shops.stock["flourlane"] == {"candle": [7, 0]}  # the other shop is still updated
     db.execute("update public.work_queue set next_retry_at = now() where true")
     assert run(clone, shops).json["done"] == 1
-    assert shops.stock["bannos"] == {"candle": [7, 7]}
+    assert shops.stock["bannos"] == {"candle": [7, 0]}
 
 
 def test_a_wrong_token_fails_the_job_and_appears_in_no_log(
@@ -352,7 +386,7 @@ def test_a_poisoned_job_becomes_a_dead_letter_and_blocks_no_other(
 
     assert (ran.json["done"], ran.json["failed"]) == (1, 1)
     assert jobs(db) == ["dead"]
-    assert shops.stock["bannos"] == shops_before | {"candle": [7, 7]}
+    assert shops.stock["bannos"] == shops_before | {"candle": [7, 0]}
 
 
 def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
@@ -361,7 +395,7 @@ def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     stock(db, shops, candle=7, balloon=2)
     shops.troubles = ["", "", "hangs"]  # the first job is done, the second hangs
     worker = start(clone, shops, "--lease", "4", "--timeout", "1")
-    while len(shops.sets) < 4:
+    while len(shops.sets) < 2:
         time.sleep(0.01)
     worker.kill()
     worker.communicate()
@@ -370,7 +404,7 @@ def test_the_jobs_of_a_killed_worker_are_done_by_the_next(
     assert jobs(db) == ["running", "running"]
     time.sleep(4)
     assert run(clone, shops).json["done"] == 2
-    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [2, 2]}
+    assert shops.stock["bannos"] == {"candle": [7, 0], "balloon": [2, 0]}
     assert jobs(db) == []
     assert values(db, "select retries from public.work_archive") == [1, 1]
 
@@ -390,7 +424,7 @@ def test_a_stopped_worker_finishes_its_job_and_releases_the_others(
     out, _ = worker.communicate(timeout=20)
 
     assert (worker.returncode, json.loads(out)["done"]) == (0, 1)
-    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [0, 0], "topper": [0, 0]}
+    assert shops.stock["bannos"] == {"candle": [7, 0], "balloon": [0, 0], "topper": [0, 0]}
     assert jobs(db) == ["ready", "ready"]
     assert values(db, "select retries from public.work_queue") == [0, 0]
 
@@ -447,7 +481,7 @@ def test_a_worker_that_loses_its_connection_connects_again_and_completes_its_job
     out, log = worker.communicate(timeout=20)
 
     assert (worker.returncode, json.loads(out)["failed"]) == (0, 0)
-    assert shops.stock["bannos"] == {"candle": [7, 7], "balloon": [2, 2]}
+    assert shops.stock["bannos"] == {"candle": [7, 0], "balloon": [2, 0]}
     assert events(log).count("lost_connection") == 1
     assert events(log).count("connected") == 2
     assert values(db, "select retries from public.work_archive") == [0, 0]
@@ -514,8 +548,9 @@ def test_an_error_of_the_database_fails_the_job_and_not_the_worker(
 ) -> None:
     stock(db, shops, candle=7)
     db.execute(
-        "create or replace function public.apply_reconcile(p_counts jsonb) returns jsonb "
-        "language sql as $$ select jsonb_build_object('x', 1 / 0) $$"
+        "create or replace function public.apply_reconcile"
+        "(p_counts jsonb, p_site text default null) returns jsonb language sql "
+        "as $$ select jsonb_build_object('x', 1 / 0) $$"
     )
     db.execute("select app.enqueue('reconcile', '{\"store\": \"bannos\"}', 'bannos')")
 
@@ -572,12 +607,12 @@ def test_a_change_during_a_push_is_pushed_too(db: Connection, clone: str, shops:
     shops.troubles = ["hangs"]
     worker = start(clone, shops, "--once", "--json")
     wait_for(shops.asked)
-    db.execute("update public.inventory_items set on_hand = 5 where sku = 'candle'")
+    db.execute("update public.site_stock set on_hand = 5 where on_hand = 7")
     shops.released.set()
     out, _ = worker.communicate(timeout=20)
 
     assert json.loads(out)["done"] == 2
-    assert shops.stock["flourlane"] == {"candle": [5, 5]}
+    assert shops.stock["flourlane"] == {"candle": [5, 0]}
 
 
 def test_reconcile_takes_the_stock_of_the_shop_and_records_it(
@@ -591,7 +626,7 @@ def test_reconcile_takes_the_stock_of_the_shop_and_records_it(
     ran = run(clone, shops, "--topic", "reconcile")
 
     assert ran.json["done"] >= 1
-    assert values(db, "select on_hand::int from public.inventory_items order by sku") == [2, 5]
+    assert values(db, "select on_hand::int from public.site_stock order by 1") == [2, 5]
     assert values(db, "select reason from public.inventory_txn") == ["reconcile"]
 
 

@@ -19,15 +19,13 @@ _PATIENCE = 60.0  # seconds: for a longer wait, the job returns to the queue
 _LARGEST = 16 * 2**20  # bytes of the largest answer
 
 _PAGE = "pageInfo { hasNextPage endCursor }"
-LOCATIONS = f"""query ($after: String) {{
-  locations(first: 50, after: $after) {{ nodes {{ id isActive }} {_PAGE} }} }}"""
 VARIANTS = f"""query ($after: String, $search: String!) {{
   productVariants(first: 100, after: $after, query: $search) {{
     nodes {{ sku inventoryItem {{ id }} }} {_PAGE} }} }}"""
 STOCK = f"""query ($after: String) {{
   inventoryItems(first: 50, after: $after) {{
     nodes {{ sku inventoryLevels(first: 50) {{
-      nodes {{ location {{ isActive }} quantities(names: ["available"]) {{ quantity }} }}
+      nodes {{ location {{ id isActive }} quantities(names: ["available"]) {{ quantity }} }}
     }} }} {_PAGE} }} }}"""
 _MONEY = "{ shopMoney { amount currencyCode } }"
 _ATTRIBUTES = "customAttributes { key value }"
@@ -36,7 +34,7 @@ ORDERS = f"""query ($after: String) {{
     nodes {{
       id legacyResourceId name createdAt updatedAt cancelledAt sourceName currencyCode note tags
       totalPriceSet {_MONEY} currentTotalPriceSet {_MONEY} {_ATTRIBUTES}
-      customer {{ firstName lastName }}
+      customer {{ firstName lastName }} shippingLine {{ title }}
       shippingAddress {{ firstName lastName name company address1 address2 city province
         provinceCode country countryCodeV2 zip phone }}
       lineItems(first: 100) {{

@@ -71,7 +71,6 @@ class Worker:
         self._held_until = 0.0
         self._ticks, self._tick_at = False, 0.0
         self._shops: list[Shop] = []
-        self._locations: dict[str, list[str]] = {}
         self._client = Client(options.timeout, self._keep_lease, self._stop.is_set)
 
     @property
@@ -239,14 +238,13 @@ class Worker:
             self._held_until = self._seen + self.options.lease
 
     def _read_shops(self) -> None:
-        """Read the shops again for each batch: tokens and locations change."""
+        """Read the shops again for each batch: tokens change."""
         query = (
             b"select code, shop_domain, app.shop_secret(code, 'token') from public.stores"
             b" where shop_domain is not null order by code"
         )
         found = fetch(self.conn, args_row(self._shop_of), query)
         self._shops = [shop for shop in found if shop.token]
-        self._locations = {}
 
     def _shop_of(self, store: str, domain: str, token: str | None) -> Shop:
         return Shop(store, self.options.endpoint.format(domain=domain), token or "")
@@ -254,38 +252,46 @@ class Worker:
     # Topics
 
     def push(self, job: Job) -> None:
-        """Set the stock of an item in every shop that sells it."""
-        items = self._rpc(
-            "select sku, available, shopify_product_ids from public.get_push_items($1)",
-            [str(job.payload.get("sku"))],
-        )
-        for sku, available, products in items:  # empty if the item was deleted or is not for sale
-            if not self._shops:
-                raise Failed("no store has a token for Shopify")
-            failures, found = [], False
-            for shop in self._shops:
-                try:
-                    found |= self._push_to(shop, sku, available, products)
-                except Failed as error:
-                    failures.append(error)
-            if failures:
-                delays = [error.delay for error in failures if error.delay is not None]
-                raise Failed("; ".join(map(str, failures)), max(delays, default=None))
-            if not found:
-                raise Failed(f"no shop has {sku}")
+        """Set the stock of an item at every mapped location of the shops that sell it."""
+        sku = str(job.payload.get("sku"))
+        counts: dict[str, dict[str, int]] = {}
+        products: list[str] = []
+        for store, location, available, products in self._rpc(  # noqa: B007  # the same for all
+            "select store, location_id, available, shopify_product_ids"
+            " from public.get_push_items($1)",
+            [sku],
+        ):
+            counts.setdefault(store, {})[location] = available
+        if not counts:  # the item was deleted or is not for sale, or no location is mapped
+            return
+        shops = [shop for shop in self._shops if shop.store in counts]
+        if not shops:
+            raise Failed("no store with a location has a token for Shopify")
+        failures, found = [], False
+        for shop in shops:
+            try:
+                found |= self._push_to(shop, sku, counts[shop.store], products)
+            except Failed as error:
+                failures.append(error)
+        if failures:
+            delays = [error.delay for error in failures if error.delay is not None]
+            raise Failed("; ".join(map(str, failures)), max(delays, default=None))
+        if not found:
+            raise Failed(f"no shop has {sku}")
 
-    def _push_to(self, shop: Shop, sku: str, available: int, products: list[str]) -> bool:
-        """Set the stock of an item in one shop. Returns False if the shop does not sell it."""
+    def _push_to(self, shop: Shop, sku: str, counts: dict[str, int], products: list[str]) -> bool:
+        """Set the stock of an item in one shop. Returns False if the shop does not sell it.
+
+        Writes to the locations in `counts` alone: the stock of another may be somebody else's.
+        """
         items = self._items(shop, sku, products)
         if not items:
             return False
         quantities = [
             {"inventoryItemId": item, "locationId": location, "quantity": available}
             for item in items
-            for location in self._active_locations(shop)
+            for location, available in counts.items()
         ]
-        if not quantities:
-            raise Failed(f"{shop.store}: no active location")
         for start in range(0, len(quantities), _CHUNK):
             change = {
                 "name": "available",
@@ -312,33 +318,31 @@ class Worker:
             if numbers or node["sku"] == sku  # Shopify also finds similar SKUs
         ]
 
-    def _active_locations(self, shop: Shop) -> list[str]:
-        if shop.store not in self._locations:
-            self._locations[shop.store] = [
-                node["id"]
-                for node in self._client.pages(shop, shopify.LOCATIONS, "locations")
-                if node["isActive"]
-            ]
-        return self._locations[shop.store]
-
     def reconcile(self, job: Job) -> None:
-        """Send the stock of a shop to the database, which decides what to correct."""
+        """Send the counts of mapped locations to the database, which decides what to correct."""
         store = job.payload.get("store")
         shop = self._shop(store)
-        counts: list[dict[str, object]] = []
+        sites: dict[str, str] = dict(
+            self._rpc("select location_id, site from public.get_site_locations($1)", store)
+        )
+        if not sites:
+            return
+        counts: dict[str, list[dict[str, object]]] = {site: [] for site in sites.values()}
         for item in self._client.pages(shop, shopify.STOCK, "inventoryItems"):
-            levels = [
-                quantity["quantity"]
-                for level in item["inventoryLevels"]["nodes"]
-                if level["location"]["isActive"]
-                for quantity in level["quantities"]
-            ]
-            if item["sku"] and levels:  # each location has the whole stock
-                counts.append({"sku": item["sku"], "available": min(levels)})
-        self._keep_lease()
-        [(answer,)] = self._rpc("select public.apply_reconcile($1::jsonb)", json.dumps(counts))
-        for one in answer["corrected"]:
-            self.log("stock_corrected", store=store, **one)
+            for level in item["inventoryLevels"]["nodes"]:
+                site = sites.get(level["location"]["id"])
+                if item["sku"] and site and level["location"]["isActive"]:
+                    counts[site] += [
+                        {"sku": item["sku"], "available": quantity["quantity"]}
+                        for quantity in level["quantities"]
+                    ]
+        for site, counted in counts.items():
+            self._keep_lease()
+            [(answer,)] = self._rpc(
+                "select public.apply_reconcile($1::jsonb, $2)", json.dumps(counted), site
+            )
+            for one in answer["corrected"]:
+                self.log("stock_corrected", store=store, site=site, **one)
 
     def sync(self, job: Job) -> None:
         """Fetch the open orders of a shop; known orders stay as they are.

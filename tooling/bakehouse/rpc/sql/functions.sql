@@ -1,4 +1,5 @@
 -- The functions of schema public, each with a call whose arguments come from the JSON object $1.
+-- Skips a function of a row, which the API reads like a column of that table.
 select
   fun.proname as name,
   fun.oid::regprocedure::text as signature,
@@ -50,6 +51,10 @@ from pg_proc as fun
 where
   fun.pronamespace = 'public'::regnamespace
   and fun.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+  and not exists (
+    select from pg_type as typ
+    where typ.oid = any(fun.proargtypes) and typ.typtype = 'c'
+  )
   and not exists (
     select from pg_depend as dep
     where dep.objid = fun.oid and dep.deptype = 'e'
