@@ -235,13 +235,12 @@ def test_a_worker_that_goes_on_reads_no_finished_jobs(db: Connection) -> None:
         db, "select public.enqueue_work_many('bake', %s)", [Jsonb({"n": n}) for n in range(3000)]
     )
     claim(db, 1)
-    pages_of_going_on(db, 1)  # the first call reads the catalog
+    first = min(pages_of_going_on(db, 1) for _ in range(4))  # some calls read the catalog too
 
-    first = pages_of_going_on(db, 1)
     for limit in (1000, 1000, 1):
         pages_of_going_on(db, limit)
 
-    assert pages_of_going_on(db, 1) < 2 * first
+    assert min(pages_of_going_on(db, 1) for _ in range(4)) < 2 * first
 
 
 def pages_of_going_on(db: Connection, limit: int) -> int:

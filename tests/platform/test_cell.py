@@ -22,9 +22,13 @@ TABLES = ("audit_log", "inventory_txn", "stage_events", "webhook_deliveries", "w
 ROWS = {
     "audit_log": "insert into public.audit_log (actor_kind, action) values ('system', 'bake')",
     "inventory_txn": """
+        with stocked as (
+          insert into public.site_stock (item_id, site)
+          select id, 'main' from public.inventory_items
+        )
         insert into public.inventory_txn (
           item_id, site, kind, change_amount, stock_before, stock_after, actor_kind
-        ) select item_id, site, 'adjust', 1, 0, 1, 'system' from public.site_stock
+        ) select id, 'main', 'adjust', 1, 0, 1, 'system' from public.inventory_items
     """,
     "stage_events": """
         insert into public.stage_events (store, order_id, stage, event_type)
