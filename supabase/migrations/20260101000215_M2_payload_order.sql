@@ -72,7 +72,7 @@ declare
   v_items jsonb;
   v_item jsonb;
   v_line text;
-  v_restocked jsonb := '{}';
+  v_restocked jsonb := '{}'::jsonb;
 begin
   for v_refund in 0..jsonb_array_length(v_refunds) - 1 loop
     v_items := app.shopify_list('refund_line_items', coalesce(
@@ -302,7 +302,7 @@ begin
   if translate(v_method, ' -', '') not like '%pickup%'
     and (v_method like '%delivery%' or jsonb_typeof(v_address) = 'object')
   then
-    return '{"delivery_method": "delivery", "pickup_location": null}';
+    return '{"delivery_method": "delivery", "pickup_location": null}'::jsonb;
   end if;
   foreach v_name in array '{pickup_location,pickup_location_name,pickup_location_company}'::text[] loop
     v_place := (app.shopify_values(p_pairs, v_name))[1]; -- _ stands for a space or hyphen too
