@@ -93,7 +93,7 @@ begin
         ) as left_over
       from (
         select
-          holds.*, stock.on_hand,
+          holds.*, stock.on_hand, items.sku,
           coalesce(
             (
               select bool_and(units.stage = 'Complete' or units.cancelled_at is not null)
@@ -105,11 +105,12 @@ begin
         from public.reservation_holds as holds
         inner join public.site_stock as stock
           on stock.item_id = holds.item_id and stock.site = holds.site
+        inner join public.inventory_items as items on items.id = holds.item_id
         where p_item_id is null or (holds.item_id, holds.site) = (p_item_id, p_site)
       ) as waiting
     ) as queue
     where queue.is_over or queue.left_over >= 0
-    order by queue.item_id, queue.site, queue.created_at, queue.store, queue.order_gid
+    order by queue.sku, queue.site, queue.created_at, queue.store, queue.order_gid
   loop
     -- Skip a locked order: its session may be waiting for this stock. The next run tries again.
     perform from public.site_stock as stock
@@ -228,7 +229,7 @@ declare
   v_waited boolean := false;
   v_done jsonb;
 begin
-  -- the same lock order everywhere: first orders, then stock by item and site
+  -- the same lock order everywhere: first orders, then stock by SKU and site, as the jobs of a push
   perform from public.orders as orders
   where orders.store = p_store and orders.id = any(v_units) order by orders.id for no key update;
   for v_need in
@@ -242,7 +243,8 @@ begin
     from app.stock_due(p_store, p_order, v_units) as due
     full join app.stock_booked(p_store, p_order) as booked
       on booked.item_id = due.item_id and booked.site = due.site
-    order by 1, 2
+    inner join public.inventory_items as items on items.id = coalesce(due.item_id, booked.item_id)
+    order by items.sku, 2
   loop
     v_repeated := v_need.is_repeated;
     v_waited := v_waited or v_need.is_held is true;

@@ -190,7 +190,7 @@ begin
     inner join public.inventory_items as items on items.sku = counts.one ->> 'sku'
     where items.kind <> 'component' and items.is_active
     group by items.id
-    order by items.id
+    order by items.sku
   loop
     v_ats := (app.lock_stock(v_count.id, v_site)).ats;
     if floor(greatest(v_ats, 0)) = floor(v_count.available) then
