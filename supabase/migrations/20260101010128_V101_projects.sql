@@ -355,6 +355,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform app.require('Admin');
+  perform app.lock_project_structure(true); -- the delete of a template changes its copies
   return app.delete_project_tree(p_project_uuid);
 end;
 $$;

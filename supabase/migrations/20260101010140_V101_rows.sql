@@ -272,6 +272,10 @@ declare
   v_row public.project_assignments;
 begin
   perform app.require('Supervisor');
+  perform app.lock_project_structure(exists ( -- alone for a sub-project, as delete_project
+    select from public.project_assignments as rows
+    where rows.uuid = p_row_uuid and rows.child_project_uuid is not null
+  ));
   v_row := app.lock_row(p_row_uuid);
   delete from public.project_assignments as rows where rows.uuid = p_row_uuid;
   perform app.record_activity(

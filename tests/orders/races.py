@@ -49,6 +49,18 @@ def held_up(dsn: str, first: Call, second: Call) -> Iterator[Connection]:
         second_ends.result()
 
 
+def wait_for_waiting(db: Connection, sessions: int) -> None:
+    """Waits until this many sessions of the database wait for a lock."""
+    query: LiteralString = (
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 20
+    while value(db, query) < sessions:
+        assert time.monotonic() < deadline
+        db.execute("select pg_stat_clear_snapshot()")  # otherwise a transaction sees one state
+
+
 def _make(conn: Connection, call: Call) -> None:
     with acting_as(conn, call.role, call.account):
         conn.execute(call.query, call.parameters)

@@ -1,4 +1,4 @@
-"""Calls that once waited for each other: sorting, new rows, and deleting a list."""
+"""Calls that once waited for each other: sorting, new rows, deleting a list or a project."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from calls import acting_as
-from orders.races import Call, held_up
+from orders.races import Call, held_up, wait_for_waiting
 from projects.callers import Caller, caller, calling, switch
 from rows import value, values
 
@@ -62,3 +62,42 @@ def test_projects_are_sorted_while_their_list_is_deleted(clone: str) -> None:
 
     with psycopg.connect(clone) as db:
         assert values(db, "select status_entity_uuid from public.projects") == [None, None]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_project_and_a_copy_of_it_are_deleted_at_once(clone: str, inside: bool) -> None:
+    """The delete of a template changes its copies, which are in other trees."""
+    with psycopg.connect(clone) as db:
+        admin = caller(db, "Admin")
+        kits = [admin.project(name) for name in ("Wedding", "Birthday")]
+        doomed = kits
+        if inside:
+            kits = [str(admin.inside(kit)) for kit in doomed]
+            doomed = values(
+                db,
+                "select uuid::text from public.project_assignments "
+                "where child_project_uuid = any(%s::uuid[])",
+                kits,
+            )
+        for kit, copy in (kits, kits[::-1]):
+            db.execute(
+                "update public.projects set created_from_template_uuid = %s where uuid = %s",
+                (kit, copy),
+            )
+    function = "delete_assignment" if inside else "delete_project"
+
+    with ThreadPoolExecutor() as pool, psycopg.connect(clone) as keeper:
+        keeper.execute("lock table public.activities in share mode")  # after each has its tree
+        deletes = [
+            pool.submit(make, clone, calling(admin.account, function, one)) for one in doomed
+        ]
+        wait_for_waiting(keeper, 2)
+        keeper.commit()
+        for delete in deletes:
+            delete.result()
+
+    with psycopg.connect(clone) as db:
+        assert (
+            value(db, "select count(*) from public.projects where uuid = any(%s::uuid[])", kits)
+            == 0
+        )
