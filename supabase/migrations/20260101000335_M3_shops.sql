@@ -117,7 +117,10 @@ begin
         jsonb_build_object('location_id', v_location)
       );
   end;
-  perform app.enqueue('inventory_push', jsonb_build_object('sku', items.sku), items.sku)
+  perform app.enqueue_many(
+    'inventory_push', coalesce(array_agg(jsonb_build_object('sku', items.sku)), '{}'),
+    coalesce(array_agg(items.sku::text), '{}')
+  )
   from public.inventory_items as items
   where items.kind <> 'component' and items.is_active and v_location is not null;
   perform app.audit(

@@ -2,26 +2,28 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bakehouse.database import Connection
 from calls import acting_as, ask, call, raises_code
 from orders.payloads import Payload
-from orders.races import Call, meet
+from orders.races import Call, meet, wait_for_waiting
 from orders.test_deduct import make_recipe, track_inventory
 from orders.test_ingest import created, deliver, ids, later, line, order, prepare
 from orders.test_inventory import make_item, map_location
 from orders.test_settling import (
     CAKE,
+    Steps,
     candles,
     complete,
     edited,
+    histories,
     item,
     manual,
     webhook,
@@ -618,23 +620,12 @@ def test_a_count_of_a_shop_corrects_the_stock_of_its_site(counted: Connection) -
 # Any history
 
 
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["order", "candles", "move", "transfer", "count", "done", "cancel"]),
-        st.integers(0, 9),
-        st.integers(0, 6),
-    ),
-    min_size=4,
-    max_size=25,
-)
-
-
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=STEPS)
+@given(steps=histories(6, "order", "candles", "move", "transfer", "count", "done", "cancel"))
 def test_any_history_of_moves_and_transfers_leaves_each_order_its_stock_at_its_site(
-    shop: Connection, steps: list[tuple[str, int, int]]
+    shop: Connection, steps: Steps
 ) -> None:
     payloads: list[Payload] = []
     with shop.transaction(force_rollback=True):
@@ -756,3 +747,42 @@ def test_an_order_that_moves_while_it_is_edited_takes_what_the_edit_asks(
 
     with psycopg.connect(bakery) as conn:
         assert stocks(conn, "candle") == {"main": 10, "shop": 10, "kitchen": 5}
+
+
+def test_a_mapped_location_locks_its_jobs_in_the_order_of_a_worker(bakery: str) -> None:
+    with psycopg.connect(bakery) as conn:
+        admin = make_staff(conn, role="Admin")
+        for sku in ("z-last", "a-first"):  # the table has them in this order
+            make_item(conn, sku)
+            value(conn, "select app.enqueue('inventory_push', '{}', %s)", sku)
+        with acting_as(conn, "service_role"):
+            jobs = conn.execute(
+                "select token, id from public.claim_work('{inventory_push}', 'worker')"
+            ).fetchall()
+    token, held = jobs[0][0], [job for _, job in jobs]
+
+    def extend() -> Any:
+        with psycopg.connect(bakery) as conn:
+            return call(
+                conn, None, "extend_work_lease", p_token=token, p_ids=held, p_lease="1 minute"
+            )
+
+    def map_it() -> Any:
+        with psycopg.connect(bakery) as conn:
+            return map_main(conn, admin)
+
+    with ThreadPoolExecutor() as pool, psycopg.connect(bakery) as keeper:
+        keeper.execute(
+            "select from public.work_queue where dedupe_key = 'a-first' for no key update"
+        )
+        worker = pool.submit(extend)
+        wait_for_waiting(keeper, 1)
+        mapped = pool.submit(map_it)
+        wait_for_waiting(keeper, 2)
+        keeper.commit()
+        assert worker.result() == len(held)
+        assert mapped.result() == "gid://shopify/Location/7"
+
+
+def map_main(db: Connection, admin: UUID) -> Any:
+    return call(db, admin, "save_site_location", p_store="bannos", p_site="main", p_location_id="7")
