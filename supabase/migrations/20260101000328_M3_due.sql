@@ -66,6 +66,31 @@ $$;
 comment on function app.order_site is
 'Returns the site of an order. p_order is the gid of a Shopify order, or the id of a manual order.';
 
+create or replace function app.lock_whole_order(p_order_id text)
+returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_store text := app.store_of(p_order_id);
+  v_order text := (
+    select coalesce(orders.shopify_order_gid, orders.id)
+    from public.orders as orders where orders.store = v_store and orders.id = p_order_id
+  );
+begin
+  if v_order is null then
+    perform app.not_found('order', 'order_id', p_order_id);
+  end if;
+  perform from public.shopify_orders as heads
+  where heads.store = v_store and heads.gid = v_order for update;
+  perform from public.orders as units
+  where units.store = v_store and units.id = any(app.units_of(v_store, v_order))
+  order by units.id for no key update;
+  return v_order;
+end;
+$$;
+comment on function app.lock_whole_order is
+'Locks the Shopify order of a cake, and then all its cakes. Returns its gid, or the id of a manual order. Raises NOT_FOUND.';
+
 create or replace function app.stock_booked(p_store text, p_order text)
 returns table (item_id uuid, site text, taken numeric, held numeric, matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp

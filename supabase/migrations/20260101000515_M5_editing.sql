@@ -263,7 +263,7 @@ as $$
 declare
   v_caller app.caller := app.require_order('Supervisor', p_order_id, p_store);
   v_store text := app.store_of(p_order_id);
-  v_gid text;
+  v_whole text;
   v_units text[];
   v_order public.orders;
 begin
@@ -273,14 +273,8 @@ begin
       jsonb_build_object('site', p_site, 'sites', app.sites_of(array[v_store]))
     );
   end if;
-  select orders.shopify_order_gid into v_gid
-  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
-  perform from public.shopify_orders as heads
-  where heads.store = v_store and heads.gid = v_gid for update;
-  v_units := app.units_of(v_store, coalesce(v_gid, p_order_id));
-  perform from public.orders as units
-  where units.store = v_store and units.id = any(v_units)
-  order by units.id for no key update;
+  v_whole := app.lock_whole_order(p_order_id);
+  v_units := app.units_of(v_store, v_whole);
   v_order := app.lock_order(p_order_id);
   if v_order.site = p_site then
     return app.order_result(v_store, p_order_id, v_order.stage, true);
@@ -297,7 +291,7 @@ begin
 
   update public.shopify_orders as heads
   set site = p_site
-  where heads.store = v_store and heads.gid = v_gid;
+  where heads.store = v_store and heads.gid = v_whole;
   update public.orders as units
   set site = p_site, updated_by = v_caller.user_id
   where units.store = v_store and units.id = any(v_units);
@@ -307,7 +301,7 @@ begin
   ))
   from public.orders as units
   where units.store = v_store and units.id = any(v_units) and units.cancelled_at is null;
-  perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
+  perform app.order_changed(v_store, v_whole);
   return app.order_result(v_store, p_order_id, v_order.stage, false);
 end;
 $$;

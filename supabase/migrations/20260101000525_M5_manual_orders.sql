@@ -83,19 +83,13 @@ as $$
 declare
   v_store text := app.store_of(p_order_id);
   v_reason text;
-  v_gid text;
+  v_whole text;
   v_order public.orders;
 begin
   perform app.require_order('Admin', p_order_id, p_store);
   v_reason := app.clean_order_fields(jsonb_build_object('reason', p_reason)) ->> 'reason';
-  select orders.shopify_order_gid into v_gid
-  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
-  -- lock the other units too: one of them may get the accessories and the total
-  perform from public.shopify_orders as heads
-  where heads.store = v_store and heads.gid = v_gid for update;
-  perform from public.orders as units
-  where units.store = v_store and units.shopify_order_gid = v_gid
-  order by units.id for no key update;
+  -- the other units too: one of them may get the accessories and the total
+  v_whole := app.lock_whole_order(p_order_id);
   v_order := app.lock_order(p_order_id, false);
   if v_order.cancelled_at is not null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
@@ -106,8 +100,8 @@ begin
     );
   end if;
   perform app.cancel_units(v_store, array[p_order_id], v_reason, 'staff');
-  perform app.move_order_extras(v_store, v_gid);
-  perform app.order_changed(v_store, coalesce(v_gid, p_order_id));
+  perform app.move_order_extras(v_store, v_whole);
+  perform app.order_changed(v_store, v_whole);
   perform app.announce_order(v_order, 'cancel');
   return app.order_result(v_order.store, v_order.id, v_order.stage, false);
 end;
@@ -170,18 +164,10 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := app.store_of(p_order_id);
-  v_gid text;
   v_done jsonb;
 begin
   perform app.require_order('Admin', p_order_id, p_store);
-  select orders.shopify_order_gid into v_gid
-  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
-  if not found then
-    perform app.not_found('order', 'order_id', p_order_id);
-  end if;
-  perform from public.shopify_orders as heads
-  where heads.store = v_store and heads.gid = v_gid for update;
-  v_done := app.settle_order(v_store, coalesce(v_gid, p_order_id)) - 'is_repeated';
+  v_done := app.settle_order(v_store, app.lock_whole_order(p_order_id)) - 'is_repeated';
   perform app.audit('resettle_order', v_store, p_order_id, v_done);
   return jsonb_build_object('order_id', p_order_id) || v_done;
 end;
