@@ -105,13 +105,10 @@ as $$
 declare
   v_now timestamptz := app.now();
   v_token uuid := gen_random_uuid();
-  v_worker app.code;
   v_topic text;
   v_left integer := p_limit;
   v_count integer;
-  v_last_topic text;
-  v_last_rank smallint;
-  v_last_id bigint;
+  v_last public.work_queue; -- the job after which the claim starts
   v_lane oid := 'public.work_queue_lane_idx'::regclass;
   v_read bigint;
 begin
@@ -124,14 +121,13 @@ begin
       'BAD_INPUT', 'A claim needs topics, a worker, 1-1000 jobs and a lease of 1 second to 1 day.'
     );
   end if;
-  v_worker := p_worker;
 
   if cardinality(p_ids) > 0 then
     -- Finished jobs pile up at the front of the lane while an old snapshot could see them. Then start
     -- after the last job of this claim, because no ready job was left before it. Jobs that became
     -- ready there later were returned, or committed late. Only a start at the front finds them. The
     -- older the claim is, the more likely is such a start.
-    select last.topic, -last.priority, last.id into v_last_topic, v_last_rank, v_last_id
+    select last.topic, last.priority, last.id into v_last.topic, v_last.priority, v_last.id
     from public.work_queue as last
     where current_setting('bakehouse.front', true) = 'long'
     and last.id = p_ids[cardinality(p_ids)] and last.token = p_token
@@ -157,7 +153,7 @@ begin
         for update skip locked
       )
     );
-    v_last_topic := null;
+    v_last := null;
   end if;
 
   foreach v_topic in array p_topics loop
@@ -167,7 +163,7 @@ begin
       with claimed as (
         update public.work_queue as job
         set
-          lease_until = v_now + p_lease, token = v_token, locked_by = v_worker, again = false,
+          lease_until = v_now + p_lease, token = v_token, locked_by = p_worker, again = false,
           changed_at = v_now,
           retries = job.retries + case when job.token is null then 0 else 1 end
         where job.ctid = any(
@@ -175,8 +171,8 @@ begin
             select waiting.ctid from public.work_queue as waiting
             where waiting.topic = v_topic and waiting.next_retry_at is null
             and (-waiting.priority, waiting.id) > (
-              case when v_topic = v_last_topic then v_last_rank else -10 end,
-              case when v_topic = v_last_topic then v_last_id else 0 end
+              case when v_topic = v_last.topic then -v_last.priority else -10 end,
+              case when v_topic = v_last.topic then v_last.id else 0 end
             )
             and waiting.lease_until <= v_now
             and (waiting.token is null or waiting.retries < waiting.max_retries)
@@ -193,14 +189,15 @@ begin
       from claimed order by claimed.priority desc, claimed.id;
       get diagnostics v_count = row_count;
       v_left := v_left - v_count;
-      if (v_topic = v_last_topic) is not true then
+      if (v_topic = v_last.topic) is not true then
         v_read := pg_stat_get_xact_tuples_returned(v_lane) - v_read;
         perform set_config(
           'bakehouse.front', case when v_read > 200 + 20 * v_count then 'long' else '' end, false
         );
+        exit;
       end if;
-      exit when v_left <= 0 or (v_topic = v_last_topic) is not true;
-      v_last_topic := null; -- too few: once more from the front
+      exit when v_left <= 0;
+      v_last := null; -- too few: once more from the front
     end loop;
     exit when v_left <= 0;
   end loop;

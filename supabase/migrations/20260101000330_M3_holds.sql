@@ -152,17 +152,14 @@ comment on function app.fill_holds is
 'Gives stock to waiting orders, of one item at one site or of all, oldest first. Returns the number of filled holds. Runs when stock comes in, and every minute for orders that were locked then. No order overtakes another: a large hold keeps later holds of its item and site waiting. Drops the holds of an order without an open cake, because its cakes were made without the item.';
 
 create or replace function app.settle_item(
-  p_store text, p_order text, p_item_id uuid, p_site text, p_due numeric, p_matched_by text,
-  p_is_optional boolean, p_is_booked boolean, p_reason text
+  p_store text, p_order text, p_item_id uuid, p_sku text, p_site text, p_due numeric,
+  p_matched_by text, p_is_optional boolean, p_is_booked boolean, p_reason text
 )
 returns jsonb[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_sku text := (
-    select items.sku from public.inventory_items as items where items.id = p_item_id
-  );
   v_stock public.site_stock;
   v_taken numeric := 0;
   v_held numeric := 0;
@@ -185,7 +182,7 @@ begin
   v_takes := v_more > 0 and (v_held = 0 or p_is_optional)
     and v_stock.on_hand - v_stock.reserved + v_held >= v_more;
   v_hold := case when v_takes or p_is_optional then 0 else greatest(v_more, 0) end;
-  v_move := jsonb_build_object('sku', v_sku, 'matched_by', p_matched_by);
+  v_move := jsonb_build_object('sku', p_sku, 'matched_by', p_matched_by);
 
   if v_hold <> v_held then
     perform app.set_hold(p_store, p_order, p_item_id, p_site, v_held, v_hold, p_matched_by);
@@ -234,7 +231,7 @@ begin
   where orders.store = p_store and orders.id = any(v_units) order by orders.id for no key update;
   for v_need in
     select
-      coalesce(due.item_id, booked.item_id) as item_id, coalesce(due.site, booked.site) as site,
+      items.id as item_id, items.sku, coalesce(due.site, booked.site) as site,
       coalesce(due.quantity, 0) as quantity,
       coalesce(due.matched_by, booked.matched_by) as matched_by,
       coalesce(due.is_optional, false) as is_optional, booked.item_id is not null as is_booked,
@@ -244,13 +241,13 @@ begin
     full join app.stock_booked(p_store, p_order) as booked
       on booked.item_id = due.item_id and booked.site = due.site
     inner join public.inventory_items as items on items.id = coalesce(due.item_id, booked.item_id)
-    order by items.sku, 2
+    order by items.sku, site
   loop
     v_repeated := v_need.is_repeated;
     v_waited := v_waited or v_need.is_held is true;
     v_moves := v_moves || app.settle_item(
-      p_store, p_order, v_need.item_id, v_need.site, v_need.quantity, v_need.matched_by,
-      v_need.is_optional, v_need.is_booked, case
+      p_store, p_order, v_need.item_id, v_need.sku, v_need.site, v_need.quantity,
+      v_need.matched_by, v_need.is_optional, v_need.is_booked, case
         when not v_need.is_due then 'order_cancel'
         when v_need.is_repeated then 'order_change'
         else 'order_create'

@@ -75,15 +75,11 @@ as $$
   select
     holds.store, format('order %s waits for stock, and all its cakes are cancelled', holds.order_gid)
   from public.reservation_holds as holds
-  where not exists (
-    select from public.orders as units
+  where (
+    select bool_and(units.cancelled_at is not null)
+    from public.orders as units
     where units.store = holds.store
-    and holds.order_gid = coalesce(units.shopify_order_gid, units.id)
-    and units.cancelled_at is null
-  ) and exists (
-    select from public.orders as units
-    where units.store = holds.store
-    and holds.order_gid = coalesce(units.shopify_order_gid, units.id)
+    and units.id = any(app.units_of(holds.store, holds.order_gid))
   )
   union all
   select units.store, format('cake %s has the wrong flag for missing stock', units.id)
