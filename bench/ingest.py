@@ -119,26 +119,32 @@ def fill(conn: psycopg.Connection) -> None:
     """Adds a million orders of one cake each. Most of them are complete."""
     conn.execute("reset role")
     conn.execute(
-        "insert into public.shopify_orders (store, gid, payload, remote_updated_at) "
-        "select 'bannos', 'gid://shopify/Order/' || n, '{}', now() "
+        "insert into public.shopify_orders (store, gid, remote_updated_at) "
+        "select 'bannos', 'gid://shopify/Order/' || n, now() "
+        "from generate_series(1000000, 999999 + %s) as n",
+        (ORDERS,),
+    )
+    conn.execute(
+        "insert into public.order_contacts (store, order_gid, customer_name, payload) "
+        "select 'bannos', 'gid://shopify/Order/' || n, 'Bench Customer', '{}' "
         "from generate_series(1000000, 999999 + %s) as n",
         (ORDERS,),
     )
     conn.execute(
         """
         insert into public.orders (
-          store, id, shopify_order_gid, shopify_order_number, human_id, customer_name,
-          product_title, size, stage, due_date
+          store, id, shopify_order_gid, shopify_order_number, human_id, product_title, size,
+          stage, due_date
         )
         select 'bannos', 'bannos-' || n, 'gid://shopify/Order/' || n, n, 'B' || n,
-          'Bench Customer', 'Birthday Cake', 'Medium',
+          'Birthday Cake', 'Medium',
           case when mod(n, 20) = 0 then 'Filling' else 'Complete' end::public.stage_type,
           current_date + mod(n, 60)
         from generate_series(1000000, 999999 + %s) as n
         """,
         (ORDERS,),
     )
-    conn.execute("vacuum analyze public.orders, public.shopify_orders")
+    conn.execute("vacuum analyze public.orders, public.shopify_orders, public.order_contacts")
     with psycopg.connect(cluster.superuser_dsn(PORT), autocommit=True) as superuser:
         superuser.execute("checkpoint")
     conn.execute("set role service_role")

@@ -220,11 +220,13 @@ def push(done: Event) -> None:
 CHECKS = {
     "orders with more or fewer cakes than ordered": """
         select count(*) from public.shopify_orders as head
+        inner join public.order_contacts as contact
+          on contact.store = head.store and contact.order_gid = head.gid
         where (
           select count(*) from public.orders as cake
           where cake.store = head.store and cake.shopify_order_gid = head.gid
         ) not in (
-          (head.payload #>> '{line_items,0,quantity}')::bigint,
+          (contact.payload #>> '{line_items,0,quantity}')::bigint,
           case when head.cancelled_at is null then -1 else 0 end
         )""",
     "unfinished jobs": "select count(*) from public.work_queue",

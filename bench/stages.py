@@ -34,14 +34,19 @@ FIRST = 3_000_000
 STAFF = "00000000-0000-4000-9000-000000000000"
 
 OPEN: LiteralString = """
+with contacts as (
+  insert into public.order_contacts (store, order_gid, customer_name)
+  select 'bannos', 'bannos-' || n, 'Bench Customer'
+  from generate_series(%(first)s::integer, %(last)s::integer) as n
+)
 insert into public.orders (
-  store, id, shopify_order_number, human_id, customer_name, product_title, size, flavour,
+  store, id, shopify_order_number, human_id, product_title, size, flavour,
   delivery_method, due_date, assignee_id, filling_start_ts
 )
 select
-  'bannos', 'bannos-' || n, n, 'B' || n, 'Bench Customer', 'Birthday Cake', 'Medium', 'Vanilla',
-  'pickup', current_date + mod(n, 20), %s, now()
-from generate_series(%s::integer, %s::integer) as n
+  'bannos', 'bannos-' || n, n, 'B' || n, 'Birthday Cake', 'Medium', 'Vanilla',
+  'pickup', current_date + mod(n, 20), %(staff)s, now()
+from generate_series(%(first)s::integer, %(last)s::integer) as n
 """
 BARE: LiteralString = """
 with moved as (
@@ -66,7 +71,7 @@ def main() -> None:
     with migrated(PORT) as dsn:
         with psycopg.connect(dsn, autocommit=True) as conn:
             bakery.load(conn, TOTAL - OURS, max(TOTAL // 20 - OURS, 0))
-            conn.execute(OPEN, (STAFF, FIRST, FIRST + OURS - 1))
+            conn.execute(OPEN, {"staff": STAFF, "first": FIRST, "last": FIRST + OURS - 1})
             conn.execute("vacuum analyze public.orders")
         numbers = count(FIRST)
         alone(dsn, numbers)

@@ -51,19 +51,24 @@ begin
     perform app.store_shop_secret('bannos', 'webhook', 'dev-only-webhook-secret');
   end if;
 
+  insert into public.order_contacts (store, order_gid, customer_name)
+  values
+  ('bannos', 'bannos-10001', 'Dev Customer'), ('flourlane', 'flourlane-10001', 'Dev Customer')
+  on conflict do nothing;
+
   with made as (
     insert into public.orders (
-      store, id, shopify_order_number, human_id, customer_name, product_title, flavour, size,
+      store, id, shopify_order_number, human_id, product_title, flavour, size,
       delivery_method, currency, total_amount, due_date
     )
     values
     (
-      'bannos', 'bannos-10001', 10001, '#B10001', 'Dev Customer', 'Birthday Cake', 'Vanilla',
-      'Medium', 'pickup', 'AUD', 95, app.today('bannos') + 1
+      'bannos', 'bannos-10001', 10001, '#B10001', 'Birthday Cake', 'Vanilla', 'Medium',
+      'pickup', 'AUD', 95, app.today('bannos') + 1
     ),
     (
-      'flourlane', 'flourlane-10001', 10001, '#F10001', 'Dev Customer', 'Birthday Cake', 'Chocolate',
-      'Large', 'delivery', 'AUD', 120, app.today('flourlane') + 1
+      'flourlane', 'flourlane-10001', 10001, '#F10001', 'Birthday Cake', 'Chocolate', 'Large',
+      'delivery', 'AUD', 120, app.today('flourlane') + 1
     )
     on conflict do nothing
     returning store, id, stage

@@ -73,7 +73,12 @@ def make_store(db: Connection, code: str, time_zone: str = "UTC", **columns: obj
 
 
 def make_order(
-    db: Connection, *, store: str = "bannos", stage: str = "Filling", **columns: object
+    db: Connection,
+    *,
+    store: str = "bannos",
+    stage: str = "Filling",
+    customer_name: str | None = "Test Customer",
+    **columns: object,
 ) -> str:
     """Adds an order. Returns its id. The number is new unless `columns` has one."""
     number = next(_numbers)
@@ -82,10 +87,14 @@ def make_order(
         "stage": stage,
         "id": f"{store}-{number}",
         "shopify_order_number": number,
-        "customer_name": "Test Customer",
         "product_title": "Birthday Cake",
         "size": "Medium",
     } | columns
+    db.execute(
+        "insert into public.order_contacts (store, order_gid, customer_name) values (%s, %s, %s)"
+        " on conflict (store, order_gid) do nothing",
+        (store, row.get("shopify_order_gid") or row["id"], customer_name),
+    )
     insert = sql.SQL("insert into public.orders ({}) values ({}) returning id").format(
         sql.SQL(", ").join(map(sql.Identifier, row)),
         sql.SQL(", ").join([sql.Placeholder()] * len(row)),

@@ -31,7 +31,6 @@ create table if not exists public.orders (
   shopify_order_number integer,
   suffix text check (suffix ~ '^[A-Z]{1,3}$'),
   human_id app.code,
-  customer_name app.person,
   product_title app.label,
   flavour app.label,
   size app.label,
@@ -135,7 +134,7 @@ comment on column public.orders.size_rank is 'The sort key of the size (app.size
 comment on column public.orders.total_amount is
 'The total of the whole order, stored on one unit only, so that sums are right.';
 comment on column public.orders.order_json is
-'The Shopify line item of the cake, as sent. No API role may read this column.';
+'The line of the Shopify order that the cake was made from, as app.shopify_line reads it. Has no personal data.';
 comment on column public.orders.priority is
 '1 Low, 2 Medium, 3 High. A trigger sets the value from the override, else from the due date.';
 comment on column public.orders.queue_key is
@@ -154,16 +153,7 @@ comment on column public.orders.is_open is
 comment on column public.orders.created_by is
 'The account that created the order. Null: the service.';
 
-grant select (
-  store, id, row_id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
-  customer_name, product_title, flavour, size, size_rank, notes, cake_writing, product_image,
-  storage, delivery_method, item_qty, currency, total_amount, accessories, stage, priority,
-  priority_override, queue_key, due_date, due_date_text, needs_attention, assignee_id,
-  filling_start_ts, filling_complete_ts, covering_start_ts, covering_complete_ts,
-  decorating_start_ts, decorating_complete_ts, packing_start_ts, packing_complete_ts, is_pos,
-  cancelled_at, cancelled_by, cancel_reason, is_open, created_by, updated_by, created_at,
-  updated_at
-) on table public.orders to authenticated;
+grant select on table public.orders to authenticated;
 
 create sequence if not exists public.stage_events_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.stage_events (

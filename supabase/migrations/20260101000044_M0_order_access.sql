@@ -63,6 +63,27 @@ comment on function app.lock_order is
 
 Rejects a cancelled order, unless p_live is false. Errors: NOT_FOUND, CANCELLED.';
 
+create or replace function app.units_of(p_store text, p_order text)
+returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
+as $$
+begin
+  return coalesce(
+    nullif(array(
+      select orders.id from public.orders as orders
+      where orders.store = p_store and orders.shopify_order_gid = p_order order by orders.id
+    ), '{}'),
+    array(
+      select orders.id from public.orders as orders
+      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
+    )
+  );
+end;
+$$;
+comment on function app.units_of is
+'Returns the ids of the cakes of an order, in the order in which they are locked. p_order is the gid of a Shopify order, or the id of a manual order.';
+
 create or replace function app.order_result(
   p_store text, p_order_id text, p_stage public.stage_type, p_already_done boolean
 )
@@ -92,6 +113,27 @@ end;
 $$;
 comment on function app.order_message is
 'Returns the message that listeners of the topic orders get.';
+
+create or replace function app.edit_meta(p_was jsonb, p_changes jsonb)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_changes jsonb := p_changes - 'customer_name';
+begin
+  return jsonb_build_object(
+    'old', coalesce((
+      select jsonb_object_agg(field, p_was -> field) from jsonb_object_keys(v_changes) as field
+    ), '{}'),
+    'new', v_changes
+  ) || case
+    when p_changes ? 'customer_name' then '{"contact": ["customer_name"]}'::jsonb
+    else '{}'::jsonb
+  end;
+end;
+$$;
+comment on function app.edit_meta is
+'Returns the meta of an edit event: {old, new, contact}. old and new have the changed fields. The name of a customer never enters an event: contact only says that it changed.';
 
 create or replace function app.announce_order(p_order public.orders, p_event public.event_type)
 returns void

@@ -50,15 +50,43 @@ begin
   if tg_op <> 'DELETE' then
     insert into app.order_words (store, id, is_open, words)
     values (
-      new.store, new.id, new.is_open,
-      app.search_words(new.customer_name, new.product_title, new.human_id, new.id)
+      new.store, new.id, new.is_open, app.search_words(
+        (
+          -- a change of the name waits, and then finds this row
+          select contacts.customer_name from public.order_contacts as contacts
+          where contacts.store = new.store
+          and contacts.order_gid = coalesce(new.shopify_order_gid, new.id)
+          for share
+        ),
+        new.product_title, new.human_id, new.id
+      )
     );
   end if;
   return null;
 end;
 $$;
 comment on function app.sync_order_words is
-'Trigger: copies the search text of an order (app.search_words) to order_words.';
+'Trigger: copies the search text of an order (app.search_words) to order_words. The contact of an order is written before the order.';
+
+create or replace function app.rename_order_words()
+returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update app.order_words as known
+  set words = app.search_words(
+    case when tg_op = 'UPDATE' then new.customer_name end, orders.product_title, orders.human_id,
+    orders.id
+  )
+  from public.orders as orders
+  where orders.store = old.store
+  and orders.id = any(app.units_of(old.store, old.order_gid))
+  and known.store = orders.store and known.id = orders.id;
+  return null;
+end;
+$$;
+comment on function app.rename_order_words is
+'Trigger: changes the search text of all cakes of an order, after the name of its customer was changed or deleted.';
 
 create or replace function app.audit_order_words()
 returns table (store text, what text)
@@ -70,8 +98,11 @@ as $$
   from public.orders as orders
   full join app.order_words as known
     on known.store = orders.store and known.id = orders.id and known.is_open = orders.is_open
+  left join public.order_contacts as contacts
+    on contacts.store = orders.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
   where known.words is distinct from app.search_words(
-    orders.customer_name, orders.product_title, orders.human_id, orders.id
+    contacts.customer_name, orders.product_title, orders.human_id, orders.id
   );
 $$;
 comment on function app.audit_order_words is
@@ -120,10 +151,16 @@ create or replace trigger orders_words_change
 after update on public.orders
 for each row
 when (
-  (old.is_open, old.customer_name, old.product_title, old.human_id)
-  is distinct from (new.is_open, new.customer_name, new.product_title, new.human_id)
+  (old.is_open, old.product_title, old.human_id)
+  is distinct from (new.is_open, new.product_title, new.human_id)
 )
 execute function app.sync_order_words();
+create or replace trigger order_contacts_words after delete on public.order_contacts
+for each row execute function app.rename_order_words();
+create or replace trigger order_contacts_words_change
+after update of customer_name on public.order_contacts
+for each row when (old.customer_name is distinct from new.customer_name)
+execute function app.rename_order_words();
 
 -- Copy existing orders. No write comes between, because create trigger has locked the table.
 insert into app.order_words (store, id, is_open, words)
@@ -132,9 +169,12 @@ select
   orders.id,
   orders.is_open,
   app.search_words(
-    orders.customer_name, orders.product_title, orders.human_id, orders.id
+    contacts.customer_name, orders.product_title, orders.human_id, orders.id
   ) as words
 from public.orders as orders
+left join public.order_contacts as contacts
+  on contacts.store = orders.store
+  and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
 where not exists (select from app.order_words);
 create index if not exists order_words_words_idx -- built after the inserts: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);

@@ -43,7 +43,6 @@ alter table public.orders add column if not exists site text not null default 'm
 check (site ~ '^[a-z][a-z0-9_]{0,49}$');
 comment on column public.orders.site is
 'The site that makes the order and whose stock the order takes.';
-grant select (site) on table public.orders to authenticated;
 
 create or replace function app.add_default_site()
 returns trigger

@@ -120,7 +120,7 @@ begin
       v_quantity, app.shopify_number('quantity', p_item ->> 'quantity', 10000)
     ),
     'title', v_title, 'variant_title', app.shopify_variant(p_item),
-    'sku', app.clean_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')),
+    'sku', left(app.clean_text(coalesce(p_item ->> 'sku', p_item #>> '{variant,sku}')), 200),
     'variant_id', app.shopify_id(
       coalesce(p_item ->> 'variant_id', p_item #>> '{variant,id}'), 'ProductVariant'
     ),
@@ -207,7 +207,6 @@ as $$
 declare
   v_line jsonb;
   v_cakes integer := 0;
-  v_bytes bigint := 0;
   v_accessories jsonb[] := '{}'::jsonb[];
   v_cake jsonb;
   v_unit integer := 0;
@@ -217,7 +216,6 @@ begin
     v_line := p_lines -> v_at;
     if v_line ->> 'kind' = 'cake' then
       v_cakes := v_cakes + (v_line -> 'quantity')::integer;
-      v_bytes := v_bytes + (v_line -> 'quantity')::bigint * pg_column_size(p_items -> v_at);
     elsif v_line ->> 'kind' = 'accessory' and v_line -> 'quantity' <> '0' then
       v_accessories := v_accessories || jsonb_build_object(
         'title', v_line -> 'title', 'quantity', v_line -> 'quantity',
@@ -225,9 +223,9 @@ begin
       );
     end if;
   end loop;
-  if v_cakes > 200 or v_bytes > 64 * 1024 * 1024 then
+  if v_cakes > 200 then
     perform app.fail(
-      'BAD_INPUT', 'An order may have at most 200 cakes and 64 MB of line items.',
+      'BAD_INPUT', 'An order may have at most 200 cakes.',
       jsonb_build_object('field', 'quantity', 'most', 200)
     );
   end if;
@@ -240,7 +238,7 @@ begin
         'suffix', case when v_cakes > 1 then app.shopify_suffix(v_unit) end,
         'accessories', case when v_unit = 1 then to_jsonb(v_accessories) else '[]' end,
         'total_amount', case when v_unit = 1 then p_total else 0 end,
-        'item', p_items -> v_at
+        'item', p_lines -> v_at
       ));
     end loop;
   end loop;
@@ -250,7 +248,7 @@ $$;
 comment on function app.shopify_units is
 'Returns one unit per cake, in the order of the lines. An order without cakes has no units.
 
-The first unit carries all accessories and the whole total, so that sums are right. Raises BAD_INPUT for more than 200 units or 64 MB.';
+The first unit carries all accessories and the whole total, so that sums are right. Raises BAD_INPUT for more than 200 units.';
 
 create or replace function app.shopify_customer(p_address jsonb, p_customer jsonb)
 returns text
@@ -270,6 +268,28 @@ end;
 $$;
 comment on function app.shopify_customer is
 'Returns the name on the delivery address, else the name of the customer, else "Customer".';
+
+create or replace function app.shopify_contact(p_pairs jsonb[], p_payload jsonb)
+returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_customer jsonb := p_payload -> 'customer';
+begin
+  return jsonb_build_object(
+    'customer_id', app.shopify_id(v_customer ->> 'id', 'Customer'),
+    'email', left(app.clean_name(coalesce(
+      p_payload ->> 'email', p_payload ->> 'contact_email', v_customer ->> 'email'
+    )), 2000),
+    'phone', left(app.clean_name(coalesce(p_payload ->> 'phone', v_customer ->> 'phone')), 2000),
+    'gift_sender',
+    nullif(left(array_to_string(app.shopify_values(p_pairs, '%sender%'), ', '), 200), ''),
+    'address', coalesce(p_payload -> 'shipping_address', p_payload -> 'shippingAddress')
+  );
+end;
+$$;
+comment on function app.shopify_contact is
+'Returns what identifies the customer of an order beside the name, named like the columns of order_contacts. The attributes with "sender" in their names give the sender of a gift.';
 
 create or replace function app.shopify_doubts(p_due date, p_due_text text, p_units jsonb)
 returns jsonb
@@ -380,6 +400,7 @@ begin
   return jsonb_build_object(
     'gid', 'gid://shopify/Order/' || v_id, 'shopify_order_id', v_id, 'order_number', v_number,
     'customer_name', app.shopify_customer(v_address, p_payload -> 'customer'),
+    'contact', app.shopify_contact(v_attributes, p_payload),
     'currency', v_currency, 'total_amount', v_total,
     'due_date', v_due.due_date, 'due_date_text', left(v_due.due_date_text, 5000),
     'notes', nullif(left(array_to_string(

@@ -30,11 +30,11 @@ returns bigint
 language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(app.shopify_id(p_item ->> 'id', 'LineItem'), 0);
+  return coalesce((p_item -> 'line_id')::bigint, 0);
 end;
 $$;
 comment on function app.line_item_id is
-'Returns the id of the line item that a cake was made from. Returns 0 if the id is unknown.';
+'Returns the id of a line (app.shopify_line). Returns 0 if the id is unknown.';
 
 create or replace function app.add_units(p_store text, p_order jsonb, p_units jsonb)
 returns void
@@ -54,21 +54,19 @@ begin
   with added as (
     insert into public.orders (
       store, id, shopify_order_id, shopify_order_gid, shopify_order_number, suffix, human_id,
-      customer_name, product_title, flavour, size, notes, cake_writing, delivery_method, currency,
-      total_amount, order_json, accessories, due_date, due_date_text, needs_attention, is_pos,
-      created_by, site
+      product_title, flavour, size, notes, cake_writing, delivery_method, currency, total_amount,
+      order_json, accessories, due_date, due_date_text, needs_attention, is_pos, created_by, site
     )
     select
       p_store, concat_ws('-', p_store, v_number, unit.suffix), head.shopify_order_id, head.gid,
       head.order_number, unit.suffix, concat_ws('-', v_letter || v_number, unit.suffix),
-      head.customer_name, unit.product_title, unit.flavour, unit.size, head.notes,
-      unit.cake_writing, head.delivery_method, head.currency, unit.total_amount, unit.item,
+      unit.product_title, unit.flavour, unit.size, head.notes, unit.cake_writing,
+      head.delivery_method, head.currency, unit.total_amount, unit.item,
       coalesce(unit.accessories, '[]'), head.due_date, head.due_date_text,
       v_attention, head.is_pos, v_caller.user_id, head.site
     from jsonb_to_record(p_order) as head (
-      gid text, shopify_order_id bigint, order_number integer, customer_name text, notes text,
-      delivery_method text, currency text, due_date date, due_date_text text, is_pos boolean,
-      site text
+      gid text, shopify_order_id bigint, order_number integer, notes text, delivery_method text,
+      currency text, due_date date, due_date_text text, is_pos boolean, site text
     )
     cross join jsonb_to_recordset(p_units) as unit (
       suffix text, product_title text, flavour text, size text, cake_writing text,
@@ -257,7 +255,7 @@ comment on function app.add_missing_units is
 'Adds units for lines that have more cakes than before. New units get the next suffixes. Returns whether any unit was added.';
 
 create or replace function app.edit_unit(
-  p_unit public.orders, p_was jsonb, p_to jsonb, p_gone text[], p_come text[]
+  p_unit public.orders, p_name text, p_was jsonb, p_to jsonb, p_gone text[], p_come text[]
 )
 returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -269,7 +267,7 @@ declare
     'product_title', 'flavour', 'size', 'cake_writing', 'accessories', 'total_amount'
   ];
   v_caller app.caller := app.actor();
-  v_is jsonb := to_jsonb(p_unit);
+  v_is jsonb := to_jsonb(p_unit) || jsonb_build_object('customer_name', p_name);
   v_next public.orders;
   v_changes jsonb;
   v_kept text[];
@@ -312,8 +310,7 @@ begin
   v_next := jsonb_populate_record(p_unit, v_changes);
   update public.orders as units
   set
-    customer_name = v_next.customer_name, notes = v_next.notes,
-    delivery_method = v_next.delivery_method, currency = v_next.currency,
+    notes = v_next.notes, delivery_method = v_next.delivery_method, currency = v_next.currency,
     due_date = v_next.due_date, due_date_text = v_next.due_date_text,
     product_title = v_next.product_title, flavour = v_next.flavour, size = v_next.size,
     cake_writing = v_next.cake_writing, accessories = v_next.accessories,
@@ -323,18 +320,14 @@ begin
   insert into public.stage_events (store, order_id, stage, event_type, staff_id, meta)
   values (
     p_unit.store, p_unit.id, p_unit.stage, 'edit', v_caller.user_id, jsonb_build_object(
-      'source', 'shopify',
-      'old', (
-        select jsonb_object_agg(field, v_is -> field) from jsonb_object_keys(v_changes) as field
-      ),
-      'new', v_changes, 'kept', coalesce(v_kept, '{}')
-    )
+      'source', 'shopify', 'kept', coalesce(v_kept, '{}')
+    ) || app.edit_meta(v_is, v_changes)
   );
   return true;
 end;
 $$;
 comment on function app.edit_unit is
-'Applies to one open unit what changed between two payloads, and records an event. Returns true if the unit changed.
+'Applies to one open unit what changed between two payloads, and records an event. Returns true if the unit changed. p_name is the name of the customer, which app.apply_order_changes writes.
 
 A field that Shopify did not change keeps the value from staff. A field that both changed also keeps that value, and needs_attention says so.';
 
@@ -355,6 +348,10 @@ declare
     except select jsonb_array_elements_text(p_old -> 'needs_attention')
     order by 1
   );
+  v_name text := (
+    select contacts.customer_name from public.order_contacts as contacts
+    where contacts.store = p_store and contacts.order_gid = v_gid
+  );
   v_unit public.orders;
 begin
   v_changed := app.add_missing_units(p_store, p_old, p_new) or v_changed;
@@ -368,16 +365,22 @@ begin
     for update
   loop
     v_changed := app.edit_unit(
-      v_unit, app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
+      v_unit, v_name,
+      app.expected_unit(p_old, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       app.expected_unit(p_new, app.line_item_id(v_unit.order_json), v_unit.id = v_lead),
       v_gone, v_come
     ) or v_changed;
   end loop;
-  return v_changed;
+  update public.order_contacts as contacts
+  set customer_name = p_new ->> 'customer_name'
+  where contacts.store = p_store and contacts.order_gid = v_gid
+  and contacts.customer_name is not distinct from p_old ->> 'customer_name'
+  and contacts.customer_name is distinct from p_new ->> 'customer_name';
+  return found or v_changed;
 end;
 $$;
 comment on function app.apply_order_changes is
-'Changes the open units of an order from one normalised payload to the next. Returns whether anything changed.
+'Changes the open units of an order, and the name of its customer, from one normalised payload to the next. Returns whether anything changed.
 
 Cancels cakes that were removed, adds new ones, and edits the rest. Ids never change.';
 

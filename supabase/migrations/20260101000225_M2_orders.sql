@@ -8,7 +8,6 @@ set local role bakehouse_owner;
 create table if not exists public.shopify_orders (
   store text not null references public.stores (code),
   gid app.code not null,
-  payload jsonb not null,
   lines jsonb not null default '[]',
   site text not null default 'main' check (site ~ '^[a-z][a-z0-9_]{0,49}$'),
   remote_updated_at timestamptz,
@@ -19,11 +18,9 @@ create table if not exists public.shopify_orders (
 );
 alter table public.shopify_orders enable row level security;
 comment on table public.shopify_orders is
-'One row per Shopify order, for any number of cakes. No API role may read the table, because it holds addresses of customers.';
-comment on column public.shopify_orders.payload is
-'The order as Shopify last sent it. The next update is compared with this payload.';
+'One row per Shopify order, for any number of cakes. The payload and the customer are in order_contacts.';
 comment on column public.shopify_orders.lines is
-'The lines of the payload, read by app.shopify_lines. They hold no personal data.';
+'The lines of the order, read by app.shopify_lines. They have no personal data.';
 comment on column public.shopify_orders.site is
 'The site of the order, chosen when the order arrived. All its cakes have the same site.';
 comment on column public.shopify_orders.remote_updated_at is
@@ -54,6 +51,9 @@ declare
   );
   v_cancelled boolean := (v_order ->> 'cancelled')::boolean;
   v_at timestamptz := (v_order ->> 'updated_at')::timestamptz;
+  v_contact public.order_contacts := jsonb_populate_record(
+    null::public.order_contacts, v_order -> 'contact'
+  );
   v_known record;
   v_old jsonb;
   v_reason text;
@@ -73,14 +73,20 @@ begin
     );
   end if;
   insert into public.shopify_orders (
-    store, gid, payload, lines, site, remote_updated_at, cancelled_at
+    store, gid, lines, site, remote_updated_at, cancelled_at
   )
   values (
-    p_store, v_gid, p_payload, v_order -> 'lines', v_site, v_at,
-    case when v_cancelled then app.now() end
+    p_store, v_gid, v_order -> 'lines', v_site, v_at, case when v_cancelled then app.now() end
   )
   on conflict (store, gid) do nothing;
   if found then
+    insert into public.order_contacts (
+      store, order_gid, customer_id, customer_name, email, phone, gift_sender, address, payload
+    )
+    values (
+      p_store, v_gid, v_contact.customer_id, v_order ->> 'customer_name', v_contact.email,
+      v_contact.phone, v_contact.gift_sender, v_contact.address, p_payload
+    );
     v_outcome := 'cancelled';
     if not v_cancelled then
       perform app.add_units(
@@ -89,7 +95,7 @@ begin
       v_outcome := 'created';
     end if;
   elsif p_topic <> 'orders/create' then
-    select heads.payload, heads.remote_updated_at, heads.cancelled_at, heads.site
+    select heads.lines, heads.remote_updated_at, heads.cancelled_at, heads.site
     into strict v_known
     from public.shopify_orders as heads
     where heads.store = p_store and heads.gid = v_gid for update;
@@ -102,7 +108,7 @@ begin
     order by units.id for no key update;
     update public.shopify_orders as heads
     set
-      payload = p_payload, lines = v_order -> 'lines',
+      lines = v_order -> 'lines',
       remote_updated_at = greatest(v_at, v_known.remote_updated_at),
       cancelled_at = case when v_cancelled then app.now() end
     where heads.store = p_store and heads.gid = v_gid;
@@ -118,14 +124,23 @@ begin
         concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
       );
     else
-      v_old := app.shopify_order(v_known.payload);
+      -- Without a contact, the customer was deleted. The last payload is unknown, so nothing differs.
+      v_old := app.shopify_order(coalesce((
+        select contacts.payload from public.order_contacts as contacts
+        where contacts.store = p_store and contacts.order_gid = v_gid
+      ), p_payload));
       if app.apply_order_changes(
         p_store, v_old, v_order || jsonb_build_object('site', v_known.site)
       ) then
         v_outcome := 'updated';
       end if;
-      v_relined := v_old -> 'lines' is distinct from v_order -> 'lines';
+      v_relined := v_known.lines is distinct from v_order -> 'lines';
     end if;
+    update public.order_contacts as contacts
+    set
+      customer_id = v_contact.customer_id, email = v_contact.email, phone = v_contact.phone,
+      gift_sender = v_contact.gift_sender, address = v_contact.address, payload = p_payload
+    where contacts.store = p_store and contacts.order_gid = v_gid;
   end if;
   if v_outcome <> 'unchanged' or v_relined then
     perform app.order_changed(p_store, v_gid);
@@ -166,10 +181,22 @@ as $$
   from public.shopify_orders as heads
   inner join public.orders as units
     on units.store = heads.store and units.shopify_order_gid = heads.gid
-  where units.site <> heads.site;
+  where units.site <> heads.site
+  union all
+  select contacts.store, format('the contact %s has no order', contacts.order_gid)
+  from public.order_contacts as contacts
+  where not exists (
+    select from public.shopify_orders as heads
+    where heads.store = contacts.store and heads.gid = contacts.order_gid
+  )
+  and not exists (
+    select from public.orders as units
+    where units.store = contacts.store and units.id = contacts.order_gid
+    and units.shopify_order_gid is null
+  );
 $$;
 comment on function app.audit_shopify_orders is
-'Invariant: a cancelled order of Shopify has no open cake. One cake has the total, and one the accessories. All cakes are at the site of their order.';
+'Invariant: a cancelled order of Shopify has no open cake. One cake has the total, and one the accessories. All cakes are at the site of their order. Every contact has an order.';
 
 create or replace trigger shopify_orders_set_updated_at before update on public.shopify_orders
 for each row execute function app.set_updated_at();

@@ -24,27 +24,6 @@ comment on table public.reservation_holds is
 comment on column public.reservation_holds.order_gid is
 'The gid of a Shopify order, or the id of a manual order.';
 
-create or replace function app.units_of(p_store text, p_order text)
-returns text[]
-language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
-as $$
-begin
-  return coalesce(
-    nullif(array(
-      select orders.id from public.orders as orders
-      where orders.store = p_store and orders.shopify_order_gid = p_order order by orders.id
-    ), '{}'),
-    array(
-      select orders.id from public.orders as orders
-      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
-    )
-  );
-end;
-$$;
-comment on function app.units_of is
-'Returns the ids of the cakes of an order, in the order in which they are locked. p_order is the gid of a Shopify order, or the id of a manual order.';
-
 create or replace function app.order_site(p_store text, p_order text)
 returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp

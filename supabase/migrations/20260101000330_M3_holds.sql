@@ -8,7 +8,6 @@ set local role bakehouse_owner;
 alter table public.orders add column if not exists inventory_blocked boolean not null default false;
 comment on column public.orders.inventory_blocked is
 'True while the order has an open hold. Work on the order may go on, because this is not a stage.';
-grant select (inventory_blocked) on table public.orders to authenticated;
 
 create or replace function app.update_inventory_blocked(
   p_store text, p_order text, p_shortages jsonb default '[]'

@@ -118,7 +118,7 @@ declare
   v_store text := app.store_of(v_id);
 begin
   select
-    orders.id, orders.shopify_order_number, orders.human_id, orders.suffix, orders.customer_name,
+    orders.id, orders.shopify_order_number, orders.human_id, orders.suffix, contacts.customer_name,
     orders.product_title, orders.size, orders.notes, orders.due_date, orders.delivery_method,
     orders.stage, app.priority_label(orders.priority), orders.storage, orders.store,
     orders.filling_start_ts, orders.filling_complete_ts, orders.covering_start_ts,
@@ -129,7 +129,11 @@ begin
     due_date, delivery_method, stage, priority, storage, store, filling_start_ts,
     filling_complete_ts, covering_start_ts, covering_complete_ts, decorating_start_ts,
     decorating_complete_ts, packing_start_ts, packing_complete_ts, cancelled_at
-  from public.orders as orders where orders.store = v_store and orders.id = v_id;
+  from public.orders as orders
+  left join public.order_contacts as contacts
+    on contacts.store = orders.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
+  where orders.store = v_store and orders.id = v_id;
 end;
 $$;
 comment on function public.get_order_for_scan is

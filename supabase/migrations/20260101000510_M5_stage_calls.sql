@@ -21,13 +21,17 @@ begin
     select
       v_print || jsonb_build_object(
         'order_number', orders.shopify_order_number, 'human_id', orders.human_id,
-        'customer_name', orders.customer_name, 'product_title', orders.product_title,
+        'customer_name', contacts.customer_name, 'product_title', orders.product_title,
         'flavour', orders.flavour, 'size', orders.size, 'cake_writing', orders.cake_writing,
         'due_date', orders.due_date, 'delivery_method', orders.delivery_method,
         'priority', upper(app.priority_label(orders.priority)), 'barcode_content', orders.id,
         'printed_at', app.now(), 'printed_by', v_caller.user_id
       )
-    from public.orders as orders where orders.store = v_print ->> 'store' and orders.id = p_order_id
+    from public.orders as orders
+    left join public.order_contacts as contacts
+      on contacts.store = orders.store
+      and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
+    where orders.store = v_print ->> 'store' and orders.id = p_order_id
   );
 end;
 $$;

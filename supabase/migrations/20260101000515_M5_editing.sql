@@ -62,7 +62,7 @@ begin
 end;
 $$;
 comment on function app.clean_order_fields is
-'Returns fields of an order as they can be stored, named like the columns of orders. Cleans texts (app.clean_text) and names (app.clean_name), and turns blank texts into null.
+'Returns fields of an order as they can be stored, named like the columns of orders and order_contacts. Cleans texts (app.clean_text) and names (app.clean_name), and turns blank texts into null.
 
 Null clears a field. Errors: BAD_INPUT (too long, out of range, or empty where a value is required).';
 
@@ -73,7 +73,9 @@ as $$
 declare
   v_fields jsonb := app.clean_order_fields(p_fields);
   v_order public.orders := app.lock_order(p_order_id);
-  v_was jsonb := to_jsonb(v_order);
+  v_was jsonb := to_jsonb(v_order) || jsonb_build_object(
+    'customer_name', public.customer_name(v_order)
+  );
   v_next public.orders;
   v_gone text[] := array[]::text[];
   v_come text[] := array[]::text[];
@@ -106,27 +108,28 @@ begin
   v_next.needs_attention := app.merge_attention(v_next.needs_attention, v_gone, v_come);
 
   select jsonb_object_agg(field.key, field.value) into v_fields
-  from jsonb_each(to_jsonb(v_next)) as field where field.value is distinct from v_was -> field.key;
+  from jsonb_each(to_jsonb(v_next) || jsonb_build_object(
+    'customer_name', coalesce(v_fields -> 'customer_name', v_was -> 'customer_name')
+  )) as field
+  where field.value is distinct from v_was -> field.key;
   if v_fields is null then
     return app.order_result(v_order.store, v_order.id, v_order.stage, true);
   end if;
   update public.orders as orders
   set
-    customer_name = v_next.customer_name, product_title = v_next.product_title,
-    flavour = v_next.flavour, size = v_next.size, notes = v_next.notes,
+    product_title = v_next.product_title, flavour = v_next.flavour, size = v_next.size,
+    notes = v_next.notes,
     cake_writing = v_next.cake_writing, item_qty = v_next.item_qty, storage = v_next.storage,
     delivery_method = v_next.delivery_method, due_date = v_next.due_date,
     priority_override = v_next.priority_override, needs_attention = v_next.needs_attention,
     updated_by = p_caller.user_id
   where orders.store = v_order.store and orders.id = v_order.id;
+  update public.order_contacts as contacts
+  set customer_name = v_fields ->> 'customer_name'
+  where v_fields ? 'customer_name' and contacts.store = v_order.store
+  and contacts.order_gid = coalesce(v_order.shopify_order_gid, v_order.id);
   v_result := app.record_order_event(
-    p_caller, v_order, 'edit', jsonb_build_object(
-      'source', 'staff',
-      'old', (
-        select jsonb_object_agg(field, v_was -> field) from jsonb_object_keys(v_fields) as field
-      ),
-      'new', v_fields
-    )
+    p_caller, v_order, 'edit', '{"source": "staff"}'::jsonb || app.edit_meta(v_was, v_fields)
   );
   -- the stock of a Shopify order follows its lines
   if v_order.shopify_order_gid is null and v_fields ?| '{product_title,item_qty}' then
@@ -136,9 +139,9 @@ begin
 end;
 $$;
 comment on function app.edit_order is
-'Sets fields of an order, named like the columns of orders. Null clears a field. Returns app.order_result.
+'Sets fields of an order, named like the columns of orders. Null clears a field. customer_name is the name in order_contacts, so it changes for all cakes of the order. Returns app.order_result.
 
-Records one event with the old and new values of the changed fields. If nothing changes, returns already_done and records no event. A due date or flavour removes its reason from needs_attention. If either is cleared, the reason returns. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
+Records one event with the old and new values of the changed fields, except for the name. If nothing changes, returns already_done and records no event. A due date or flavour removes its reason from needs_attention. If either is cleared, the reason returns. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 
 create or replace function public.set_storage(
   p_store text default null, p_order_id text default null, p_storage text default null
@@ -249,7 +252,7 @@ $$;
 comment on function public.update_order_core is
 'Changes several fields of an order at once.
 
-A null field stays as it is. p_clear lists fields to clear, such as {notes, due_date}. These fields can be cleared: flavour, notes, due_date, size, storage, cake_writing and needs_attention. Clear needs_attention once a person has looked at the order. A blank text also clears its field. Customer, product, quantity and delivery method must have a value.
+A null field stays as it is. p_clear lists fields to clear, such as {notes, due_date}. These fields can be cleared: flavour, notes, due_date, size, storage, cake_writing and needs_attention. Clear needs_attention once a person has looked at the order. A blank text also clears its field. Customer, product, quantity and delivery method must have a value. A new name of the customer counts for all cakes of the order.
 
 Role: Supervisor. Errors: BAD_INPUT, NOT_FOUND, CANCELLED.';
 grant execute on function public.update_order_core to authenticated;

@@ -17,6 +17,7 @@ declare
   v_caller app.caller := app.require('Supervisor', p_store);
   v_shop public.stores;
   v_number text := upper(btrim(p_order_number));
+  v_fields jsonb;
   v_order public.orders;
 begin
   select stores.code, stores.scan_letter, stores.currency
@@ -29,20 +30,24 @@ begin
       jsonb_build_object('field', 'order_number', 'letter', v_shop.scan_letter)
     );
   end if;
-  v_order := jsonb_populate_record(null::public.orders, app.clean_order_fields(jsonb_build_object(
+  v_fields := app.clean_order_fields(jsonb_build_object(
     'customer_name', p_customer_name, 'product_title', p_product_title, 'size', p_size,
     'flavour', p_flavour, 'due_date', p_due_date, 'cake_writing', p_writing_on_cake,
     'product_image', p_image_url, 'notes', p_notes
-  )));
+  ));
+  v_order := jsonb_populate_record(null::public.orders, v_fields);
 
+  insert into public.order_contacts (store, order_gid, customer_name)
+  values (v_shop.code, v_shop.code || '-' || v_number, v_fields ->> 'customer_name')
+  on conflict (store, order_gid) do nothing;
   insert into public.orders as orders (
-    store, id, shopify_order_number, human_id, customer_name, product_title, size, flavour,
+    store, id, shopify_order_number, human_id, product_title, size, flavour,
     due_date, cake_writing, product_image, notes, delivery_method, currency, needs_attention,
     created_by, updated_by, site
   )
   select
     v_shop.code, v_shop.code || '-' || v_number, substr(v_number, 2)::integer, v_number,
-    v_order.customer_name, v_order.product_title, v_order.size, v_order.flavour,
+    v_order.product_title, v_order.size, v_order.flavour,
     v_order.due_date, v_order.cake_writing, v_order.product_image, v_order.notes, 'manual',
     v_shop.currency, nullif(concat_ws(
       '; ', case when v_order.due_date is null then 'No due date' end,

@@ -155,12 +155,15 @@ begin
   with hits as materialized (
     select
       orders.id, orders.human_id, orders.shopify_order_id, orders.shopify_order_number,
-      orders.suffix, orders.customer_name, orders.product_title, orders.flavour, orders.notes,
+      orders.suffix, contacts.customer_name, orders.product_title, orders.flavour, orders.notes,
       orders.currency, orders.total_amount, orders.stage, orders.priority, orders.due_date,
       orders.delivery_method, orders.size, orders.item_qty, orders.storage, orders.assignee_id,
       orders.store, orders.created_at, orders.updated_at, orders.covering_start_ts,
       orders.decorating_start_ts, orders.cancelled_at, orders.needs_attention, keyed.sort_key
     from public.orders as orders
+    left join public.order_contacts as contacts
+      on contacts.store = orders.store
+      and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
     cross join lateral (
       values (
         case v_page.sort
@@ -169,7 +172,7 @@ begin
           when 'size' then orders.size_rank || ' ' || orders.queue_key
           when 'created_at' then app.moment_key(orders.created_at) || ' ' || orders.id
           when 'customer_name' then
-            coalesce(lower(orders.customer_name), U&'\+10FFFF') || E'\n' || orders.id
+            coalesce(lower(contacts.customer_name), U&'\+10FFFF') || E'\n' || orders.id
           when 'product_title' then
             coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
         end collate "C"

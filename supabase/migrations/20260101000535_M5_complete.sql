@@ -32,13 +32,16 @@ begin
   return query
   select orders.store, orders.id, keyed.sort_key
   from public.orders as orders
+  left join public.order_contacts as contacts
+    on contacts.store = orders.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
   cross join lateral (
     values (
       case p_sort
         when 'completed_at' then app.moment_key(orders.packing_complete_ts) || ' ' || orders.id
         when 'due_date' then substr(orders.queue_key, 3)
         when 'customer_name' then
-          coalesce(lower(orders.customer_name), U&'\+10FFFF') || E'\n' || orders.id
+          coalesce(lower(contacts.customer_name), U&'\+10FFFF') || E'\n' || orders.id
         when 'product_title' then
           coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
       end collate "C"
@@ -123,7 +126,7 @@ begin
   return query
   select
     orders.id, orders.shopify_order_number, orders.product_title::text, orders.size::text,
-    orders.customer_name::text, orders.storage::text, app.priority_label(orders.priority),
+    contacts.customer_name::text, orders.storage::text, app.priority_label(orders.priority),
     orders.delivery_method, orders.due_date, orders.packing_complete_ts, staff.full_name::text,
     orders.store, case when p_after is null then coalesce(v_total, v_page.first + page.found) end,
     p_after is null and v_total is null and page.found = v_most,
@@ -138,6 +141,9 @@ begin
     limit v_page.size
   ) as page
   inner join public.orders as orders on orders.store = page.store and orders.id = page.id
+  left join public.order_contacts as contacts
+    on contacts.store = orders.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
   left join public.staff_shared as staff on staff.user_id = orders.assignee_id
   order by page.place;
 end;

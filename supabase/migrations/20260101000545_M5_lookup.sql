@@ -28,13 +28,13 @@ begin
   return query
   select
     found.id, found.shopify_order_number, found.product_title::text, found.size::text,
-    found.customer_name::text, found.storage::text, found.stage,
+    contacts.customer_name::text, found.storage::text, found.stage,
     app.priority_label(found.priority), found.delivery_method, found.due_date,
     staff.full_name::text, found.store, found.cancelled_at
   from (
     select
-      orders.id, orders.shopify_order_number, orders.product_title, orders.size,
-      orders.customer_name, orders.storage, orders.stage, orders.priority, orders.delivery_method,
+      orders.id, orders.shopify_order_gid, orders.shopify_order_number, orders.product_title,
+      orders.size, orders.storage, orders.stage, orders.priority, orders.delivery_method,
       orders.due_date, orders.assignee_id, orders.store, orders.cancelled_at
     from public.orders as orders
     where orders.store = any(v_caller.stores) and not orders.is_pos
@@ -46,6 +46,9 @@ begin
     order by orders.shopify_order_number desc nulls last, orders.id
     limit 10
   ) as found
+  left join public.order_contacts as contacts
+    on contacts.store = found.store
+    and contacts.order_gid = coalesce(found.shopify_order_gid, found.id)
   left join public.staff_shared as staff on staff.user_id = found.assignee_id
   order by found.shopify_order_number desc nulls last, found.id;
 end;
@@ -81,7 +84,7 @@ begin
   return query
   select
     orders.id, orders.shopify_order_id, orders.shopify_order_gid::text,
-    orders.shopify_order_number, orders.suffix, orders.human_id::text, orders.customer_name::text,
+    orders.shopify_order_number, orders.suffix, orders.human_id::text, contacts.customer_name::text,
     orders.product_title::text, orders.flavour::text, orders.size::text, orders.item_qty,
     orders.notes::text, orders.cake_writing::text, orders.product_image::text,
     orders.delivery_method, orders.due_date, orders.stage, app.priority_label(orders.priority),
@@ -97,12 +100,10 @@ begin
         or orders.assignee_id = v_caller.user_id
       then (
         select jsonb_object_agg(parts.name, coalesce(
-          heads.payload #>> array['shipping_address', parts.name],
-          heads.payload #>> array['shippingAddress', parts.in_graphql],
-          heads.payload #>> array['shippingAddress', parts.in_graphql || 'V2']
+          contacts.address ->> parts.name, contacts.address ->> parts.in_graphql,
+          contacts.address ->> (parts.in_graphql || 'V2')
         ))
-        from public.shopify_orders as heads
-        cross join (
+        from (
           values
           ('first_name', 'firstName'), ('last_name', 'lastName'), ('name', 'name'),
           ('company', 'company'), ('address1', 'address1'), ('address2', 'address2'),
@@ -110,13 +111,13 @@ begin
           ('country', 'country'), ('country_code', 'countryCode'), ('zip', 'zip'),
           ('phone', 'phone')
         ) as parts (name, in_graphql)
-        where heads.store = orders.store and heads.gid = orders.shopify_order_gid
-        and jsonb_typeof(coalesce(
-          heads.payload -> 'shipping_address', heads.payload -> 'shippingAddress'
-        )) = 'object'
+        where jsonb_typeof(contacts.address) = 'object'
       )
     end
   from public.orders as orders
+  left join public.order_contacts as contacts
+    on contacts.store = orders.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
   left join public.staff_shared as staff on staff.user_id = orders.assignee_id
   where orders.store = v_store and orders.id = p_order_id;
   if not found then
@@ -224,7 +225,7 @@ $$;
 comment on function public.get_order_history is
 'Returns all events of an order, oldest first, and the time that each stage took.
 
-entered_at is the time when the order came to the stage. seconds_in_stage is the time from entered_at to the event. Where leaves_stage is true, seconds_in_stage is the time that the stage took. round is 2 on the second visit to a stage, for example after a return from quality control. A null staff_id means the service.
+entered_at is the time when the order came to the stage. seconds_in_stage is the time from entered_at to the event. Where leaves_stage is true, seconds_in_stage is the time that the stage took. round is 2 on the second visit to a stage, for example after a return from quality control. A null staff_id means the service. The meta of an edit has the old and the new values. A changed name of the customer is only mentioned, in contact.
 
 Role: Staff. Errors: BAD_INPUT, NOT_FOUND.';
 grant execute on function public.get_order_history to authenticated;

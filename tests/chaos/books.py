@@ -14,8 +14,10 @@ from bakehouse.database import Connection
 FOUND: dict[str, LiteralString] = {
     "order": "select id, count(*) from public.orders group by id",
     "cancel": """
-        select 'bannos-' || (payload ->> 'order_number'), count(*) from public.shopify_orders
-        where cancelled_at is not null group by 1""",
+        select 'bannos-' || (contacts.payload ->> 'order_number'), count(*)
+        from public.shopify_orders as heads
+        inner join public.order_contacts as contacts on contacts.order_gid = heads.gid
+        where heads.cancelled_at is not null group by 1""",
     "move": """
         select format('%s %s %s', order_id, stage, event_type), count(*) from public.stage_events
         where event_type in ('print', 'start', 'complete') group by 1""",

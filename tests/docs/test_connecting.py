@@ -67,14 +67,6 @@ def test_service_role_reads_no_table(db: Connection) -> None:
     assert values(db, READABLE, "service_role") == []
 
 
-def test_the_columns_of_orders_have_to_be_named(seeded: Connection) -> None:
-    with (
-        pytest.raises(psycopg.errors.InsufficientPrivilege),
-        acting_as(seeded, "authenticated", BAKER),
-    ):
-        seeded.execute("select * from public.orders")
-
-
 def test_the_policy_lets_staff_listen_and_nobody_else(server: Server, clone: str) -> None:
     (policy,) = [one for one in pages.blocks(PAGE, "sql") if "create policy" in one]
     database = str(conninfo_to_dict(clone)["dbname"])

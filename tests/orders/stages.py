@@ -44,11 +44,11 @@ def act(db: Connection, account: UUID, action: str, order_id: str) -> Any:
 
 
 def row(db: Connection, order_id: str) -> dict[str, Any]:
-    """Returns all columns of an order, and the ctid of its row."""
+    """Returns all columns of an order, the name of its customer, and the ctid of its row."""
     with db.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
-            "select orders.*, orders.ctid::text as version from public.orders as orders "
-            "where id = %s",
+            "select orders.*, public.customer_name(orders) as customer_name, "
+            "orders.ctid::text as version from public.orders as orders where id = %s",
             (order_id,),
         ).fetchone()
     assert found is not None

@@ -595,7 +595,9 @@ def test_an_account_sees_only_its_stores(
     assert (seen, entries) == (sees, audited)
 
 
-@pytest.mark.parametrize("table", ["orders", "stage_events", "stores", "staff_shared", "audit_log"])
+@pytest.mark.parametrize(
+    "table", ["orders", "order_contacts", "stage_events", "stores", "staff_shared", "audit_log"]
+)
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 def test_other_roles_cannot_read_any_table(db: Connection, role: str, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_as(db, role):
@@ -605,7 +607,8 @@ def test_other_roles_cannot_read_any_table(db: Connection, role: str, table: str
 @pytest.mark.parametrize(
     "query",
     [
-        "select order_json from public.orders",
+        "select payload from public.order_contacts",
+        "select email from public.order_contacts",
         "select id from public.orders_bannos",
         "select hourly_rate from private.staff_pay",
         "select code from app.error_codes",

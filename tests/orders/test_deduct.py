@@ -31,8 +31,7 @@ CANDLE: dict[str, object] = {"title": "Gold Candle", "kind": "accessory", "sku":
 def arrive(db: Connection, gid: str = GID, *, store: str = "bannos", units: int = 1) -> list[str]:
     """Adds the rows that ingest writes for an order, but deducts no stock."""
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload) values (%s, %s, '{}') "
-        "on conflict do nothing",
+        "insert into public.shopify_orders (store, gid) values (%s, %s) on conflict do nothing",
         (store, gid),
     )
     number = gid.rpartition("/")[2]
@@ -66,7 +65,7 @@ def deduct(db: Connection, *lines: dict[str, object], gid: str = GID, store: str
     elif known and not cakes:  # the cakes have a line too
         listed.append({"kind": "cake", "quantity": known, "ordered": known, "restocked": 0})
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload, lines) values (%s, %s, '{}', %s) "
+        "insert into public.shopify_orders (store, gid, lines) values (%s, %s, %s) "
         "on conflict (store, gid) do update set lines = excluded.lines",
         (store, gid, json.dumps(listed, default=str)),
     )
@@ -491,7 +490,7 @@ def test_an_order_stays_blocked_until_it_has_everything(db: Connection) -> None:
 def test_an_order_without_cakes_waits_too(db: Connection) -> None:
     candle = make_item(db, "candle", 0)
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload) values ('bannos', %s, '{}')",
+        "insert into public.shopify_orders (store, gid) values ('bannos', %s)",
         (GID,),
     )
     deduct(db, CANDLE)
@@ -805,7 +804,7 @@ def call_deduct(db: Connection, gid: str | None, body: str | None) -> Any:
 def test_deduct_on_order_create_takes_what_the_lines_need_once(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload) values ('flourlane', %s, '{}')",
+        "insert into public.shopify_orders (store, gid) values ('flourlane', %s)",
         (GID,),
     )
     db.execute(
@@ -826,8 +825,7 @@ def test_deduct_on_order_create_takes_what_the_lines_need_once(db: Connection) -
 def test_deduct_on_order_create_takes_nothing_for_a_cancelled_order(db: Connection) -> None:
     candle = make_item(db, "candle", 10)
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload, cancelled_at) "
-        "values ('bannos', %s, '{}', now())",
+        "insert into public.shopify_orders (store, gid, cancelled_at) values ('bannos', %s, now())",
         (GID,),
     )
 

@@ -469,8 +469,14 @@ def test_several_fields_change_at_once_and_the_rest_stays(db: Connection, superv
         "size_rank": 7, "updated_by": str(supervisor),
         "queue_key": before["queue_key"].replace(" 4 ", " 7 "),
     }  # fmt: skip
+    del changed["customer_name"]  # an event names no person
     assert metas(db, order_id) == [
-        {"source": "staff", "old": {name: before[name] for name in changed}, "new": changed}
+        {
+            "source": "staff",
+            "old": {name: before[name] for name in changed},
+            "new": changed,
+            "contact": ["customer_name"],
+        }
     ]
 
 

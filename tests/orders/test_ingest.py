@@ -136,7 +136,12 @@ def ids(db: Connection, payload: Payload) -> list[str]:
 
 
 def row(db: Connection, order_id: str) -> Payload:
-    found: Payload = value(db, "select to_jsonb(o) from public.orders as o where id = %s", order_id)
+    found: Payload = value(
+        db,
+        "select to_jsonb(o) || jsonb_build_object('customer_name', public.customer_name(o)) "
+        "from public.orders as o where id = %s",
+        order_id,
+    )
     return found
 
 
@@ -785,7 +790,7 @@ def test_an_order_of_five_megabytes_is_accepted(shop: Connection) -> None:
     assert (
         value(
             shop,
-            "select length(payload ->> 'note') from public.shopify_orders where gid = %s",
+            "select length(payload ->> 'note') from public.order_contacts where order_gid = %s",
             row(shop, cake)["shopify_order_gid"],
         )
         == 5_000_000

@@ -50,7 +50,9 @@ def stored(db: Connection, admin: UUID, kind: str, name: str) -> Any:
             return value(db, "select product_title from public.boms where id = %s", made)
         case "order":
             call(db, admin, "update_order_core", p_order_id=order, p_customer_name=name)
-            return value(db, "select customer_name from public.orders where id = %s", order)
+            return value(
+                db, "select customer_name from public.order_contacts where order_gid = %s", order
+            )
         case "task":
             return call(db, admin, "create_task", p_title=name)["title"]
         case "list":

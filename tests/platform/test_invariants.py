@@ -118,7 +118,12 @@ BREAKS = (
     ("order_tally", CHANGE_ORDERS + "storage = 'Freezer' where id = 'bannos-4'"),
     ("order_words", "delete from app.order_words where id = 'bannos-4'"),
     ("order_words", "insert into app.order_words values ('bannos', 'bannos-0', true, 'x')"),
-    ("order_words", CHANGE_ORDERS + "customer_name = 'Another' where id = 'bannos-4'"),
+    ("order_words", CHANGE_ORDERS + "product_title = 'Another' where id = 'bannos-4'"),
+    (
+        "order_words",
+        "alter table public.order_contacts disable trigger user; "
+        "update public.order_contacts set customer_name = 'Another'",
+    ),
     ("settings", "insert into public.settings (key, value) values ('flavours', '[]')"),
     (
         "settings",
@@ -126,6 +131,10 @@ BREAKS = (
     ),
     ("shopify_orders", "update public.shopify_orders set cancelled_at = now()"),
     ("shopify_orders", "update public.orders set total_amount = 5"),
+    (
+        "shopify_orders",
+        "insert into public.order_contacts (store, order_gid) values ('bannos', 'bannos-0')",
+    ),
     ("shopify_orders", "update public.orders set accessories = '[1]'"),
     ("shopify_orders", CHANGE_ORDERS + "site = 'elsewhere' where shopify_order_gid is not null"),
     ("stock", "update public.site_stock set on_hand = on_hand + 1 where on_hand > 0"),

@@ -25,7 +25,9 @@ WAITS: LiteralString = "select %s = any(pg_blocking_pids(%s))"
 # rows for every call to lock: a stale priority, an old webhook, a list with a project
 PREPARE = """
 update public.orders set priority = 1;
-insert into public.shopify_orders (store, gid, payload)
+insert into public.shopify_orders (store, gid)
+values ('bannos', 'gid://shopify/Order/5800000018617');
+insert into public.order_contacts (store, order_gid, payload)
 values ('bannos', 'gid://shopify/Order/5800000018617', '{"id": 5800000018617}');
 insert into public.webhook_deliveries (
   store, webhook_id, topic, status, last_error, body, received_at
@@ -76,6 +78,7 @@ LOCKS = {
     "deliveries": rows("public.webhook_deliveries"),
     "Shopify orders": rows("public.shopify_orders"),
     "orders": rows("public.orders"),
+    "contacts": rows("public.order_contacts"),
     "stock": rows("public.inventory_items", "public.site_stock"),
     "tasks": rows("public.project_tasks"),
     "project structure": advisory(STRUCTURE),

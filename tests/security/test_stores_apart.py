@@ -92,8 +92,8 @@ def other_store(db: Connection) -> Connection:
     parts = [make_item(db, kind, 5, kind) for kind in ("component", "accessory", "topper")]
     db.execute(PREPARE)
     db.execute(
-        "insert into public.shopify_orders (store, gid, payload) "
-        "values ('flourlane', 'gid://shopify/Order/77', '{\"id\": 77}')"
+        "insert into public.shopify_orders (store, gid) "
+        "values ('flourlane', 'gid://shopify/Order/77')"
     )
     for gid in ("gid://shopify/Order/77", None):
         make_order(db, store=OTHER, customer_name="Secret Customer", shopify_order_gid=gid)

@@ -39,7 +39,10 @@ ROWS = {
         ) as chosen group by store order by random()
     """,
     "p_order_ids": "select array(select id from public.orders order by random() limit 8)",
-    "p_order_gid p_payload": "select gid, payload from public.shopify_orders order by random()",
+    "p_order_gid p_payload": """
+        select order_gid, payload from public.order_contacts
+        where payload is not null order by random()
+    """,
     "p_run_id": "select id from public.sync_runs order by random()",
     "replay_webhook_delivery.p_id": """
         select id from public.webhook_deliveries where status = 'dead' order by random()
