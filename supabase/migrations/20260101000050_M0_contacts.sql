@@ -1,7 +1,7 @@
 -- M0 contacts: what identifies a customer, in one table.
 --
--- Orders, events, the ledger, jobs and messages name an order and never a person. So one DELETE here
--- forgets a customer. Notes and cake writing stay with the cake: the kitchen needs them.
+-- Orders, events, the ledger, jobs and messages name an order and never a person. So one DELETE
+-- here forgets a customer. Notes and cake writing stay with the cake: the kitchen needs them.
 
 begin;
 set local lock_timeout = '5s';

@@ -173,8 +173,9 @@ select
   ) as words
 from public.orders as orders
 left join public.order_contacts as contacts
-  on contacts.store = orders.store
-  and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
+  on
+    orders.store = contacts.store
+    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
 where not exists (select from app.order_words);
 create index if not exists order_words_words_idx -- built after the inserts: four times as fast
 on app.order_words using gin (words extensions.gin_trgm_ops) with (fastupdate = off);
