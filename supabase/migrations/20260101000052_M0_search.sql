@@ -32,11 +32,13 @@ returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return lower(concat_ws(E'\n', p_customer_name, p_product_title, p_human_id, p_id));
+  return lower(concat_ws(
+    E'\n', coalesce(p_customer_name, ''), p_product_title, p_human_id, p_id
+  ));
 end;
 $$;
 comment on function app.search_words is
-'Returns the search text of an order. Each field is a line, so that no match spans two fields.';
+'Returns the search text of an order. Each field is a line, so that no match spans two fields. The first line is the name, which the lists sort by.';
 
 create or replace function app.sync_order_words()
 returns trigger

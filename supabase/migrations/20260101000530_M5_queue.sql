@@ -155,15 +155,12 @@ begin
   with hits as materialized (
     select
       orders.id, orders.human_id, orders.shopify_order_id, orders.shopify_order_number,
-      orders.suffix, contacts.customer_name, orders.product_title, orders.flavour, orders.notes,
+      orders.suffix, orders.shopify_order_gid, orders.product_title, orders.flavour, orders.notes,
       orders.currency, orders.total_amount, orders.stage, orders.priority, orders.due_date,
       orders.delivery_method, orders.size, orders.item_qty, orders.storage, orders.assignee_id,
       orders.store, orders.created_at, orders.updated_at, orders.covering_start_ts,
       orders.decorating_start_ts, orders.cancelled_at, orders.needs_attention, keyed.sort_key
     from public.orders as orders
-    left join public.order_contacts as contacts
-      on contacts.store = orders.store
-      and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
     cross join lateral (
       values (
         case v_page.sort
@@ -172,7 +169,11 @@ begin
           when 'size' then orders.size_rank || ' ' || orders.queue_key
           when 'created_at' then app.moment_key(orders.created_at) || ' ' || orders.id
           when 'customer_name' then
-            coalesce(lower(contacts.customer_name), U&'\+10FFFF') || E'\n' || orders.id
+            coalesce((
+              select nullif(split_part(known.words, E'\n', 1), '')
+              from app.order_words as known
+              where known.store = orders.store and known.id = orders.id and known.is_open
+            ), U&'\+10FFFF') || E'\n' || orders.id
           when 'product_title' then
             coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
         end collate "C"
@@ -206,7 +207,7 @@ begin
   )
   select
     hits.id, hits.human_id::text, hits.shopify_order_id, hits.shopify_order_number, hits.suffix,
-    hits.customer_name::text, hits.product_title::text, hits.flavour::text, hits.notes::text,
+    contacts.customer_name::text, hits.product_title::text, hits.flavour::text, hits.notes::text,
     hits.currency, hits.total_amount, hits.stage, app.priority_label(hits.priority), hits.due_date,
     hits.delivery_method, hits.size::text, hits.item_qty, hits.storage::text, hits.assignee_id,
     staff.full_name::text, hits.store, hits.created_at, hits.updated_at, hits.covering_start_ts,
@@ -217,6 +218,9 @@ begin
     p_after is null and v_total is null and v_ids is null and (select count(*) from hits) = v_most,
     v_page.size, v_page.sort || ':' || hits.sort_key
   from hits
+  left join public.order_contacts as contacts
+    on contacts.store = hits.store
+    and contacts.order_gid = coalesce(hits.shopify_order_gid, hits.id)
   left join public.staff_shared as staff on staff.user_id = hits.assignee_id
   order by
     case when v_backwards then hits.sort_key end desc,

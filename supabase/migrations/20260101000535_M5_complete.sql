@@ -32,16 +32,17 @@ begin
   return query
   select orders.store, orders.id, keyed.sort_key
   from public.orders as orders
-  left join public.order_contacts as contacts
-    on contacts.store = orders.store
-    and contacts.order_gid = coalesce(orders.shopify_order_gid, orders.id)
+  left join app.order_words as known
+    on p_sort = 'customer_name' and known.store = orders.store and known.id = orders.id
+    and not known.is_open
   cross join lateral (
     values (
       case p_sort
         when 'completed_at' then app.moment_key(orders.packing_complete_ts) || ' ' || orders.id
         when 'due_date' then substr(orders.queue_key, 3)
         when 'customer_name' then
-          coalesce(lower(contacts.customer_name), U&'\+10FFFF') || E'\n' || orders.id
+          coalesce(nullif(split_part(known.words, E'\n', 1), ''), U&'\+10FFFF')
+          || E'\n' || orders.id
         when 'product_title' then
           coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
       end collate "C"
