@@ -1,7 +1,7 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-drop function if exists app.stock_due, app.order_pieces, app.stock_booked,
+drop function if exists app.stock_due, app.order_pieces, app.stock_booked, app.order_begins,
 app.lock_whole_order, app.order_site, app.units_of;
 drop table if exists public.reservation_holds;
 commit;
