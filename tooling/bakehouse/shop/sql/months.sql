@@ -11,3 +11,4 @@ select
   ) as detach
 from app.months() as m
 where m.is_old or m.state <> 'attached'
+order by m.begins, m.name
