@@ -1,6 +1,6 @@
 """Months of the tables that have a partition for each."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from psycopg import sql
 
@@ -8,7 +8,8 @@ from bakehouse.database import Connection
 
 
 def months_between(when: datetime, number: int) -> datetime:
-    """The first day of the month so many months later."""
+    """The first day of the month in UTC so many months later."""
+    when = when.astimezone(UTC)
     months = when.year * 12 + when.month - 1 + number
     return when.replace(year=months // 12, month=months % 12 + 1, day=1)
 

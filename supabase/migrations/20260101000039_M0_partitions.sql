@@ -111,7 +111,7 @@ as $$
     and rel.relname ~ ('^' || tables.name || '_[0-9]{4}_(0[1-9]|1[0-2])$')
   left join pg_inherits as links on links.inhrelid = rel.oid
   cross join lateral (
-    select to_timestamp(right(rel.relname, 7), 'YYYY_MM')::timestamp as begins
+    select (replace(right(rel.relname, 7), '_', '-') || '-01')::timestamp as begins
   ) as month
   order by month.begins, tables.name;
 $$;
@@ -155,8 +155,8 @@ begin
   loop
     perform app.add_partition(
       p_table, p_table || to_char(v_month, '_YYYY_MM'), format(
-        'for values from (''%s 00:00Z'') to (''%s 00:00Z'')', v_month::date,
-        (v_month + interval '1 month')::date
+        'for values from (''%s'') to (''%s'')', to_char(v_month, 'YYYY-MM-DD 00:00Z'),
+        to_char(v_month + interval '1 month', 'YYYY-MM-DD 00:00Z')
       )
     );
     v_added := v_added + 1;
