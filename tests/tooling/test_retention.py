@@ -12,12 +12,12 @@ import pytest
 from audit import audit
 from bakehouse.database import Connection
 from bakehouse.server.binaries import find_binaries
-from calls import acting_as
+from calls import acting_as, call
 from command import Project
 from environments import wait_for
 from months import month_of
 from orders.test_inventory import make_item
-from rows import make_order, record_event, set_clock, value, values
+from rows import make_order, make_staff, record_event, set_clock, value, values
 
 OLD = datetime(2015, 3, 10, tzinfo=UTC)
 MONTHS = ("inventory_txn_2015_03", "stage_events_2015_03", "stage_events_2015_04")
@@ -84,6 +84,25 @@ def test_detached_months_stay_whole_and_all_books_agree(project: Project, bakery
         assert values(db, "select subject from public.audit_log order by id") == list(MONTHS)
         with pytest.raises(psycopg.Error, match="cannot be changed"):
             db.execute("delete from public.stage_events_2015_03 where true")
+
+
+def test_new_months_and_stores_come_beside_detached_months(project: Project, bakery: str) -> None:
+    project.run("retention", "--apply", url=bakery)
+
+    with psycopg.connect(bakery) as db:
+        admin = make_staff(db, role="Admin")
+        facts = {"code": "crumbs", "name": "Crumbs", "scan_letter": "C", "currency": "EUR"}
+        store = call(
+            db, admin, "create_store", p_time_zone="UTC", **{f"p_{k}": v for k, v in facts.items()}
+        )
+        db.commit()
+        added = value(
+            db, "select app.add_months('stage_events', now() + '4 months', now() + '4 months')"
+        )
+        record_event(db, make_order(db, store=store))
+
+        assert added == 1
+        assert audit(db) == {}
 
 
 def test_a_detached_month_is_exported_and_dropped_as_told(

@@ -9,6 +9,7 @@ select
 from pg_stat_activity as a
 where
   a.datname = current_database() and a.pid <> pg_backend_pid()
+  and a.backend_type is distinct from 'autovacuum worker'
   and coalesce(a.xact_start < clock_timestamp() - interval '1 second', true)
   and (
     a.backend_xmin is not null
