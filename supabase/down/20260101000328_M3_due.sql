@@ -1,7 +1,8 @@
 begin;
 set local lock_timeout = '5s';
 set local role bakehouse_owner;
-drop function if exists app.stock_due, app.order_pieces, app.stock_booked, app.order_begins,
+drop function if exists app.stock_due, app.order_pieces, app.stock_booked,
 app.lock_whole_order, app.order_site, app.units_of;
 drop table if exists public.reservation_holds;
+drop function if exists app.order_begins;
 commit;
