@@ -31,6 +31,9 @@ def set_clock(db: Connection, when: datetime | str) -> None:
         "insert into app.clock (at) values (%s) on conflict (xid) do update set at = excluded.at",
         (when,),
     )
+    db.execute(
+        "select app.add_months(tables.name, app.now(), app.now()) from app.monthly_tables as tables"
+    )
 
 
 def tick(db: Connection) -> dict[str, Any]:

@@ -8,6 +8,9 @@ do $$ begin if to_regclass('app.tasks') is not null then
   delete from app.tasks as tasks where tasks.name in ('refresh_priorities');
   delete from app.hooks as hooks where hooks.function = 'partition_alerts';
 end if; end $$;
+do $$ begin if to_regclass('app.monthly_tables') is not null then
+  delete from app.monthly_tables as tables where tables.name = 'stage_events';
+end if; end $$;
 drop function if exists
 app.refresh_priorities, app.audit_order_events, app.audit_order_keys, app.partition_alerts,
 app.add_store_partition;

@@ -1,4 +1,4 @@
--- M0 orders: one row per cake, partitioned by store, and the events of each order.
+-- M0 orders: one row per cake, partitioned by store, and the events of each order, by month.
 
 begin;
 set local lock_timeout = '5s';
@@ -157,7 +157,7 @@ grant select on table public.orders to authenticated;
 
 create sequence if not exists public.stage_events_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.stage_events (
-  id bigint primary key default (app.first_id() + nextval('public.stage_events_id_seq')),
+  id bigint not null default (app.first_id() + nextval('public.stage_events_id_seq')),
   store text not null,
   order_id text not null,
   stage public.stage_type not null,
@@ -166,15 +166,16 @@ create table if not exists public.stage_events (
   staff_id uuid references public.staff_shared (user_id),
   ok boolean,
   meta jsonb not null default '{}' check (jsonb_typeof(meta) = 'object'),
+  primary key (id, at_ts),
   foreign key (store, order_id) references public.orders (store, id)
-);
+) partition by range (at_ts);
 alter sequence public.stage_events_id_seq owned by public.stage_events.id;
 create index if not exists stage_events_order_idx on public.stage_events (store, order_id, at_ts);
 create index if not exists stage_events_staff_idx on public.stage_events (staff_id, at_ts desc);
 create index if not exists stage_events_stage_idx on public.stage_events (store, stage, at_ts desc);
 alter table public.stage_events enable row level security;
 comment on table public.stage_events is
-'The events of each order. Append-only. Measure durations here, because orders has only the latest timestamps.';
+'The events of each order, by month. Append-only. Measure durations here, because orders has only the latest timestamps.';
 comment on column public.stage_events.stage is 'The stage of the order at the time of the event.';
 comment on column public.stage_events.staff_id is
 'The member of staff who caused the event. Null: the service.';
@@ -265,11 +266,14 @@ as $$
     from public.stage_events as events
     group by events.store, events.order_id
   ) as told on told.store = orders.store and told.order_id = orders.id
-  where told.created is distinct from 1 or told.cancelled > 1
-  or told.cancelled_at is distinct from orders.cancelled_at;
+  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  and (
+    told.created is distinct from 1 or told.cancelled > 1
+    or told.cancelled_at is distinct from orders.cancelled_at
+  );
 $$;
 comment on function app.audit_order_events is
-'Invariant: an order has one create event. A cancelled order has one cancel event, of the same time.';
+'Invariant: an order has one create event. A cancelled order has one cancel event, of the same time. Skips orders from before the start of stage_events.';
 
 create or replace function app.add_store_partition(p_store text)
 returns void
@@ -335,6 +339,7 @@ select app.register_task('refresh_priorities', 'day', 'refresh_priorities');
 select app.register_invariant('order_events', 'audit_order_events');
 select app.register_invariant('order_keys', 'audit_order_keys');
 select app.register_hook('alerts', 30, 'partition_alerts');
+select app.register_monthly_table('stage_events', 36);
 
 select app.assert_grants();
 commit;

@@ -73,7 +73,7 @@ grant select on table public.site_stock to authenticated;
 
 create sequence if not exists public.inventory_txn_id_seq maxvalue 8796093022207; -- 2^43 - 1
 create table if not exists public.inventory_txn (
-  id bigint primary key default (app.first_id() + nextval('public.inventory_txn_id_seq')),
+  id bigint not null default (app.first_id() + nextval('public.inventory_txn_id_seq')),
   item_id uuid not null,
   site text not null,
   kind text not null check (kind in ('adjust', 'deduct', 'restock', 'reconcile', 'transfer')),
@@ -88,6 +88,7 @@ create table if not exists public.inventory_txn (
   actor_id uuid,
   actor_kind text not null check (actor_kind in ('staff', 'service', 'system')),
   at_ts timestamptz not null default app.now(),
+  primary key (id, at_ts),
   foreign key (item_id, site) references public.site_stock (item_id, site),
   constraint inventory_txn_sum_check check (
     change_amount <> 0 and stock_after = stock_before + change_amount
@@ -97,14 +98,14 @@ create table if not exists public.inventory_txn (
     and num_nonnulls(store, order_gid) = case when kind in ('deduct', 'restock') then 2 else 0 end
     and (kind <> 'transfer' or reference is not null)
   )
-);
+) partition by range (at_ts);
 alter sequence public.inventory_txn_id_seq owned by public.inventory_txn.id;
 create index if not exists inventory_txn_item_idx on public.inventory_txn (item_id, site, id desc);
 create index if not exists inventory_txn_order_idx
 on public.inventory_txn (store, order_gid, item_id) where store is not null;
 alter table public.inventory_txn enable row level security;
 comment on table public.inventory_txn is
-'The ledger: every change of stock, in order. Append-only. The changes of an item at a site add up to its on_hand there.';
+'The ledger: every change of stock, in order and by month. Append-only. The changes of an item at a site add up to its on_hand there.';
 comment on column public.inventory_txn.kind is
 'adjust: by hand. deduct: taken by an order. restock: given back by an order. reconcile: corrected to the count of a shop. transfer: moved to or from another site. Its two rows have one reference.';
 comment on column public.inventory_txn.matched_by is
@@ -343,6 +344,8 @@ begin
   end if;
 end;
 $$;
+
+select app.register_monthly_table('inventory_txn', 84);
 
 select app.assert_grants();
 commit;

@@ -70,18 +70,43 @@ $$;
 comment on function app.lock_whole_order is
 'Locks the Shopify order of a cake, and then all its cakes. Returns its gid, or the id of a manual order. Raises NOT_FOUND.';
 
+create or replace function app.order_begins(p_store text, p_order text)
+returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
+as $$
+begin
+  return coalesce(
+    (
+      select heads.created_at from public.shopify_orders as heads
+      where heads.store = p_store and heads.gid = p_order
+    ),
+    (
+      select orders.created_at from public.orders as orders
+      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
+    ),
+    '-infinity'
+  ) - interval '1 day'; -- as app.starts_of says
+end;
+$$;
+comment on function app.order_begins is
+'Returns a time before which no ledger row names the order: a day before its creation. p_order is the gid of a Shopify order, or the id of a manual order.';
+
 create or replace function app.stock_booked(p_store text, p_order text)
 returns table (item_id uuid, site text, taken numeric, held numeric, matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_begins timestamptz := app.order_begins(p_store, p_order); -- no month before it is read
 begin
   return query
   select
     booked.item_id, booked.site, sum(booked.taken), sum(booked.held), min(booked.matched_by)::text
   from (
     select txn.item_id, txn.site, -txn.change_amount as taken, 0 as held, txn.matched_by
-    from public.inventory_txn as txn where txn.store = p_store and txn.order_gid = p_order
+    from public.inventory_txn as txn
+    where txn.store = p_store and txn.order_gid = p_order and txn.at_ts >= v_begins
     union all
     select holds.item_id, holds.site, 0, holds.quantity, holds.matched_by
     from public.reservation_holds as holds

@@ -225,6 +225,10 @@ declare
   v_waited boolean := false;
   v_done jsonb;
 begin
+  if app.order_begins(p_store, p_order) < app.starts_of('inventory_txn') then
+    -- what it took may be in a month that was taken away, and would be taken again
+    return '{"taken": [], "returned": [], "held": [], "released": [], "is_repeated": true}';
+  end if;
   -- the same lock order everywhere: first orders, then stock by SKU and site, as the jobs of a push
   perform from public.orders as orders
   where orders.store = p_store and orders.id = any(v_units) order by orders.id for no key update;
@@ -265,7 +269,7 @@ begin
 end;
 $$;
 comment on function app.settle_order is
-'Compares what an order is due (app.stock_due) with what it took and waits for, and posts the difference. Returns {taken, returned, held, released, is_repeated}. Each of the four is a list of {sku, quantity, matched_by}, and held has the available quantity. A second call moves nothing. Errors: BAD_INPUT (too large a quantity).';
+'Compares what an order is due (app.stock_due) with what it took and waits for, and posts the difference. Returns {taken, returned, held, released, is_repeated}. Each of the four is a list of {sku, quantity, matched_by}, and held has the available quantity. A second call moves nothing. An order from before the start of the ledger keeps what it has. Errors: BAD_INPUT (too large a quantity).';
 
 create or replace function app.settle_stock(p_store text, p_order text)
 returns bigint

@@ -9,6 +9,15 @@ create or replace function app.audit_stock()
 returns table (store text, what text)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
+  with cut as ( -- the first row that counts, after months were taken away
+    select
+      starts.at > '-infinity' as is_cut,
+      case when starts.at > '-infinity' then (
+        select min(txn.id) from public.inventory_txn as txn
+        where txn.at_ts >= starts.at + interval '1 day'
+      ) else 0 end as first_id
+    from app.starts_of('inventory_txn') as starts (at)
+  )
   select
     null,
     format(
@@ -17,10 +26,19 @@ as $$
     )
   from public.site_stock as stock
   inner join public.inventory_items as items on items.id = stock.item_id
+  cross join cut
   cross join lateral (
-    select coalesce(sum(txn.change_amount), 0) as total
+    select
+      case when cut.is_cut then sum(txn.change_amount) + (
+        select opening.stock_before
+        from public.inventory_txn as opening
+        where opening.item_id = stock.item_id and opening.site = stock.site
+        and opening.id >= cut.first_id
+        order by opening.id
+        limit 1
+      ) else coalesce(sum(txn.change_amount), 0) end as total
     from public.inventory_txn as txn
-    where txn.item_id = stock.item_id and txn.site = stock.site
+    where txn.item_id = stock.item_id and txn.site = stock.site and txn.id >= cut.first_id
   ) as books
   where stock.on_hand <> books.total
   union all
@@ -33,10 +51,10 @@ as $$
   from (
     select
       txn.id, txn.stock_before,
-      coalesce(
-        lag(txn.stock_after) over (partition by txn.item_id, txn.site order by txn.id), 0
-      ) as prior
-    from public.inventory_txn as txn
+      lag(txn.stock_after, 1, case when cut.is_cut then txn.stock_before else 0 end)
+        over (partition by txn.item_id, txn.site order by txn.id) as prior
+    from public.inventory_txn as txn cross join cut
+    where txn.id >= cut.first_id
   ) as chain
   where chain.stock_before <> chain.prior
   union all
@@ -51,7 +69,9 @@ as $$
   where (pairs.total, pairs.sites, pairs.moves, pairs.items) <> (0, 2, 2, 1);
 $$;
 comment on function app.audit_stock is
-'Invariant: the stock of an item at a site is the total of its ledger there, and each row of the ledger begins where the row before ends. A transfer has two rows that total 0.';
+'Invariant: the stock of an item at a site is the total of its ledger there, and each row of the ledger begins where the row before ends. A transfer has two rows that total 0.
+
+After months were taken away, an item at a site begins with the stock before its first row.';
 
 create or replace function app.audit_holds()
 returns table (store text, what text)
@@ -109,7 +129,9 @@ as $$
   ) as books
   left join public.shopify_orders as heads
     on heads.store = books.store and heads.gid = books.order_gid
-  where (heads.gid is null or heads.cancelled_at is not null) and not exists (
+  where (heads.gid is null or heads.cancelled_at is not null)
+  and app.order_begins(books.store, books.order_gid) >= (select app.starts_of('inventory_txn'))
+  and not exists (
     select from public.orders as units
     where units.store = books.store
     and books.order_gid = coalesce(units.shopify_order_gid, units.id)
@@ -117,7 +139,7 @@ as $$
   );
 $$;
 comment on function app.audit_returned_stock is
-'Invariant: a cancelled order without a complete cake has given back what it took.';
+'Invariant: a cancelled order without a complete cake has given back what it took. Skips orders from before the start of the ledger.';
 
 create or replace function app.stock_audit()
 returns table (store text, what text)
@@ -159,7 +181,8 @@ as $$
       on catalog.id = coalesce(due.item_id, booked.item_id)
   ) as items
   where items.due <> items.taken + items.held
-  and not (items.is_optional and items.due > items.taken);
+  and not (items.is_optional and items.due > items.taken)
+  and app.order_begins(orders.store, orders.id) >= (select app.starts_of('inventory_txn'));
 $$;
 comment on function app.stock_audit is
 'Returns what is wrong with the stock: every violation of the three invariants, and each open order that has other stock than it is due. A changed recipe, item or keyword leaves such orders, until they change or resettle_order settles them.';

@@ -106,7 +106,7 @@ declare
   v_moves record;
 begin
   select
-    orders.store, orders.stage, orders.cancelled_at, orders.is_pos,
+    orders.store, orders.stage, orders.cancelled_at, orders.is_pos, orders.created_at,
     case orders.stage
       when 'Filling' then orders.filling_start_ts
       when 'Covering' then orders.covering_start_ts
@@ -138,6 +138,7 @@ begin
       select from public.stage_events as events
       where events.store = v_order.store and events.order_id = p_order_id
       and events.event_type = 'qc_return'
+      and events.at_ts >= v_order.created_at - interval '1 day' -- reads no month before
     )
   then
     return true;
@@ -316,6 +317,7 @@ as $$
     from public.stage_events as events
     inner join public.orders as orders
       on orders.store = events.store and orders.id = events.order_id
+    where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
   ),
   moves as (
     select move.event, move.from_stage, array_agg(distinct move.to_stage) as to_stages
@@ -370,7 +372,8 @@ as $$
   select orders.store, format('order %s has other timestamps than its events', orders.id)
   from public.orders as orders
   left join told on told.row_id = orders.row_id
-  where (
+  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  and (
     told.filling_start_ts, told.filling_complete_ts, told.covering_start_ts,
     told.covering_complete_ts, told.decorating_start_ts, told.decorating_complete_ts,
     told.packing_complete_ts
@@ -381,7 +384,7 @@ as $$
   );
 $$;
 comment on function app.audit_stages is
-'Invariant: the events of an order lead from Filling to its stage, each by a row of app.stage_transitions, and have set its timestamps.';
+'Invariant: the events of an order lead from Filling to its stage, each by a row of app.stage_transitions, and have set its timestamps. Skips orders from before the start of stage_events.';
 
 select app.register_invariant('stages', 'audit_stages');
 

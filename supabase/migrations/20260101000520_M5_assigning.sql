@@ -159,7 +159,8 @@ as $$
     where events.event_type in ('assign', 'unassign', 'complete', 'qc_return', 'cancel')
     group by events.store, events.order_id
   ) as told on told.store = orders.store and told.order_id = orders.id
-  where case
+  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  and case
     when orders.assignee_id is not null
       then orders.cancelled_at is not null
       or told.assigned_to is distinct from orders.assignee_id::text
@@ -169,7 +170,7 @@ as $$
   end;
 $$;
 comment on function app.audit_assignees is
-'Invariant: an order belongs to the account that its events assigned last, and a cancelled order to nobody.';
+'Invariant: an order belongs to the account that its events assigned last, and a cancelled order to nobody. Skips orders from before the start of stage_events.';
 
 select app.register_invariant('assignees', 'audit_assignees');
 

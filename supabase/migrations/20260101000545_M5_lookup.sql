@@ -174,11 +174,12 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_store text := app.store_of(p_order_id);
+  v_created_at timestamptz;
 begin
   perform app.require_order('Staff', p_order_id, p_store);
-  if not exists (
-    select from public.orders as orders where orders.store = v_store and orders.id = p_order_id
-  ) then
+  select orders.created_at into v_created_at
+  from public.orders as orders where orders.store = v_store and orders.id = p_order_id;
+  if not found then
     perform app.not_found('order', 'order_id', p_order_id);
   end if;
   return query
@@ -190,7 +191,9 @@ begin
         where moves.event = trail.event_type and moves.from_stage = trail.stage
         and moves.to_stage <> moves.from_stage
       ) as leaves
-    from public.stage_events as trail where trail.store = v_store and trail.order_id = p_order_id
+    from public.stage_events as trail
+    where trail.store = v_store and trail.order_id = p_order_id
+    and trail.at_ts >= v_created_at - interval '1 day' -- reads no month before
   ),
   numbered as ( -- numbers the visits to stages: an event that leaves the stage ends a visit
     select
@@ -223,7 +226,7 @@ begin
 end;
 $$;
 comment on function public.get_order_history is
-'Returns all events of an order, oldest first, and the time that each stage took.
+'Returns the events of an order, oldest first, and the time that each stage took.
 
 entered_at is the time when the order came to the stage. seconds_in_stage is the time from entered_at to the event. Where leaves_stage is true, seconds_in_stage is the time that the stage took. round is 2 on the second visit to a stage, for example after a return from quality control. A null staff_id means the service. The meta of an edit has the old and the new values. A changed name of the customer is only mentioned, in contact.
 

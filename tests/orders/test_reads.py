@@ -777,8 +777,8 @@ def test_an_order_of_another_store_or_a_missing_order_is_refused(
 def test_the_history_shows_the_time_of_both_rounds_after_a_return(
     db: Connection, admin: UUID
 ) -> None:
-    order = make_order(db)
     set_clock(db, "2026-03-04 08:00Z")
+    order = make_order(db)
     record_event(db, order)
     for minute, function in (
         (10, "handle_print_barcode"),

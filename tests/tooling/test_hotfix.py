@@ -11,7 +11,7 @@ from bakehouse import database
 from bakehouse.migrations import catalog
 from environments import MAKE, Environments
 
-INDEX = "create index{} late_idx on public.stage_events (at_ts);"
+INDEX = "create index{} late_idx on public.audit_log (at_ts);"
 LATE = ("--accept-order", "the hotfix landed first")
 ACCEPT_INDEX = (
     *("drift", "accept", "index public.late_idx", "the report was slow"),

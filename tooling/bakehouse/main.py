@@ -6,7 +6,17 @@ from typing import Any
 import typer
 
 from bakehouse import output
-from bakehouse.commands import backups, dev, docs, doctor, environments, migrate, releases, shop
+from bakehouse.commands import (
+    backups,
+    dev,
+    docs,
+    doctor,
+    environments,
+    migrate,
+    releases,
+    retention,
+    shop,
+)
 from bakehouse.errors import BakehouseError
 
 app = typer.Typer(
@@ -15,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (dev.app, shop.app, doctor.app, environments.app, releases.app):
+for group in (dev.app, shop.app, retention.app, doctor.app, environments.app, releases.app):
     app.add_typer(group)
 for name, group in (
     ("migrate", migrate.app),

@@ -2,7 +2,8 @@
 -- A partition is one object, with its columns, indexes, constraints and triggers: the shop may add
 -- partitions at any time.
 -- Equal objects have equal definitions, also in a copy that was restored from a dump.
--- Skips the objects of Postgres, of extensions, of the platform and of this tool.
+-- Skips the objects of Postgres, of extensions, of the platform and of this tool. Skips months too,
+-- attached and detached ones, because they come and go without a file.
 -- In a union, only the first query names the columns.
 -- noqa: disable=AL03,AM06,RF02,RF03
 with
@@ -36,6 +37,13 @@ relations as (
     and not exists (
       select from members as m
       where m.classid = 'pg_class'::regclass and m.objid = c.oid
+    )
+    and not exists ( -- a month of a table with a partition for each month
+      select from pg_partitioned_table as t
+      inner join pg_class as p on t.partrelid = p.oid
+      where
+        t.partstrat = 'r' and p.relnamespace = c.relnamespace
+        and c.relname ~ '_[0-9]{4}_[0-9]{2}$' and p.relname = left(c.relname, -8)
     )
 ),
 
