@@ -240,9 +240,17 @@ begin
         ) as nth
       from jsonb_array_elements(p_new -> 'units') with ordinality as unit (value, position)
     ) as every
-    where every.nth > ( -- compares with the last payload: units that staff cancelled stay so
-      select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
-      where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
+    where every.nth > greatest(
+      ( -- compares with the last payload: units that staff cancelled stay so
+        select count(*) from jsonb_array_elements(p_old -> 'units') as former (value)
+        where app.line_item_id(former.value -> 'item') = app.line_item_id(every.unit -> 'item')
+      ),
+      ( -- a complete unit that Shopify took off the order still serves its line
+        select count(*) from public.orders as units
+        where units.store = p_store and units.shopify_order_gid = p_new ->> 'gid'
+        and units.cancelled_at is null
+        and app.line_item_id(units.order_json) = app.line_item_id(every.unit -> 'item')
+      )
     )
   ) as wanted;
   if v_more is not null then
@@ -252,7 +260,7 @@ begin
 end;
 $$;
 comment on function app.add_missing_units is
-'Adds units for lines that have more cakes than before. New units get the next suffixes. Returns whether any unit was added.';
+'Adds units for lines that have more cakes than before, and more than there are. New units get the next suffixes. Returns whether any unit was added.';
 
 create or replace function app.edit_unit(
   p_unit public.orders, p_name text, p_was jsonb, p_to jsonb, p_gone text[], p_come text[]

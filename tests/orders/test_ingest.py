@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakehouse.database import Connection
-from calls import acting_as, raises_code
+from calls import acting_as, call, raises_code
 from orders.payloads import sign
 from postgres import MIGRATIONS, Server, migrate
 from rows import make_order, make_staff, set_clock, value, values
@@ -519,6 +519,26 @@ def test_an_update_never_changes_production_columns(shop: Connection) -> None:
         "needs_attention",
     }
     assert after["needs_attention"] == "Shopify changed customer name"
+
+
+def test_a_line_that_comes_back_is_served_by_its_complete_cake(shop: Connection) -> None:
+    payload = order(line("Birthday Cake") | {"current_quantity": 1})
+    (cake,) = created(shop, payload)
+    call(shop, make_staff(shop, role="Admin"), "mark_order_complete", p_order_id=cake)
+
+    for minutes, quantity in ((1, 0), (2, 1), (3, 1)):
+        payload = later(payload, minutes, note=f"Change {minutes}")
+        payload["line_items"][0]["current_quantity"] = quantity
+        deliver(shop, "orders/updated", payload)
+
+        assert ids(shop, payload) == [cake]
+
+    payload = later(payload, 4)
+    payload["line_items"][0] |= {"quantity": 2, "current_quantity": 2}
+    deliver(shop, "orders/updated", payload)
+
+    assert ids(shop, payload) == [cake, f"{cake}-B"]
+    assert row(shop, f"{cake}-B")["cancelled_at"] is None
 
 
 @pytest.mark.spec("P2")

@@ -597,7 +597,8 @@ def play(
         live = it["open"] + it["done"]
         if target < live:
             it["open"] -= min(it["open"], live - target)
-        it["open"] += max(target - had, 0)
+            live = it["open"] + it["done"]
+        it["open"] += max(min(target - had, target - live), 0)
         it["wanted"] = target
     elif step == "candles" and not it["cancelled"]:
         candle_line["quantity"] = it["ordered"] = max(it["ordered"], amount + it["back"])
