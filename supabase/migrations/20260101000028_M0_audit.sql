@@ -50,7 +50,7 @@ create index if not exists audit_log_store_idx on public.audit_log (store, at_ts
 create index if not exists audit_log_subject_idx on public.audit_log (subject, at_ts desc);
 alter table public.audit_log enable row level security;
 comment on table public.audit_log is
-'Changes and their authors, for example of staff, settings and stock. stage_events has the events of orders. Append-only.';
+'Changes and their authors, for example of staff, settings and stock. stage_events has the events of orders. Append-only, and kept for seven years.';
 comment on column public.audit_log.actor_kind is 'staff, service, or system for scheduled work.';
 comment on column public.audit_log.actor_id is
 'The account of the author. No foreign key, so that the entry outlives the account.';
@@ -71,7 +71,38 @@ begin
 end;
 $$;
 comment on function app.append_only is
-'Trigger: rejects every update, delete and truncate, even by the owner of the table. Raises APPEND_ONLY.';
+'Trigger: rejects an update, delete or truncate, even by the owner of the table. Raises APPEND_ONLY.';
+
+create or replace function app.audit_begins()
+returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select app.now() - interval '84 months';
+$$;
+comment on function app.audit_begins is
+'Returns the time from which entries of the audit log are kept: seven years ago.';
+
+create or replace function app.purge_audit()
+returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint;
+begin
+  delete from public.audit_log as entries
+  where entries.id = any(array(
+    select old.id
+    from ( -- the first entries only, so that a run never reads the whole table
+      select kept.id, kept.at_ts from public.audit_log as kept order by kept.id limit 1000
+    ) as old
+    where old.at_ts < app.audit_begins()
+  ));
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+comment on function app.purge_audit is
+'Deletes the entries of the audit log that are no longer kept (app.audit_begins), at most 1,000. Returns their number.';
 
 create or replace function app.emit(p_topic text, p_payload jsonb)
 returns void
@@ -106,8 +137,10 @@ comment on function app.audit is
 'Adds an entry to the audit log, in the transaction of the change. Without a caller the author is the system.';
 
 create or replace trigger audit_log_append_only
-before update or delete or truncate on public.audit_log
+before update or truncate on public.audit_log
 for each statement execute function app.append_only();
+create or replace trigger audit_log_keep before delete on public.audit_log
+for each row when (old.at_ts >= app.audit_begins()) execute function app.append_only();
 
 do $$
 begin

@@ -287,5 +287,7 @@ end;
 $$;
 
 set local role bakehouse_owner;
+select app.register_task('purge_audit', 'tick', 'purge_audit');
+
 select app.assert_grants();
 commit;

@@ -519,6 +519,7 @@ def test_recorded_events_and_audit_entries_cannot_be_changed(
     db: Connection, table: str, change: str
 ) -> None:
     record_event(db, make_order(db))
+    db.execute("select app.audit('bake', null, null)")
 
     with raises_code("APPEND_ONLY", "PT409"), db.transaction():
         db.execute(change.format(table).encode())
@@ -532,6 +533,21 @@ def test_a_superuser_cannot_rewrite_history_either(server: Server, clone: str) -
         raises_code("APPEND_ONLY", "PT409"),
     ):
         conn.execute("delete from public.stage_events where true")
+
+
+def test_audit_entries_are_deleted_after_seven_years(db: Connection) -> None:
+    db.execute(
+        "insert into public.audit_log (actor_kind, action, at_ts) "
+        "select 'system', kinds.action, now() - kinds.age * interval '1 day' "
+        "from (values ('old', 84 * 31), ('kept', 7 * 365 - 2), ('new', 0)) as kinds (action, age) "
+        "cross join generate_series(1, 600) order by kinds.age desc"
+    )
+
+    assert value(db, "select app.purge_audit()") == 600
+    assert value(db, "select app.purge_audit()") == 0
+    assert values(db, "select distinct action from public.audit_log order by 1") == ["kept", "new"]
+    with raises_code("APPEND_ONLY", "PT409"), db.transaction():
+        db.execute("delete from public.audit_log where action = 'kept'")
 
 
 def test_an_order_with_events_cannot_be_deleted(db: Connection) -> None:
