@@ -39,6 +39,72 @@ begin
 end;
 $$;
 
+create or replace function app.change_order(p_store text, p_order jsonb, p_payload jsonb)
+returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_gid text := p_order ->> 'gid';
+  v_cancelled boolean := (p_order ->> 'cancelled')::boolean;
+  v_at timestamptz := (p_order ->> 'updated_at')::timestamptz;
+  v_contact public.order_contacts := jsonb_populate_record(
+    null::public.order_contacts, p_order -> 'contact'
+  );
+  v_known record;
+  v_reason text;
+  v_outcome text;
+begin
+  select heads.lines, heads.remote_updated_at, heads.cancelled_at, heads.site into strict v_known
+  from public.shopify_orders as heads
+  where heads.store = p_store and heads.gid = v_gid for update;
+  if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
+    return 'unchanged';
+  end if;
+  -- lock the cakes in the order of their ids, as every function does, to prevent deadlocks
+  perform from public.orders as units
+  where units.store = p_store and units.shopify_order_gid = v_gid
+  order by units.id for no key update;
+  update public.shopify_orders as heads
+  set
+    lines = p_order -> 'lines', remote_updated_at = greatest(v_at, v_known.remote_updated_at),
+    cancelled_at = case when v_cancelled then app.now() end
+  where heads.store = p_store and heads.gid = v_gid;
+  if v_cancelled then
+    v_outcome := 'cancelled';
+    v_reason := coalesce(p_payload ->> 'cancel_reason', p_payload ->> 'cancelReason');
+    perform app.cancel_units(
+      p_store,
+      array(
+        select units.id from public.orders as units
+        where units.store = p_store and units.shopify_order_gid = v_gid
+      ),
+      concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
+    );
+  elsif app.apply_order_changes(
+    p_store,
+    -- Without a contact, the customer was deleted. The last payload is unknown, so nothing differs.
+    app.shopify_order(coalesce((
+      select contacts.payload from public.order_contacts as contacts
+      where contacts.store = p_store and contacts.order_gid = v_gid
+    ), p_payload)),
+    p_order || jsonb_build_object('site', v_known.site)
+  ) then
+    v_outcome := 'updated';
+  end if;
+  update public.order_contacts as contacts
+  set
+    customer_id = v_contact.customer_id, email = v_contact.email, phone = v_contact.phone,
+    gift_sender = v_contact.gift_sender, address = v_contact.address, payload = p_payload
+  where contacts.store = p_store and contacts.order_gid = v_gid;
+  return coalesce(
+    v_outcome,
+    case when v_known.lines is distinct from p_order -> 'lines' then 'relined' else 'unchanged' end
+  );
+end;
+$$;
+comment on function app.change_order is
+'Changes or cancels a known order as a later payload says. Returns updated, cancelled, unchanged, or relined if only its lines changed.';
+
 create or replace function app.ingest_order(p_store text, p_topic text, p_payload jsonb)
 returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -50,15 +116,10 @@ declare
     p_store, v_order ->> 'delivery_method', v_order ->> 'pickup_location'
   );
   v_cancelled boolean := (v_order ->> 'cancelled')::boolean;
-  v_at timestamptz := (v_order ->> 'updated_at')::timestamptz;
   v_contact public.order_contacts := jsonb_populate_record(
     null::public.order_contacts, v_order -> 'contact'
   );
-  v_known record;
-  v_old jsonb;
-  v_reason text;
   v_outcome text := 'unchanged';
-  v_relined boolean := false;
 begin
   if p_topic not in ('orders/create', 'orders/updated', 'orders/cancelled') then
     perform app.fail(
@@ -72,11 +133,10 @@ begin
       '{"field": "cancelled_at"}'
     );
   end if;
-  insert into public.shopify_orders (
-    store, gid, lines, site, remote_updated_at, cancelled_at
-  )
+  insert into public.shopify_orders (store, gid, lines, site, remote_updated_at, cancelled_at)
   values (
-    p_store, v_gid, v_order -> 'lines', v_site, v_at, case when v_cancelled then app.now() end
+    p_store, v_gid, v_order -> 'lines', v_site, (v_order ->> 'updated_at')::timestamptz,
+    case when v_cancelled then app.now() end
   )
   on conflict (store, gid) do nothing;
   if found then
@@ -95,61 +155,17 @@ begin
       v_outcome := 'created';
     end if;
   elsif p_topic <> 'orders/create' then
-    select heads.lines, heads.remote_updated_at, heads.cancelled_at, heads.site
-    into strict v_known
-    from public.shopify_orders as heads
-    where heads.store = p_store and heads.gid = v_gid for update;
-    if v_known.cancelled_at is not null or not v_cancelled and v_at < v_known.remote_updated_at then
-      return v_outcome;
-    end if;
-    -- lock the cakes in the order of their ids, as every function does, to prevent deadlocks
-    perform from public.orders as units
-    where units.store = p_store and units.shopify_order_gid = v_gid
-    order by units.id for no key update;
-    update public.shopify_orders as heads
-    set
-      lines = v_order -> 'lines',
-      remote_updated_at = greatest(v_at, v_known.remote_updated_at),
-      cancelled_at = case when v_cancelled then app.now() end
-    where heads.store = p_store and heads.gid = v_gid;
-    if v_cancelled then
-      v_outcome := 'cancelled';
-      v_reason := coalesce(p_payload ->> 'cancel_reason', p_payload ->> 'cancelReason');
-      perform app.cancel_units(
-        p_store,
-        array(
-          select units.id from public.orders as units
-          where units.store = p_store and units.shopify_order_gid = v_gid
-        ),
-        concat_ws(': ', 'Cancelled in Shopify', left(v_reason, 100)), 'shopify'
-      );
-    else
-      -- Without a contact, the customer was deleted. The last payload is unknown, so nothing differs.
-      v_old := app.shopify_order(coalesce((
-        select contacts.payload from public.order_contacts as contacts
-        where contacts.store = p_store and contacts.order_gid = v_gid
-      ), p_payload));
-      if app.apply_order_changes(
-        p_store, v_old, v_order || jsonb_build_object('site', v_known.site)
-      ) then
-        v_outcome := 'updated';
-      end if;
-      v_relined := v_known.lines is distinct from v_order -> 'lines';
-    end if;
-    update public.order_contacts as contacts
-    set
-      customer_id = v_contact.customer_id, email = v_contact.email, phone = v_contact.phone,
-      gift_sender = v_contact.gift_sender, address = v_contact.address, payload = p_payload
-    where contacts.store = p_store and contacts.order_gid = v_gid;
-  end if;
-  if v_outcome <> 'unchanged' or v_relined then
-    perform app.order_changed(p_store, v_gid);
+    v_outcome := app.change_order(p_store, v_order, p_payload);
   end if;
   if v_outcome <> 'unchanged' then
-    perform app.emit(
-      'orders', jsonb_build_object('store', p_store, 'gid', v_gid, 'outcome', v_outcome)
-    );
+    perform app.order_changed(p_store, v_gid);
   end if;
+  if v_outcome in ('unchanged', 'relined') then
+    return 'unchanged';
+  end if;
+  perform app.emit(
+    'orders', jsonb_build_object('store', p_store, 'gid', v_gid, 'outcome', v_outcome)
+  );
   return v_outcome;
 end;
 $$;

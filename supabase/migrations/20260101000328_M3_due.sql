@@ -98,7 +98,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_begins timestamptz := app.order_begins(p_store, p_order); -- no month before it is read
+  v_begins timestamptz := app.order_begins(p_store, p_order); -- no month before or ahead is read
+  v_ends timestamptz := app.now() + interval '1 day';
 begin
   return query
   select
@@ -106,7 +107,8 @@ begin
   from (
     select txn.item_id, txn.site, -txn.change_amount as taken, 0 as held, txn.matched_by
     from public.inventory_txn as txn
-    where txn.store = p_store and txn.order_gid = p_order and txn.at_ts >= v_begins
+    where txn.store = p_store and txn.order_gid = p_order
+    and txn.at_ts >= v_begins and txn.at_ts < v_ends
     union all
     select holds.item_id, holds.site, 0, holds.quantity, holds.matched_by
     from public.reservation_holds as holds

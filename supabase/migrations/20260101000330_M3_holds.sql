@@ -218,6 +218,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_starts timestamptz := app.starts_of('inventory_txn');
   v_units text[] := app.units_of(p_store, p_order);
   v_need record;
   v_moves jsonb[] := '{}'::jsonb[];
@@ -225,7 +226,7 @@ declare
   v_waited boolean := false;
   v_done jsonb;
 begin
-  if app.order_begins(p_store, p_order) < app.starts_of('inventory_txn') then
+  if v_starts > '-infinity' and app.order_begins(p_store, p_order) < v_starts then
     -- what it took may be in a month that was taken away, and would be taken again
     return '{"taken": [], "returned": [], "held": [], "released": [], "is_repeated": true}';
   end if;

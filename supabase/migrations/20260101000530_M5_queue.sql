@@ -77,6 +77,22 @@ $$;
 comment on function app.queue_stage is
 'Returns a stage of the queue by its name. Raises BAD_INPUT for Complete and for an unknown stage.';
 
+create or replace function app.name_key(p_store text, p_id text)
+returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return coalesce((
+    select nullif(split_part(known.words, E'\n', 1), '')
+    from app.order_words as known
+    where known.store = p_store and known.id = p_id and known.is_open
+  ), U&'\+10FFFF');
+end;
+$$;
+comment on function app.name_key is
+'Returns the sort key of an open order by its customer: the first line of its search words. An unknown name comes last.';
+
 create or replace function app.count_queue(
   p_stores text[], p_stage public.stage_type, p_priority integer, p_assignee_id uuid,
   p_unassigned boolean, p_storage text
@@ -169,11 +185,7 @@ begin
           when 'size' then orders.size_rank || ' ' || orders.queue_key
           when 'created_at' then app.moment_key(orders.created_at) || ' ' || orders.id
           when 'customer_name' then
-            coalesce((
-              select nullif(split_part(known.words, E'\n', 1), '')
-              from app.order_words as known
-              where known.store = orders.store and known.id = orders.id and known.is_open
-            ), U&'\+10FFFF') || E'\n' || orders.id
+            app.name_key(orders.store, orders.id) || E'\n' || orders.id
           when 'product_title' then
             coalesce(lower(orders.product_title), U&'\+10FFFF') || E'\n' || orders.id
         end collate "C"
@@ -212,15 +224,12 @@ begin
     hits.delivery_method, hits.size::text, hits.item_qty, hits.storage::text, hits.assignee_id,
     staff.full_name::text, hits.store, hits.created_at, hits.updated_at, hits.covering_start_ts,
     hits.decorating_start_ts, hits.cancelled_at, hits.needs_attention::text,
-    case
-      when p_after is null then coalesce(v_total, v_page.first + (select count(*) from hits))
-    end,
+    case when p_after is null then coalesce(v_total, v_page.first + (select count(*) from hits)) end,
     p_after is null and v_total is null and v_ids is null and (select count(*) from hits) = v_most,
     v_page.size, v_page.sort || ':' || hits.sort_key
   from hits
   left join public.order_contacts as contacts
-    on contacts.store = hits.store
-    and contacts.order_gid = coalesce(hits.shopify_order_gid, hits.id)
+    on contacts.store = hits.store and contacts.order_gid = coalesce(hits.shopify_order_gid, hits.id)
   left join public.staff_shared as staff on staff.user_id = hits.assignee_id
   order by
     case when v_backwards then hits.sort_key end desc,
