@@ -228,7 +228,7 @@ declare
 begin
   if v_starts > '-infinity' and app.order_begins(p_store, p_order) < v_starts then
     -- what it took may be in a month that was taken away, and would be taken again
-    return '{"taken": [], "returned": [], "held": [], "released": [], "is_repeated": true}';
+    return '{"taken": [], "returned": [], "held": [], "released": [], "is_repeated": true}'::jsonb;
   end if;
   -- the same lock order everywhere: first orders, then stock by SKU and site, as the jobs of a push
   perform from public.orders as orders

@@ -12,7 +12,7 @@ from audit import audit
 from bakehouse.database import Connection
 from bakehouse.migrations import catalog, drift, history
 from calls import call, raises_code
-from months import cut, month_of, months_between
+from monthly import cut, month_of, months_between
 from orders.payloads import Line, Order, rest
 from orders.races import Call, meet
 from orders.test_inventory import make_item, stock

@@ -15,7 +15,7 @@ from bakehouse.server.binaries import find_binaries
 from calls import acting_as, call
 from command import Project
 from environments import wait_for
-from months import month_of
+from monthly import month_of
 from orders.test_inventory import make_item
 from rows import make_order, make_staff, record_event, set_clock, value, values
 

@@ -1,6 +1,6 @@
 """Events and ledger by month: which months a read touches, and the cost beside plain tables.
 
-    .venv/bin/python bench/monthly.py OLD [rounds]
+    .venv/bin/python bench/months.py OLD [rounds]
 
 OLD is a clone of a commit from before the months. Both sides have the same rows of 36 months, on a
 durable server each. Their calls run in turn, and the ratio of a round is that of its medians.
