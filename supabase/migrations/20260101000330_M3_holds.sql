@@ -77,6 +77,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hold record;
+  v_item_id uuid;
   v_units text[];
   v_filled integer := 0;
 begin
@@ -111,6 +112,13 @@ begin
     where queue.is_over or queue.left_over >= 0
     order by queue.sku, queue.site, queue.created_at, queue.store, queue.order_gid
   loop
+    if v_hold.item_id is distinct from v_item_id then -- all sites of an item before its first push
+      v_item_id := v_hold.item_id;
+      perform from public.site_stock as stock
+      where stock.item_id = v_item_id and stock.reserved > 0
+      and (p_site is null or stock.site = p_site)
+      order by stock.site for no key update;
+    end if;
     -- Skip a locked order: its session may be waiting for this stock. The next run tries again.
     perform from public.site_stock as stock
     where stock.item_id = v_hold.item_id and stock.site = v_hold.site
@@ -240,13 +248,18 @@ begin
       coalesce(due.matched_by, booked.matched_by) as matched_by,
       coalesce(due.is_optional, false) as is_optional, booked.item_id is not null as is_booked,
       booked.held > 0 as is_held, count(booked.item_id) over () > 0 as is_repeated,
-      count(due.item_id) over () > 0 as is_due
+      count(due.item_id) over () > 0 as is_due,
+      array_agg(coalesce(due.site, booked.site)) over (partition by items.id) as sites
     from app.stock_due(p_store, p_order, v_units) as due
     full join app.stock_booked(p_store, p_order) as booked
       on booked.item_id = due.item_id and booked.site = due.site
     inner join public.inventory_items as items on items.id = coalesce(due.item_id, booked.item_id)
     order by items.sku, site
   loop
+    if cardinality(v_need.sites) > 1 then -- a push of the item waits for writers of all its sites
+      perform app.lock_stock(v_need.item_id, sites.site)
+      from (select unnest(v_need.sites) as site order by site) as sites;
+    end if;
     v_repeated := v_need.is_repeated;
     v_waited := v_waited or v_need.is_held is true;
     v_moves := v_moves || app.settle_item(

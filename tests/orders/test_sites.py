@@ -1,7 +1,7 @@
 """Sites: where stock lies, which site makes an order, and what a caller sees of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -747,6 +747,59 @@ def test_an_order_that_moves_while_it_is_edited_takes_what_the_edit_asks(
 
     with psycopg.connect(bakery) as conn:
         assert stocks(conn, "candle") == {"main": 10, "shop": 10, "kitchen": 5}
+
+
+def meets_a_writer_of_the_shop(dsn: str, work: Callable[[], object]) -> None:
+    """Runs the work while a session holds the candles of the shop, and then moves some."""
+    with ThreadPoolExecutor() as pool, psycopg.connect(dsn) as keeper:
+        candle = item(keeper, "candle")
+        keeper.execute("select app.lock_stock(%s, 'shop')", (candle,))
+        working = pool.submit(work)
+        wait_for_waiting(keeper, 1)
+        keeper.execute(
+            "select app.move_stock(%s, 1, 'adjust', 'count', null, p_site => 'shop')", (candle,)
+        )
+        keeper.commit()
+        working.result()
+
+
+def test_an_order_that_moves_locks_both_sites_before_it_queues_a_push(bakery: str) -> None:
+    with psycopg.connect(bakery) as conn:
+        (cake,) = created(conn, order(line(CAKE), candles(1)))
+        supervisor = make_staff(conn, role="Supervisor")
+        call(conn, supervisor, "set_order_site", p_order_id=cake, p_site="kitchen")
+
+    def move() -> None:
+        with psycopg.connect(bakery) as conn:
+            call(conn, supervisor, "set_order_site", p_order_id=cake, p_site="shop")
+
+    meets_a_writer_of_the_shop(bakery, move)
+
+    with psycopg.connect(bakery) as conn:
+        assert stocks(conn, "candle") == {"main": 10, "shop": 10, "kitchen": 10}
+
+
+def test_filling_all_holds_locks_the_sites_of_an_item_before_it_queues_a_push(bakery: str) -> None:
+    with psycopg.connect(bakery) as conn:
+        supervisor = make_staff(conn, role="Supervisor")
+        for site in ("kitchen", "shop"):
+            (cake,) = created(conn, order(line(CAKE), candles(12)))
+            call(conn, supervisor, "set_order_site", p_order_id=cake, p_site=site)
+        conn.execute("alter table public.inventory_txn disable trigger inventory_txn_fill_waiting")
+        for site in ("kitchen", "shop"):
+            conn.execute(
+                "select app.move_stock(%s, 5, 'adjust', 'delivery', null, p_site => %s)",
+                (item(conn, "candle"), site),
+            )
+
+    def fill() -> None:
+        with psycopg.connect(bakery) as conn:
+            conn.execute("select app.fill_holds()")
+
+    meets_a_writer_of_the_shop(bakery, fill)
+
+    with psycopg.connect(bakery) as conn:
+        assert stocks(conn, "candle") == {"main": 10, "shop": 4, "kitchen": 3}
 
 
 def test_a_mapped_location_locks_its_jobs_in_the_order_of_a_worker(bakery: str) -> None:
