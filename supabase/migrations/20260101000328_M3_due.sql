@@ -125,54 +125,55 @@ returns table (line jsonb, is_cake boolean, pieces numeric, kept numeric, is_fin
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
 as $$
-begin
-  return query
-  with units as materialized (
-    select
-      orders.shopify_order_gid is null as is_manual, orders.product_title, orders.item_qty,
-      app.line_item_id(orders.order_json) as line_id, orders.cancelled_at is null as is_live,
-      orders.stage = 'Complete' as is_done
-    from public.orders as orders
-    where orders.store = p_store and orders.id = any(p_units)
-  ),
-  whole as materialized (
-    select
-      coalesce(bool_or(units.is_live), false) as is_live,
-      coalesce(bool_and(units.is_done) filter (where units.is_live), false) as is_finished
-    from units
-  ),
-  lines as (
-    select
-      lines.line, lines.line ->> 'kind' = 'cake' as is_cake,
-      (lines.line ->> 'quantity')::numeric as quantity,
-      (lines.line ->> 'ordered')::numeric as ordered,
-      (lines.line ->> 'restocked')::numeric as restocked,
-      heads.cancelled_at is not null as is_cancelled, (
-        select count(*) from units
-        where units.line_id = coalesce((lines.line ->> 'line_id')::bigint, 0) and units.is_live
-      ) as cakes
-    from public.shopify_orders as heads
-    cross join jsonb_array_elements(heads.lines) as lines (line)
-    where heads.store = p_store and heads.gid = p_order
-  )
+declare
+  v_units record;
+  v_head record;
+  v_left numeric;
+  v_cakes integer;
+begin -- a loop, because a query on a few lines takes longer
   select
-    lines.line, lines.is_cake,
-    case
+    coalesce(bool_or(orders.cancelled_at is null), false) as are_live,
+    coalesce(
+      bool_and(orders.stage = 'Complete') filter (where orders.cancelled_at is null), false
+    ) as are_done,
+    coalesce(
+      array_agg(app.line_item_id(orders.order_json)) filter (where orders.cancelled_at is null), '{}'
+    ) as lines,
+    min(orders.product_title) as title, min(orders.item_qty) as item_qty
+  into v_units
+  from public.orders as orders
+  where orders.store = p_store and orders.id = any(p_units);
+  select
+    heads.lines, heads.cancelled_at is not null or not v_units.are_live
+    and jsonb_path_exists(heads.lines, '$[*] ? (@.kind == "cake" && @.quantity > 0)') as is_over
+  into v_head
+  from public.shopify_orders as heads
+  where heads.store = p_store and heads.gid = p_order;
+  if not found then -- a manual order
+    return query
+    select
+      jsonb_build_object('title', v_units.title, 'kind', 'cake'), true,
+      case when v_units.are_live then v_units.item_qty else 0 end::numeric,
+      v_units.item_qty::numeric, v_units.are_done
+    where v_units.item_qty > 0;
+    return;
+  end if;
+  is_finished := v_units.are_done;
+  for v_at in 0..jsonb_array_length(v_head.lines) - 1 loop
+    line := v_head.lines -> v_at;
+    is_cake := line ->> 'kind' = 'cake';
+    kept := (line ->> 'ordered')::numeric - (line ->> 'restocked')::numeric;
+    pieces := (line ->> 'quantity')::numeric;
+    if is_cake then
+      v_cakes := cardinality(array_positions(v_units.lines, app.line_item_id(line)));
       -- a complete cake that Shopify took off the order is used, unless the refund restocked it
-      when lines.is_cake
-        then lines.cakes - least(greatest(lines.cakes - lines.quantity, 0), lines.restocked)
-      when lines.is_cancelled then 0
-      when not whole.is_live and bool_or(lines.is_cake and lines.quantity > 0) over () then 0
-      else lines.quantity
-    end,
-    lines.ordered - lines.restocked,
-    whole.is_finished
-  from lines cross join whole
-  union all
-  select
-    jsonb_build_object('title', units.product_title, 'kind', 'cake'), true,
-    case when units.is_live then units.item_qty else 0 end, units.item_qty, whole.is_finished
-  from units cross join whole where units.is_manual;
+      v_left := greatest(v_cakes - pieces, 0);
+      pieces := v_cakes - least(v_left, (line ->> 'restocked')::numeric);
+    elsif v_head.is_over then
+      pieces := 0;
+    end if;
+    return next;
+  end loop;
 end;
 $$;
 comment on function app.order_pieces is
@@ -198,40 +199,42 @@ begin
     from app.order_pieces(p_store, p_order, p_units) as pieces
     where pieces.pieces > 0 or pieces.is_finished
   ),
+  needs as (
+    select
+      matches.item_id, matches.matched_by, 1 as per_piece, false as is_optional, lines.pieces,
+      lines.kept, lines.is_cake, lines.is_finished, 0 as taken
+    from lines cross join lateral app.match_item(lines.line) as matches
+    where matches.item_id is not null
+    union all
+    select
+      parts.component_id, 'recipe', parts.quantity_required, parts.is_optional, lines.pieces,
+      lines.kept, lines.is_cake, lines.is_finished, 0
+    from lines inner join public.bom_items as parts on parts.bom_id = lines.bom_id
+    union all
+    -- a finished order keeps what it took, and waits for nothing
+    select taken.item_id, taken.matched_by, null, true, null, null, null, true, taken.taken
+    from app.stock_booked(p_store, p_order) as taken
+    where taken.site = v_site and exists (select from lines where lines.is_finished)
+  ),
   totals as (
     select
-      needs.item_id, bool_or(needs.is_finished) as is_finished,
+      needs.item_id, bool_or(needs.is_finished) as is_finished, sum(needs.taken) as taken,
       sum(needs.per_piece * needs.pieces) as due,
       sum(needs.per_piece * needs.pieces) filter (where not needs.is_cake) as beside_cakes,
       sum(needs.per_piece * case when needs.is_cake then needs.pieces else needs.kept end) as kept,
       min(needs.matched_by) as matched_by, bool_and(needs.is_optional) as is_optional
-    from (
-      select
-        matches.item_id, matches.matched_by, 1 as per_piece, false as is_optional, lines.pieces,
-        lines.kept, lines.is_cake, lines.is_finished
-      from lines cross join lateral app.match_item(lines.line) as matches
-      where matches.item_id is not null
-      union all
-      select
-        parts.component_id, 'recipe', parts.quantity_required, parts.is_optional, lines.pieces,
-        lines.kept, lines.is_cake, lines.is_finished
-      from lines inner join public.bom_items as parts on parts.bom_id = lines.bom_id
-    ) as needs
+    from needs
     group by needs.item_id
   )
-  select totals.item_id, v_site, totals.due, totals.matched_by, totals.is_optional
-  from totals where not totals.is_finished and totals.due > 0
-  union all
-  -- a finished order keeps what it took, and waits for nothing
   select
-    coalesce(totals.item_id, booked.item_id), v_site,
-    greatest(totals.beside_cakes, least(booked.taken, totals.kept), 0),
-    coalesce(totals.matched_by, booked.matched_by), true
-  from totals
-  full join (
-    select taken.* from app.stock_booked(p_store, p_order) as taken where taken.site = v_site
-  ) as booked on booked.item_id = totals.item_id
-  where exists (select from lines where lines.is_finished);
+    totals.item_id, v_site,
+    case
+      when totals.is_finished
+        then greatest(totals.beside_cakes, least(totals.taken, totals.kept), 0)
+      else totals.due
+    end,
+    totals.matched_by, totals.is_finished or totals.is_optional
+  from totals where totals.is_finished or totals.due > 0;
 end;
 $$;
 comment on function app.stock_due is

@@ -309,6 +309,11 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
             ") insert into public.stage_events (store, order_id, stage, event_type)"
             " select made.store, made.id, made.stage, 'create' from made"
         )
+        old.query(  # a finished job, and no other
+            "insert into public.work_archive"
+            " (id, created_at, finished_at, retries, topic, payload)"
+            " values (500, now(), now(), 0, 'bake', '{}')"
+        )
         type_script(switching, old, new, tools, new.home)
         project = prod(project, new)
 
@@ -322,5 +327,6 @@ def test_a_database_moves_to_a_later_major_by_logical_replication(
         type_last(project, new, tools)
         require_sound(project)
         assert new.query("select count(*) from public.orders") == 3
+        assert new.query("select nextval('public.work_queue_id_seq')") == 501
     finally:
         new.stop()

@@ -18,8 +18,14 @@ with unknown as ( -- tables of which the planner knows nothing
 numbered as ( -- the columns that a sequence numbers: such a sequence is in the schema of its table
   select
     nsp.nspname as schema,
-    rel.relname as relation,
     seq.relname as sequence,
+    case
+      when rel.oid = to_regclass('public.work_queue') -- its jobs leave with their id
+        then
+          '(select id from public.work_queue union all select id from public.work_dead'
+          ' union all select id from public.work_archive) as jobs'
+      else format('%I.%I', nsp.nspname, rel.relname)
+    end as source,
     -- A row of another cell says nothing about the sequence. The role may lack the right to call a
     -- function of ours.
     format(
@@ -66,16 +72,14 @@ select
   format('sequence %s.%s', one.schema, one.sequence) as subject,
   'is behind its table' as fault,
   format(
-    'select setval(%L, %s) from %I.%I', format('%I.%I', one.schema, one.sequence), one.used,
-    one.schema, one.relation
+    'select setval(%L, %s) from %s', format('%I.%I', one.schema, one.sequence), one.used, one.source
   ) as repair
 from numbered as one
 where
   query_to_xml( -- a query on a table whose name is data
     format(
-      'select from %1$I.%2$I'
-      ' having %3$s > (select last_value - (not is_called)::int from %1$I.%4$I)',
-      one.schema, one.relation, one.used, one.sequence
+      'select from %s having %s > (select last_value - (not is_called)::int from %I.%I)',
+      one.source, one.used, one.schema, one.sequence
     ), false, false, ''
   )::text like '%<row%'
 order by 1
