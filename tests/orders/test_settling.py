@@ -284,6 +284,17 @@ def test_a_hold_of_a_finished_order_does_not_eat_the_next_delivery(shop: Connect
     assert wrong(shop) == []
 
 
+def test_a_finished_order_does_not_take_later_what_it_was_made_without(shop: Connection) -> None:
+    add(shop, item(shop, "board"), -19)
+    (cake,) = created(shop, order(line(CAKE), candles(1)))
+    complete(shop, cake)
+    add(shop, item(shop, "board"), 10)
+
+    call(shop, make_staff(shop, role="Admin"), "resettle_order", p_order_id=cake)
+
+    assert (on_hand(shop, "board"), holds(shop), wrong(shop)) == (11, [], [])
+
+
 def test_the_minute_task_drops_the_hold_of_a_finished_order(shop: Connection) -> None:
     make_item(shop, "star", 0)
     (cake,) = created(shop, order(line(CAKE), line("Star Topper", sku="star")))
