@@ -226,15 +226,18 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(
-    (select tables.starts from app.monthly_tables as tables where tables.name = p_table),
+    (
+      select tables.starts + interval '1 day'
+      from app.monthly_tables as tables where tables.name = p_table
+    ),
     '-infinity'
   );
 end;
 $$;
 comment on function app.starts_of is
-'Returns the time from which a monthly table has all its rows. Returns -infinity if no month was taken away.
+'Returns the time from which readers of a monthly table count: a day after its start. Returns -infinity if no month was taken away.
 
-A row has the time at which its transaction began. That may be before the time of a row that it follows. So a reader allows for a day: no transaction lasts so long, and no clock is set back so far.';
+A row has the time at which its transaction began. That may be before the time of a row that it follows. The day allows for that: no transaction lasts so long, and no clock is set back so far.';
 
 create or replace function app.month_alerts()
 returns setof app.alert

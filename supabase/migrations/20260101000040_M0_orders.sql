@@ -266,7 +266,7 @@ as $$
     from public.stage_events as events
     group by events.store, events.order_id
   ) as told on told.store = orders.store and told.order_id = orders.id
-  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  where orders.created_at >= (select app.starts_of('stage_events'))
   and (
     told.created is distinct from 1 or told.cancelled > 1
     or told.cancelled_at is distinct from orders.cancelled_at

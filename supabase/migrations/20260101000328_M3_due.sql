@@ -24,26 +24,26 @@ comment on table public.reservation_holds is
 comment on column public.reservation_holds.order_gid is
 'The gid of a Shopify order, or the id of a manual order.';
 
-create or replace function app.order_site(p_store text, p_order text)
-returns text
+create or replace function app.order_head(
+  p_store text, p_order text, out site text, out created_at timestamptz
+)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
 as $$
 begin
-  return coalesce(
-    (
-      select heads.site from public.shopify_orders as heads
-      where heads.store = p_store and heads.gid = p_order
-    ),
-    (
-      select orders.site from public.orders as orders
-      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
-    )
-  );
+  select heads.site, heads.created_at into site, created_at
+  from public.shopify_orders as heads
+  where heads.store = p_store and heads.gid = p_order;
+  if not found then
+    select orders.site, orders.created_at into site, created_at
+    from public.orders as orders
+    where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null;
+  end if;
+  created_at := coalesce(created_at, '-infinity');
 end;
 $$;
-comment on function app.order_site is
-'Returns the site of an order. p_order is the gid of a Shopify order, or the id of a manual order.';
+comment on function app.order_head is
+'Returns the site of an order, and its creation: -infinity for an unknown order. p_order is the gid of a Shopify order, or the id of a manual order.';
 
 create or replace function app.lock_whole_order(p_order_id text)
 returns text
@@ -70,35 +70,14 @@ $$;
 comment on function app.lock_whole_order is
 'Locks the Shopify order of a cake, and then all its cakes. Returns its gid, or the id of a manual order. Raises NOT_FOUND.';
 
-create or replace function app.order_begins(p_store text, p_order text)
-returns timestamptz
-language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- otherwise each call plans all partitions again
-as $$
-begin
-  return coalesce(
-    (
-      select heads.created_at from public.shopify_orders as heads
-      where heads.store = p_store and heads.gid = p_order
-    ),
-    (
-      select orders.created_at from public.orders as orders
-      where orders.store = p_store and orders.id = p_order and orders.shopify_order_gid is null
-    ),
-    '-infinity'
-  ) - interval '1 day'; -- as app.starts_of says
-end;
-$$;
-comment on function app.order_begins is
-'Returns a time before which no ledger row names the order: a day before its creation. p_order is the gid of a Shopify order, or the id of a manual order.';
-
 create or replace function app.stock_booked(p_store text, p_order text)
 returns table (item_id uuid, site text, taken numeric, held numeric, matched_by text)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_begins timestamptz := app.order_begins(p_store, p_order); -- no month before or ahead is read
+  -- No month before or ahead is read. The day is that of app.starts_of.
+  v_begins timestamptz := (app.order_head(p_store, p_order)).created_at - interval '1 day';
   v_ends timestamptz := app.now() + interval '1 day';
 begin
   return query
@@ -189,7 +168,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_site text := app.order_site(p_store, p_order);
+  v_site text := (app.order_head(p_store, p_order)).site;
   v_recipes boolean := (app.setting(p_store, 'inventory_tracking_enabled'))::boolean;
 begin
   return query

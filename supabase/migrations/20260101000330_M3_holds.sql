@@ -234,7 +234,7 @@ declare
   v_waited boolean := false;
   v_done jsonb;
 begin
-  if v_starts > '-infinity' and app.order_begins(p_store, p_order) < v_starts then
+  if v_starts > '-infinity' and (app.order_head(p_store, p_order)).created_at < v_starts then
     -- what it took may be in a month that was taken away, and would be taken again
     return '{"taken": [], "returned": [], "held": [], "released": [], "is_repeated": true}'::jsonb;
   end if;

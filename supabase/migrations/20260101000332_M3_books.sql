@@ -14,7 +14,7 @@ as $$
       starts.at > '-infinity' as is_cut,
       case when starts.at > '-infinity' then (
         select min(txn.id) from public.inventory_txn as txn
-        where txn.at_ts >= starts.at + interval '1 day'
+        where txn.at_ts >= starts.at
       ) else 0 end as first_id
     from app.starts_of('inventory_txn') as starts (at)
   )
@@ -130,7 +130,8 @@ as $$
   left join public.shopify_orders as heads
     on heads.store = books.store and heads.gid = books.order_gid
   where (heads.gid is null or heads.cancelled_at is not null)
-  and app.order_begins(books.store, books.order_gid) >= (select app.starts_of('inventory_txn'))
+  and (app.order_head(books.store, books.order_gid)).created_at
+  >= (select app.starts_of('inventory_txn'))
   and not exists (
     select from public.orders as units
     where units.store = books.store
@@ -182,7 +183,8 @@ as $$
   ) as items
   where items.due <> items.taken + items.held
   and not (items.is_optional and items.due > items.taken)
-  and app.order_begins(orders.store, orders.id) >= (select app.starts_of('inventory_txn'));
+  and (app.order_head(orders.store, orders.id)).created_at
+  >= (select app.starts_of('inventory_txn'));
 $$;
 comment on function app.stock_audit is
 'Returns what is wrong with the stock: every violation of the three invariants, and each open order that has other stock than it is due. A changed recipe, item or keyword leaves such orders, until they change or resettle_order settles them.';

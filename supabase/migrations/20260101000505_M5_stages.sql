@@ -317,7 +317,7 @@ as $$
     from public.stage_events as events
     inner join public.orders as orders
       on orders.store = events.store and orders.id = events.order_id
-    where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+    where orders.created_at >= (select app.starts_of('stage_events'))
   ),
   moves as (
     select move.event, move.from_stage, array_agg(distinct move.to_stage) as to_stages
@@ -372,7 +372,7 @@ as $$
   select orders.store, format('order %s has other timestamps than its events', orders.id)
   from public.orders as orders
   left join told on told.row_id = orders.row_id
-  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  where orders.created_at >= (select app.starts_of('stage_events'))
   and (
     told.filling_start_ts, told.filling_complete_ts, told.covering_start_ts,
     told.covering_complete_ts, told.decorating_start_ts, told.decorating_complete_ts,

@@ -159,7 +159,7 @@ as $$
     where events.event_type in ('assign', 'unassign', 'complete', 'qc_return', 'cancel')
     group by events.store, events.order_id
   ) as told on told.store = orders.store and told.order_id = orders.id
-  where orders.created_at - interval '1 day' >= (select app.starts_of('stage_events'))
+  where orders.created_at >= (select app.starts_of('stage_events'))
   and case
     when orders.assignee_id is not null
       then orders.cancelled_at is not null
